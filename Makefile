@@ -1,0 +1,47 @@
+# `make demo` and `make test` are all a newcomer needs. Each first creates .venv, or brings it up to date with
+# requirements.lock; when nothing changed, that costs nothing.
+
+BIN := .venv/bin
+
+# No report leaves this machine.
+export VLLM_NO_USAGE_STATS := 1
+export VLLM_DO_NOT_TRACK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format lock clean
+
+help:
+	@echo 'make demo     see one search, with its speculation off and on, on the bundled models'
+	@echo 'make test     run every test this machine can run'
+	@echo 'make check    what CI runs: format, lint, types, tests, coverage'
+	@echo 'make format   format the code and apply safe fixes'
+	@echo 'make lock     write requirements.lock anew (UPGRADE=1 for newer versions)'
+	@echo 'make clean    remove caches and build outputs, not .venv'
+
+install: .venv/.installed
+
+.venv/.installed: requirements.lock pyproject.toml .ci/install
+	@.ci/install
+
+demo: install
+	@$(BIN)/python examples/demo.py
+
+test: install
+	$(BIN)/pytest
+
+check: install
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+
+format: install
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock: install
+	@.ci/lock $(if $(UPGRADE),--upgrade)
+
+clean:
+	rm -rf build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,183 @@
+"""The seam: what the scheduler needs of a generator and of a verifier.
+
+Everything above this file is pure Python and runs on the fake backend as well as on vLLM.
+`tests/contract` holds every implementation to these promises.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fasttts.sampling import Sampling
+from fasttts.types import Message, ParsedOutput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One sequence to decode.
+
+    Attributes:
+        request_id: Unique among the requests in flight.
+        prompt_token_ids: Everything before the first new token, earlier steps included.
+        seed: Seed of the noise; the token at absolute position `p` depends on the prefix, `seed`
+            and `p` alone.
+        sampling: How tokens are drawn.
+        max_tokens: New tokens after which the backend ends the request by itself.
+        priority: Lower runs first and is preempted last; ties run in the order of arrival.
+    """
+
+    request_id: str
+    prompt_token_ids: Sequence[int]
+    seed: int
+    sampling: Sampling
+    max_tokens: int
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationOutput:
+    """What one request gained in one iteration.
+
+    Attributes:
+        request_id: Whose tokens these are.
+        token_ids: The new tokens only, in order; the end-of-turn token is among them.
+        is_finished: Whether the backend ended the request (end of turn or `max_tokens`).
+        num_cached_tokens: Prompt tokens the prefix cache supplied when the request was first
+            scheduled.
+    """
+
+    request_id: str
+    token_ids: Sequence[int]
+    is_finished: bool
+    num_cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationRequest:
+    """The steps of one path, of which the first `num_scored` have scores already.
+
+    Attributes:
+        problem: The text the steps answer.
+        steps: All steps of the path, stripped of separators.
+        num_scored: Leading steps whose score is known and not asked for.
+    """
+
+    problem: str
+    steps: tuple[str, ...]
+    num_scored: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Scores of `steps[num_scored:]`, one each in [0, 1], and what they cost."""
+
+    scores: tuple[float, ...]
+    num_computed_tokens: int = 0
+    num_cached_tokens: int = 0
+
+
+class Tokenizer(Protocol):
+    """Text to tokens and back, for the generator's model."""
+
+    @property
+    def eos_token_ids(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        ...
+
+    def encode_chat(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
+        """The messages through the model's chat template, ready for the assistant's turn.
+
+        Raises:
+            ConfigurationError: The model has no chat template, or it rejects the messages.
+        """
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Plain text, without special tokens added."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of the tokens; special tokens (end of turn, chat markers) are left out."""
+        ...
+
+
+class Generator(Protocol):
+    """An engine that decodes many sequences, one token each per `step`."""
+
+    @property
+    def name(self) -> str:
+        """Model name or path, for results and logs."""
+        ...
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer."""
+        ...
+
+    @property
+    def max_model_len(self) -> int:
+        """Longest prompt plus output, in tokens."""
+        ...
+
+    @property
+    def max_num_seqs(self) -> int:
+        """Sequences that can run in one iteration."""
+        ...
+
+    def add(self, request: GenerationRequest) -> None:
+        """Queues a request.
+
+        Raises:
+            CapacityError: Prompt plus one token is longer than the context.
+        """
+        ...
+
+    def step(self) -> list[GenerationOutput]:
+        """One iteration: at most a few new tokens for each running request.
+
+        Raises:
+            BackendError: The engine failed; every request in flight is lost.
+        """
+        ...
+
+    def abort(self, request_ids: Sequence[str]) -> None:
+        """Ends requests and frees what they hold; unknown ids are ignored.
+
+        No output of an aborted request appears in any later `step`.
+        """
+        ...
+
+    def num_unfinished(self) -> int:
+        """Requests added and neither finished nor aborted."""
+        ...
+
+    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
+        """Separates tool calls from text in the format of this model."""
+        ...
+
+    def close(self) -> None:
+        """Frees the engine's memory; safe to call twice."""
+        ...
+
+
+class Verifier(Protocol):
+    """Scores steps; a process reward model, a judge or a function."""
+
+    @property
+    def name(self) -> str:
+        """Model name or path, for results and logs."""
+        ...
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        """Scores each request's unscored steps, in the order of the requests.
+
+        Raises:
+            BackendError: The engine failed or a prompt is longer than its context.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees the engine's memory; safe to call twice."""
+        ...

@@ -1,0 +1,318 @@
+"""A generator and a verifier without models: the seam's promises in a few hundred microseconds.
+
+The fake generator is a deterministic language model over bytes. Its next-token distribution is a
+function of the whole prefix; tokens are drawn by the same counter-based rule as on vLLM, so that
+everything above the seam can be tested for exactness without a device. A `script` makes it answer
+given prompts with given texts.
+"""
+
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fasttts.backends.base import (
+    GenerationOutput,
+    GenerationRequest,
+    Verification,
+    VerificationRequest,
+)
+from fasttts.errors import BackendError, CapacityError, ConfigurationError
+from fasttts.sampling import FloatArray, sample_token
+from fasttts.types import Message, ParsedOutput
+
+EOS = 256
+BLANK_LINE = 257
+TURN = 258
+FIRST_BOX = 259
+VOCAB_SIZE = FIRST_BOX + 10
+_PIECES: dict[int, bytes] = {
+    EOS: b"",
+    BLANK_LINE: b"\n\n",
+    TURN: b"",
+    **{FIRST_BOX + digit: b"\\boxed{%d}" % digit for digit in range(10)},
+}
+_SPECIAL = re.compile(rb"\n\n|[^\n]+|\n")
+_LETTERS = [ord(letter) for letter in "abcdefghijklmnopqrstuvwxyz "]
+_NUM_TABLES = 64
+
+Script = Callable[[str], str | None]
+"""Text of the rendered prompt to the answer; None leaves it to the random model."""
+
+
+class FakeTokenizer:
+    """Bytes as tokens, with a blank line and an end of turn of their own."""
+
+    eos_token_ids = frozenset({EOS})
+
+    def encode_chat(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
+        """Turns of `role: content`, tools first."""
+        token_ids = self._turn(f"tools: {tools}") if tools else []
+        for message in messages:
+            if "role" not in message:
+                raise ConfigurationError(f"a message has no role: {message}")
+            body = message.get("content") or message.get("tool_calls") or ""
+            token_ids += self._turn(f"{message['role']}: {body}")
+        return [*token_ids, *self.encode("assistant: ")]
+
+    def encode(self, text: str) -> list[int]:
+        """One token a byte; a blank line is one token."""
+        token_ids: list[int] = []
+        for part in _SPECIAL.findall(text.encode()):
+            token_ids += [BLANK_LINE] if part == b"\n\n" else part
+        return token_ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of the tokens, without markers."""
+        pieces = [_PIECES[i] if i >= EOS else bytes((i,)) for i in token_ids]
+        return b"".join(pieces).decode(errors="replace")
+
+    def _turn(self, text: str) -> list[int]:
+        return [*self.encode(text), TURN]
+
+
+@dataclass(slots=True, eq=False)
+class _Sequence:
+    request: GenerationRequest
+    arrival: int
+    token_ids: list[int]
+    scripted: list[int] | None
+    num_new: int = 0
+    num_cached: int | None = None
+
+
+class FakeGenerator:
+    """A byte-level model whose steps, answers and lengths follow from the prefix.
+
+    Args:
+        script: Answers for prompts it knows.
+        max_model_len: Context in tokens.
+        max_num_seqs: Sequences in one iteration.
+        mean_step_tokens: Mean length of a step.
+        mean_steps: Mean number of steps of an answer.
+        block_size: Tokens of a block of the simulated prefix cache.
+        num_blocks: Blocks of the prefix cache, least recently used dropped first.
+    """
+
+    name = "fake-generator"
+
+    def __init__(
+        self,
+        script: Script | None = None,
+        *,
+        max_model_len: int = 4096,
+        max_num_seqs: int = 128,
+        mean_step_tokens: float = 8.0,
+        mean_steps: float = 4.0,
+        block_size: int = 16,
+        num_blocks: int = 4096,
+    ) -> None:
+        self.tokenizer = FakeTokenizer()
+        self.max_model_len = max_model_len
+        self.max_num_seqs = max_num_seqs
+        self._script = script
+        self._step_end = 1 / mean_step_tokens
+        self._answer_end = 1 / mean_steps
+        self._cache = _PrefixCache(block_size, num_blocks)
+        self._sequences: dict[str, _Sequence] = {}
+        self._num_arrived = 0
+        self._is_closed = False
+        generator = np.random.Generator(np.random.PCG64(7))
+        self._letter_logits = generator.normal(size=(_NUM_TABLES, len(_LETTERS)))
+
+    def add(self, request: GenerationRequest) -> None:
+        """Queues a request."""
+        self._check_open()
+        if request.request_id in self._sequences:
+            message = f"request {request.request_id} is in flight already"
+            raise BackendError(message, role="generator")
+        if len(request.prompt_token_ids) >= self.max_model_len:
+            raise CapacityError(
+                f"a prompt of {len(request.prompt_token_ids)} tokens does not fit into the "
+                f"context of {self.max_model_len}: shorten it or raise max_model_len",
+                role="generator",
+            )
+        self._num_arrived += 1
+        self._sequences[request.request_id] = _Sequence(
+            request, self._num_arrived, list(request.prompt_token_ids), self._scripted(request)
+        )
+
+    def step(self) -> list[GenerationOutput]:
+        """One token for each running sequence."""
+        self._check_open()
+        return [self._advance(sequence) for sequence in self._running()]
+
+    def abort(self, request_ids: Sequence[str]) -> None:
+        """Ends requests; unknown ids are ignored."""
+        for request_id in request_ids:
+            sequence = self._sequences.pop(request_id, None)
+            if sequence is not None and sequence.num_cached is not None:
+                self._cache.take(sequence.token_ids)
+
+    def num_unfinished(self) -> int:
+        """Requests in flight."""
+        return len(self._sequences)
+
+    def preempt_all(self) -> None:
+        """Puts every running sequence back into the queue, its cached blocks dropped."""
+        self._cache.clear()
+        for sequence in self._sequences.values():
+            self._num_arrived += 1
+            sequence.arrival = self._num_arrived
+
+    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
+        """Text only: this model has no tool call format."""
+        return ParsedOutput(content=text)
+
+    def close(self) -> None:
+        """Forgets everything."""
+        self._is_closed = True
+        self._sequences.clear()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise BackendError("the generator is closed", role="generator")
+
+    def _running(self) -> list[_Sequence]:
+        order = sorted(self._sequences.values(), key=lambda s: (s.request.priority, s.arrival))
+        return order[: self.max_num_seqs]
+
+    def _advance(self, sequence: _Sequence) -> GenerationOutput:
+        request = sequence.request
+        if sequence.num_cached is None:
+            sequence.num_cached = self._cache.take(request.prompt_token_ids)
+        position = len(sequence.token_ids)
+        token_id = sample_token(self._logits(sequence), request.seed, position, request.sampling)
+        sequence.token_ids.append(token_id)
+        sequence.num_new += 1
+        is_full = len(sequence.token_ids) >= self.max_model_len
+        is_finished = token_id == EOS or sequence.num_new >= request.max_tokens or is_full
+        if is_finished:
+            self._cache.take(sequence.token_ids)
+            del self._sequences[request.request_id]
+        return GenerationOutput(
+            request_id=request.request_id,
+            token_ids=(token_id,),
+            is_finished=is_finished,
+            num_cached_tokens=sequence.num_cached,
+        )
+
+    def _scripted(self, request: GenerationRequest) -> list[int] | None:
+        """The tokens of the scripted answer, from the prompt's last `assistant: ` on."""
+        if self._script is None:
+            return None
+        start = "assistant: "
+        text = self.tokenizer.decode(request.prompt_token_ids)
+        prompt, _, begun = text.rpartition(start)
+        answer = self._script(prompt + start)
+        if answer is None or not answer.startswith(begun):
+            return None
+        return [*self.tokenizer.encode(answer)[len(self.tokenizer.encode(begun)) :], EOS]
+
+    def _logits(self, sequence: _Sequence) -> FloatArray:
+        logits = np.full(VOCAB_SIZE, -np.inf)
+        if sequence.scripted is not None:
+            logits[sequence.scripted[sequence.num_new]] = 0.0
+            return logits
+        previous = sequence.token_ids[-1] if sequence.token_ids else BLANK_LINE
+        if previous >= FIRST_BOX:
+            logits[EOS] = 0.0
+            return logits
+        digest = hashlib.blake2b(
+            np.asarray(sequence.token_ids, dtype=np.int32).tobytes(), digest_size=4
+        ).digest()
+        logits[_LETTERS] = self._letter_logits[digest[0] % _NUM_TABLES]
+        if chr(previous % 256).isalpha() and previous < EOS:
+            self._offer_ends(logits, digest)
+        return logits
+
+    def _offer_ends(self, logits: FloatArray, digest: bytes) -> None:
+        """Gives the ends of step and answer their odds against the letters.
+
+        After one prefix in sixteen an end is all but certain, so that greedy decoding ends too.
+        """
+        letters = np.log(np.exp(logits[_LETTERS]).sum())
+        odds = 10.0 if digest[2] < 16 else np.log(self._step_end / (1 - self._step_end))
+        logits[BLANK_LINE] = letters + odds + np.log(1 - self._answer_end)
+        logits[FIRST_BOX + digest[1] % 10] = letters + odds + np.log(self._answer_end)
+
+
+class _PrefixCache:
+    """Counts which whole blocks of a prefix were seen before, least recently used dropped."""
+
+    def __init__(self, block_size: int, num_blocks: int) -> None:
+        self._block_size = block_size
+        self._num_blocks = num_blocks
+        self._blocks: OrderedDict[int, None] = OrderedDict()
+
+    def take(self, token_ids: Sequence[int]) -> int:
+        """Tokens of the leading cached blocks; all of the prefix's blocks are cached afterwards.
+
+        The last token is never taken from the cache: its logits are needed.
+        """
+        num_cached, is_hit, key = 0, True, 0
+        for end in range(self._block_size, len(token_ids) + 1, self._block_size):
+            key = hash((key, tuple(token_ids[end - self._block_size : end])))
+            is_hit = is_hit and key in self._blocks and end < len(token_ids)
+            num_cached += self._block_size if is_hit else 0
+            self._blocks[key] = None
+            self._blocks.move_to_end(key)
+        while len(self._blocks) > self._num_blocks:
+            self._blocks.popitem(last=False)
+        return num_cached
+
+    def clear(self) -> None:
+        """Drops every block."""
+        self._blocks.clear()
+
+
+ScoreFunction = Callable[[str, tuple[str, ...]], float]
+
+
+def hashed_score(problem: str, steps: tuple[str, ...]) -> float:
+    """A score in [0, 1) from the text alone, correlated with the parent's score."""
+    score = 0.5
+    for end in range(1, len(steps) + 1):
+        digest = hashlib.blake2b(repr((problem, steps[:end])).encode(), digest_size=4).digest()
+        score = 0.5 * score + 0.5 * int.from_bytes(digest, "big") / 2**32
+    return score
+
+
+class FakeVerifier:
+    """Scores by a function of (problem, steps); counts a character as a token.
+
+    Args:
+        function: The score of the last of `steps`; the default hashes the text.
+    """
+
+    name = "fake-verifier"
+
+    def __init__(self, function: ScoreFunction = hashed_score) -> None:
+        self._function = function
+        self._is_closed = False
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        """Scores each request's unscored steps."""
+        if self._is_closed:
+            raise BackendError("the verifier is closed", role="verifier")
+        return [self._score(request) for request in requests]
+
+    def close(self) -> None:
+        """Refuses further work."""
+        self._is_closed = True
+
+    def _score(self, request: VerificationRequest) -> Verification:
+        known = len(request.problem) + sum(map(len, request.steps[: request.num_scored]))
+        new = sum(map(len, request.steps[request.num_scored :]))
+        ends = range(request.num_scored + 1, len(request.steps) + 1)
+        return Verification(
+            scores=tuple(self._function(request.problem, request.steps[:end]) for end in ends),
+            num_computed_tokens=new if request.num_scored else known + new,
+            num_cached_tokens=known if request.num_scored else 0,
+        )

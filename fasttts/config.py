@@ -1,0 +1,173 @@
+"""Every option of an engine and of a search, checked before anything is allocated.
+
+Environment variables are read here and nowhere else: `FASTTTS_GENERATOR=...` sets the default of
+`EngineConfig.generator`, and so on.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fasttts.errors import ConfigurationError
+from fasttts.sampling import Sampling
+
+SearchMethod = Literal["none", "best_of_n", "beam_search"]
+Aggregation = Literal["last", "min", "prod", "mean"]
+Selection = Literal["best", "majority", "weighted"]
+Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+
+DEMO = "demo"
+"""The name that stands for the bundled demonstration models."""
+
+Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class EngineConfig(BaseSettings):
+    """What an engine loads and how much it may use.
+
+    Attributes:
+        generator: "demo", a local model directory, or a hub name.
+        verifier: The same for the process reward model; None for searches that need none. With
+            the "demo" generator it defaults to the bundled verifier.
+        dtype: Of both models' weights; "auto" is float32 on a CPU and the model's own elsewhere.
+        max_model_len: Longest prompt plus output in tokens; None takes the model's.
+        max_num_seqs: Sequences decoded together in one iteration.
+        gpu_memory_utilization: Share of a GPU's memory that both models use together.
+        kv_cache_memory_bytes: KV cache of each engine; None derives it (a quarter GiB on CPU).
+        tool_call_parser: vLLM's name of the generator's tool call format.
+        trust_remote_code: Whether code shipped inside a model repository may run.
+        generator_args: Further arguments of vLLM's `LLM` for the generator.
+        verifier_args: The same for the verifier.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="FASTTTS_", extra="forbid", frozen=True, validate_default=True
+    )
+
+    generator: str = Field(default=DEMO, min_length=1)
+    verifier: str | None = Field(default=None, min_length=1)
+    dtype: Dtype = "auto"
+    max_model_len: Annotated[int, Field(ge=16, le=10_000_000)] | None = None
+    max_num_seqs: int = Field(default=128, ge=1, le=65_536)
+    gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
+    kv_cache_memory_bytes: Annotated[int, Field(ge=1 << 20)] | None = None
+    tool_call_parser: str = "hermes"
+    trust_remote_code: bool = False
+    generator_args: dict[str, Any] = Field(default_factory=dict)
+    verifier_args: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _demo_verifier(cls, values: Any) -> Any:
+        """The demonstration generator comes with its verifier unless one is named."""
+        if isinstance(values, dict) and values.get("generator", DEMO) == DEMO:
+            return {"verifier": DEMO, **values}
+        return values
+
+
+class SearchConfig(BaseModel):
+    """How one search thinks; with a seed and the models this determines its result.
+
+    Attributes:
+        search: "none" is plain decoding, "best_of_n" samples `n` whole answers, "beam_search"
+            keeps the best partial answers step by step.
+        n: Candidates (best-of-N) or beams (beam search).
+        beam_width: Children of each surviving beam; `n / beam_width` beams survive a step.
+        temperature: 0 is greedy; None means 0 for "none" and 0.8 for searches.
+        top_k: Sample among the k most likely tokens; 0 is off.
+        top_p: Sample among the most likely tokens that reach this probability; 1 is off.
+        min_p: Drop tokens below this share of the largest probability; 0 is off.
+        max_tokens: Longest answer in tokens.
+        max_step_tokens: Longest step; a longer one is cut there and goes on as the next step.
+        max_depth: Most steps of an answer.
+        step_separator: The text that ends a step.
+        stop: Strings that end an answer; they are not part of it.
+        aggregation: How step scores become a path's score.
+        selection: How the answer is chosen: highest score, most frequent answer, or the answer
+            with the largest sum of scores. None means "best" where a verifier scores and
+            "majority" where none does.
+        seed: The search seed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    search: SearchMethod = "beam_search"
+    n: int = Field(default=16, ge=1, le=65_536)
+    beam_width: int = Field(default=4, ge=1, le=65_536)
+    temperature: Annotated[float, Field(ge=0.0, le=100.0)] | None = None
+    top_k: int = Field(default=0, ge=0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    min_p: float = Field(default=0.0, ge=0.0, le=1.0)
+    max_tokens: Tokens = 1024
+    max_step_tokens: Tokens = 256
+    max_depth: int = Field(default=40, ge=1, le=10_000)
+    step_separator: str = Field(default="\n\n", min_length=1)
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    aggregation: Aggregation = "last"
+    selection: Selection | None = None
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+
+    @model_validator(mode="after")
+    def _beams_divide(self) -> Self:
+        if self.search == "beam_search" and self.n % self.beam_width:
+            raise ValueError(
+                f"n={self.n} is not a multiple of beam_width={self.beam_width}: "
+                f"try n={self.n // self.beam_width * self.beam_width or self.beam_width}"
+            )
+        return self
+
+    @property
+    def sampling(self) -> Sampling:
+        """The sampling rule these options describe, defaults resolved."""
+        default = 0.0 if self.search == "none" else 0.8
+        return Sampling(
+            temperature=default if self.temperature is None else self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+        )
+
+
+Model = TypeVar("Model", EngineConfig, SearchConfig)
+
+
+def engine_config(**options: Any) -> EngineConfig:
+    """An engine configuration from options and the environment.
+
+    Raises:
+        ConfigurationError: An option is unknown or its value cannot work.
+    """
+    return _checked(EngineConfig, EngineConfig, options)
+
+
+def search_config(base: SearchConfig | None = None, **options: Any) -> SearchConfig:
+    """A search configuration: `options` over `base`.
+
+    Raises:
+        ConfigurationError: An option is unknown or its value cannot work.
+    """
+    values = {**(base.model_dump(exclude_unset=True) if base else {}), **options}
+    return _checked(SearchConfig, SearchConfig, values)
+
+
+def _checked(model: type[Model], build: Callable[..., Model], values: Mapping[str, Any]) -> Model:
+    try:
+        return build(**values)
+    except ValidationError as error:
+        known = list(model.model_fields)
+        lines = "; ".join(_describe(detail, known) for detail in error.errors())
+        raise ConfigurationError(lines) from error
+
+
+def _describe(detail: ErrorDetails, known: list[str]) -> str:
+    name = ".".join(map(str, detail["loc"]))
+    if detail["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+        return f"unknown option '{name}': {hint}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{name}={detail['input']!r}: {message}" if name else message

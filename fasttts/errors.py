@@ -1,0 +1,43 @@
+"""The errors FastTTS raises, as one tree.
+
+A beam that fails is data (it is a candidate that lost); an engine that fails is an exception.
+"""
+
+from typing import Literal
+
+Role = Literal["generator", "verifier"]
+
+
+class FastTTSError(Exception):
+    """Base of every error raised on purpose by FastTTS."""
+
+
+class ConfigurationError(FastTTSError, ValueError):
+    """An option, a model or an input cannot work; raised before memory is taken where possible."""
+
+
+class BackendError(FastTTSError, RuntimeError):
+    """The generator's or the verifier's engine failed.
+
+    Args:
+        message: What happened, with values, and what to change.
+        role: Which of the two engines failed.
+        retryable: Whether the same call may succeed when repeated.
+    """
+
+    def __init__(self, message: str, *, role: Role, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.role: Role = role
+        self.retryable = retryable
+
+
+class CapacityError(BackendError):
+    """The work can never fit into the memory or the context; names the setting to change."""
+
+
+class ContractError(BackendError):
+    """A backend broke a promise of its protocol (wrong count, unknown request, NaN)."""
+
+
+class SearchError(FastTTSError, RuntimeError):
+    """A search ended without one finished candidate."""

@@ -1,0 +1,94 @@
+"""From a finished run to the result a caller gets: answers extracted, candidates ranked."""
+
+from collections.abc import Callable
+
+from fasttts.config import SearchConfig
+from fasttts.errors import SearchError
+from fasttts.scheduling.run import SearchRun
+from fasttts.search.selection import rank
+from fasttts.tree import Node
+from fasttts.types import Candidate, FinishReason, SearchResult, Step, Timings, Usage
+
+Extractor = Callable[[str], str | None]
+"""A candidate's text to its answer; None where it has none."""
+
+
+def make_result(
+    run: SearchRun, extract: Extractor, *, total_s: float, generator: str, verifier: str | None
+) -> SearchResult:
+    """The ranked result of a finished run.
+
+    Raises:
+        SearchError: A search ended without one complete candidate. A plain decoding that hit a
+            cap is a result with `finish_reason="length"` instead.
+    """
+    config = run.request.config
+    candidates = [_candidate(run, node, extract) for node in run.ended_nodes()]
+    if config.search != "none" and not any(c.is_complete for c in candidates):
+        raise SearchError(_nothing_complete(config, len(candidates)))
+    assert config.selection is not None, "the engine resolves the selection"
+    ranked = rank(candidates, config.selection)
+    best = ranked[0]
+    return SearchResult(
+        text=best.text,
+        answer=best.answer,
+        score=best.score,
+        finish_reason=best.finish_reason,
+        candidates=tuple(ranked),
+        usage=_usage(run, best),
+        timings=Timings(
+            total_s=total_s,
+            generation_s=run.counts.generation_s,
+            verification_s=run.counts.verification_s,
+        ),
+        seed=config.seed,
+        config=config.model_dump(mode="json"),
+        generator=generator,
+        verifier=verifier if run.request.uses_verifier else None,
+    )
+
+
+def _nothing_complete(config: SearchConfig, num_candidates: int) -> str:
+    return (
+        f"none of {num_candidates} candidates finished within max_tokens={config.max_tokens} and "
+        f"max_depth={config.max_depth}: raise them, or check that the model ends its answers"
+    )
+
+
+def _candidate(run: SearchRun, node: Node, extract: Extractor) -> Candidate:
+    assert node.finish_reason is not None
+    reason: FinishReason = node.finish_reason
+    text = node.path_text()
+    return Candidate(
+        path=node.path,
+        text=text,
+        steps=_steps(node),
+        score=run.score(node) if run.request.uses_verifier else None,
+        answer=extract(text),
+        finish_reason=reason,
+        num_tokens=node.num_path_tokens(len(run.tree.prompt_token_ids)),
+    )
+
+
+def _steps(node: Node) -> tuple[Step, ...]:
+    steps = node.path_steps()
+    scores_S = node.path_scores()
+    if scores_S is None:
+        return tuple(Step(text=text) for text in steps)
+    return tuple(Step(text=t, score=s) for t, s in zip(steps, scores_S, strict=True))
+
+
+def _usage(run: SearchRun, best: Candidate) -> Usage:
+    counts = run.counts
+    num_prompt = len(run.tree.prompt_token_ids)
+    return Usage(
+        prompt_tokens=num_prompt,
+        generated_tokens=counts.generated_tokens,
+        returned_tokens=best.num_tokens,
+        recomputed_tokens=max(0, counts.requested_tokens - counts.cached_tokens - num_prompt),
+        verifier_computed_tokens=counts.verifier_computed_tokens,
+        verifier_cached_tokens=counts.verifier_cached_tokens,
+        num_nodes=len(run.tree),
+        num_verifications=counts.num_verifications,
+        num_iterations=counts.num_iterations,
+    )

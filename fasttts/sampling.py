@@ -1,0 +1,112 @@
+"""The counter-based sampling rule: seeds of the tree and noise of a token, in one place.
+
+The token at absolute position `p` of a sequence with seed `s` is
+
+    argmax_v( filtered(logits / T)_v + gumbel(s, p, v) )        T > 0
+    argmax_v( logits_v )                                        T = 0
+
+where `filtered` applies min-p, top-k and top-p in that order, and `gumbel` is a hash. By the
+Gumbel-max identity this samples from the filtered softmax. No generator state exists: a sequence
+may be stopped, continued elsewhere or preempted without changing one token.
+
+This file is the reference (NumPy); `backends/vllm/sampler.py` computes the same with torch.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+SEED_BITS = 63
+_SEED_MULTIPLIER = 0x9E3779B97F4A7C15
+_POSITION_MULTIPLIER = 0xBF58476D1CE4E5B9
+_TOKEN_MULTIPLIER = 0x632BE59BD9B4E019
+_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_LAST_SHIFT = 31
+_UNIFORM_BITS = 52
+_MASK = (1 << 64) - 1
+
+FloatArray = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How one token is drawn.
+
+    `temperature=0` takes the most likely token and ignores the rest. `top_k=0`, `top_p=1` and
+    `min_p=0` are off.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+
+def derive_seed(*key: int) -> int:
+    """A 63-bit seed from integers; equal keys give equal seeds on every platform."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> (64 - SEED_BITS)
+
+
+def root_seed(search_seed: int, index: int) -> int:
+    """Seed of root candidate `index`."""
+    return derive_seed(search_seed, index)
+
+
+def child_seed(parent_seed: int, depth: int, index: int) -> int:
+    """Seed of child `index` of a node at `depth`; child 0 continues its parent's stream."""
+    return parent_seed if index == 0 else derive_seed(parent_seed, depth, index)
+
+
+def noise_key(seed: int, position: int) -> int:
+    """The 64-bit counter from which the noise of every token at `position` is mixed."""
+    return (seed * _SEED_MULTIPLIER + position * _POSITION_MULTIPLIER) & _MASK
+
+
+def gumbel_noise(seed: int, position: int, vocab_size: int) -> npt.NDArray[np.float64]:
+    """Standard Gumbel noise for tokens `0 .. vocab_size - 1` at one position, shape [V].
+
+    The hash is the finaliser of splitmix64 over `noise_key + token * odd constant`; its top 52
+    bits, centred in their cell, are the uniform, so that neither logarithm can meet 0 or 1.
+    """
+    tokens = np.arange(vocab_size, dtype=np.uint64)
+    x = np.uint64(noise_key(seed, position)) + tokens * np.uint64(_TOKEN_MULTIPLIER)
+    for shift, multiplier in _MIX:
+        x = (x ^ (x >> np.uint64(shift))) * np.uint64(multiplier)
+    x ^= x >> np.uint64(_LAST_SHIFT)
+    uniform = ((x >> np.uint64(64 - _UNIFORM_BITS)).astype(np.float64) + 0.5) / 2**_UNIFORM_BITS
+    noise: npt.NDArray[np.float64] = -np.log(-np.log(uniform))
+    return noise
+
+
+def filter_logits(logits: FloatArray, sampling: Sampling) -> FloatArray:
+    """`logits / T` with what min-p, top-k and top-p remove set to minus infinity, shape [V].
+
+    min-p keeps tokens with at least `min_p` times the largest probability; top-k the k largest
+    logits (and their ties); top-p the smallest set of most likely tokens whose probability
+    reaches `top_p`, the one that crosses it included.
+    """
+    scaled = logits / sampling.temperature
+    if sampling.min_p > 0:
+        scaled = np.where(scaled < scaled.max() + np.log(sampling.min_p), -np.inf, scaled)
+    if 0 < sampling.top_k < len(scaled):
+        kth = np.partition(scaled, -sampling.top_k)[-sampling.top_k]
+        scaled = np.where(scaled < kth, -np.inf, scaled)
+    if sampling.top_p < 1:
+        order = np.argsort(-scaled, kind="stable")
+        weights = np.exp(scaled[order] - scaled.max())
+        weights /= weights.sum()
+        removed = np.cumsum(weights) - weights >= sampling.top_p
+        scaled = scaled.copy()
+        scaled[order[removed]] = -np.inf
+    return scaled
+
+
+def sample_token(logits: FloatArray, seed: int, position: int, sampling: Sampling) -> int:
+    """The token drawn from `logits` (shape [V]) at absolute `position` under `seed`."""
+    if sampling.temperature == 0:
+        return int(np.argmax(logits))
+    noise = gumbel_noise(seed, position, len(logits))
+    return int(np.argmax(filter_logits(logits, sampling) + noise))

@@ -1,0 +1,26 @@
+"""From the scores of steps to the score of a path."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from fasttts.config import Aggregation
+
+SCORE_GRID = 10_000
+"""Scores are multiples of 1 / SCORE_GRID before anything decides by them."""
+
+_RULES: dict[Aggregation, Callable[[Sequence[float]], float]] = {
+    "last": lambda scores_S: scores_S[-1],
+    "min": min,
+    "prod": math.prod,
+    "mean": lambda scores_S: sum(scores_S) / len(scores_S),
+}
+
+
+def on_grid(score: float) -> float:
+    """`score` rounded to 1e-4, so that the last bits of a batch's shape decide nothing."""
+    return round(score * SCORE_GRID) / SCORE_GRID
+
+
+def aggregate(scores_S: Sequence[float], rule: Aggregation) -> float:
+    """One score for a path, on the grid; 0 for a path without steps."""
+    return on_grid(_RULES[rule](scores_S)) if scores_S else 0.0

@@ -1,0 +1,56 @@
+"""Beam search guided by step scores, as the FastTTS paper and search-and-learn define it.
+
+`n` beams run; of those whose answer goes on, the best `n / beam_width` survive a step and the
+pool refills to `n`: with all survivors present each has `beam_width` children, with fewer (because
+others ended) each has more. Ended answers leave the pool and stay candidates.
+
+Two differences from search-and-learn: the search ends once `n` answers have ended (there it goes
+on until none is alive), and children that do not divide evenly go to the best survivors first
+(there to the first in the pool).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fasttts.search.policy import Beam, Branch
+from fasttts.steps import StepShape
+from fasttts.types import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeamSearch:
+    """Keep `n / beam_width` beams at every step, refill to `n`.
+
+    `n` must be a multiple of `beam_width`; the configuration checks it.
+    """
+
+    n: int
+    beam_width: int
+    needs_scores: bool = True
+
+    @property
+    def num_roots(self) -> int:
+        """The pool's size."""
+        return self.n
+
+    def step_shape(self, depth: int) -> StepShape:
+        """A node is one step."""
+        return StepShape()
+
+    def group(self, path: Path) -> Path:
+        """All beams compete."""
+        return ()
+
+    def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
+        """The best unfinished beams, the pool's places shared among them."""
+        alive = [beam for beam in frontier if not beam.is_answer_ended]
+        num_ended = len(ended) + len(frontier) - len(alive)
+        if not alive or num_ended >= self.n:
+            return ()
+        best_first = sorted(alive, key=lambda beam: (-beam.score, beam.path))
+        survivors = best_first[: self.n // self.beam_width]
+        share, remainder = divmod(self.n, len(survivors))
+        return [
+            Branch(path=beam.path, num_children=share + (rank < remainder))
+            for rank, beam in enumerate(survivors)
+        ]

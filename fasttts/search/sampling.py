@@ -1,0 +1,36 @@
+"""Independent whole answers: plain decoding (one) and best-of-N (`n`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fasttts.search.policy import Beam, Branch
+from fasttts.steps import WHOLE_ANSWER, StepShape
+from fasttts.types import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """`n` answers, each a group of its own, so that none waits for another.
+
+    Best-of-N scores every answer once, at all of its steps, and leaves the choice to selection.
+    """
+
+    n: int
+    needs_scores: bool = False
+
+    @property
+    def num_roots(self) -> int:
+        """One root for each answer."""
+        return self.n
+
+    def step_shape(self, depth: int) -> StepShape:
+        """A node is a whole answer."""
+        return WHOLE_ANSWER
+
+    def group(self, path: Path) -> Path:
+        """Each answer decides alone."""
+        return path[:1]
+
+    def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
+        """Nothing follows a whole answer."""
+        return ()

@@ -1,0 +1,158 @@
+"""The search tree: who owns which tokens, and a check that recounts it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from fasttts.sampling import child_seed, root_seed
+from fasttts.types import FinishReason, Path
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Node:
+    """One stretch of generated text; created running, ended once, scored at most once.
+
+    Attributes:
+        path: Position in the tree.
+        seed: Seed of its noise stream.
+        parent: None for a root candidate.
+        num_prefix_tokens: Tokens before this node's first: the prompt and its ancestors.
+        token_ids: This node's own tokens.
+        text: Their text once the node ended, cut at a stop string.
+        steps: `text` as steps; one for a step of a search, several for a whole answer.
+        scores_S: A score for each of `steps`, on the grid of 1e-4.
+        finish_reason: None while running.
+    """
+
+    path: Path
+    seed: int
+    parent: "Node | None"
+    num_prefix_tokens: int
+    token_ids: list[int] = field(default_factory=list)
+    text: str = ""
+    steps: tuple[str, ...] = ()
+    scores_S: tuple[float, ...] | None = None
+    finish_reason: FinishReason | None = None
+    children: "list[Node]" = field(default_factory=list)
+
+    @property
+    def depth(self) -> int:
+        """1 for a root candidate."""
+        return len(self.path)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether its text is complete."""
+        return self.finish_reason is not None
+
+    @property
+    def is_answer_ended(self) -> bool:
+        """Whether nothing can follow it: the answer is complete or hit a cap."""
+        return self.finish_reason in ("stop", "length")
+
+    def lineage(self) -> "list[Node]":
+        """The nodes from the root candidate to this one."""
+        nodes: list[Node] = []
+        node: Node | None = self
+        while node is not None:
+            nodes.append(node)
+            node = node.parent
+        return nodes[::-1]
+
+    def path_steps(self) -> tuple[str, ...]:
+        """Steps of the whole path."""
+        return tuple(step for node in self.lineage() for step in node.steps)
+
+    def path_scores(self) -> tuple[float, ...] | None:
+        """Scores of the whole path; None while one of its nodes has none."""
+        scores: list[float] = []
+        for node in self.lineage():
+            if node.scores_S is None:
+                return None
+            scores += node.scores_S
+        return tuple(scores)
+
+    def path_text(self) -> str:
+        """Text of the whole path."""
+        return "".join(node.text for node in self.lineage())
+
+    def num_path_tokens(self, num_prompt_tokens: int) -> int:
+        """Generated tokens of the whole path."""
+        return self.num_prefix_tokens - num_prompt_tokens + len(self.token_ids)
+
+
+class SearchTree:
+    """All nodes of one search.
+
+    Args:
+        prompt_token_ids: What every path begins with.
+        seed: The search seed; every node's seed follows from it and the node's path.
+    """
+
+    def __init__(self, prompt_token_ids: Sequence[int], seed: int) -> None:
+        self.prompt_token_ids = list(prompt_token_ids)
+        self.seed = seed
+        self.roots: list[Node] = []
+        self._num_nodes = 0
+
+    def __len__(self) -> int:
+        return self._num_nodes
+
+    def __iter__(self) -> Iterator[Node]:
+        """All nodes in depth-first order."""
+        stack = self.roots[::-1]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(reversed(node.children))
+
+    def add_root(self) -> Node:
+        """The next root candidate."""
+        index = len(self.roots)
+        node = Node(
+            path=(index,),
+            seed=root_seed(self.seed, index),
+            parent=None,
+            num_prefix_tokens=len(self.prompt_token_ids),
+        )
+        self.roots.append(node)
+        self._num_nodes += 1
+        return node
+
+    def add_child(self, parent: Node) -> Node:
+        """The next child of an ended node; child 0 continues its parent's noise stream."""
+        index = len(parent.children)
+        node = Node(
+            path=(*parent.path, index),
+            seed=child_seed(parent.seed, parent.depth, index),
+            parent=parent,
+            num_prefix_tokens=parent.num_prefix_tokens + len(parent.token_ids),
+        )
+        parent.children.append(node)
+        self._num_nodes += 1
+        return node
+
+    def token_ids_before(self, node: Node) -> list[int]:
+        """The tokens a request for `node` starts from, the node's own included."""
+        token_ids = list(self.prompt_token_ids)
+        for ancestor in node.lineage():
+            token_ids += ancestor.token_ids
+        return token_ids
+
+    def check_integrity(self) -> None:
+        """Recounts the tree.
+
+        Raises:
+            AssertionError: Paths, parents, seeds or token counts contradict each other.
+        """
+        num_nodes = 0
+        for node in self:
+            num_nodes += 1
+            siblings = node.parent.children if node.parent else self.roots
+            assert siblings[node.path[-1]] is node, f"{node.path} is not where its path says"
+            assert node.parent is None or node.path[:-1] == node.parent.path
+            assert node.parent is None or node.parent.finish_reason == "step"
+            assert not node.children or node.is_ended, f"{node.path} has children but runs"
+            own = len(node.token_ids)
+            assert node.num_prefix_tokens + own == len(self.token_ids_before(node))
+            assert node.scores_S is None or len(node.scores_S) == len(node.steps)
+        assert num_nodes == self._num_nodes, f"{num_nodes} nodes reachable of {self._num_nodes}"

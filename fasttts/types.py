@@ -1,0 +1,207 @@
+"""The values that travel between the parts of FastTTS.
+
+Axis suffixes of nested sequences: `_B` beams or batch rows, `_S` steps of one path, `_T` tokens,
+`_V` vocabulary. Counts are `num_*`; units stand in the name (`_s`, `_tokens`, `_bytes`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from pydantic import TypeAdapter
+
+Path = tuple[int, ...]
+"""Child indices from the root: `(2,)` is root candidate 2, `(2, 0)` its first child."""
+
+Message = Mapping[str, Any]
+"""One chat message in OpenAI's form: `role`, `content`, and where they apply `tool_calls`,
+`tool_call_id`, `name`."""
+
+FinishReason = Literal["stop", "step", "length"]
+"""Why a node ended: the model (or a stop string) ended the answer, a step was complete, or a cap
+on tokens, depth or context was reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One reasoning step of a candidate, as the verifier read it.
+
+    `score` lies on the grid of 1e-4; it is None when no verifier ran.
+    """
+
+    text: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One complete or cut-off path of the tree.
+
+    Attributes:
+        path: Position in the tree.
+        text: The whole answer text, separators included.
+        steps: The same text as steps with their scores.
+        score: `steps` aggregated to one number; None without a verifier.
+        answer: What the answer extractor found in `text`, canonical where it could be parsed.
+        finish_reason: "stop" for a complete candidate, "length" for one that hit a cap.
+        num_tokens: Tokens of `text`, the end-of-turn token included.
+    """
+
+    path: Path
+    text: str
+    steps: tuple[Step, ...]
+    score: float | None
+    answer: str | None
+    finish_reason: FinishReason
+    num_tokens: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the model ended this candidate by itself."""
+        return self.finish_reason == "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a search cost, in tokens and counts.
+
+    Attributes:
+        prompt_tokens: Tokens of the rendered prompt, counted once.
+        generated_tokens: Tokens the generator sampled for this search, on every beam.
+        returned_tokens: Tokens of the chosen candidate.
+        recomputed_tokens: Prompt tokens the generator computed again because a continued path
+            was no longer in its prefix cache.
+        verifier_computed_tokens: Tokens the verifier ran through its model.
+        verifier_cached_tokens: Verifier prompt tokens that its prefix cache supplied.
+        num_nodes: Nodes of the tree.
+        num_verifications: Requests made to the verifier.
+        num_iterations: Generator iterations in which this search had a sequence running.
+    """
+
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    returned_tokens: int = 0
+    recomputed_tokens: int = 0
+    verifier_computed_tokens: int = 0
+    verifier_cached_tokens: int = 0
+    num_nodes: int = 0
+    num_verifications: int = 0
+    num_iterations: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Wall-clock seconds of a search, from admission to the chosen answer.
+
+    `generation_s` and `verification_s` are the engine steps in which this search took part; steps
+    shared with other searches count in full for each of them.
+    """
+
+    total_s: float = 0.0
+    generation_s: float = 0.0
+    verification_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """The outcome of one search or of one plain decoding.
+
+    Attributes:
+        text: The chosen candidate's text.
+        answer: The chosen candidate's extracted answer.
+        score: The chosen candidate's aggregated score.
+        finish_reason: The chosen candidate's.
+        candidates: Every ended candidate, best first by the selection rule.
+        usage: Token and node counts.
+        timings: Seconds by phase.
+        seed: The search seed; with the same models and `config` it gives the same result.
+        config: The resolved search configuration, every option spelled out.
+        generator: Name or path of the generator.
+        verifier: Name or path of the verifier; None when none took part.
+    """
+
+    text: str
+    answer: str | None
+    score: float | None
+    finish_reason: FinishReason
+    candidates: tuple[Candidate, ...]
+    usage: Usage
+    timings: Timings
+    seed: int
+    config: dict[str, Any]
+    generator: str
+    verifier: str | None
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """The result as one JSON document; `from_json` reads it back."""
+        return _RESULT.dump_json(self, indent=indent).decode()
+
+    @classmethod
+    def from_json(cls, document: str | bytes) -> Self:
+        """The result that `to_json` wrote.
+
+        Raises:
+            pydantic.ValidationError: The document is not one of ours.
+        """
+        result = _RESULT.validate_json(document)
+        assert isinstance(result, cls)
+        return result
+
+
+_RESULT: TypeAdapter[SearchResult] = TypeAdapter(SearchResult)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool call found in generated text; `arguments` is a JSON object as text."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedOutput:
+    """Generated text separated into what is said and what is called."""
+
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextDelta:
+    """New text of a plain decoding; the deltas joined are the result's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The state of a running search after something was decided.
+
+    Attributes:
+        depth: Steps committed so far.
+        num_beams: Beams alive.
+        num_finished: Candidates that ended.
+        best_text: Text of the best scored path so far.
+        best_score: Its aggregated score; None before the first verification.
+        generated_tokens: Tokens sampled so far.
+        elapsed_s: Seconds since admission.
+    """
+
+    depth: int
+    num_beams: int
+    num_finished: int
+    best_text: str
+    best_score: float | None
+    generated_tokens: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The last event of every stream."""
+
+    result: SearchResult
+
+
+Event = TextDelta | Progress | Finished

@@ -1,0 +1,30 @@
+"""What holds for every test: no network, no reports, reproducible examples."""
+
+import os
+from functools import cache
+
+import pytest
+from hypothesis import settings
+
+# vLLM and huggingface_hub read these when they are imported: set before any test module is.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["VLLM_DO_NOT_TRACK"] = "1"
+os.environ["VLLM_NO_USAGE_STATS"] = "1"
+# Else vLLM asks the operating system for its address by opening a socket to the outside.
+os.environ["VLLM_HOST_IP"] = "127.0.0.1"
+
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not has_gpu():
+        pytest.skip("needs a GPU")
+
+
+@cache
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

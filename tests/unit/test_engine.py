@@ -1,0 +1,275 @@
+"""The engine on the fake backend: sync, async, streamed, many at once, cancelled, closed."""
+
+import asyncio
+import gc
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from fasttts import (
+    BackendError,
+    ConfigurationError,
+    FastTTS,
+    Finished,
+    Progress,
+    SearchConfig,
+    SearchError,
+    SearchResult,
+    TextDelta,
+)
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+
+SOLUTION = "Two and two: 2 + 2 = 4.\n\nThe answer is \\boxed{4}."
+
+
+def solve(prompt: str) -> str | None:
+    if "endless" in prompt:
+        return "word " * 1000
+    return SOLUTION if "two" in prompt else None
+
+
+@pytest.fixture
+def engine():
+    with FastTTS(FakeGenerator(solve), FakeVerifier()) as engine:
+        yield engine
+
+
+def test_a_search_gives_answer_steps_and_cost(engine: FastTTS) -> None:
+    result = engine.search("What is two and two?", n=8, seed=3)
+    assert result.text == SOLUTION
+    assert result.answer == "4"
+    assert result.finish_reason == "stop"
+    assert [s.text for s in result.candidates[0].steps] == SOLUTION.split("\n\n")
+    assert all(s.score is not None for s in result.candidates[0].steps)
+    assert result.score == result.candidates[0].steps[-1].score
+    assert result.seed == 3
+    assert result.generator == "fake-generator"
+    assert result.verifier == "fake-verifier"
+    assert result.config["beam_width"] == 4
+    assert result.config["temperature"] == 0.8
+    assert result.config["selection"] == "best"
+    assert result.usage.returned_tokens == result.candidates[0].num_tokens
+    assert result.usage.generated_tokens > result.usage.returned_tokens
+    assert result.timings.total_s >= result.timings.generation_s > 0
+
+
+def test_a_result_survives_json(engine: FastTTS) -> None:
+    result = engine.search("hello", n=4, max_tokens=200)
+    assert SearchResult.from_json(result.to_json(indent=2)) == result
+    assert json.loads(result.to_json())["candidates"][0]["path"] == list(result.candidates[0].path)
+
+
+def test_plain_decoding_uses_no_verifier(engine: FastTTS) -> None:
+    result = engine.search("two", search="none")
+    assert (result.text, result.score, result.verifier) == (SOLUTION, None, None)
+    assert result.usage.num_verifications == 0
+    assert len(result.candidates) == 1
+
+
+def test_plain_decoding_may_hit_its_cap(engine: FastTTS) -> None:
+    result = engine.search("two", search="none", max_tokens=5)
+    assert (result.text, result.finish_reason) == (SOLUTION[:5], "length")
+    assert result.usage.returned_tokens == 5
+
+
+def test_a_search_without_a_complete_candidate_is_an_error(engine: FastTTS) -> None:
+    with pytest.raises(SearchError, match="none of 4 candidates finished within max_tokens=5"):
+        engine.search("two", n=4, max_tokens=5)
+
+
+def test_stop_strings_end_the_answer(engine: FastTTS) -> None:
+    result = engine.search("two", search="none", stop=["answer"])
+    assert result.text == SOLUTION.partition("answer")[0]
+    assert result.finish_reason == "stop"
+
+
+def test_sync_async_streamed_and_batched_are_the_same_search(engine: FastTTS) -> None:
+    config = SearchConfig(n=8, seed=5, max_tokens=200)
+    result = engine.search("hello", config=config)
+    *progress, finished = engine.stream("hello", config=config)
+    (many,) = engine.search_many(["hello"], config=config)
+    later = asyncio.run(engine.asearch("hello", config=config))
+    assert isinstance(finished, Finished)
+    for other in (finished.result, many, later):
+        assert isinstance(other, SearchResult)
+        assert other.candidates == result.candidates
+        cost = replace(other.usage, recomputed_tokens=result.usage.recomputed_tokens)
+        assert cost == result.usage  # only what a cache happened to hold may differ
+    assert progress
+    assert all(isinstance(event, Progress) for event in progress)
+    generated = [event.generated_tokens for event in progress if isinstance(event, Progress)]
+    assert generated == sorted(generated)
+
+
+def test_streamed_text_is_the_text(engine: FastTTS) -> None:
+    *deltas, finished = engine.stream("two", search="none", stop=["4."])
+    assert isinstance(finished, Finished)
+    texts = [event.text for event in deltas if isinstance(event, TextDelta)]
+    assert len(texts) == len(deltas) > 5
+    assert "".join(texts) == finished.result.text == "Two and two: 2 + 2 = "
+
+
+async def test_async_streaming(engine: FastTTS) -> None:
+    events = [event async for event in engine.astream("two", search="none")]
+    assert "".join(e.text for e in events if isinstance(e, TextDelta)) == SOLUTION
+    assert isinstance(events[-1], Finished)
+
+
+def test_many_problems_share_the_loop_and_keep_their_own_results(engine: FastTTS) -> None:
+    problems = ["hello", "two", "world"]
+    seen: dict[int, SearchResult] = {}
+    results = engine.search_many(
+        problems, seeds=[1, 2, 3], n=4, max_tokens=300, on_result=seen.__setitem__
+    )
+    assert [seen[i] for i in range(3)] == results
+    for problem, seed, result in zip(problems, [1, 2, 3], results, strict=True):
+        assert isinstance(result, SearchResult)
+        single = engine.search(problem, seed=seed, n=4, max_tokens=300)
+        assert single.candidates == result.candidates
+
+
+def test_one_problem_without_an_answer_does_not_lose_the_others(engine: FastTTS) -> None:
+    seen: list[int] = []
+    good, bad = engine.search_many(
+        ["two", "endless"], n=4, max_tokens=60, on_result=lambda index, _: seen.append(index)
+    )
+    assert isinstance(good, SearchResult)
+    assert isinstance(bad, SearchError)
+    assert seen == [0]
+
+
+def test_calls_from_many_threads(engine: FastTTS) -> None:
+    expected = {t: engine.search(t, n=4, max_tokens=300).candidates for t in ("a", "b", "two")}
+    with ThreadPoolExecutor(8) as pool:
+        texts = list(expected) * 8
+        results = pool.map(lambda t: engine.search(t, n=4, max_tokens=300), texts)
+        assert all(r.candidates == expected[t] for t, r in zip(texts, results, strict=True))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("waited in vain")
+
+
+async def test_cancelling_a_task_stops_the_work() -> None:
+    generator = FakeGenerator(solve, max_model_len=100_000)
+    with FastTTS(generator, FakeVerifier()) as engine:
+        task = asyncio.create_task(engine.asearch("endless", n=16, max_tokens=100_000))
+        await until(lambda: generator.num_unfinished() == 16)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: generator.num_unfinished() == 0)
+        assert engine.search("hello", n=4, max_tokens=300).candidates
+
+
+def test_closing_a_stream_stops_the_work() -> None:
+    generator = FakeGenerator(solve, max_model_len=100_000)
+    with FastTTS(generator) as engine:
+        stream = engine.stream("endless", search="none", max_tokens=100_000)
+        next(stream)
+        assert generator.num_unfinished() == 1
+        stream.close()  # type: ignore[attr-defined]
+        engine.search("x", search="none", max_tokens=2)  # runs after the cancellation
+        assert generator.num_unfinished() == 0
+
+
+@pytest.mark.parametrize(
+    ("problem", "options", "message"),
+    [
+        ("", {}, "the prompt is empty"),
+        ("  \n", {}, "the prompt is empty"),
+        ([], {}, "the conversation has no messages"),
+        ([{"content": "x"}], {}, "has no role"),
+        ("x" * 5000, {}, "the prompt has 50.. tokens, the context 4096: shorten"),
+        ("x", {"n": 3}, "not a multiple"),
+        ("x", {"beams": 3}, "unknown option 'beams'"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(
+    engine: FastTTS, problem: object, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        engine.search(problem, **options)  # type: ignore[arg-type]
+
+
+def test_a_search_that_needs_a_verifier_says_so() -> None:
+    with FastTTS(FakeGenerator(solve)) as engine:
+        for options in ({}, {"search": "best_of_n", "selection": "best"}):
+            with pytest.raises(ConfigurationError, match="needs a verifier: load the engine with"):
+                engine.search("two", **options)  # type: ignore[arg-type]
+        result = engine.search("two", search="best_of_n", n=3)
+        assert (result.answer, result.score) == ("4", None)
+        assert result.config["selection"] == "majority"
+
+
+def test_seeds_must_match_the_problems(engine: FastTTS) -> None:
+    with pytest.raises(ConfigurationError, match="1 seeds for 2 problems"):
+        engine.search_many(["a", "b"], seeds=[1])
+
+
+def test_a_system_message_and_tools_reach_the_prompt(engine: FastTTS) -> None:
+    plain = engine.search("two", search="none").usage.prompt_tokens
+    assert engine.search("two", search="none", system="Be brief.").usage.prompt_tokens > plain
+    assert engine.search("two", search="none", tools=[{"a": 1}]).usage.prompt_tokens > plain
+
+
+def test_a_users_extractor_finds_the_answer(engine: FastTTS) -> None:
+    result = engine.search("two", n=4, extract=lambda text: text.split()[0])
+    assert result.answer == "Two"
+
+
+def test_closing_ends_waiting_callers_and_refuses_new_ones() -> None:
+    generator = FakeGenerator(solve, max_model_len=10**6)
+    engine = FastTTS(generator)
+    outcomes: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            engine.search("endless", search="none", max_tokens=10**6)
+        except BackendError as error:
+            outcomes.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    while generator.num_unfinished() == 0:
+        pass
+    engine.close()
+    thread.join(10)
+    assert [str(error) for error in outcomes] == ["the engine was closed during the search"]
+    with pytest.raises(BackendError, match="the engine is closed"):
+        engine.search("x", search="none")
+    engine.close()
+
+
+def test_closed_engines_leave_no_thread_behind() -> None:
+    before = threading.active_count()
+    for _ in range(5):
+        with FastTTS(FakeGenerator(solve), FakeVerifier()) as engine:
+            engine.search("two", n=4)
+    gc.collect()
+    assert threading.active_count() == before
+
+
+def test_a_bug_in_the_loop_reaches_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(FakeGenerator):
+        def num_unfinished(self) -> int:
+            return 0
+
+        def abort(self, request_ids):  # type: ignore[no-untyped-def]
+            if request_ids:
+                raise KeyError("a bug")
+
+    with (
+        FastTTS(Broken(solve), FakeVerifier()) as engine,
+        pytest.raises(BackendError, match="the step loop failed: KeyError"),
+    ):
+        engine.search("two", n=4)
+    assert "the step loop failed" in caplog.text

@@ -1,0 +1,277 @@
+"""The loop on the fake backend: one tree whatever runs beside it; faults stay where they are."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from fasttts.backends.base import GenerationOutput, Verification, VerificationRequest
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.config import SearchConfig, search_config
+from fasttts.errors import BackendError, ContractError
+from fasttts.scheduling.loop import Loop
+from fasttts.scheduling.run import SearchRequest, SearchRun
+from fasttts.search import make_policy, resolve, uses_verifier
+from fasttts.tree import Node
+
+Snapshot = list[tuple[object, ...]]
+
+
+class Recorder:
+    """A listener that remembers the outcome."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[BaseException | None] = []
+        self.num_commits = 0
+
+    def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
+        assert node.token_ids[len(node.token_ids) - len(token_ids) :] == list(token_ids)
+
+    def on_commit(self, run: SearchRun) -> None:
+        self.num_commits += 1
+
+    def on_done(self, run: SearchRun, error: BaseException | None) -> None:
+        self.outcomes.append(error)
+
+
+def make_run(generator: FakeGenerator, text: str, config: SearchConfig) -> SearchRun:
+    config = resolve(config, has_verifier=True)
+    request = SearchRequest(
+        prompt_token_ids=generator.tokenizer.encode(text),
+        problem=text,
+        config=config,
+        uses_verifier=uses_verifier(config),
+    )
+    return SearchRun(
+        request,
+        make_policy(config),
+        generator.tokenizer,
+        max_model_len=generator.max_model_len,
+        priority=0 if config.search == "none" else 1,
+    )
+
+
+def drive(loop: Loop, after_step: Callable[[int], None] = lambda _: None) -> int:
+    for iteration in range(20_000):
+        if not loop.has_work:
+            return iteration
+        loop.step()
+        loop.check_integrity()
+        after_step(iteration)
+    raise AssertionError("the loop does not end")
+
+
+def snapshot(run: SearchRun) -> Snapshot:
+    return [
+        (n.path, n.seed, tuple(n.token_ids), n.text, n.scores_S, n.finish_reason) for n in run.tree
+    ]
+
+
+def alone(text: str, config: SearchConfig) -> Snapshot:
+    generator = FakeGenerator()
+    loop, recorder = Loop(generator, FakeVerifier()), Recorder()
+    run = make_run(generator, text, config)
+    loop.submit(run, recorder)
+    drive(loop)
+    assert recorder.outcomes == [None]
+    assert generator.num_unfinished() == 0
+    return snapshot(run)
+
+
+CONFIGS = st.builds(
+    lambda method, survivors, width, seed, depth, aggregation: search_config(
+        search=method,
+        n=survivors * width,
+        beam_width=width,
+        seed=seed,
+        max_depth=depth,
+        max_tokens=120,
+        max_step_tokens=20,
+        aggregation=aggregation,
+    ),
+    st.sampled_from(["none", "best_of_n", "beam_search"]),
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.integers(0, 5),
+    st.integers(1, 8),
+    st.sampled_from(["last", "min", "prod", "mean"]),
+)
+
+
+@hypothesis_settings(max_examples=60)
+@given(
+    searches=st.lists(st.tuples(st.sampled_from("abc"), CONFIGS), min_size=1, max_size=4),
+    slots=st.integers(1, 40),
+    arrivals=st.lists(st.integers(0, 30), min_size=4, max_size=4),
+    preemptions=st.sets(st.integers(0, 60), max_size=5),
+)
+def test_a_search_is_a_pure_function_of_its_inputs(
+    searches: list[tuple[str, SearchConfig]],
+    slots: int,
+    arrivals: list[int],
+    preemptions: set[int],
+) -> None:
+    generator = FakeGenerator(max_num_seqs=slots)
+    loop = Loop(generator, FakeVerifier())
+    runs = [make_run(generator, text, config) for text, config in searches]
+    pending = sorted(zip(arrivals, range(len(runs)), strict=False))
+
+    def disturb(iteration: int) -> None:
+        if iteration in preemptions:
+            generator.preempt_all()
+        while pending and (pending[0][0] <= iteration or not loop.has_work):
+            loop.submit(runs[pending.pop(0)[1]], Recorder())
+
+    disturb(-1)
+    drive(loop, disturb)
+    for run, (text, config) in zip(runs, searches, strict=True):
+        assert snapshot(run) == alone(text, config)
+    assert generator.num_unfinished() == 0
+
+
+def test_a_cancelled_search_frees_its_slots_and_changes_nobody() -> None:
+    config = search_config(n=8, max_tokens=100)
+    generator = FakeGenerator(max_num_seqs=12)
+    loop = Loop(generator, FakeVerifier())
+    kept, dropped = (make_run(generator, text, config) for text in "ab")
+    recorders = [Recorder(), Recorder()]
+    loop.submit(kept, recorders[0])
+    loop.submit(dropped, recorders[1])
+    reason = RuntimeError("no longer wanted")
+
+    def cancel(iteration: int) -> None:
+        if iteration == 5:
+            loop.cancel(dropped, reason)
+            loop.check_integrity()
+            loop.cancel(dropped, reason)  # a second time has no effect
+
+    drive(loop, cancel)
+    assert recorders[0].outcomes == [None]
+    assert recorders[1].outcomes == [reason]
+    assert snapshot(kept) == alone("a", config)
+
+
+def test_plain_decodings_go_before_searches() -> None:
+    generator = FakeGenerator(max_num_seqs=4)
+    loop = Loop(generator, FakeVerifier())
+    for text in "abc":
+        loop.submit(make_run(generator, text, search_config(n=8, max_tokens=200)), Recorder())
+    loop.step()
+    recorder = Recorder()
+    loop.submit(make_run(generator, "x", search_config(search="none", max_tokens=5)), recorder)
+    iterations = 0
+    while not recorder.outcomes:
+        loop.step()
+        iterations += 1
+    assert iterations < 60  # it waits for one step of one beam to end, not for three searches
+
+
+class FaultyVerifier(FakeVerifier):
+    """Fails for one problem, in one of several ways."""
+
+    def __init__(self, problem: str, fault: str) -> None:
+        super().__init__()
+        self.problem, self.fault, self.num_calls = problem, fault, 0
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        self.num_calls += 1
+        answers = super().score(requests)
+        if all(request.problem != self.problem for request in requests):
+            return answers
+        if self.fault == "raises":
+            raise ZeroDivisionError("by the user's function")
+        if self.fault == "few":
+            return answers[:-1]
+        bad = {"nan": (float("nan"),), "count": (), "range": (1.5,)}[self.fault]
+        return [
+            replace(a, scores=bad) if r.problem == self.problem else a
+            for a, r in zip(answers, requests, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("fault", ["raises", "few", "nan", "count", "range"])
+def test_a_verifier_fault_ends_only_the_search_it_concerns(fault: str) -> None:
+    config = search_config(n=4, max_tokens=60)
+    generator = FakeGenerator()
+    loop = Loop(generator, FaultyVerifier("b", fault))
+    runs = [make_run(generator, text, config) for text in "abc"]
+    recorders = [Recorder() for _ in runs]
+    for run, recorder in zip(runs, recorders, strict=True):
+        loop.submit(run, recorder)
+    drive(loop)
+    assert recorders[0].outcomes == recorders[2].outcomes == [None]
+    (error,) = recorders[1].outcomes
+    assert isinstance(error, BackendError)
+    assert error.role == "verifier"
+    assert isinstance(error, ContractError) == (fault != "raises")
+    assert snapshot(runs[0]) == alone("a", config)
+
+
+class RetryableVerifier(FakeVerifier):
+    """Fails a number of times before it works."""
+
+    def __init__(self, num_failures: int) -> None:
+        super().__init__()
+        self.num_failures = num_failures
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        self.num_failures -= 1
+        if self.num_failures >= 0:
+            raise BackendError("busy", role="verifier", retryable=True)
+        return super().score(requests)
+
+
+@pytest.mark.parametrize(("num_failures", "is_ok"), [(2, True), (1000, False)])
+def test_a_retryable_failure_is_tried_three_times(num_failures: int, is_ok: bool) -> None:
+    generator = FakeGenerator()
+    loop, recorder = Loop(generator, RetryableVerifier(num_failures)), Recorder()
+    loop.submit(make_run(generator, "a", search_config(n=4, max_tokens=60)), recorder)
+    drive(loop)
+    assert (recorder.outcomes == [None]) == is_ok
+
+
+class DyingGenerator(FakeGenerator):
+    """Fails at a given iteration and loses what it held."""
+
+    def __init__(self, dies_at: int) -> None:
+        super().__init__(max_num_seqs=4)
+        self.dies_at = dies_at
+
+    def step(self) -> list[GenerationOutput]:
+        self.dies_at -= 1
+        if self.dies_at == 0:
+            self.abort(list(self._sequences))
+            raise BackendError("out of memory", role="generator")
+        return super().step()
+
+
+def test_a_generator_failure_ends_the_searches_it_was_running() -> None:
+    generator = DyingGenerator(dies_at=2)
+    loop = Loop(generator, FakeVerifier())
+    config = search_config(n=4, max_tokens=60)
+    recorders = [Recorder(), Recorder()]
+    runs = [make_run(generator, text, config) for text in "ab"]
+    for run, recorder in zip(runs, recorders, strict=True):
+        loop.submit(run, recorder)
+    drive(loop)
+    (error,) = recorders[0].outcomes
+    assert isinstance(error, BackendError)
+    assert error.role == "generator"
+    assert recorders[1].outcomes == [None]  # it was still waiting for slots
+    assert snapshot(runs[1]) == alone("b", config)
+
+
+def test_counts_add_up() -> None:
+    generator = FakeGenerator()
+    loop = Loop(generator, FakeVerifier())
+    run = make_run(generator, "abc", search_config(n=8, max_tokens=100))
+    recorder = Recorder()
+    loop.submit(run, recorder)
+    iterations = drive(loop)
+    assert run.counts.num_iterations == iterations
+    assert run.counts.generated_tokens == sum(len(node.token_ids) for node in run.tree)
+    assert run.counts.num_verifications == sum(bool(node.steps) for node in run.tree)
+    assert recorder.num_commits == max(node.depth for node in run.tree)
