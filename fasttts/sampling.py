@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 SEED_BITS = 63
-_SEED_MULTIPLIER = 0x9E3779B97F4A7C15
-_POSITION_MULTIPLIER = 0xBF58476D1CE4E5B9
-_TOKEN_MULTIPLIER = 0x632BE59BD9B4E019
-_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
-_LAST_SHIFT = 31
-_UNIFORM_BITS = 52
+SEED_MULTIPLIER = 0x9E3779B97F4A7C15
+POSITION_MULTIPLIER = 0xBF58476D1CE4E5B9
+TOKEN_MULTIPLIER = 0x632BE59BD9B4E019
+MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+LAST_SHIFT = 31
+UNIFORM_BITS = 52
 _MASK = (1 << 64) - 1
 
 FloatArray = npt.NDArray[np.floating]
@@ -62,7 +62,7 @@ def child_seed(parent_seed: int, depth: int, index: int) -> int:
 
 def noise_key(seed: int, position: int) -> int:
     """The 64-bit counter from which the noise of every token at `position` is mixed."""
-    return (seed * _SEED_MULTIPLIER + position * _POSITION_MULTIPLIER) & _MASK
+    return (seed * SEED_MULTIPLIER + position * POSITION_MULTIPLIER) & _MASK
 
 
 def gumbel_noise(seed: int, position: int, vocab_size: int) -> npt.NDArray[np.float64]:
@@ -72,11 +72,11 @@ def gumbel_noise(seed: int, position: int, vocab_size: int) -> npt.NDArray[np.fl
     bits, centred in their cell, are the uniform, so that neither logarithm can meet 0 or 1.
     """
     tokens = np.arange(vocab_size, dtype=np.uint64)
-    x = np.uint64(noise_key(seed, position)) + tokens * np.uint64(_TOKEN_MULTIPLIER)
-    for shift, multiplier in _MIX:
+    x = np.uint64(noise_key(seed, position)) + tokens * np.uint64(TOKEN_MULTIPLIER)
+    for shift, multiplier in MIX:
         x = (x ^ (x >> np.uint64(shift))) * np.uint64(multiplier)
-    x ^= x >> np.uint64(_LAST_SHIFT)
-    uniform = ((x >> np.uint64(64 - _UNIFORM_BITS)).astype(np.float64) + 0.5) / 2**_UNIFORM_BITS
+    x ^= x >> np.uint64(LAST_SHIFT)
+    uniform = ((x >> np.uint64(64 - UNIFORM_BITS)).astype(np.float64) + 0.5) / 2**UNIFORM_BITS
     noise: npt.NDArray[np.float64] = -np.log(-np.log(uniform))
     return noise
 

@@ -13,6 +13,9 @@ os.environ["VLLM_NO_USAGE_STATS"] = "1"
 # Else vLLM asks the operating system for its address by opening a socket to the outside.
 os.environ["VLLM_HOST_IP"] = "127.0.0.1"
 
+from fasttts import FastTTS, shared_engine  # noqa: E402
+from fasttts.config import engine_config  # noqa: E402
+
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
@@ -28,3 +31,9 @@ def has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+@pytest.fixture(scope="session")
+def demo_engine() -> FastTTS:
+    """The engine on the bundled models that the whole session shares; closed at exit."""
+    return shared_engine(engine_config())

@@ -1,0 +1,241 @@
+"""Which part may import which, what an import may load, and what no file may contain."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "fasttts": ROOT / "fasttts",
+    "langchain_fasttts": ROOT / "integrations" / "langchain_fasttts",
+    "llama_index.llms.fasttts": ROOT / "integrations" / "llama_index" / "llms" / "fasttts",
+    "fasttts_agents": ROOT / "agents" / "fasttts_agents",
+}
+
+BASE = {"fasttts.errors", "fasttts.types"}
+PARTS = BASE | {"fasttts.config", "fasttts.sampling", "fasttts.steps", "fasttts.tree"}
+SEAM = {"fasttts.backends.base"}
+SEARCHING = PARTS | SEAM | {"fasttts.search", "fasttts.verifiers", "fasttts.scheduling"}
+WIRING = {"fasttts.engine", "fasttts.evaluation", "fasttts.outcome", "fasttts.registry"}
+PUBLIC = SEARCHING | WIRING | {"fasttts"}
+
+# Each unit, and the other units it may import. The longest name that fits a module is its unit, so
+# `fasttts.backends` stands for the implementations behind the seam. Units within one set above may
+# import each other, without cycles.
+MAY_IMPORT = {
+    "fasttts.errors": BASE,
+    "fasttts.types": BASE,
+    "fasttts.config": PARTS,
+    "fasttts.sampling": PARTS,
+    "fasttts.steps": PARTS | SEAM,
+    "fasttts.tree": PARTS,
+    "fasttts.backends.base": BASE | {"fasttts.config", "fasttts.sampling"},
+    "fasttts.backends": PARTS | SEAM | {"fasttts.verifiers"},
+    "fasttts.search": PARTS,
+    "fasttts.verifiers": PARTS | SEAM,
+    "fasttts.scheduling": SEARCHING,
+    "fasttts.demo": PARTS,
+    "fasttts.outcome": SEARCHING,
+    "fasttts.engine": SEARCHING | WIRING | {"fasttts.backends", "fasttts.demo"},
+    "fasttts.evaluation": SEARCHING | WIRING,
+    "fasttts.registry": SEARCHING | WIRING,
+    "fasttts.cli": PUBLIC | {"fasttts.demo"},
+    "fasttts": PUBLIC,
+    "langchain_fasttts": PUBLIC,
+    "llama_index.llms.fasttts": PUBLIC,
+    "fasttts_agents": PUBLIC | {"langchain_fasttts", "llama_index.llms.fasttts"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """One imported name, and whether it is loaded together with its importer."""
+
+    importer: str
+    imported: str
+    line: int
+    is_immediate: bool
+
+    def __str__(self) -> str:
+        return f"{self.importer}, line {self.line}: {self.imported}"
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package, folder in PACKAGES.items():
+        assert (folder / "__init__.py").exists(), f"{package} has no __init__.py"
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            parts = parts[:-1] if parts[-1] == "__init__" else parts
+            found[".".join([package, *parts])] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports_of(module: str) -> Iterator[Import]:
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    immediate = set(immediate_nodes(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            # `from a import b` means the module `a.b` if there is one, else a name of `a`.
+            full_names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else str(node.module) for name in full_names]
+        else:
+            continue
+        for name in dict.fromkeys(names):
+            yield Import(
+                importer=module, imported=name, line=node.lineno, is_immediate=node in immediate
+            )
+
+
+def immediate_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Everything that runs at import: neither functions' bodies nor what only type checkers see."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from immediate_nodes(child)
+
+
+IMPORTS = [found for module in MODULES for found in imports_of(module)]
+
+
+def unit_of(module: str) -> str | None:
+    parts = module.split(".")
+    names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    # A bare `fasttts.x` that has no row must not pass as the root package.
+    found = next((name for name in names if name in MAY_IMPORT), None)
+    return None if found == "fasttts" and module != "fasttts" else found
+
+
+def is_within(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def test_every_module_belongs_to_a_unit() -> None:
+    assert [module for module in MODULES if unit_of(module) is None] == []
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for found in IMPORTS:
+        unit = unit_of(found.importer)
+        if unit is None or not is_within(found.imported, *PACKAGES):
+            continue
+        if unit_of(found.imported) not in {unit} | MAY_IMPORT[unit]:
+            wrong.append(str(found))
+    assert wrong == []
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in MODULES}
+    for found in IMPORTS:
+        if found.is_immediate and found.imported in MODULES:
+            graph[found.importer].add(found.imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize(
+    ("package", "homes"),
+    [
+        ("vllm", ["fasttts.backends.vllm"]),
+        ("torch", ["fasttts.backends.vllm", "fasttts.demo"]),
+    ],
+)
+def test_devices_are_touched_in_one_place(package: str, homes: list[str]) -> None:
+    users = [found for found in IMPORTS if is_within(found.imported, package)]
+    assert [str(found) for found in users if not is_within(found.importer, *homes)] == []
+
+
+def test_the_engine_knows_no_framework() -> None:
+    frameworks = ("langchain", "langchain_core", "langgraph", "llama_index")
+    users = [found for found in IMPORTS if is_within(found.importer, "fasttts")]
+    assert [str(found) for found in users if is_within(found.imported, *frameworks)] == []
+
+
+def test_folders_are_not_import_names() -> None:
+    folders = ("integrations", "agents", "examples", "benchmarks", "tests")
+    assert [str(found) for found in IMPORTS if is_within(found.imported, *folders)] == []
+
+
+def test_llama_index_stays_a_namespace() -> None:
+    namespace = ROOT / "integrations" / "llama_index"
+    assert not (namespace / "__init__.py").exists()
+    assert not (namespace / "llms" / "__init__.py").exists()
+
+
+DEVICE = ["torch", "vllm", "transformers"]
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("fasttts", [*DEVICE, "langchain_core", "llama_index.core"]),
+        ("fasttts.engine", [*DEVICE, "langchain_core", "llama_index.core"]),
+        ("fasttts.cli", [*DEVICE, "langchain_core", "llama_index.core"]),
+        ("langchain_fasttts", [*DEVICE, "llama_index.core"]),
+        ("llama_index.llms.fasttts", [*DEVICE, "langchain_core"]),
+        ("fasttts_agents", DEVICE),
+    ],
+)
+def test_imports_are_light(module: str, heavy: list[str]) -> None:
+    loaded = f"[name for name in {heavy} if name in sys.modules]"
+    program = f"import json, sys, {module}; print(json.dumps({loaded}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+
+
+# Each pattern spells one letter as a class, so that this file does not match itself.
+UNWANTED = {
+    "a path of one machine": r"(?<![\w.:/-])/(?:wor[k]|roo[t]|User[s]|op[t]|hom[e](?!/user/))/\w",
+    "a folder outside the project": r"\bshare[d]/\w+[.]md",
+    "the address of a package registry": r"pyp[i]\.org|pythonhoste[d]\.|pytorc[h]\.org/whl",
+    "unfinished work": r"\b(?:TOD[O]|FIXM[E]|XX[X])\b",
+}
+TEXT_SUFFIXES = {"", ".cfg", ".jinja", ".lock", ".md", ".py", ".sh", ".toml", ".txt", ".yaml"}
+GENERATED = {"build", "dist", "htmlcov", "__pycache__"}
+
+
+def project_files() -> Iterator[Path]:
+    for path in sorted(ROOT.rglob("*")):
+        folders = path.relative_to(ROOT).parts[:-1]
+        if any(is_generated(folder) for folder in folders) or not path.is_file():
+            continue
+        if path.suffix in TEXT_SUFFIXES and not path.name.startswith(".coverage"):
+            yield path
+
+
+def is_generated(folder: str) -> bool:
+    return folder in GENERATED or (folder.startswith(".") and folder not in {".ci", ".github"})
+
+
+@pytest.mark.parametrize("what", UNWANTED)
+def test_no_file_contains(what: str) -> None:
+    pattern = re.compile(UNWANTED[what])
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
+        for path in project_files()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if pattern.search(line)
+    ]
+    assert found == []

