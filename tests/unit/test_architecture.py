@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "fasttts.steps": PARTS | SEAM,
     "fasttts.tree": PARTS,
     "fasttts.backends.base": BASE | {"fasttts.config", "fasttts.sampling"},
-    "fasttts.backends": PARTS | SEAM | {"fasttts.verifiers"},
+    "fasttts.backends": PARTS | SEAM | {"fasttts.verifiers", "fasttts.demo"},
     "fasttts.search": PARTS,
     "fasttts.verifiers": PARTS | SEAM,
     "fasttts.scheduling": SEARCHING,
@@ -47,11 +47,12 @@ MAY_IMPORT = {
     "fasttts.engine": SEARCHING | WIRING | {"fasttts.backends", "fasttts.demo"},
     "fasttts.evaluation": SEARCHING | WIRING,
     "fasttts.registry": SEARCHING | WIRING,
+    "fasttts.chat": PUBLIC,
     "fasttts.cli": PUBLIC | {"fasttts.demo"},
     "fasttts": PUBLIC,
-    "langchain_fasttts": PUBLIC,
-    "llama_index.llms.fasttts": PUBLIC,
-    "fasttts_agents": PUBLIC | {"langchain_fasttts", "llama_index.llms.fasttts"},
+    "langchain_fasttts": PUBLIC | {"fasttts.chat"},
+    "llama_index.llms.fasttts": PUBLIC | {"fasttts.chat"},
+    "fasttts_agents": PUBLIC | {"fasttts.chat", "langchain_fasttts", "llama_index.llms.fasttts"},
 }
 
 
