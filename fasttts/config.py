@@ -26,6 +26,44 @@ DEMO = "demo"
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
+class SchedulingConfig(BaseModel):
+    """How searches share the device; nothing here changes a result.
+
+    Attributes:
+        slots: Sequences decoded together; None takes the generator's `max_num_seqs`.
+        speculation: Free slots run the predicted next steps.
+        speculation_depth: Steps that speculation may run ahead; None is unlimited.
+        speculation_rule: Which steps run ahead: "score" follows the policy on the scores so far,
+            "paper" orders finished steps by their parent's score alone, one step ahead.
+        num_bins: Bins `B` of the parent's score for steps without a score: a step in bin `j`
+            (1 is best) may have `B - j + 1` speculative children.
+        early_verification: Finished steps are scored while their siblings decode.
+        verification_batch_tokens: Queued tokens at which an early batch is worth running.
+        lookahead_verification: A finished speculative step is scored in one request with its
+            parent when both are queued.
+        two_phase: Steps that are needed take the slots of speculation at once, least likely
+            first; without it they wait until a slot falls free.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    slots: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    speculation: bool = True
+    speculation_depth: Annotated[int, Field(ge=1)] | None = None
+    speculation_rule: Literal["score", "paper"] = "score"
+    num_bins: int = Field(default=4, ge=1, le=64)
+    early_verification: bool = True
+    verification_batch_tokens: int = Field(default=256, ge=1)
+    lookahead_verification: bool = True
+    two_phase: bool = True
+
+
+PLAIN = SchedulingConfig(
+    speculation=False, early_verification=False, lookahead_verification=False, two_phase=False
+)
+"""Every optimisation off: decode all, score all, decide, as search-and-learn does."""
+
+
 class EngineConfig(BaseSettings):
     """What an engine loads and how much it may use.
 
@@ -40,6 +78,7 @@ class EngineConfig(BaseSettings):
         kv_cache_memory_bytes: KV cache of each engine; None derives it (a quarter GiB on CPU).
         tool_call_parser: vLLM's name of the generator's tool call format.
         trust_remote_code: Whether code shipped inside a model repository may run.
+        scheduling: Slots and optimisations of the step loop.
         generator_args: Further arguments of vLLM's `LLM` for the generator.
         verifier_args: The same for the verifier.
     """
@@ -57,6 +96,7 @@ class EngineConfig(BaseSettings):
     kv_cache_memory_bytes: Annotated[int, Field(ge=1 << 20)] | None = None
     tool_call_parser: str = "hermes"
     trust_remote_code: bool = False
+    scheduling: SchedulingConfig = Field(default_factory=SchedulingConfig)
     generator_args: dict[str, Any] = Field(default_factory=dict)
     verifier_args: dict[str, Any] = Field(default_factory=dict)
 

@@ -11,7 +11,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from fasttts.backends.base import Generator, Tokenizer, Verifier
-from fasttts.config import EngineConfig, SearchConfig, engine_config, search_config
+from fasttts.config import (
+    EngineConfig,
+    SchedulingConfig,
+    SearchConfig,
+    engine_config,
+    search_config,
+)
 from fasttts.errors import ConfigurationError, SearchError
 from fasttts.outcome import Extractor, make_result
 from fasttts.scheduling.driver import LoopThread
@@ -37,12 +43,19 @@ class FastTTS:
     Args:
         generator: Any implementation of the protocol; owned and closed by the engine.
         verifier: The same; None for an engine that only decodes plainly or votes.
+        scheduling: Slots and optimisations of the step loop; no option changes a result.
     """
 
-    def __init__(self, generator: Generator, verifier: Verifier | None = None) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        verifier: Verifier | None = None,
+        *,
+        scheduling: SchedulingConfig = SchedulingConfig(),  # noqa: B008, immutable
+    ) -> None:
         self._generator = generator
         self._verifier = verifier
-        self._thread = LoopThread(Loop(generator, verifier))
+        self._thread = LoopThread(Loop(generator, verifier, scheduling))
         self._is_closed = False
         atexit.register(self.close)
 
@@ -67,7 +80,7 @@ class FastTTS:
         """Loads models on vLLM as `config` says; raises as `load` does."""
         from fasttts.backends.vllm import load_backends
 
-        return cls(*load_backends(config))
+        return cls(*load_backends(config), scheduling=config.scheduling)
 
     @property
     def is_closed(self) -> bool:

@@ -84,6 +84,8 @@ def _usage(run: SearchRun, best: Candidate) -> Usage:
     return Usage(
         prompt_tokens=num_prompt,
         generated_tokens=counts.generated_tokens,
+        needed_tokens=sum(len(node.token_ids) for node in run.tree),
+        speculated_tokens=sum(node.num_speculated_tokens for node in run.tree),
         returned_tokens=best.num_tokens,
         recomputed_tokens=max(0, counts.requested_tokens - counts.cached_tokens - num_prompt),
         verifier_computed_tokens=counts.verifier_computed_tokens,

@@ -7,6 +7,38 @@ from fasttts.sampling import child_seed, root_seed
 from fasttts.types import FinishReason, Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beam:
+    """What a policy sees of a path.
+
+    Attributes:
+        path: Position in the tree; the tie-breaker of every decision.
+        score: Aggregated score on the grid of 1e-4; 0 where the policy asks for no scores.
+        is_answer_ended: Whether nothing can follow.
+    """
+
+    path: Path
+    score: float
+    is_answer_ended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Where a node ends if the model does not end the answer before.
+
+    Attributes:
+        max_tokens: Most tokens of the node.
+        at_max_tokens: Its finish reason there.
+        num_separators: Step separators at which it ends; None for a whole answer.
+        at_separator: Its finish reason there.
+    """
+
+    max_tokens: int
+    at_max_tokens: FinishReason
+    num_separators: int | None
+    at_separator: FinishReason
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Node:
     """One stretch of generated text; created running, ended once, scored at most once.
@@ -16,22 +48,33 @@ class Node:
         seed: Seed of its noise stream.
         parent: None for a root candidate.
         num_prefix_tokens: Tokens before this node's first: the prompt and its ancestors.
+        limits: Where it ends at the latest.
         token_ids: This node's own tokens.
         text: Their text once the node ended, cut at a stop string.
         steps: `text` as steps; one for a step of a search, several for a whole answer.
         scores_S: A score for each of `steps`, on the grid of 1e-4.
         finish_reason: None while running.
+        beam: What a policy sees of it; None before it is scored.
+        request_id: The sequence that decodes it now.
+        is_attached: Whether it is part of the tree; speculative nodes are not.
+        num_speculated_tokens: Tokens it gained before it was attached.
+        children: Those that were committed; speculative ones hang on their parent alone.
     """
 
     path: Path
     seed: int
     parent: "Node | None"
     num_prefix_tokens: int
+    limits: Limits
     token_ids: list[int] = field(default_factory=list)
     text: str = ""
     steps: tuple[str, ...] = ()
     scores_S: tuple[float, ...] | None = None
     finish_reason: FinishReason | None = None
+    beam: Beam | None = None
+    request_id: str | None = None
+    is_attached: bool = False
+    num_speculated_tokens: int = 0
     children: "list[Node]" = field(default_factory=list)
 
     @property
@@ -105,31 +148,36 @@ class SearchTree:
             yield node
             stack.extend(reversed(node.children))
 
-    def add_root(self) -> Node:
-        """The next root candidate."""
-        index = len(self.roots)
-        node = Node(
-            path=(index,),
-            seed=root_seed(self.seed, index),
-            parent=None,
-            num_prefix_tokens=len(self.prompt_token_ids),
-        )
-        self.roots.append(node)
-        self._num_nodes += 1
-        return node
+    def new_node(self, parent: Node | None, index: int, limits: Limits) -> Node:
+        """Child `index` of an ended node, or root candidate `index`; not yet part of the tree.
 
-    def add_child(self, parent: Node) -> Node:
-        """The next child of an ended node; child 0 continues its parent's noise stream."""
-        index = len(parent.children)
-        node = Node(
+        Child 0 continues its parent's noise stream.
+        """
+        if parent is None:
+            seed, num_prefix_tokens = root_seed(self.seed, index), len(self.prompt_token_ids)
+            return Node(
+                path=(index,),
+                seed=seed,
+                parent=None,
+                num_prefix_tokens=num_prefix_tokens,
+                limits=limits,
+            )
+        return Node(
             path=(*parent.path, index),
             seed=child_seed(parent.seed, parent.depth, index),
             parent=parent,
             num_prefix_tokens=parent.num_prefix_tokens + len(parent.token_ids),
+            limits=limits,
         )
-        parent.children.append(node)
+
+    def attach(self, node: Node) -> None:
+        """Makes a node part of the tree; siblings are attached in order."""
+        siblings = node.parent.children if node.parent else self.roots
+        assert len(siblings) == node.path[-1], f"{node.path} attached out of order"
+        siblings.append(node)
+        node.is_attached = True
+        node.num_speculated_tokens = len(node.token_ids)
         self._num_nodes += 1
-        return node
 
     def token_ids_before(self, node: Node) -> list[int]:
         """The tokens a request for `node` starts from, the node's own included."""

@@ -68,6 +68,9 @@ class Usage:
     Attributes:
         prompt_tokens: Tokens of the rendered prompt, counted once.
         generated_tokens: Tokens the generator sampled for this search, on every beam.
+        needed_tokens: Those of the tree: what every schedule has to generate.
+        speculated_tokens: Those of the tree that were generated before a decision asked for them;
+            what speculation wasted is `generated_tokens - needed_tokens`.
         returned_tokens: Tokens of the chosen candidate.
         recomputed_tokens: Prompt tokens the generator computed again because a continued path
             was no longer in its prefix cache.
@@ -80,6 +83,8 @@ class Usage:
 
     prompt_tokens: int = 0
     generated_tokens: int = 0
+    needed_tokens: int = 0
+    speculated_tokens: int = 0
     returned_tokens: int = 0
     recomputed_tokens: int = 0
     verifier_computed_tokens: int = 0

@@ -8,7 +8,7 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import tenacity
@@ -20,9 +20,19 @@ from fasttts.backends.base import (
     VerificationRequest,
     Verifier,
 )
+from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, ConfigurationError, ContractError
+from fasttts.scheduling import verification
 from fasttts.scheduling.run import SearchRun
 from fasttts.tree import Node
+
+logger = logging.getLogger(__name__)
+
+_retrying = tenacity.Retrying(
+    retry=tenacity.retry_if_exception(lambda error: getattr(error, "retryable", False)),
+    stop=tenacity.stop_after_attempt(3),
+    reraise=True,
+)
 
 
 class Listener(Protocol):
@@ -41,21 +51,13 @@ class Listener(Protocol):
         ...
 
 
-logger = logging.getLogger(__name__)
-
-_retrying = tenacity.Retrying(
-    retry=tenacity.retry_if_exception(lambda error: getattr(error, "retryable", False)),
-    stop=tenacity.stop_after_attempt(3),
-    reraise=True,
-)
-
-
 class Loop:
     """Runs searches to their end.
 
     Args:
-        generator: Decodes; its `max_num_seqs` is the number of slots.
+        generator: Decodes.
         verifier: Scores; may be None when no submitted search uses one.
+        config: Slots and optimisations; no option changes a result.
         clock: Seconds; replaced in tests.
     """
 
@@ -63,11 +65,14 @@ class Loop:
         self,
         generator: Generator,
         verifier: Verifier | None,
+        config: SchedulingConfig = SchedulingConfig(),  # noqa: B008, immutable
         *,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._generator = generator
         self._verifier = verifier
+        self._config = config
+        self._num_slots = min(config.slots or generator.max_num_seqs, generator.max_num_seqs)
         self._clock = clock
         self._queue: list[tuple[int, int, SearchRun]] = []
         self._num_submitted = 0
@@ -75,6 +80,8 @@ class Loop:
         self._active: dict[SearchRun, None] = {}
         self._owners: dict[str, tuple[SearchRun, Node]] = {}
         self._request_ids = (f"seq-{number}" for number in itertools.count())
+        self._is_stale = True
+        """Whether anything happened that may change which sequences should run."""
 
     @property
     def has_work(self) -> bool:
@@ -91,16 +98,27 @@ class Loop:
         self._listeners[run] = listener
         self._num_submitted += 1
         heapq.heappush(self._queue, (run.priority, self._num_submitted, run))
+        self._is_stale = True
 
     def cancel(self, run: SearchRun, error: BaseException) -> None:
         """Ends a search at once with `error` and frees what it holds; no effect on an ended one."""
         if run in self._listeners:
             self._finish(run, error)
 
+    def fail_all(self, error: BaseException) -> None:
+        """Ends every search with `error`."""
+        for run in list(self._listeners):
+            try:
+                self._finish(run, error)
+            except Exception:  # a broken backend may refuse to abort; the caller is told anyway
+                logger.exception("a sequence could not be aborted")
+
     def step(self) -> None:
         """One iteration: every running sequence gains a token, everything decidable is decided."""
-        self._admit()
-        self._fill_slots()
+        if self._is_stale:
+            self._is_stale = False
+            self._admit()
+            self._fill_slots()
         self._decode()
         self._verify()
         self._commit()
@@ -111,47 +129,75 @@ class Loop:
         Raises:
             AssertionError: A sequence has no owner or a run counts a sequence nobody decodes.
         """
-        assert self._generator.num_unfinished() == len(self._owners)
-        owned = {(id(run), node.path) for run, node in self._owners.values()}
-        counted = {(id(run), path) for run in self._listeners for path in run.running}
-        assert owned == counted, f"slots {owned} against runs {counted}"
+        assert self._generator.num_unfinished() == len(self._owners) <= self._num_slots
+        for request_id, (_, node) in self._owners.items():
+            assert node.request_id == request_id, f"{node.path} is not decoded by {request_id}"
+        decoded = [n for run in self._active for n in run.nodes() if n.request_id is not None]
+        assert len(decoded) == len(self._owners)
         for run in self._listeners:
-            run.tree.check_integrity()
-
-    def fail_all(self, error: BaseException) -> None:
-        """Ends every search with `error`."""
-        for run in list(self._listeners):
-            try:
-                self._finish(run, error)
-            except Exception:  # a broken backend may refuse to abort; the caller is told anyway
-                logger.exception("a sequence could not be aborted")
+            run.check_integrity()
 
     def _admit(self) -> None:
         """Takes searches from the queue while their sequences would find a free slot."""
-        num_wanted = len(self._owners) + sum(len(run.waiting) for run in self._active)
-        while self._queue and num_wanted < self._generator.max_num_seqs:
+        num_wanted = sum(len(run.waiting) for run in self._active) + self._num_needed()
+        while self._queue and num_wanted < self._num_slots:
             _, _, run = heapq.heappop(self._queue)
             if run in self._listeners:
                 self._active[run] = None
                 num_wanted += len(run.waiting)
 
-    def _fill_slots(self) -> None:
-        """Starts waiting sequences: plain decodings first, then searches as they were admitted."""
-        for run in sorted(self._active, key=lambda run: run.priority):
-            while run.waiting and len(self._owners) < self._generator.max_num_seqs:
-                if not self._start(run):
-                    break
+    def _num_needed(self) -> int:
+        """Sequences that some decision waits for."""
+        return sum(node.is_attached for _, node in self._owners.values())
 
-    def _start(self, run: SearchRun) -> bool:
+    def _fill_slots(self) -> None:
+        """Needed sequences first (plain decodings, then searches as admitted), then speculation."""
+        runs = sorted(self._active, key=lambda run: run.priority)
+        needed = [(run, node) for run in runs for node in run.waiting.values()]
+        guesses = self._speculate(runs, len(needed)) if self._config.speculation else []
+        for run, node in itertools.chain(needed, guesses):
+            if len(self._owners) >= self._num_slots:
+                break
+            if node.request_id is None and run in self._active:
+                self._start(run, node)
+
+    def _speculate(
+        self, runs: Sequence[SearchRun], num_waiting: int
+    ) -> list[tuple[SearchRun, Node]]:
+        """What should run ahead in the slots nobody needs; drops what no longer should."""
+        running = [owner for owner in self._owners.values() if not owner[1].is_attached]
+        num_slots = self._num_slots - num_waiting - (len(self._owners) - len(running))
+        if not self._config.two_phase:
+            num_slots = max(num_slots, len(running))
+        guesses = self._guesses(runs, max(num_slots, 0))
+        if self._config.two_phase:
+            wanted = {node for _, node in guesses}
+            self._abort([node for _, node in running if node not in wanted])
+        return guesses
+
+    def _guesses(self, runs: Sequence[SearchRun], count: int) -> list[tuple[SearchRun, Node]]:
+        """The most useful speculative nodes, one of each run in turn."""
+        streams = [_with_run(run, run.guesses(self._config)) for run in runs]
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*streams))
+        return list(itertools.islice(filter(None, turns), count))
+
+    def _start(self, run: SearchRun, node: Node) -> None:
         request_id = next(self._request_ids)
-        node, request = run.start_next(request_id)
         try:
-            self._generator.add(request)
+            self._generator.add(run.request_for(node, request_id))
         except (BackendError, ConfigurationError) as error:
             self._finish(run, error)
-            return False
+            return
+        run.started(node, request_id)
         self._owners[request_id] = (run, node)
-        return True
+
+    def _abort(self, nodes: Sequence[Node]) -> None:
+        """Takes sequences out of the generator; their nodes keep the tokens they have."""
+        request_ids = [node.request_id for node in nodes if node.request_id is not None]
+        for node in nodes:
+            self._owners.pop(node.request_id or "", None)
+            node.request_id = None
+        self._generator.abort(request_ids)
 
     def _decode(self) -> None:
         if not self._owners:
@@ -166,26 +212,37 @@ class Loop:
         for run in {run for run, _ in self._owners.values()}:
             run.counts.generation_s += seconds
             run.counts.num_iterations += 1
-        ended = [output.request_id for output in outputs if self._take_output(output)]
-        self._generator.abort(ended)
+        for output in outputs:
+            self._take_output(output)
 
-    def _take_output(self, output: GenerationOutput) -> bool:
-        """Gives new tokens to their node; whether the backend must be told that it ended."""
+    def _take_output(self, output: GenerationOutput) -> None:
+        """Gives new tokens to their node, and on to its first child where the node ends."""
         run, node = self._owners[output.request_id]
-        num_before = len(node.token_ids)
-        if num_before == 0:
+        token_ids = output.token_ids
+        if not node.token_ids:
             run.counts.cached_tokens += output.num_cached_tokens
-        run.take_tokens(node, output.token_ids)
-        self._listeners[run].on_tokens(run, node, node.token_ids[num_before:])
-        if not node.is_ended:
-            return False
-        del self._owners[output.request_id]
-        return not output.is_finished
+        while token_ids:
+            num_taken = run.take_tokens(node, token_ids)
+            run.counts.generated_tokens += num_taken
+            self._listeners[run].on_tokens(run, node, token_ids[:num_taken])
+            if not node.is_ended:
+                return
+            self._is_stale = True
+            node.request_id = None
+            if node.finish_reason != "step" or output.is_finished or not self._config.speculation:
+                del self._owners[output.request_id]
+                self._generator.abort([] if output.is_finished else [output.request_id])
+                return
+            node, token_ids = run.first_child(node), token_ids[num_taken:]
+            run.started(node, output.request_id)
+            self._owners[output.request_id] = (run, node)
 
     def _verify(self) -> None:
-        """Scores every run that has nothing left to decode, all in one batch."""
-        runs = [run for run in self._active if run.unscored and not run.is_generating]
-        error = self._score(runs) if runs else None
+        """Scores what is queued, all searches in one batch, when it is time."""
+        runs = [run for run in self._active if run.unscored]
+        if not runs or not self._is_verification_due(runs):
+            return
+        error = self._score(runs)
         if error is None:
             return
         if len(runs) > 1:  # find out whose fault it is: it must not harm the others
@@ -196,26 +253,59 @@ class Loop:
             if failure is not None:
                 self._finish(run, failure)
 
+    def _is_verification_due(self, runs: Sequence[SearchRun]) -> bool:
+        if any(run.is_awaiting_scores() for run in runs):
+            return True
+        num_tokens = sum(len(node.token_ids) for run in runs for node in run.unscored.values())
+        config = self._config
+        return config.early_verification and num_tokens >= config.verification_batch_tokens
+
     def _score(self, runs: Sequence[SearchRun]) -> BackendError | None:
         """Scores the runs together; on failure returns the error and changes none of them."""
-        batches = [run.verification_requests() for run in runs]
+        work = [
+            (run, verification.batches(self._queued(run), run.request.problem, self._config))
+            for run in runs
+        ]
         started = self._clock()
         try:
-            verifications = self._call_verifier([r for batch in batches for r in batch])
+            answers = iter(self._call_verifier([b.request for _, batches in work for b in batches]))
         except BackendError as error:
             return error
         seconds = self._clock() - started
-        answers = iter(verifications)
-        for run, batch in zip(runs, batches, strict=True):
+        self._is_stale = True
+        for run, batches in work:
             run.counts.verification_s += seconds
             try:
-                run.take_scores(list(itertools.islice(answers, len(batch))))
+                self._take_scores(run, batches, list(itertools.islice(answers, len(batches))))
             except BackendError as error:
                 self._finish(run, error)
         return None
 
+    def _take_scores(
+        self,
+        run: SearchRun,
+        batches: Sequence[verification.Batch],
+        answers: Sequence[Verification],
+    ) -> None:
+        for batch, answer in zip(batches, answers, strict=True):
+            verification.take_scores(batch, answer)
+            run.counts.verifier_computed_tokens += answer.num_computed_tokens
+            run.counts.verifier_cached_tokens += answer.num_cached_tokens
+            run.counts.num_verifications += 1
+        nodes = [node for batch in batches for node in batch.nodes]
+        run.scored(sorted(nodes, key=lambda node: node.depth))
+
+    def _queued(self, run: SearchRun) -> list[Node]:
+        """The nodes to score; speculative ones only where they may be scored ahead."""
+        config = self._config
+        if config.early_verification or config.lookahead_verification:
+            return list(run.unscored.values())
+        return [node for node in run.unscored.values() if node.is_attached]
+
     def _call_verifier(self, requests: list[VerificationRequest]) -> list[Verification]:
         assert self._verifier is not None, "a run that scores was admitted without a verifier"
+        if not requests:
+            return []
         try:
             verifications = _retrying(self._verifier.score, requests)
         except BackendError:
@@ -230,7 +320,9 @@ class Loop:
 
     def _commit(self) -> None:
         for run in list(self._active):
-            if run.commit():
+            while (dropped := run.commit()) is not None:
+                self._is_stale = True
+                self._abort([node for node in dropped if node.request_id is not None])
                 self._listeners[run].on_commit(run)
             if run.is_done:
                 self._finish(run, None)
@@ -242,6 +334,7 @@ class Loop:
 
     def _finish(self, run: SearchRun, error: BaseException | None) -> None:
         """Takes a run out of the loop, frees its sequences and tells its listener."""
+        self._is_stale = True
         listener = self._listeners.pop(run)
         self._active.pop(run, None)
         request_ids = [i for i, (owner, _) in self._owners.items() if owner is run]
@@ -251,3 +344,7 @@ class Loop:
             self._generator.abort(request_ids)
         finally:
             listener.on_done(run, error)
+
+
+def _with_run(run: SearchRun, nodes: Iterator[Node]) -> Iterator[tuple[SearchRun, Node]]:
+    return ((run, node) for node in nodes)

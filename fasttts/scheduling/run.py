@@ -1,24 +1,19 @@
-"""One search in flight: its tree, what waits to decode, what waits for scores, what is decided.
+"""One search in flight: its tree, what could decode, what waits for scores, what is decided.
 
 Pure bookkeeping: it never touches a backend. The loop feeds it tokens and scores and executes
 what it asks for.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from fasttts.backends.base import (
-    GenerationRequest,
-    Tokenizer,
-    Verification,
-    VerificationRequest,
-)
-from fasttts.config import SearchConfig
-from fasttts.errors import ContractError
-from fasttts.search.aggregate import aggregate, on_grid
-from fasttts.search.policy import Beam, Branch, SearchPolicy
+from fasttts.backends.base import GenerationRequest, Tokenizer
+from fasttts.config import SchedulingConfig, SearchConfig
+from fasttts.scheduling.speculation import Group, predict
+from fasttts.search.aggregate import aggregate
+from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.steps import StepDetector, find_stop, split_steps
-from fasttts.tree import Node, SearchTree
+from fasttts.tree import Beam, Limits, Node, SearchTree
 from fasttts.types import FinishReason, Path
 
 
@@ -54,14 +49,6 @@ class Counts:
     verification_s: float = 0.0
 
 
-@dataclass(slots=True)
-class _Group:
-    """Beams that decide together."""
-
-    frontier: list[Node] = field(default_factory=list)
-    ended: list[Beam] = field(default_factory=list)
-
-
 class SearchRun:
     """The state of one search.
 
@@ -87,82 +74,103 @@ class SearchRun:
         self.counts = Counts()
         self.tree = SearchTree(request.prompt_token_ids, request.config.seed)
         self.depth = 0
-        self.waiting: list[Node] = []
-        self.running: set[Path] = set()
-        self.unscored: list[Node] = []
+        self.waiting: dict[Path, Node] = {}
+        self.unscored: dict[Path, Node] = {}
         self._policy = policy
         self._tokenizer = tokenizer
+        self._eos_token_ids = tokenizer.eos_token_ids
         self._detector = StepDetector(tokenizer, request.config.step_separator)
         self._max_answer_tokens = min(
             request.config.max_tokens, max_model_len - len(request.prompt_token_ids)
         )
-        self._groups: dict[Path, _Group] = {}
-        self._enter_frontier([self.tree.add_root() for _ in range(policy.num_roots)])
+        self._groups: dict[Path, Group] = {}
+        self._num_unended: dict[Path, int] = {}
+        roots = [
+            self.tree.new_node(None, index, self._limits(None)) for index in range(policy.num_roots)
+        ]
+        self._enter_frontier(roots, Group())
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to decode, score or decide."""
         return not self._groups and not self.unscored
 
-    @property
-    def is_generating(self) -> bool:
-        """Whether it has sequences in the generator or waiting for a slot."""
-        return bool(self.waiting or self.running)
-
-    def start_next(self, request_id: str) -> tuple[Node, GenerationRequest]:
-        """The first waiting node, in path order, and the request that decodes it."""
-        node = self.waiting.pop(0)
-        self.running.add(node.path)
+    def request_for(self, node: Node, request_id: str) -> GenerationRequest:
+        """The request that decodes a node, from where it stands to the end of its answer."""
         prompt_token_ids = self.tree.token_ids_before(node)
         self.counts.requested_tokens += len(prompt_token_ids)
-        return node, GenerationRequest(
+        num_answer_tokens = len(prompt_token_ids) - len(self.tree.prompt_token_ids)
+        return GenerationRequest(
             request_id=request_id,
             prompt_token_ids=prompt_token_ids,
             seed=node.seed,
             sampling=self.request.config.sampling,
-            max_tokens=self._num_tokens_left(node),
-            priority=self.priority,
+            max_tokens=self._max_answer_tokens - num_answer_tokens,
+            priority=self.priority + (not node.is_attached),
         )
 
-    def take_tokens(self, node: Node, token_ids: Sequence[int]) -> None:
-        """Appends new tokens to a running node until it ends; what runs past its end is dropped."""
-        for token_id in token_ids:
-            if node.is_ended:
-                return
+    def started(self, node: Node, request_id: str) -> None:
+        """Notes that a sequence decodes the node."""
+        node.request_id = request_id
+        self.waiting.pop(node.path, None)
+
+    def take_tokens(self, node: Node, token_ids: Sequence[int]) -> int:
+        """Appends new tokens to a node until it ends; the number taken."""
+        for num_taken, token_id in enumerate(token_ids, 1):
             node.token_ids.append(token_id)
-            self.counts.generated_tokens += 1
-            reason = self._finish_reason(node)
+            reason = self._finish_reason(node, token_id)
             if reason is not None:
                 self._end(node, reason)
+                return num_taken
+        return len(token_ids)
 
-    def verification_requests(self) -> list[VerificationRequest]:
-        """One request for each unscored node, in order."""
-        return [self._verification_request(node) for node in self.unscored]
+    def guesses(self, config: SchedulingConfig) -> Iterator[Node]:
+        """Speculative nodes that could decode, most useful first; created as they are asked for."""
+        for group in self._groups.values():
+            for guess in predict(group, self._policy, config):
+                yield guess.node or self._speculate(group, guess.parent, guess.index)
 
-    def take_scores(self, verifications: Sequence[Verification]) -> None:
-        """The scores of all unscored nodes, in order.
+    def first_child(self, node: Node) -> Node:
+        """Child 0 of a node that ended a step: the same stream running on."""
+        group = self._group(node)
+        return group.ahead.get((*node.path, 0)) or self._speculate(group, node, 0)
 
-        Raises:
-            ContractError: The verifier returned a wrong number of scores or not-a-number.
+    def is_awaiting_scores(self) -> bool:
+        """Whether a decision, or the end, waits for nothing but scores."""
+        if not self._policy.needs_scores:
+            return bool(self.unscored) and not self._groups
+        return any(
+            num_unended == 0 and not self._is_ready(self._groups[name])
+            for name, num_unended in self._num_unended.items()
+        )
+
+    def scored(self, nodes: Sequence[Node]) -> None:
+        """Notes that nodes have their scores; parents come before their children."""
+        for node in nodes:
+            self.unscored.pop(node.path, None)
+            self._make_beam(node)
+
+    def commit(self) -> list[Node] | None:
+        """Decides every group whose frontier is complete.
+
+        Returns:
+            Speculative nodes that turned out useless; None when nothing could be decided.
         """
-        for node, verification in zip(self.unscored, verifications, strict=True):
-            scores = verification.scores
-            if len(scores) != len(node.steps) or any(not 0 <= s <= 1 for s in scores):
-                raise ContractError(
-                    f"expected {len(node.steps)} scores in [0, 1], got {scores}", role="verifier"
-                )
-            node.scores_S = tuple(on_grid(score) for score in scores)
-            self.counts.verifier_computed_tokens += verification.num_computed_tokens
-            self.counts.verifier_cached_tokens += verification.num_cached_tokens
-            self.counts.num_verifications += 1
-        self.unscored = []
-
-    def commit(self) -> bool:
-        """Decides every group whose frontier is complete; whether anything was decided."""
-        ready = [name for name, group in self._groups.items() if self._is_ready(group)]
+        ready = [name for name, num in self._num_unended.items() if num == 0]
+        ready = [name for name in ready if self._is_ready(self._groups[name])]
+        if not ready:
+            return None
+        dropped: list[Node] = []
         for name in ready:
-            self._decide(self._groups.pop(name))
-        return bool(ready)
+            del self._num_unended[name]
+            dropped += self._decide(self._groups.pop(name))
+        return dropped
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node alive: the tree's and the speculative ones."""
+        yield from self.tree
+        for group in self._groups.values():
+            yield from group.ahead.values()
 
     def ended_nodes(self) -> list[Node]:
         """Nodes at which an answer ended, in path order."""
@@ -174,60 +182,116 @@ class SearchRun:
 
     def score(self, node: Node) -> float | None:
         """Aggregated score of the path to `node`; None while unscored."""
-        scores_S = node.path_scores()
-        return None if scores_S is None else aggregate(scores_S, self.request.config.aggregation)
+        return node.beam.score if node.beam else None
 
-    def _decide(self, group: _Group) -> None:
+    def check_integrity(self) -> None:
+        """Recounts what waits, runs and is unscored.
+
+        Raises:
+            AssertionError: The books contradict each other.
+        """
+        self.tree.check_integrity()
+        for name, group in self._groups.items():
+            unended = [node for node in group.frontier if not node.is_ended]
+            assert self._num_unended[name] == len(unended)
+            for node in unended:
+                assert (node.path in self.waiting) != (node.request_id is not None), node.path
+            for path, node in group.ahead.items():
+                assert node.path == path
+                assert node.parent is not None
+                assert node.parent.finish_reason == "step"
+        alive = {id(node) for node in self.nodes()}
+        assert all(id(node) in alive for node in self.unscored.values())
+        assert self._groups.keys() == self._num_unended.keys()
+
+    def _decide(self, group: Group) -> list[Node]:
         beams = [self._beam(node) for node in group.frontier]
-        nodes = {node.path: node for node in group.frontier}
         branches = self._policy.expand(beams, group.ended)
-        ended = group.ended + [beam for beam in beams if beam.is_answer_ended]
-        children = [child for branch in branches for child in self._grow(nodes, branch)]
-        children.sort(key=lambda node: node.path)
-        self._enter_frontier(children, ended)
+        group.ended = group.ended + [beam for beam in beams if beam.is_answer_ended]
+        nodes = {node.path: node for node in group.frontier}
+        children = [self._adopt(group, child) for b in branches for child in _children(nodes, b)]
+        return self._enter_frontier(sorted(children, key=lambda node: node.path), group)
 
-    def _grow(self, nodes: dict[Path, Node], branch: Branch) -> list[Node]:
-        parent = nodes[branch.path]
-        return [self.tree.add_child(parent) for _ in range(branch.num_children)]
+    def _adopt(self, group: Group, place: tuple[Node, int]) -> Node:
+        parent, index = place
+        node = group.ahead.pop((*parent.path, index), None)
+        return node or self.tree.new_node(parent, index, self._limits(parent))
 
-    def _enter_frontier(self, nodes: Sequence[Node], ended: Sequence[Beam] = ()) -> None:
+    def _enter_frontier(self, nodes: Sequence[Node], old: Group) -> list[Node]:
+        """Makes nodes the frontier of their groups; speculation that is no longer below is left."""
         for node in nodes:
+            self.tree.attach(node)
             name = self._policy.group(node.path)
-            self._groups.setdefault(name, _Group(ended=list(ended))).frontier.append(node)
+            group = self._groups.setdefault(name, Group(ended=old.ended))
+            group.frontier.append(node)
+            self._num_unended[name] = self._num_unended.get(name, 0) + (not node.is_ended)
             self.depth = max(self.depth, node.depth)
-        self.waiting += nodes
+            if not node.is_ended and node.request_id is None:
+                self.waiting[node.path] = node
+        return self._inherit(old, {node.path: node for node in nodes})
 
-    def _is_ready(self, group: _Group) -> bool:
-        return all(
-            node.is_ended and (not self._policy.needs_scores or node.scores_S is not None)
-            for node in group.frontier
-        )
+    def _inherit(self, old: Group, frontier: dict[Path, Node]) -> list[Node]:
+        """Moves speculation to the new groups; what hangs on no frontier node is dropped."""
+        depth = len(next(iter(frontier), ()))
+        dropped = []
+        for path, node in old.ahead.items():
+            if path[:depth] in frontier and frontier:
+                self._groups[self._policy.group(path)].ahead[path] = node
+            else:
+                self.unscored.pop(path, None)
+                dropped.append(node)
+        return dropped
+
+    def _speculate(self, group: Group, parent: Node, index: int) -> Node:
+        node = self.tree.new_node(parent, index, self._limits(parent))
+        group.ahead[node.path] = node
+        return node
+
+    def _group(self, node: Node) -> Group:
+        return self._groups[self._policy.group(node.path)]
+
+    def _is_ready(self, group: Group) -> bool:
+        return not self._policy.needs_scores or all(node.beam for node in group.frontier)
 
     def _beam(self, node: Node) -> Beam:
-        score = self.score(node) if self._policy.needs_scores else None
-        return Beam(path=node.path, score=score or 0.0, is_answer_ended=node.is_answer_ended)
+        if self._policy.needs_scores:
+            assert node.beam is not None, f"{node.path} is decided before it is scored"
+            return node.beam
+        return Beam(path=node.path, score=0.0, is_answer_ended=node.is_answer_ended)
 
-    def _num_tokens_left(self, node: Node) -> int:
-        num_left = self._max_answer_tokens - node.num_path_tokens(len(self.tree.prompt_token_ids))
-        if self._policy.step_shape(node.depth).num_separators is None:
-            return num_left
-        return min(num_left, self.request.config.max_step_tokens - len(node.token_ids))
+    def _make_beam(self, node: Node) -> None:
+        scores_S = node.path_scores()
+        assert scores_S is not None, f"{node.path} is scored before its parent"
+        score = aggregate(scores_S, self.request.config.aggregation)
+        node.beam = Beam(path=node.path, score=score, is_answer_ended=node.is_answer_ended)
 
-    def _finish_reason(self, node: Node) -> FinishReason | None:
-        config = self.request.config
-        if node.token_ids[-1] in self._tokenizer.eos_token_ids:
+    def _limits(self, parent: Node | None) -> Limits:
+        """Where a child of `parent` (None for roots) ends."""
+        config, depth = self.request.config, 1 if parent is None else parent.depth + 1
+        used = 0 if parent is None else parent.num_path_tokens(len(self.tree.prompt_token_ids))
+        num_left = self._max_answer_tokens - used
+        num_separators = self._policy.step_shape(depth).num_separators
+        at_separator: FinishReason = "length" if depth >= config.max_depth else "step"
+        is_cut = num_separators is not None and config.max_step_tokens < num_left
+        return Limits(
+            max_tokens=config.max_step_tokens if is_cut else num_left,
+            at_max_tokens=at_separator if is_cut else "length",
+            num_separators=num_separators,
+            at_separator=at_separator,
+        )
+
+    def _finish_reason(self, node: Node, token_id: int) -> FinishReason | None:
+        if token_id in self._eos_token_ids:
             return "stop"
-        if config.stop and self._has_stop_string(node):
+        if self.request.config.stop and self._has_stop_string(node):
             return "stop"
-        num_answer_tokens = node.num_path_tokens(len(self.tree.prompt_token_ids))
-        if num_answer_tokens >= self._max_answer_tokens:
-            return "length"
-        num_separators = self._policy.step_shape(node.depth).num_separators
-        if num_separators is None:
-            return None
-        is_cut = len(node.token_ids) >= config.max_step_tokens
-        if is_cut or self._detector.is_step_end(node.token_ids, num_separators):
-            return "length" if node.depth >= config.max_depth else "step"
+        limits = node.limits
+        if len(node.token_ids) >= limits.max_tokens:
+            return limits.at_max_tokens
+        if limits.num_separators is not None and self._detector.is_step_end(
+            node.token_ids, limits.num_separators
+        ):
+            return limits.at_separator
         return None
 
     def _has_stop_string(self, node: Node) -> bool:
@@ -241,16 +305,11 @@ class SearchRun:
         node.text = text if stop_at is None else text[:stop_at]
         node.steps = split_steps(node.text, config.step_separator)
         node.finish_reason = reason
-        self.running.discard(node.path)
-        if not self.request.uses_verifier:
-            return
-        if node.steps:
-            self.unscored.append(node)
-        else:
-            node.scores_S = ()
+        if node.is_attached:
+            self._num_unended[self._policy.group(node.path)] -= 1
+        if self.request.uses_verifier:
+            self.unscored[node.path] = node
 
-    def _verification_request(self, node: Node) -> VerificationRequest:
-        steps = node.path_steps()
-        return VerificationRequest(
-            problem=self.request.problem, steps=steps, num_scored=len(steps) - len(node.steps)
-        )
+
+def _children(nodes: dict[Path, Node], branch: Branch) -> list[tuple[Node, int]]:
+    return [(nodes[branch.path], index) for index in range(branch.num_children)]

@@ -5,22 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fasttts.steps import StepShape
+from fasttts.tree import Beam
 from fasttts.types import Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beam:
-    """What a policy sees of a path.
-
-    Attributes:
-        path: Position in the tree; the tie-breaker of every decision.
-        score: Aggregated score on the grid of 1e-4; 0 where the policy asks for no scores.
-        is_answer_ended: Whether nothing can follow.
-    """
-
-    path: Path
-    score: float
-    is_answer_ended: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +21,9 @@ class SearchPolicy(Protocol):
     """Maps scored beams to branches; pure: no clock, no randomness, no I/O, ties by path.
 
     The loop calls `expand` once for each group and depth, when every beam of the group's frontier
-    has ended (and is scored, if `needs_scores`). Groups never wait for each other. The same call
-    on fewer beams predicts the future, which is how speculation works; a prediction never
-    changes a result.
+    has ended (and is scored, if `needs_scores`). Groups never wait for each other. Speculation
+    predicts by the same call, with score 0 for beams that have none yet; a prediction never changes
+    a result.
     """
 
     @property

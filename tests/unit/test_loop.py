@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fasttts.backends.base import GenerationOutput, Verification, VerificationRequest
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.config import SearchConfig, search_config
+from fasttts.config import PLAIN, SchedulingConfig, SearchConfig, search_config
 from fasttts.errors import BackendError, ContractError
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRequest, SearchRun
@@ -72,7 +72,7 @@ def snapshot(run: SearchRun) -> Snapshot:
 
 def alone(text: str, config: SearchConfig) -> Snapshot:
     generator = FakeGenerator()
-    loop, recorder = Loop(generator, FakeVerifier()), Recorder()
+    loop, recorder = Loop(generator, FakeVerifier(), PLAIN), Recorder()
     run = make_run(generator, text, config)
     loop.submit(run, recorder)
     drive(loop)
@@ -101,21 +101,35 @@ CONFIGS = st.builds(
 )
 
 
-@hypothesis_settings(max_examples=60)
-@given(
-    searches=st.lists(st.tuples(st.sampled_from("abc"), CONFIGS), min_size=1, max_size=4),
+SCHEDULING = st.builds(
+    SchedulingConfig,
     slots=st.integers(1, 40),
+    speculation=st.booleans(),
+    speculation_depth=st.sampled_from([None, 1, 2]),
+    speculation_rule=st.sampled_from(["score", "paper"]),
+    num_bins=st.integers(1, 5),
+    early_verification=st.booleans(),
+    verification_batch_tokens=st.sampled_from([1, 20, 200]),
+    lookahead_verification=st.booleans(),
+    two_phase=st.booleans(),
+)
+
+
+@hypothesis_settings(max_examples=200)
+@given(
+    scheduling=SCHEDULING,
+    searches=st.lists(st.tuples(st.sampled_from("abc"), CONFIGS), min_size=1, max_size=4),
     arrivals=st.lists(st.integers(0, 30), min_size=4, max_size=4),
     preemptions=st.sets(st.integers(0, 60), max_size=5),
 )
 def test_a_search_is_a_pure_function_of_its_inputs(
+    scheduling: SchedulingConfig,
     searches: list[tuple[str, SearchConfig]],
-    slots: int,
     arrivals: list[int],
     preemptions: set[int],
 ) -> None:
-    generator = FakeGenerator(max_num_seqs=slots)
-    loop = Loop(generator, FakeVerifier())
+    generator = FakeGenerator()
+    loop = Loop(generator, FakeVerifier(), scheduling)
     runs = [make_run(generator, text, config) for text, config in searches]
     pending = sorted(zip(arrivals, range(len(runs)), strict=False))
 
@@ -264,14 +278,17 @@ def test_a_generator_failure_ends_the_searches_it_was_running() -> None:
     assert snapshot(runs[1]) == alone("b", config)
 
 
-def test_counts_add_up() -> None:
+@pytest.mark.parametrize("scheduling", [PLAIN, SchedulingConfig()])
+def test_counts_add_up(scheduling: SchedulingConfig) -> None:
     generator = FakeGenerator()
-    loop = Loop(generator, FakeVerifier())
+    loop = Loop(generator, FakeVerifier(), scheduling)
     run = make_run(generator, "abc", search_config(n=8, max_tokens=100))
     recorder = Recorder()
     loop.submit(run, recorder)
     iterations = drive(loop)
+    needed = sum(len(node.token_ids) for node in run.tree)
     assert run.counts.num_iterations == iterations
-    assert run.counts.generated_tokens == sum(len(node.token_ids) for node in run.tree)
-    assert run.counts.num_verifications == sum(bool(node.steps) for node in run.tree)
+    assert run.counts.generated_tokens - needed >= 0
+    assert (run.counts.generated_tokens > needed) == scheduling.speculation
+    assert any(node.num_speculated_tokens for node in run.tree) == scheduling.speculation
     assert recorder.num_commits == max(node.depth for node in run.tree)

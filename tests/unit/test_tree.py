@@ -5,11 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttts.sampling import child_seed, root_seed
-from fasttts.tree import Node, SearchTree
+from fasttts.tree import Limits, Node, SearchTree
+
+LIMITS = Limits(max_tokens=9, at_max_tokens="length", num_separators=1, at_separator="step")
 
 
 def grow(tree: SearchTree, parent: Node | None, num_tokens: int) -> Node:
-    node = tree.add_child(parent) if parent else tree.add_root()
+    siblings = parent.children if parent else tree.roots
+    node = tree.new_node(parent, len(siblings), LIMITS)
+    tree.attach(node)
     node.token_ids += range(num_tokens)
     node.text, node.steps = f"<{node.path}>", (f"{node.path}",)
     node.finish_reason = "step"
@@ -36,8 +40,8 @@ def test_paths_seeds_and_texts() -> None:
     assert child.num_path_tokens(3) == 7
     assert tree.token_ids_before(child) == [1, 2, 3, 0, 1, 2, 3, 0, 1, 2]
     assert tree.roots[1].seed == root_seed(5, 1)
-    assert tree.add_child(child.children[0]).seed == tree.roots[0].seed
-    assert tree.add_child(child).seed == child_seed(child.seed, 2, 1)
+    assert tree.new_node(child, 0, LIMITS).seed == tree.roots[0].seed
+    assert tree.new_node(child, 1, LIMITS).seed == child_seed(child.seed, 2, 1)
     tree.check_integrity()
 
 

@@ -1,0 +1,65 @@
+"""When finished steps are scored, and in which requests.
+
+At the barrier (the paper, and every optimisation off): a group's steps are scored once all of them
+have ended. Early: as soon as enough tokens are queued to use the device, or a decision waits for
+nothing but scores. With lookahead, a speculative step and its parent that are queued together
+share one request (arXiv 2509.00195, section 4.2), so that their common prefix is run once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fasttts.backends.base import Verification, VerificationRequest
+from fasttts.config import SchedulingConfig
+from fasttts.errors import ContractError
+from fasttts.search.aggregate import on_grid
+from fasttts.tree import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One request, and the nodes whose steps it scores: a path downwards, parents first."""
+
+    request: VerificationRequest
+    nodes: tuple[Node, ...]
+
+
+def batches(queued: Sequence[Node], problem: str, config: SchedulingConfig) -> list[Batch]:
+    """Requests for all of `queued`."""
+    paths = _chains(queued) if config.lookahead_verification else [(node,) for node in queued]
+    return [_batch(nodes, problem) for nodes in paths]
+
+
+def _chains(queued: Sequence[Node]) -> list[tuple[Node, ...]]:
+    """Queued nodes as downward paths; a node whose parent is queued joins its first free end."""
+    chains: dict[Node, list[Node]] = {}
+    ordered = sorted(queued, key=lambda node: node.path)
+    for node in ordered:
+        chain = chains.pop(node.parent, []) if node.parent is not None else []
+        chain.append(node)
+        chains[node] = chain
+    return [tuple(chain) for chain in chains.values()]
+
+
+def _batch(nodes: tuple[Node, ...], problem: str) -> Batch:
+    steps = nodes[-1].path_steps()
+    num_asked = sum(len(node.steps) for node in nodes)
+    request = VerificationRequest(problem=problem, steps=steps, num_scored=len(steps) - num_asked)
+    return Batch(request, nodes)
+
+
+def take_scores(batch: Batch, verification: Verification) -> None:
+    """Gives each node of a batch its scores, on the grid.
+
+    Raises:
+        ContractError: The verifier returned a wrong number of scores or not-a-number.
+    """
+    scores = verification.scores
+    num_asked = sum(len(node.steps) for node in batch.nodes)
+    if len(scores) != num_asked or any(not 0 <= score <= 1 for score in scores):
+        raise ContractError(f"expected {num_asked} scores in [0, 1], got {scores}", role="verifier")
+    start = 0
+    for node in batch.nodes:
+        end = start + len(node.steps)
+        node.scores_S = tuple(on_grid(score) for score in scores[start:end])
+        start = end
