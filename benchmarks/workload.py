@@ -1,7 +1,7 @@
 """A workload of seeded step lengths and scores, for which the best possible schedule is known.
 
-Step lengths are log-normal (mean 60 tokens, sigma 0.7), scores are correlated 0.5 with the parent's;
-both are pure functions of the tree, so every arm of a benchmark does the same search.
+Step lengths are log-normal (mean 60 tokens, sigma 0.7), scores are correlated 0.5 with the
+parent's; both are pure functions of the tree, so every arm of a benchmark does the same search.
 """
 
 import functools

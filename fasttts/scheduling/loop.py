@@ -79,6 +79,8 @@ class Loop:
         self._listeners: dict[SearchRun, Listener] = {}
         self._active: dict[SearchRun, None] = {}
         self._owners: dict[str, tuple[SearchRun, Node]] = {}
+        self._fresh: set[str] = set()
+        """Sequences that have not reported yet what their prompt found in the prefix cache."""
         self._request_ids = (f"seq-{number}" for number in itertools.count())
         self._is_stale = True
         """Whether anything happened that may change which sequences should run."""
@@ -190,12 +192,17 @@ class Loop:
             return
         run.started(node, request_id)
         self._owners[request_id] = (run, node)
+        self._fresh.add(request_id)
+
+    def _forget(self, request_id: str) -> None:
+        self._owners.pop(request_id, None)
+        self._fresh.discard(request_id)
 
     def _abort(self, nodes: Sequence[Node]) -> None:
         """Takes sequences out of the generator; their nodes keep the tokens they have."""
         request_ids = [node.request_id for node in nodes if node.request_id is not None]
         for node in nodes:
-            self._owners.pop(node.request_id or "", None)
+            self._forget(node.request_id or "")
             node.request_id = None
         self._generator.abort(request_ids)
 
@@ -219,7 +226,8 @@ class Loop:
         """Gives new tokens to their node, and on to its first child where the node ends."""
         run, node = self._owners[output.request_id]
         token_ids = output.token_ids
-        if not node.token_ids:
+        if output.request_id in self._fresh:
+            self._fresh.discard(output.request_id)
             run.counts.cached_tokens += output.num_cached_tokens
         while token_ids:
             num_taken = run.take_tokens(node, token_ids)
@@ -230,7 +238,7 @@ class Loop:
             self._is_stale = True
             node.request_id = None
             if node.finish_reason != "step" or output.is_finished or not self._config.speculation:
-                del self._owners[output.request_id]
+                self._forget(output.request_id)
                 self._generator.abort([] if output.is_finished else [output.request_id])
                 return
             node, token_ids = run.first_child(node), token_ids[num_taken:]
@@ -339,7 +347,7 @@ class Loop:
         self._active.pop(run, None)
         request_ids = [i for i, (owner, _) in self._owners.items() if owner is run]
         for request_id in request_ids:
-            del self._owners[request_id]
+            self._forget(request_id)
         try:
             self._generator.abort(request_ids)
         finally:

@@ -128,7 +128,7 @@ class SearchRun:
         """Speculative nodes that could decode, most useful first; created as they are asked for."""
         for group in self._groups.values():
             for guess in predict(group, self._policy, config):
-                yield guess.node or self._speculate(group, guess.parent, guess.index)
+                yield guess.node or self._speculate(group, guess.parent, guess.number)
 
     def first_child(self, node: Node) -> Node:
         """Child 0 of a node that ended a step: the same stream running on."""

@@ -37,10 +37,10 @@ class Group:
 
 
 class Guess(NamedTuple):
-    """Child `index` of `parent`; `node` where it was started before."""
+    """Child `number` of `parent`; `node` where it was started before."""
 
     parent: Node
-    index: int
+    number: int
     node: Node | None
 
 
@@ -56,7 +56,7 @@ def predict(group: Group, policy: SearchPolicy, config: SchedulingConfig) -> Ite
             return
         children = []
         for guess in _children(level, ended, policy, group.ahead):
-            children.append(((*guess.parent.path, guess.index), guess.node))
+            children.append(((*guess.parent.path, guess.number), guess.node))
             if guess.node is None or guess.node.finish_reason is None:
                 yield guess
         if depth == 0:

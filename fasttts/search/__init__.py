@@ -3,8 +3,9 @@
 from fasttts.config import SearchConfig
 from fasttts.errors import ConfigurationError
 from fasttts.search.beam import BeamSearch
-from fasttts.search.policy import Beam, Branch, SearchPolicy
+from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.search.sampling import Samples
+from fasttts.tree import Beam
 
 __all__ = [
     "Beam",

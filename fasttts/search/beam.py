@@ -12,8 +12,9 @@ on until none is alive), and children that do not divide evenly go to the best s
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fasttts.search.policy import Beam, Branch
+from fasttts.search.policy import Branch
 from fasttts.steps import StepShape
+from fasttts.tree import Beam
 from fasttts.types import Path
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fasttts.search.policy import Beam, Branch
+from fasttts.search.policy import Branch
 from fasttts.steps import WHOLE_ANSWER, StepShape
+from fasttts.tree import Beam
 from fasttts.types import Path
 
 

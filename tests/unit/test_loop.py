@@ -1,6 +1,6 @@
 """The loop on the fake backend: one tree whatever runs beside it; faults stay where they are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,61 +13,7 @@ from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig, SearchConfig, search_config
 from fasttts.errors import BackendError, ContractError
 from fasttts.scheduling.loop import Loop
-from fasttts.scheduling.run import SearchRequest, SearchRun
-from fasttts.search import make_policy, resolve, uses_verifier
-from fasttts.tree import Node
-
-Snapshot = list[tuple[object, ...]]
-
-
-class Recorder:
-    """A listener that remembers the outcome."""
-
-    def __init__(self) -> None:
-        self.outcomes: list[BaseException | None] = []
-        self.num_commits = 0
-
-    def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
-        assert node.token_ids[len(node.token_ids) - len(token_ids) :] == list(token_ids)
-
-    def on_commit(self, run: SearchRun) -> None:
-        self.num_commits += 1
-
-    def on_done(self, run: SearchRun, error: BaseException | None) -> None:
-        self.outcomes.append(error)
-
-
-def make_run(generator: FakeGenerator, text: str, config: SearchConfig) -> SearchRun:
-    config = resolve(config, has_verifier=True)
-    request = SearchRequest(
-        prompt_token_ids=generator.tokenizer.encode(text),
-        problem=text,
-        config=config,
-        uses_verifier=uses_verifier(config),
-    )
-    return SearchRun(
-        request,
-        make_policy(config),
-        generator.tokenizer,
-        max_model_len=generator.max_model_len,
-        priority=0 if config.search == "none" else 1,
-    )
-
-
-def drive(loop: Loop, after_step: Callable[[int], None] = lambda _: None) -> int:
-    for iteration in range(20_000):
-        if not loop.has_work:
-            return iteration
-        loop.step()
-        loop.check_integrity()
-        after_step(iteration)
-    raise AssertionError("the loop does not end")
-
-
-def snapshot(run: SearchRun) -> Snapshot:
-    return [
-        (n.path, n.seed, tuple(n.token_ids), n.text, n.scores_S, n.finish_reason) for n in run.tree
-    ]
+from tests.searches import Recorder, Snapshot, drive, make_run, snapshot
 
 
 def alone(text: str, config: SearchConfig) -> Snapshot:

@@ -17,10 +17,34 @@ ROOT = Path(__file__).parents[2]
 
 # Every public name of every package: adding one here is a decision, removing one breaks users.
 EXPORTS: dict[str, list[str]] = {
-    "fasttts": [],
-    "langchain_fasttts": [],
-    "llama_index.llms.fasttts": [],
-    "fasttts_agents": [],
+    "fasttts": [
+        "BackendError",
+        "Candidate",
+        "CapacityError",
+        "ConfigurationError",
+        "ContractError",
+        "EngineConfig",
+        "Event",
+        "FastTTS",
+        "FastTTSError",
+        "Finished",
+        "Message",
+        "ParsedOutput",
+        "Progress",
+        "SearchConfig",
+        "SearchError",
+        "SearchResult",
+        "Step",
+        "TextDelta",
+        "Timings",
+        "ToolCall",
+        "Usage",
+        "__version__",
+        "shared_engine",
+    ],
+    "langchain_fasttts": ["ChatFastTTS"],
+    "llama_index.llms.fasttts": ["FastTTS"],
+    "fasttts_agents": ["Deliberation"],
 }
 
 

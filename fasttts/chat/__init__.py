@@ -1,0 +1,24 @@
+"""What the chat classes of every framework share: their options, and how they read a reply.
+
+Nothing here knows LangChain or LlamaIndex.
+"""
+
+from fasttts.chat.options import ChatOptions
+from fasttts.chat.reply import Call, Delta, Reply, ReplyFormat, ReplyStream
+from fasttts.chat.report import cost_report, token_usage
+from fasttts.chat.request import ChatRequest
+from fasttts.chat.tools import Tool, offered_tools
+
+__all__ = [
+    "Call",
+    "ChatOptions",
+    "ChatRequest",
+    "Delta",
+    "Reply",
+    "ReplyFormat",
+    "ReplyStream",
+    "Tool",
+    "cost_report",
+    "offered_tools",
+    "token_usage",
+]

@@ -1,0 +1,159 @@
+"""The options of a chat model: which engine answers, and how it searches by default."""
+
+import asyncio
+import difflib
+import warnings
+from collections.abc import Sequence
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fasttts import FastTTS, shared_engine
+from fasttts.chat.reply import ReplyFormat
+from fasttts.chat.request import ChatRequest
+from fasttts.chat.tools import Tool, offered_tools
+from fasttts.config import (
+    EngineConfig,
+    SearchConfig,
+    SearchMethod,
+    engine_config,
+    search_config,
+)
+from fasttts.errors import ConfigurationError
+from fasttts.search import resolve
+from fasttts.types import Message
+
+_WITHOUT_EFFECT = ("api_key", "class_name", "max_retries", "timeout")
+"""What code for hosted models passes; a model in the same process has no use for it."""
+
+_SEARCH_FIELDS = ("search", "n", "beam_width", "temperature", "max_tokens", "seed", "stop")
+
+
+class ChatOptions(BaseModel):
+    """Fields that every framework's chat class has; a mix-in for pydantic classes.
+
+    Options left at None take the defaults of `SearchConfig`. The engine is loaded when it is first
+    needed, and models with equal engine options share one.
+
+    Attributes:
+        model: "demo" (the bundled models), a local model directory, or a hub name.
+        verifier: The same for the process reward model.
+        search: "none" is plain decoding and what an agent's loop expects of a chat model,
+            "best_of_n" and "beam_search" spend more computation on each reply.
+        n: Candidates or beams of a search.
+        beam_width: Children of each surviving beam.
+        temperature: 0 is greedy.
+        max_tokens: Longest reply in tokens.
+        seed: The search seed: the same call with the same seed gives the same reply.
+        stop: Strings that end a reply; they are not part of it.
+        search_args: Further options of `SearchConfig`, such as `top_p` or `selection`.
+        engine_args: Further options of `EngineConfig`, such as `max_model_len`.
+        engine: An engine to use as it is, instead of `model`, `verifier` and `engine_args`.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    model: str = Field(default_factory=lambda: engine_config().generator)
+    verifier: str | None = None
+    search: SearchMethod = "none"
+    n: int | None = None
+    beam_width: int | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: list[str] | None = None
+    search_args: dict[str, Any] = Field(default_factory=dict)
+    engine_args: dict[str, Any] = Field(default_factory=dict)
+    engine: FastTTS | None = Field(default=None, exclude=True, repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _warn_of_unknown_options(cls, values: Any) -> Any:
+        """The frameworks' classes ignore what they do not know; a misspelled option should show."""
+        known = {*cls.model_fields, *_WITHOUT_EFFECT}
+        for name in sorted(values.keys() - known) if isinstance(values, dict) else ():
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f": did you mean '{close[0]}'?" if close else ""
+            warnings.warn(f"{cls.__name__} has no option '{name}'{hint}", stacklevel=2)
+        return values
+
+    @model_validator(mode="after")
+    def _check_fasttts_options(self) -> Self:
+        """Every option is checked before anything is loaded."""
+        if self.engine is not None:
+            self._adopt(self.engine)
+        verifier = self.verifier if self.engine is not None else self._engine_config().verifier
+        resolve(self._search_config(), has_verifier=verifier is not None)
+        return self
+
+    def _adopt(self, engine: FastTTS) -> None:
+        """Takes the names from a given engine; naming another one beside it is a mistake."""
+        runs = {"model": engine.generator_name, "verifier": engine.verifier_name}
+        for role, name in runs.items():
+            asked = getattr(self, role)
+            if role in self.model_fields_set and asked not in (None, name):
+                raise ConfigurationError(
+                    f"{role}={asked!r} beside an engine that runs {name!r}: leave one of them out"
+                )
+        if self.engine_args:
+            raise ConfigurationError("engine_args have no effect on an engine that exists")
+        self.model, self.verifier = engine.generator_name, engine.verifier_name
+
+    def _engine_config(self) -> EngineConfig:
+        named = {"generator": self.model}
+        if self.verifier is not None:
+            named["verifier"] = self.verifier
+        if both := sorted({"generator", "verifier"} & self.engine_args.keys()):
+            raise ConfigurationError(f"engine_args hold {both}: use `model` and `verifier`")
+        return engine_config(**named, **self.engine_args)
+
+    def _search_config(self, **overrides: Any) -> SearchConfig:
+        """The options of one call: `overrides` that are not None over this object's own.
+
+        Raises:
+            ConfigurationError: An option is unknown or its value cannot work.
+        """
+        own = {name: getattr(self, name) for name in _SEARCH_FIELDS}
+        if both := sorted(own.keys() & self.search_args.keys()):
+            raise ConfigurationError(f"search_args hold {both}: these have arguments of their own")
+        layers = (own, self.search_args, overrides)
+        values = {k: v for layer in layers for k, v in layer.items() if v is not None}
+        return search_config(**values)
+
+    def _request(
+        self,
+        engine: FastTTS,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool] | None = None,
+        tool_choice: object = None,
+        is_parallel: bool = True,
+        **overrides: Any,
+    ) -> ChatRequest:
+        """One call: `overrides` are options of `SearchConfig`.
+
+        Raises:
+            ConfigurationError: An option is unknown, or its value cannot work.
+        """
+        offered = offered_tools(tools, tool_choice)
+        return ChatRequest(
+            engine=engine,
+            messages=messages,
+            tools=offered,
+            config=self._search_config(**overrides),
+            reply_format=ReplyFormat.of_call(engine, messages, offered, is_parallel=is_parallel),
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        """Everything a reply depends on besides its prompt."""
+        names = {"model": self.model, "verifier": self.verifier}
+        loaded = None if self.engine is not None else self._engine_config().model_dump()
+        return {**names, **self._search_config().model_dump(), "engine": loaded}
+
+    def _resolve_engine(self) -> FastTTS:
+        """The engine, loaded if need be."""
+        return shared_engine(self._engine_config()) if self.engine is None else self.engine
+
+    async def _aresolve_engine(self) -> FastTTS:
+        """The engine; loading one takes seconds and must not hold up the event loop."""
+        return await asyncio.to_thread(self._resolve_engine)

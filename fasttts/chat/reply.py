@@ -1,0 +1,180 @@
+"""Reading generated text: reasoning, what is said, and which tools are called.
+
+The same rules read a finished text and one that still grows, so that a stream never shows
+anything a finished reply does not contain.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from fasttts import FastTTS
+from fasttts.chat.tools import Tool
+from fasttts.types import FinishReason, Message, ParsedOutput, ToolCall
+
+THINK_START, THINK_END = "<think>", "</think>"
+CALL_START = "<tool_call>"
+
+ReplyEnd = Literal["stop", "length", "tool_calls"]
+Parser = Callable[[str], ParsedOutput]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A complete tool call; `id` is new for every reading."""
+
+    name: str
+    arguments: dict[str, Any]
+    id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex[:24]}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One finished reply.
+
+    Attributes:
+        reasoning: What the model thought before it spoke; empty for most models.
+        content: What it says, without thoughts and calls.
+        calls: The tools it calls, in order.
+        finish_reason: "tool_calls" when it calls tools; "length" when a cap cut it off.
+    """
+
+    reasoning: str
+    content: str
+    calls: tuple[Call, ...]
+    finish_reason: ReplyEnd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """What a growing reply gained."""
+
+    reasoning: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyFormat:
+    """How the text of one call is to be read.
+
+    Attributes:
+        parse: Separates tool calls from text; None where no tools were offered.
+        is_parallel: Whether more than one call may be kept.
+        is_thinking: Whether the prompt ends inside `<think>`, as some chat templates have it.
+    """
+
+    parse: Parser | None = None
+    is_parallel: bool = True
+    is_thinking: bool = False
+
+    @classmethod
+    def of_call(
+        cls,
+        engine: FastTTS,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        *,
+        is_parallel: bool = True,
+    ) -> Self:
+        """The format of a reply to `messages` under `engine`'s chat template."""
+        tail = engine.tokenizer.encode_chat(messages, tools or None)[-8:]
+        return cls(
+            parse=(lambda text: engine.parse_tool_calls(text, tools)) if tools else None,
+            is_parallel=is_parallel,
+            is_thinking=engine.tokenizer.decode(tail).rstrip().endswith(THINK_START),
+        )
+
+    def read(self, text: str, finish_reason: FinishReason) -> Reply:
+        """The reply that a finished text is.
+
+        A call that is cut off or malformed is never repaired: the text stays text.
+        """
+        reasoning, content = self._split_thoughts(text)
+        calls: tuple[Call, ...] = ()
+        if self.parse is not None:
+            parsed = self.parse(content)
+            if calls := _complete_calls(parsed.tool_calls):
+                content = parsed.content.rstrip()
+        return Reply(
+            reasoning=reasoning.strip(),
+            content=content,
+            calls=calls if self.is_parallel else calls[:1],
+            finish_reason="tool_calls" if calls else _reply_end(finish_reason),
+        )
+
+    def settled(self, text: str) -> Delta:
+        """The part of a growing text that no further text can take back or turn into a call."""
+        body = text.lstrip()
+        if not body or (len(body) < len(THINK_START) and THINK_START.startswith(body)):
+            return Delta(reasoning="", content="")
+        reasoning, content = self._split_thoughts(text)
+        if THINK_END not in text:
+            reasoning = _without_begun(reasoning, THINK_END)
+        if self.parse is not None:
+            before, start, _ = content.partition(CALL_START)
+            content = (before if start else _without_begun(before, CALL_START)).rstrip()
+        return Delta(reasoning=reasoning.strip(), content=content)
+
+    def _split_thoughts(self, text: str) -> tuple[str, str]:
+        """Thoughts and the rest; thoughts that never end leave no rest."""
+        body = text.lstrip()
+        if not self.is_thinking and not body.startswith(THINK_START):
+            return "", text
+        thoughts, end, content = body.removeprefix(THINK_START).partition(THINK_END)
+        return thoughts, content.lstrip() if end else ""
+
+
+class ReplyStream:
+    """Turns growing text into deltas whose sum is the finished reply."""
+
+    def __init__(self, reply_format: ReplyFormat) -> None:
+        self._format = reply_format
+        self._text = ""
+        self._shown = Delta(reasoning="", content="")
+
+    def add(self, text: str) -> Delta:
+        """What may be shown now that `text` was generated."""
+        self._text += text
+        return self._advance(self._format.settled(self._text))
+
+    def finish(self, reply: Reply) -> Delta:
+        """What is left to show of the finished reply, its calls aside."""
+        return self._advance(Delta(reasoning=reply.reasoning, content=reply.content))
+
+    def _advance(self, now: Delta) -> Delta:
+        shown, self._shown = self._shown, now
+        return Delta(
+            reasoning=now.reasoning[len(shown.reasoning) :],
+            content=now.content[len(shown.content) :],
+        )
+
+
+def _complete_calls(found: Sequence[ToolCall]) -> tuple[Call, ...]:
+    """All calls, or none if the arguments of one are not a JSON object."""
+    arguments = [_try_object(call.arguments) for call in found]
+    return tuple(
+        Call(name=call.name, arguments=values)
+        for call, values in zip(found, arguments, strict=True)
+        if values is not None and None not in arguments
+    )
+
+
+def _try_object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _reply_end(finish_reason: FinishReason) -> ReplyEnd:
+    return "length" if finish_reason == "length" else "stop"
+
+
+def _without_begun(text: str, marker: str) -> str:
+    """The text without an ending that may turn out to be the beginning of `marker`."""
+    longest = min(len(marker) - 1, len(text))
+    sizes = (size for size in range(longest, 0, -1) if text.endswith(marker[:size]))
+    return text[: len(text) - next(sizes, 0)]

@@ -1,0 +1,62 @@
+"""Searches driven by hand: a listener that records, a loop that is checked after every step."""
+
+from collections.abc import Callable, Sequence
+
+from fasttts.backends.base import Generator
+from fasttts.config import SearchConfig
+from fasttts.scheduling.loop import Loop
+from fasttts.scheduling.run import SearchRequest, SearchRun
+from fasttts.search import make_policy, resolve, uses_verifier
+from fasttts.tree import Node
+
+Snapshot = list[tuple[object, ...]]
+
+
+class Recorder:
+    """A listener that remembers the outcome."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[BaseException | None] = []
+        self.num_commits = 0
+
+    def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
+        assert node.token_ids[len(node.token_ids) - len(token_ids) :] == list(token_ids)
+
+    def on_commit(self, run: SearchRun) -> None:
+        self.num_commits += 1
+
+    def on_done(self, run: SearchRun, error: BaseException | None) -> None:
+        self.outcomes.append(error)
+
+
+def make_run(generator: Generator, text: str, config: SearchConfig) -> SearchRun:
+    config = resolve(config, has_verifier=True)
+    request = SearchRequest(
+        prompt_token_ids=generator.tokenizer.encode_chat([{"role": "user", "content": text}]),
+        problem=text,
+        config=config,
+        uses_verifier=uses_verifier(config),
+    )
+    return SearchRun(
+        request,
+        make_policy(config),
+        generator.tokenizer,
+        max_model_len=generator.max_model_len,
+        priority=0 if config.search == "none" else 1,
+    )
+
+
+def drive(loop: Loop, after_step: Callable[[int], None] = lambda _: None) -> int:
+    for iteration in range(20_000):
+        if not loop.has_work:
+            return iteration
+        loop.step()
+        loop.check_integrity()
+        after_step(iteration)
+    raise AssertionError("the loop does not end")
+
+
+def snapshot(run: SearchRun) -> Snapshot:
+    return [
+        (n.path, n.seed, tuple(n.token_ids), n.text, n.scores_S, n.finish_reason) for n in run.tree
+    ]

@@ -1,0 +1,56 @@
+"""Searches on the real models: every optimisation on gives the tree of the plain loop."""
+
+import pytest
+
+from fasttts.backends.vllm import load_backends
+from fasttts.config import PLAIN, SchedulingConfig, engine_config, search_config
+from fasttts.demo.problems import generate_problems
+from fasttts.scheduling.loop import Loop
+from tests.searches import Recorder, Snapshot, drive, make_run, snapshot
+
+pytestmark = pytest.mark.vllm
+
+NUM_SEARCHES = 20
+PROBLEMS = generate_problems("test", 11, NUM_SEARCHES, min_operations=2, max_operations=6)
+CONFIGS = [
+    search_config(
+        search="best_of_n" if seed % 5 == 4 else "beam_search",
+        n=8,
+        beam_width=(2, 4)[seed % 2],
+        seed=seed,
+        temperature=(0.5, 0.8, 1.2)[seed % 3],
+        aggregation=("last", "min", "prod", "mean")[seed % 4],
+        max_tokens=300,
+    )
+    for seed in range(NUM_SEARCHES)
+]
+
+
+def search_all(scheduling: SchedulingConfig) -> tuple[list[Snapshot], int]:
+    """The trees of all searches run together, and the tokens that were generated."""
+    generator, verifier = load_backends(engine_config(max_num_seqs=64))
+    try:
+        loop, recorders = Loop(generator, verifier, scheduling), []
+        runs = [
+            make_run(generator, problem.text, config)
+            for problem, config in zip(PROBLEMS, CONFIGS, strict=True)
+        ]
+        for run in runs:
+            recorders.append(Recorder())
+            loop.submit(run, recorders[-1])
+        drive(loop)
+        assert all(recorder.outcomes == [None] for recorder in recorders)
+        assert generator.num_unfinished() == 0
+        return [snapshot(run) for run in runs], sum(r.counts.generated_tokens for r in runs)
+    finally:
+        generator.close()
+        if verifier is not None:
+            verifier.close()
+
+
+def test_all_optimisations_give_the_tree_of_the_plain_loop() -> None:
+    plain, num_plain_tokens = search_all(PLAIN)
+    fast, num_fast_tokens = search_all(SchedulingConfig(slots=48, verification_batch_tokens=100))
+    for expected, found in zip(plain, fast, strict=True):
+        assert found == expected
+    assert num_fast_tokens > num_plain_tokens  # it did speculate
