@@ -11,7 +11,7 @@ export VLLM_DO_NOT_TRACK := 1
 .PHONY: help install demo test check format lock clean
 
 help:
-	@echo 'make demo     see one search, with its speculation off and on, on the bundled models'
+	@echo 'make demo     solve one problem plainly and by search, on the bundled models'
 	@echo 'make test     run every test this machine can run'
 	@echo 'make check    what CI runs: format, lint, types, tests, coverage'
 	@echo 'make format   format the code and apply safe fixes'

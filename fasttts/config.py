@@ -41,8 +41,14 @@ class SchedulingConfig(BaseModel):
         verification_batch_tokens: Queued tokens at which an early batch is worth running.
         lookahead_verification: A finished speculative step is scored in one request with its
             parent when both are queued.
+        prefix_order: Steps start in depth-first order of the tree, siblings together, so that the
+            blocks of a shared prefix are in use while they are needed; without it in the order of
+            search-and-learn, which repeats the list of survivors.
+        early_stop: Finished steps that can no longer survive are not scored, and what runs behind
+            them is freed.
         two_phase: Steps that are needed take the slots of speculation at once, least likely
-            first; without it they wait until a slot falls free.
+            first, and memory pressure shrinks it; without it they wait until a slot falls free.
+        kv_usage_threshold: Share of the generator's KV cache above which memory is short.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,11 +61,19 @@ class SchedulingConfig(BaseModel):
     early_verification: bool = True
     verification_batch_tokens: int = Field(default=256, ge=1)
     lookahead_verification: bool = True
+    prefix_order: bool = True
+    early_stop: bool = True
     two_phase: bool = True
+    kv_usage_threshold: float = Field(default=0.95, gt=0.0, le=1.0)
 
 
 PLAIN = SchedulingConfig(
-    speculation=False, early_verification=False, lookahead_verification=False, two_phase=False
+    speculation=False,
+    early_verification=False,
+    lookahead_verification=False,
+    prefix_order=False,
+    early_stop=False,
+    two_phase=False,
 )
 """Every optimisation off: decode all, score all, decide, as search-and-learn does."""
 

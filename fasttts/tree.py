@@ -57,6 +57,7 @@ class Node:
         beam: What a policy sees of it; None before it is scored.
         request_id: The sequence that decodes it now.
         is_attached: Whether it is part of the tree; speculative nodes are not.
+        is_hopeless: Whether it was found unable to survive before it was scored.
         num_speculated_tokens: Tokens it gained before it was attached.
         children: Those that were committed; speculative ones hang on their parent alone.
     """
@@ -74,6 +75,7 @@ class Node:
     beam: Beam | None = None
     request_id: str | None = None
     is_attached: bool = False
+    is_hopeless: bool = False
     num_speculated_tokens: int = 0
     children: "list[Node]" = field(default_factory=list)
 

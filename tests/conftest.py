@@ -13,8 +13,8 @@ os.environ["VLLM_NO_USAGE_STATS"] = "1"
 # Else vLLM asks the operating system for its address by opening a socket to the outside.
 os.environ["VLLM_HOST_IP"] = "127.0.0.1"
 
-from fasttts import FastTTS, shared_engine  # noqa: E402
-from fasttts.config import engine_config  # noqa: E402
+from fasttts import FastTTS, shared_engine
+from fasttts.config import engine_config
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

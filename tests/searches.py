@@ -60,3 +60,14 @@ def snapshot(run: SearchRun) -> Snapshot:
     return [
         (n.path, n.seed, tuple(n.token_ids), n.text, n.scores_S, n.finish_reason) for n in run.tree
     ]
+
+
+def same_tree(run: SearchRun, expected: Snapshot) -> bool:
+    """Whether a run's tree is the expected one; steps given up before scoring have no score."""
+    found = snapshot(run)
+    given_up = {node.path for node in run.tree if node.is_hopeless}
+    assert all(not node.children for node in run.tree if node.is_hopeless)
+    return len(found) == len(expected) and all(
+        (one[:4] == other[:4] and one[5] == other[5]) if one[0] in given_up else one == other
+        for one, other in zip(found, expected, strict=True)
+    )

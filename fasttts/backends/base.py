@@ -53,6 +53,19 @@ class GenerationOutput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPressure:
+    """How full the generator's KV cache is.
+
+    Attributes:
+        kv_cache_usage: Share of its blocks that running sequences hold, 0 to 1.
+        num_preemptions: Times a running sequence lost its blocks, since the engine started.
+    """
+
+    kv_cache_usage: float = 0.0
+    num_preemptions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationRequest:
     """The steps of one path, of which the first `num_scored` have scores already.
 
@@ -151,6 +164,10 @@ class Generator(Protocol):
 
     def num_unfinished(self) -> int:
         """Requests added and neither finished nor aborted."""
+        ...
+
+    def pressure(self) -> MemoryPressure:
+        """How full the KV cache is; cheap enough to ask at every iteration."""
         ...
 
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:

@@ -8,7 +8,6 @@ given prompts with given texts.
 
 import hashlib
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,11 @@ import numpy as np
 from fasttts.backends.base import (
     GenerationOutput,
     GenerationRequest,
+    MemoryPressure,
     Verification,
     VerificationRequest,
 )
+from fasttts.backends.blocks import BlockPool, Holding
 from fasttts.errors import BackendError, CapacityError, ConfigurationError
 from fasttts.sampling import FloatArray, sample_token
 from fasttts.types import Message, ParsedOutput
@@ -85,6 +86,7 @@ class _Sequence:
     scripted: list[int] | None
     num_new: int = 0
     num_cached: int | None = None
+    holding: Holding | None = None
 
 
 class FakeGenerator:
@@ -96,8 +98,9 @@ class FakeGenerator:
         max_num_seqs: Sequences in one iteration.
         mean_step_tokens: Mean length of a step.
         mean_steps: Mean number of steps of an answer.
-        block_size: Tokens of a block of the simulated prefix cache.
-        num_blocks: Blocks of the prefix cache, least recently used dropped first.
+        block_size: Tokens of a block of the simulated KV cache.
+        num_blocks: Its blocks. Sequences that do not fit wait; when a running one cannot grow, the
+            one of lowest priority is preempted and computed again later.
     """
 
     name = "fake-generator"
@@ -119,7 +122,8 @@ class FakeGenerator:
         self._script = script
         self._step_end = 1 / mean_step_tokens
         self._answer_end = 1 / mean_steps
-        self._cache = _PrefixCache(block_size, num_blocks)
+        self._pool = BlockPool(block_size, num_blocks)
+        self._num_preemptions = 0
         self._sequences: dict[str, _Sequence] = {}
         self._num_arrived = 0
         self._is_closed = False
@@ -146,14 +150,20 @@ class FakeGenerator:
     def step(self) -> list[GenerationOutput]:
         """One token for each running sequence."""
         self._check_open()
-        return [self._advance(sequence) for sequence in self._running()]
+        return [self._advance(sequence) for sequence in self._schedule()]
 
     def abort(self, request_ids: Sequence[str]) -> None:
         """Ends requests; unknown ids are ignored."""
         for request_id in request_ids:
             sequence = self._sequences.pop(request_id, None)
-            if sequence is not None and sequence.num_cached is not None:
-                self._cache.take(sequence.token_ids)
+            if sequence is not None:
+                self._release(sequence)
+
+    def pressure(self) -> MemoryPressure:
+        """What the simulated KV cache holds."""
+        return MemoryPressure(
+            kv_cache_usage=self._pool.usage, num_preemptions=self._num_preemptions
+        )
 
     def num_unfinished(self) -> int:
         """Requests in flight."""
@@ -161,10 +171,9 @@ class FakeGenerator:
 
     def preempt_all(self) -> None:
         """Puts every running sequence back into the queue, its cached blocks dropped."""
-        self._cache.clear()
         for sequence in self._sequences.values():
-            self._num_arrived += 1
-            sequence.arrival = self._num_arrived
+            self._preempt(sequence)
+        self._pool.clear()
 
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
         """Text only: this model has no tool call format."""
@@ -172,21 +181,60 @@ class FakeGenerator:
 
     def close(self) -> None:
         """Forgets everything."""
-        self._is_closed = True
+        for sequence in self._sequences.values():
+            self._release(sequence)
         self._sequences.clear()
+        self._is_closed = True
 
     def _check_open(self) -> None:
         if self._is_closed:
             raise BackendError("the generator is closed", role="generator")
 
-    def _running(self) -> list[_Sequence]:
+    def _schedule(self) -> list[_Sequence]:
+        """Sequences that get a token: by priority, then arrival, as far as the blocks reach."""
         order = sorted(self._sequences.values(), key=lambda s: (s.request.priority, s.arrival))
-        return order[: self.max_num_seqs]
+        scheduled: list[_Sequence] = []
+        for sequence in order[: self.max_num_seqs]:
+            if sequence.holding is None:
+                sequence.holding = self._pool.open(sequence.token_ids)
+            if sequence.holding is None or not self._grow(sequence, order):
+                break
+            scheduled.append(sequence)
+        for sequence in order[len(scheduled) :]:
+            self._preempt(sequence)
+        return scheduled
+
+    def _grow(self, sequence: _Sequence, order: Sequence[_Sequence]) -> bool:
+        """Room for one more token, if need be at the cost of those behind it in `order`."""
+        assert sequence.holding is not None
+        while not self._pool.extend(sequence.holding, sequence.token_ids):
+            behind = order[order.index(sequence) + 1 :]
+            victim = next((s for s in reversed(behind) if s.holding is not None), None)
+            if victim is None:
+                self._check_fits(sequence)
+                return False
+            self._preempt(victim)
+        return True
+
+    def _check_fits(self, sequence: _Sequence) -> None:
+        if len(sequence.token_ids) >= (self._pool.num_blocks - 1) * self._pool.block_size:
+            raise CapacityError("one sequence is larger than the KV cache", role="generator")
+
+    def _preempt(self, sequence: _Sequence) -> None:
+        if sequence.holding is not None:
+            self._num_preemptions += 1
+            self._release(sequence)
+
+    def _release(self, sequence: _Sequence) -> None:
+        if sequence.holding is not None:
+            self._pool.close(sequence.holding)
+            sequence.holding = None
 
     def _advance(self, sequence: _Sequence) -> GenerationOutput:
         request = sequence.request
+        assert sequence.holding is not None
         if sequence.num_cached is None:
-            sequence.num_cached = self._cache.take(request.prompt_token_ids)
+            sequence.num_cached = sequence.holding.num_cached_tokens
         position = len(sequence.token_ids)
         token_id = sample_token(self._logits(sequence), request.seed, position, request.sampling)
         sequence.token_ids.append(token_id)
@@ -194,7 +242,7 @@ class FakeGenerator:
         is_full = len(sequence.token_ids) >= self.max_model_len
         is_finished = token_id == EOS or sequence.num_new >= request.max_tokens or is_full
         if is_finished:
-            self._cache.take(sequence.token_ids)
+            self._release(sequence)
             del self._sequences[request.request_id]
         return GenerationOutput(
             request_id=request.request_id,
@@ -241,35 +289,6 @@ class FakeGenerator:
         odds = 10.0 if digest[2] < 16 else np.log(self._step_end / (1 - self._step_end))
         logits[BLANK_LINE] = letters + odds + np.log(1 - self._answer_end)
         logits[FIRST_BOX + digest[1] % 10] = letters + odds + np.log(self._answer_end)
-
-
-class _PrefixCache:
-    """Counts which whole blocks of a prefix were seen before, least recently used dropped."""
-
-    def __init__(self, block_size: int, num_blocks: int) -> None:
-        self._block_size = block_size
-        self._num_blocks = num_blocks
-        self._blocks: OrderedDict[int, None] = OrderedDict()
-
-    def take(self, token_ids: Sequence[int]) -> int:
-        """Tokens of the leading cached blocks; all of the prefix's blocks are cached afterwards.
-
-        The last token is never taken from the cache: its logits are needed.
-        """
-        num_cached, is_hit, key = 0, True, 0
-        for end in range(self._block_size, len(token_ids) + 1, self._block_size):
-            key = hash((key, tuple(token_ids[end - self._block_size : end])))
-            is_hit = is_hit and key in self._blocks and end < len(token_ids)
-            num_cached += self._block_size if is_hit else 0
-            self._blocks[key] = None
-            self._blocks.move_to_end(key)
-        while len(self._blocks) > self._num_blocks:
-            self._blocks.popitem(last=False)
-        return num_cached
-
-    def clear(self) -> None:
-        """Drops every block."""
-        self._blocks.clear()
 
 
 ScoreFunction = Callable[[str, tuple[str, ...]], float]

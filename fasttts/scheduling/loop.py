@@ -23,6 +23,7 @@ from fasttts.backends.base import (
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, ConfigurationError, ContractError
 from fasttts.scheduling import verification
+from fasttts.scheduling.order import in_order
 from fasttts.scheduling.run import SearchRun
 from fasttts.tree import Node
 
@@ -79,6 +80,8 @@ class Loop:
         self._listeners: dict[SearchRun, Listener] = {}
         self._active: dict[SearchRun, None] = {}
         self._owners: dict[str, tuple[SearchRun, Node]] = {}
+        self._num_preemptions = 0
+        self._num_allowed = self._num_slots
         self._fresh: set[str] = set()
         """Sequences that have not reported yet what their prompt found in the prefix cache."""
         self._request_ids = (f"seq-{number}" for number in itertools.count())
@@ -155,7 +158,7 @@ class Loop:
     def _fill_slots(self) -> None:
         """Needed sequences first (plain decodings, then searches as admitted), then speculation."""
         runs = sorted(self._active, key=lambda run: run.priority)
-        needed = [(run, node) for run in runs for node in run.waiting.values()]
+        needed = [(run, node) for run in runs for node in self._in_order(run)]
         guesses = self._speculate(runs, len(needed)) if self._config.speculation else []
         for run, node in itertools.chain(needed, guesses):
             if len(self._owners) >= self._num_slots:
@@ -163,19 +166,39 @@ class Loop:
             if node.request_id is None and run in self._active:
                 self._start(run, node)
 
+    def _in_order(self, run: SearchRun) -> list[Node]:
+        return in_order(run.waiting.values(), prefix_order=self._config.prefix_order)
+
     def _speculate(
         self, runs: Sequence[SearchRun], num_waiting: int
     ) -> list[tuple[SearchRun, Node]]:
         """What should run ahead in the slots nobody needs; drops what no longer should."""
         running = [owner for owner in self._owners.values() if not owner[1].is_attached]
         num_slots = self._num_slots - num_waiting - (len(self._owners) - len(running))
-        if not self._config.two_phase:
+        if self._config.two_phase:
+            num_slots = min(num_slots, self._allowance(len(running)))
+        else:
             num_slots = max(num_slots, len(running))
         guesses = self._guesses(runs, max(num_slots, 0))
         if self._config.two_phase:
             wanted = {node for _, node in guesses}
             self._abort([node for _, node in running if node not in wanted])
         return guesses
+
+    def _allowance(self, num_running: int) -> int:
+        """Speculative sequences that memory allows: half of the running ones while it is short.
+
+        It doubles again at each change once memory is no longer short.
+        """
+        pressure = self._generator.pressure()
+        is_short = (
+            pressure.kv_cache_usage > self._config.kv_usage_threshold
+            or pressure.num_preemptions > self._num_preemptions
+        )
+        self._num_preemptions = pressure.num_preemptions
+        grown = min(2 * self._num_allowed + 1, self._num_slots)
+        self._num_allowed = num_running // 2 if is_short else grown
+        return self._num_allowed
 
     def _guesses(self, runs: Sequence[SearchRun], count: int) -> list[tuple[SearchRun, Node]]:
         """The most useful speculative nodes, one of each run in turn."""
@@ -247,6 +270,8 @@ class Loop:
 
     def _verify(self) -> None:
         """Scores what is queued, all searches in one batch, when it is time."""
+        if self._config.early_stop:
+            self._stop_early()
         runs = [run for run in self._active if run.unscored]
         if not runs or not self._is_verification_due(runs):
             return
@@ -260,6 +285,11 @@ class Loop:
         for run, failure in failures:
             if failure is not None:
                 self._finish(run, failure)
+
+    def _stop_early(self) -> None:
+        for run in self._active:
+            if run.unscored:
+                self._abort(run.drop_hopeless())
 
     def _is_verification_due(self, runs: Sequence[SearchRun]) -> bool:
         if any(run.is_awaiting_scores() for run in runs):

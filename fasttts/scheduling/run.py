@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from fasttts.backends.base import GenerationRequest, Tokenizer
 from fasttts.config import SchedulingConfig, SearchConfig
+from fasttts.scheduling.early_stop import hopeless
 from fasttts.scheduling.speculation import Group, predict
-from fasttts.search.aggregate import aggregate
+from fasttts.search.aggregate import aggregate, best_aggregate
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.steps import StepDetector, find_stop, split_steps
 from fasttts.tree import Beam, Limits, Node, SearchTree
@@ -150,6 +151,21 @@ class SearchRun:
             self.unscored.pop(node.path, None)
             self._make_beam(node)
 
+    def drop_hopeless(self) -> list[Node]:
+        """Gives up finished steps that can no longer survive.
+
+        Returns:
+            The speculative nodes behind them.
+        """
+        dropped: list[Node] = []
+        for group in self._groups.values():
+            for node in hopeless(group.frontier, group.ended, self._policy, self._best_score):
+                node.is_hopeless = True
+                node.beam = Beam(path=node.path, score=0.0, is_answer_ended=False)
+                self.unscored.pop(node.path, None)
+                dropped += self._drop_behind(group, node)
+        return dropped
+
     def commit(self) -> list[Node] | None:
         """Decides every group whose frontier is complete.
 
@@ -241,6 +257,17 @@ class SearchRun:
                 self.unscored.pop(path, None)
                 dropped.append(node)
         return dropped
+
+    def _drop_behind(self, group: Group, node: Node) -> list[Node]:
+        behind = [path for path in group.ahead if path[: node.depth] == node.path]
+        for path in behind:
+            self.unscored.pop(path, None)
+        return [group.ahead.pop(path) for path in behind]
+
+    def _best_score(self, node: Node) -> float:
+        before = node.parent.path_scores() if node.parent else ()
+        assert before is not None, f"{node.path} is in the frontier before its parent is scored"
+        return best_aggregate(before, self.request.config.aggregation)
 
     def _speculate(self, group: Group, parent: Node, index: int) -> Node:
         node = self.tree.new_node(parent, index, self._limits(parent))

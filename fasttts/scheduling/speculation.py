@@ -76,11 +76,15 @@ def _children(
 ) -> Iterator[Guess]:
     """What the policy would start now, from beams whose score is known."""
     beams = [_beam(path, node) for path, node in level]
-    nodes = {path: node for path, node in level if node is not None and node.beam is not None}
+    nodes = {path: node for path, node in level if node is not None and _is_promising(node)}
     for branch in policy.expand(beams, ended):
         parent = nodes.get(branch.path)
         if parent is not None:
             yield from _branch(parent, branch.num_children, ahead)
+
+
+def _is_promising(node: Node) -> bool:
+    return node.beam is not None and not node.is_hopeless
 
 
 def _beam(path: Path, node: Node | None) -> Beam:
@@ -102,7 +106,7 @@ def _by_parents_score(
     """
     if not policy.needs_scores:
         return
-    ended = [node for node in frontier if node.finish_reason == "step"]
+    ended = [n for n in frontier if n.finish_reason == "step" and not n.is_hopeless]
     ranked = sorted(ended, key=lambda node: (_bin(node, num_bins), node.path))
     for node in ranked:
         num_children = num_bins - _bin(node, num_bins) + 1

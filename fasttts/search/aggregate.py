@@ -24,3 +24,8 @@ def on_grid(score: float) -> float:
 def aggregate(scores_S: Sequence[float], rule: Aggregation) -> float:
     """One score for a path, on the grid; 0 for a path without steps."""
     return on_grid(_RULES[rule](scores_S)) if scores_S else 0.0
+
+
+def best_aggregate(scores_S: Sequence[float], rule: Aggregation) -> float:
+    """The highest score a path can have after one more step, on the grid."""
+    return aggregate([*scores_S, 1.0], rule)

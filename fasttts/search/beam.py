@@ -28,6 +28,7 @@ class BeamSearch:
     n: int
     beam_width: int
     needs_scores: bool = True
+    is_monotone: bool = True
 
     @property
     def num_roots(self) -> int:

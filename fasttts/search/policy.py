@@ -36,6 +36,14 @@ class SearchPolicy(Protocol):
         """Whether `expand` reads scores."""
         ...
 
+    @property
+    def is_monotone(self) -> bool:
+        """Whether lowering the score of a beam that is not continued changes nothing.
+
+        Then a step that no score could save needs none (`scheduling/early_stop.py`).
+        """
+        ...
+
     def step_shape(self, depth: int) -> StepShape:
         """How much text a node at `depth` (1 for roots) holds."""
         ...

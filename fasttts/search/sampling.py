@@ -18,6 +18,7 @@ class Samples:
 
     n: int
     needs_scores: bool = False
+    is_monotone: bool = True
 
     @property
     def num_roots(self) -> int:

@@ -1,0 +1,65 @@
+"""A LangChain agent that thinks hard only when it needs to.
+
+Run it with `python examples/langchain_agent.py`. The bundled model answers a short problem itself;
+a long one it hands to the `deliberate` tool, and turns the tool's solution into its answer.
+"""
+
+import argparse
+
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from fasttts import FastTTS, SearchConfig
+from fasttts_agents.langchain import DeliberateTool
+from langchain_fasttts import ChatFastTTS
+
+SHORT = (
+    "Tom has 3 boxes of 12 pencils each. Tom buys 5 more pencils. "
+    "How many pencils does Tom have now?"
+)
+LONG = (
+    "Lena owns 701 lemons. Lena uses 36 lemons on each of 9 days. Lena loses 5 lemons. "
+    "On Sunday, Lena gives away half of the lemons. How many lemons are left with Lena?"
+)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--model", default="demo", help="'demo', a directory or a hub name")
+    arguments.add_argument("--verifier", help="a process reward model, named in the same way")
+    chosen = arguments.parse_args()
+    options = {"verifier": chosen.verifier} if chosen.verifier else {}
+    with FastTTS.load(chosen.model, **options) as engine:
+        for problem in (SHORT, LONG):
+            print(*map(describe, ask(engine, problem)), "", sep="\n")
+
+
+def ask(engine: FastTTS, problem: str) -> list[BaseMessage]:
+    """The agent's whole conversation about a problem."""
+    agent = create_agent(
+        ChatFastTTS(engine=engine, max_tokens=400),
+        [DeliberateTool(engine=engine, config=SearchConfig(n=16, beam_width=4, max_tokens=400))],
+    )
+    messages: list[BaseMessage] = agent.invoke({"messages": [HumanMessage(problem)]})["messages"]
+    return messages
+
+
+def describe(message: BaseMessage) -> str:
+    """One message as a paragraph of the trace."""
+    if isinstance(message, AIMessage) and message.tool_calls:
+        calls = [f"{call['name']}({call['args']})" for call in message.tool_calls]
+        return f"model calls: {', '.join(calls)}"
+    if isinstance(message, ToolMessage) and message.artifact:
+        trace = message.artifact
+        cost = trace["usage"]["generated_tokens"]
+        found = f"{len(trace['candidates'])} candidates, score {trace['score']}, {cost} tokens"
+        return f"{message.name} ({found}):\n{indented(message)}"
+    return f"{message.type}:\n{indented(message)}"
+
+
+def indented(message: BaseMessage) -> str:
+    return "\n".join(f"    {line}" for line in message.text.splitlines() if line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""A LlamaIndex query engine over documents on disk whose answers come from a search.
+
+Run it with `python examples/llamaindex_query_engine.py`. For each question BM25 finds the document
+with the facts, and the bundled model searches for the answer in it. Nothing is downloaded.
+"""
+
+import argparse
+from pathlib import Path
+
+from llama_index.core import Settings, SimpleDirectoryReader
+from llama_index.core.base.response.schema import Response
+from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.retrievers.bm25 import BM25Retriever  # type: ignore[import-untyped]
+
+from fasttts import FastTTS as Engine
+from llama_index.llms.fasttts import FastTTS
+
+DOCUMENTS = Path(__file__).parent / "documents"
+QUESTIONS = (
+    "How many bricks does Mia have now?",
+    "How many books are left with Omar?",
+    "How many eggs does Hugo have in the end?",
+)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--model", default="demo", help="'demo', a directory or a hub name")
+    arguments.add_argument("--verifier", help="a process reward model, named in the same way")
+    chosen = arguments.parse_args()
+    options = {"verifier": chosen.verifier} if chosen.verifier else {}
+    with Engine.load(chosen.model, **options) as engine:
+        query_engine = build(engine)
+        for question in QUESTIONS:
+            show(question, ask(query_engine, question))
+
+
+def build(engine: Engine, folder: Path = DOCUMENTS) -> RetrieverQueryEngine:
+    """A query engine over the text files of a folder, one node each."""
+    Settings.tokenizer = engine.tokenizer.encode
+    reader = SimpleDirectoryReader(
+        folder, file_metadata=lambda path: {"file_name": Path(path).name}
+    )
+    documents = reader.load_data()
+    retriever = BM25Retriever.from_defaults(nodes=documents, similarity_top_k=1)
+    llm = FastTTS(engine=engine, search="beam_search", n=16, beam_width=4, max_tokens=400)
+    return RetrieverQueryEngine.from_args(retriever, llm=llm)
+
+
+def ask(query_engine: RetrieverQueryEngine, question: str) -> Response:
+    """The answer with the nodes it rests on."""
+    response = query_engine.query(question)
+    assert isinstance(response, Response)
+    return response
+
+
+def show(question: str, response: Response) -> None:
+    print(question)
+    print("\n".join(f"    {line}" for line in str(response).splitlines() if line))
+    for source in response.source_nodes:
+        name, text = source.node.metadata["file_name"], source.node.get_content().strip()
+        print(f"  from {name} (BM25 {source.score:.2f}): {text}")
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The arguments of vLLM's `LLM` for each role."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fasttts.backends.vllm.checkpoint import Checkpoint
+from fasttts.config import EngineConfig
+from fasttts.errors import ConfigurationError
+
+_CPU_KV_CACHE_BYTES = 1 << 28
+_CPU_BLOCK_SIZE = 32
+"""vLLM's CPU attention wants a multiple of 32."""
+
+_GENERATOR_SHARE = 0.8
+"""Of the memory that both models' weights leave; the verifier needs far less than the generator."""
+
+_VERIFIER_CONTEXT_FACTOR = 2
+"""A verifier prompt holds the generator's text with a tag after each step, under another system
+message and perhaps another tokenizer; twice the generator's context has room for that."""
+
+_RESERVED = frozenset(
+    {
+        "model",
+        "runner",
+        "convert",
+        "logits_processors",
+        "scheduling_policy",
+        "pooler_config",
+        "skip_tokenizer_init",
+        "speculative_config",
+    }
+)
+"""Arguments on which the promise of equal results rests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What the arguments depend on: whether it is a CPU, and its memory otherwise."""
+
+    is_cpu: bool
+    memory_bytes: int
+
+
+def check_extra_arguments(option: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Checks `generator_args` or `verifier_args` against the arguments vLLM has.
+
+    Raises:
+        ConfigurationError: An argument is unknown, or it is one that FastTTS itself sets.
+    """
+    names = sorted(known)
+    for name in given:
+        if name in _RESERVED:
+            raise ConfigurationError(f"{option}[{name!r}] is set by FastTTS: leave it out")
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "see vLLM's EngineArgs"
+            raise ConfigurationError(f"{option}[{name!r}] is no argument of vLLM's LLM: {hint}")
+
+
+def check_context(generator: Checkpoint, max_model_len: int | None) -> None:
+    """Raises ConfigurationError when a longer context is asked for than the model has."""
+    longest = generator.max_model_len
+    if max_model_len is not None and longest is not None and max_model_len > longest:
+        raise ConfigurationError(
+            f"max_model_len={max_model_len} is more than the {longest} tokens that "
+            f"{generator.name!r} was made for: lower it"
+        )
+
+
+def generator_arguments(
+    config: EngineConfig, generator: Checkpoint, verifier: Checkpoint | None, device: Device
+) -> dict[str, Any]:
+    """Arguments of the generator's engine, `logits_processors` excepted."""
+    return {
+        **_shared_arguments(config, generator, device),
+        **_memory_arguments(config, generator, verifier, device),
+        "max_model_len": config.max_model_len,
+        "max_num_seqs": config.max_num_seqs,
+        "scheduling_policy": "priority",
+        **config.generator_args,
+    }
+
+
+def verifier_arguments(
+    config: EngineConfig, generator: Checkpoint, verifier: Checkpoint, device: Device
+) -> dict[str, Any]:
+    """Arguments of the verifier's engine, `pooler_config` excepted."""
+    return {
+        **_shared_arguments(config, verifier, device),
+        **_memory_arguments(config, verifier, generator, device),
+        "max_model_len": _verifier_context(config.max_model_len, verifier.max_model_len),
+        "runner": "pooling",
+        **config.verifier_args,
+    }
+
+
+def _shared_arguments(config: EngineConfig, model: Checkpoint, device: Device) -> dict[str, Any]:
+    arguments = {
+        "model": model.name,
+        "trust_remote_code": config.trust_remote_code,
+        "dtype": "float32" if device.is_cpu and config.dtype == "auto" else config.dtype,
+        "enable_prefix_caching": True,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+    }
+    if device.is_cpu:
+        arguments |= {"enforce_eager": True, "block_size": _CPU_BLOCK_SIZE}
+    return arguments
+
+
+def _memory_arguments(
+    config: EngineConfig, model: Checkpoint, other: Checkpoint | None, device: Device
+) -> dict[str, Any]:
+    """The cache of `model`'s engine, beside that of the `other` model."""
+    if config.kv_cache_memory_bytes is not None or device.is_cpu:
+        size = config.kv_cache_memory_bytes or _CPU_KV_CACHE_BYTES
+        return {"kv_cache_memory_bytes": size}
+    share = _memory_share(model, other, config.gpu_memory_utilization, device.memory_bytes)
+    return {"gpu_memory_utilization": share}
+
+
+def _memory_share(
+    model: Checkpoint, other: Checkpoint | None, utilization: float, memory_bytes: int
+) -> float:
+    """The part of a GPU one engine may use: its weights and its share of what both leave.
+
+    Weights of unknown size count as none, which leaves the plain ratio of the shares.
+    """
+    if other is None:
+        return utilization
+    own, others = (checkpoint.weight_bytes or 0 for checkpoint in (model, other))
+    left = utilization * memory_bytes - own - others
+    share = _GENERATOR_SHARE if model.role == "generator" else 1 - _GENERATOR_SHARE
+    return max(own + share * max(left, 0), 1) / memory_bytes
+
+
+def _verifier_context(generator_context: int | None, longest: int | None) -> int | None:
+    if generator_context is None:
+        return longest
+    wanted = _VERIFIER_CONTEXT_FACTOR * generator_context
+    return wanted if longest is None else min(wanted, longest)

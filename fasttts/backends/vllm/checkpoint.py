@@ -1,0 +1,206 @@
+"""What can be known of a model before it is loaded, and what is wrong with it.
+
+Reads file names, JSON and safetensors headers only, so that a wrong path or a half-copied model
+is reported in milliseconds and before any memory is taken.
+"""
+
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fasttts.errors import ConfigurationError, Role
+
+VERIFIER_FORMATS: Mapping[str, str] = {"Qwen2ForProcessRewardModel": "process-reward"}
+"""Architectures that score steps, and the prompt format each was trained on."""
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
+_TORCH_PATTERNS = ("*.bin", "*.pt", "*.pth")
+_INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A model that passed the checks.
+
+    Attributes:
+        name: What to hand to vLLM: an absolute directory or a hub name.
+        role: What it is used as.
+        config: The parsed `config.json`; empty for a hub name, which vLLM resolves.
+        weight_bytes: Size of the weights on disk; None for a hub name.
+    """
+
+    name: str
+    role: Role
+    config: Mapping[str, Any] = field(default_factory=dict)
+    weight_bytes: int | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the files were there to be checked."""
+        return self.weight_bytes is not None
+
+    @property
+    def max_model_len(self) -> int | None:
+        """Context length in tokens, where the configuration states one."""
+        text = self.config.get("text_config", self.config)
+        length = text.get("max_position_embeddings")
+        return length if isinstance(length, int) else None
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Model classes the configuration names; empty for a hub name."""
+        return tuple(self.config.get("architectures") or ())
+
+
+def check_checkpoint(name: str, role: Role, trust_remote_code: bool = False) -> Checkpoint:
+    """Checks a model before any memory is taken.
+
+    A name that starts with `.`, `/` or `~`, that has more than one separator, or that exists is a
+    directory; anything else is a hub name and left to vLLM.
+
+    Raises:
+        ConfigurationError: The directory cannot be loaded; says what is missing or broken.
+    """
+    if not is_path(name):
+        return Checkpoint(name=name, role=role)
+    folder = Path(name).expanduser().absolute()
+    if not folder.is_dir():
+        what = "is a file, not a model directory" if folder.exists() else "does not exist"
+        raise _error(role, folder, f"{what}: give a directory with config.json and safetensors")
+    config = _read_config(role, folder)
+    _check_architectures(role, folder, config)
+    _check_remote_code(role, folder, config, trust_remote_code)
+    if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+        raise _error(role, folder, "has no tokenizer: save the model's tokenizer.json beside it")
+    weights = _weight_files(role, folder)
+    for file in weights:
+        _check_safetensors(role, file)
+    size = sum(file.stat().st_size for file in weights)
+    return Checkpoint(name=str(folder), role=role, config=config, weight_bytes=size)
+
+
+def check_verifier_architecture(name: str, architectures: tuple[str, ...]) -> str:
+    """The prompt format of a verifier.
+
+    Raises:
+        ConfigurationError: No known format belongs to its architecture.
+    """
+    for architecture in architectures:
+        if architecture in VERIFIER_FORMATS:
+            return VERIFIER_FORMATS[architecture]
+    found = ", ".join(architectures) or "none"
+    raise ConfigurationError(
+        f"verifier={name!r}: architecture {found} cannot be read as a verifier; "
+        f"supported: {', '.join(sorted(VERIFIER_FORMATS))}"
+    )
+
+
+def is_path(name: str) -> bool:
+    """Whether a model name means a directory and not a name on a hub."""
+    return name.startswith((".", "~", os.sep)) or name.count(os.sep) > 1 or Path(name).exists()
+
+
+def _error(role: Role, path: Path, what: str) -> ConfigurationError:
+    return ConfigurationError(f"{role}={str(path)!r} {what}")
+
+
+def _read_json(role: Role, file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _error(role, file, f"cannot be read ({error}): copy the file again") from error
+    if not isinstance(content, dict):
+        raise _error(role, file, "does not hold a JSON object: copy the file again")
+    return content
+
+
+def _read_config(role: Role, folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    if not file.is_file():
+        raise _error(role, folder, "has no config.json: give the directory of a Hugging Face model")
+    return _read_json(role, file)
+
+
+def _check_architectures(role: Role, folder: Path, config: Mapping[str, Any]) -> None:
+    architectures = config.get("architectures")
+    if not (isinstance(architectures, list) and architectures):
+        raise _error(role, folder / "config.json", "names no architectures: add the model's class")
+    if role == "verifier":
+        check_verifier_architecture(str(folder), tuple(map(str, architectures)))
+
+
+def _check_remote_code(
+    role: Role, folder: Path, config: Mapping[str, Any], trust_remote_code: bool
+) -> None:
+    needed = config.get("auto_map") and not _is_known_without_code(config)
+    if needed and not trust_remote_code:
+        raise _error(
+            role,
+            folder,
+            "needs Python code shipped in its repository (auto_map in config.json): "
+            "read that code, then set trust_remote_code=True",
+        )
+
+
+def _is_known_without_code(config: Mapping[str, Any]) -> bool:
+    """Whether vLLM and transformers have this architecture and its configuration built in."""
+    named = set(map(str, config.get("architectures", ())))
+    return bool(named & set(VERIFIER_FORMATS)) and config.get("model_type") == "qwen2"
+
+
+def _weight_files(role: Role, folder: Path) -> list[Path]:
+    index = folder / _INDEX
+    if index.is_file():
+        return _indexed_files(role, index)
+    found = sorted(folder.glob("*.safetensors"))
+    if found:
+        return found
+    if any(any(folder.glob(pattern)) for pattern in _TORCH_PATTERNS):
+        raise _error(
+            role,
+            folder,
+            "has weights in PyTorch's pickle format only: convert them to safetensors "
+            "(model.save_pretrained writes that format)",
+        )
+    raise _error(role, folder, "has no *.safetensors: copy the weights into it")
+
+
+def _indexed_files(role: Role, index: Path) -> list[Path]:
+    weight_map = _read_json(role, index).get("weight_map")
+    if not (isinstance(weight_map, dict) and weight_map):
+        raise _error(role, index, "has no weight_map: copy the file again")
+    files = [index.parent / str(name) for name in sorted(set(weight_map.values()))]
+    absent = [file.name for file in files if not file.is_file()]
+    if absent:
+        raise _error(
+            role,
+            index.parent,
+            f"lacks {len(absent)} of {len(files)} weight files that {index.name} names: "
+            f"copy {', '.join(absent[:3])}{' ...' if len(absent) > 3 else ''}",
+        )
+    return files
+
+
+def _check_safetensors(role: Role, file: Path) -> None:
+    """Compares the length a header promises with the file's.
+
+    A safetensors file is 8 bytes of header length, a JSON header, and the tensors; the largest
+    end offset in the header is the length of the last part.
+    """
+    size = file.stat().st_size
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > size - 8:
+                raise ValueError(f"its header of {length} bytes does not fit into {size} bytes")
+            header = json.loads(stream.read(length))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name[:2] != "__"]
+        expected = 8 + length + max(ends, default=0)
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
+        raise _error(role, file, f"is not a safetensors file ({error}): copy it again") from error
+    if expected != size:
+        raise _error(role, file, f"is {size} bytes where its header says {expected}: copy it again")

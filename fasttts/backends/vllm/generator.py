@@ -1,0 +1,194 @@
+"""The generator on vLLM: `backends.base.Generator` over an in-process engine."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fasttts.backends.base import GenerationOutput, GenerationRequest, MemoryPressure
+from fasttts.backends.vllm.lifetime import close_engine
+from fasttts.backends.vllm.tokenizer import ChatTokenizer
+from fasttts.backends.vllm.translation import translate
+from fasttts.errors import BackendError, CapacityError, Role
+from fasttts.types import ParsedOutput
+
+if TYPE_CHECKING:
+    from vllm import LLM, SamplingParams
+
+_ROLE: Role = "generator"
+
+
+class VLLMGenerator:
+    """Decodes many sequences, one token each per step.
+
+    Args:
+        llm: An engine built with `generator_arguments`; this object closes it.
+        name: Model name or path, for results and logs.
+        tool_call_parser: vLLM's name of the model's tool call format.
+    """
+
+    def __init__(self, llm: "LLM", *, name: str, tool_call_parser: str = "hermes") -> None:
+        self._llm: LLM | None = llm
+        self._engine = llm.llm_engine
+        self._name = name
+        self._tool_call_parser = tool_call_parser
+        self._max_model_len = int(self._engine.vllm_config.model_config.max_model_len)
+        self._max_num_seqs = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
+        self._tokenizer = ChatTokenizer(llm.get_tokenizer(), name, _configured_eos(llm))
+        self._stop_token_ids = sorted(self._tokenizer.eos_token_ids)
+        self._live: set[str] = set()
+        self._preemptions: dict[str, int] = {}
+        self._num_preemptions = 0
+        self._failure: BackendError | None = None
+
+    @property
+    def name(self) -> str:
+        """Model name or path, for results and logs."""
+        return self._name
+
+    @property
+    def tokenizer(self) -> ChatTokenizer:
+        """The model's tokenizer."""
+        return self._tokenizer
+
+    @property
+    def max_model_len(self) -> int:
+        """Longest prompt plus output, in tokens."""
+        return self._max_model_len
+
+    @property
+    def max_num_seqs(self) -> int:
+        """Sequences that can run in one iteration."""
+        return self._max_num_seqs
+
+    def add(self, request: GenerationRequest) -> None:
+        """Queues a request; see `base.Generator.add`."""
+        self._check_usable()
+        if request.request_id in self._live:
+            raise BackendError(f"request {request.request_id!r} is in flight already", role=_ROLE)
+        num_prompt_tokens = len(request.prompt_token_ids)
+        if num_prompt_tokens + 1 > self._max_model_len:
+            raise CapacityError(
+                f"a prompt of {num_prompt_tokens} tokens leaves no room for an answer in a "
+                f"context of {self._max_model_len}: shorten it or raise max_model_len",
+                role=_ROLE,
+            )
+        from vllm.inputs import TokensPrompt
+
+        prompt = TokensPrompt(prompt_token_ids=list(request.prompt_token_ids))
+        try:
+            self._engine.add_request(
+                request.request_id, prompt, self._params(request), priority=request.priority
+            )
+        except Exception as error:
+            raise translate(error, _ROLE, f"request {request.request_id!r}") from error
+        self._live.add(request.request_id)
+
+    def _params(self, request: GenerationRequest) -> "SamplingParams":
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        from fasttts.backends.vllm.sampler import sampler_arguments
+
+        return SamplingParams(
+            temperature=0.0,
+            max_tokens=request.max_tokens,
+            stop_token_ids=self._stop_token_ids,
+            detokenize=False,
+            output_kind=RequestOutputKind.DELTA,
+            extra_args=sampler_arguments(request.seed, request.sampling),
+            skip_clone=True,
+        )
+
+    def step(self) -> list[GenerationOutput]:
+        """One iteration; see `base.Generator.step`."""
+        self._check_usable()
+        try:
+            outputs = self._engine.step()
+        except Exception as error:
+            raise self._fail(error) from error
+        new = [_output(output) for output in outputs if output.request_id in self._live]
+        self._live.difference_update(output.request_id for output in new if output.is_finished)
+        return new
+
+    def abort(self, request_ids: Sequence[str]) -> None:
+        """Ends requests and frees what they hold; unknown ids are ignored."""
+        known = [request_id for request_id in request_ids if request_id in self._live]
+        if not known:
+            return
+        self._check_usable()
+        self._live.difference_update(known)
+        try:
+            self._engine.abort_request(known)
+        except Exception as error:
+            raise self._fail(error) from error
+
+    def num_unfinished(self) -> int:
+        """Requests added and neither finished nor aborted."""
+        return len(self._live)
+
+    def pressure(self) -> MemoryPressure:
+        """How full the KV cache is; read off the scheduler, which lives in this process."""
+        self._check_usable()
+        scheduler: Any = self._engine.engine_core.engine_core.scheduler  # type: ignore[attr-defined]
+        counts = {name: r.num_preemptions for name, r in scheduler.requests.items()}
+        self._num_preemptions += sum(
+            count - self._preemptions.get(name, 0) for name, count in counts.items()
+        )
+        self._preemptions = counts
+        return MemoryPressure(
+            kv_cache_usage=scheduler.kv_cache_manager.usage, num_preemptions=self._num_preemptions
+        )
+
+    def preempt_all(self) -> None:
+        """Sends every running sequence back to the queue and empties the prefix cache.
+
+        What is running loses its KV blocks and is computed again; by the sampling rule no token
+        changes.
+        """
+        self._check_usable()
+        self._engine.reset_prefix_cache(reset_running_requests=True)
+
+    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
+        """Separates tool calls from text in the format of this model."""
+        from fasttts.backends.vllm.tools import parse_tool_calls
+
+        return parse_tool_calls(text, tools, self._tokenizer.backend, self._tool_call_parser)
+
+    def close(self) -> None:
+        """Frees the engine's memory; safe to call twice."""
+        llm, self._llm = self._llm, None
+        if llm is None:
+            return
+        self._live.clear()
+        self._failure = BackendError("the generator is closed", role=_ROLE)
+        del self._engine
+        close_engine(llm)
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _fail(self, error: Exception) -> BackendError:
+        """Remembers that the engine is lost, so that later calls fail at once."""
+        translated = translate(error, _ROLE, "the generator's engine failed")
+        if not isinstance(translated, BackendError):
+            translated = BackendError(str(translated), role=_ROLE)
+        self._failure = translated
+        self._live.clear()
+        return translated
+
+
+def _configured_eos(llm: "LLM") -> tuple[int, ...]:
+    """End tokens that the model's `generation_config.json` (or configuration) names."""
+    configured = llm.llm_engine.model_config.try_get_generation_config().get("eos_token_id")
+    if configured is None:
+        return ()
+    return tuple(configured) if isinstance(configured, list) else (int(configured),)
+
+
+def _output(output: Any) -> GenerationOutput:
+    return GenerationOutput(
+        request_id=output.request_id,
+        token_ids=output.outputs[0].token_ids,
+        is_finished=output.finished,
+        num_cached_tokens=output.num_cached_tokens or 0,
+    )

@@ -1,0 +1,59 @@
+"""Building and closing vLLM engines when several live in one process.
+
+vLLM keeps its process groups in module globals that all engines of a process share, and an
+engine's own shutdown destroys them, which breaks every engine that is still open. So engines are
+counted here, and only the last one to close takes the shared state down.
+"""
+
+import gc
+import threading
+from typing import TYPE_CHECKING, Any
+
+from fasttts.backends.vllm.environment import quiet
+from fasttts.backends.vllm.translation import opening
+from fasttts.errors import Role
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+_lock = threading.Lock()
+_open_engines: set[int] = set()
+
+
+def open_engine(role: Role, **arguments: Any) -> "LLM":
+    """An in-process engine.
+
+    Raises:
+        FastTTSError: See `translation.opening`.
+    """
+    with _lock, quiet(), opening(role, arguments["model"]):
+        from vllm import LLM
+
+        llm = LLM(**arguments)
+        _open_engines.add(id(llm))
+        return llm
+
+
+def close_engine(llm: "LLM") -> None:
+    """Frees an engine's memory; the caller drops its own references afterwards."""
+    with _lock, quiet():
+        _open_engines.discard(id(llm))
+        if _open_engines:
+            _shut_down_alone(llm)
+        else:
+            llm.llm_engine.engine_core.shutdown()
+        del llm.llm_engine
+    gc.collect()
+
+
+def _shut_down_alone(llm: "LLM") -> None:
+    """`EngineCore.shutdown` of vLLM 0.32 without the end of the shared process groups."""
+    client: Any = llm.llm_engine.engine_core
+    finalizer = getattr(client, "_finalizer", None)
+    if finalizer is not None:
+        finalizer.detach()
+    core = client.engine_core
+    core.structured_output_manager.clear_backend()
+    core.model_executor.shutdown()
+    core.scheduler.shutdown()
+    gc.unfreeze()

@@ -1,0 +1,185 @@
+"""The sampling rule of `fasttts.sampling` inside vLLM's batch, as a logits processor.
+
+vLLM decodes greedily; this processor replaces each sampled row of the logits by one that is 1 at
+the token `fasttts.sampling.sample_token` draws and 0 elsewhere. The choice is made here in
+float64, so that it depends neither on vLLM's dtype nor on the batch around a row.
+
+Axes: B rows that sample, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from vllm import SamplingParams
+from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
+
+from fasttts.backends.vllm import noise
+from fasttts.sampling import SEED_BITS, Sampling, noise_key
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+ARGUMENT = "fasttts"
+"""Key in `SamplingParams.extra_args` under which a request carries its seed and sampling."""
+
+_CHUNK_ELEMENTS_CPU = 1 << 15
+"""Rows times vocabulary per pass: in cache, and below the size at which torch starts threads."""
+_CHUNK_ELEMENTS_DEVICE = 1 << 24
+"""The same elsewhere, where only the memory of the int64 and float64 copies limits it."""
+
+_POSITION_TERM = np.uint64(noise_key(0, 1))
+
+
+def sampler_arguments(seed: int, sampling: Sampling) -> dict[str, Any]:
+    """`SamplingParams.extra_args` for one request."""
+    return {ARGUMENT: (seed, sampling)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One sampling request of the batch; `output` is vLLM's live list of its new tokens."""
+
+    seed: int
+    sampling: Sampling
+    num_prompt_tokens: int
+    output: Sequence[int]
+
+
+class _Rows:
+    """The rows that sample, as tensors that stay valid until the batch changes."""
+
+    def __init__(self, rows: dict[int, _Row], device: torch.device) -> None:
+        indices = sorted(rows)
+        values = [rows[index] for index in indices]
+        options = [row.sampling for row in values]
+        self._device = device
+        self._outputs = [row.output for row in values]
+        self._prompts_B = np.array([row.num_prompt_tokens for row in values], dtype=np.uint64)
+        self._keys_B = np.array([noise_key(row.seed, 0) for row in values], dtype=np.uint64)
+        self.is_whole_batch = indices == list(range(len(indices)))
+        self.indices_B = torch.tensor(indices, dtype=torch.int64, device=device)
+        self.temperature_B = self._column([o.temperature for o in options], torch.float32)
+        self.top_p_B = self._column([o.top_p for o in options], torch.float64)
+        self.top_k_B = self._column([o.top_k for o in options], torch.int64)
+        min_p = np.array([o.min_p for o in options], dtype=np.float64)
+        with np.errstate(divide="ignore"):
+            self.log_min_p_B = self._column(np.log(min_p).tolist(), torch.float64)
+        self.has_min_p = bool((min_p > 0).any())
+        self.has_top_p = any(o.top_p < 1 for o in options)
+        self.largest_k = max(o.top_k for o in options)
+
+    def _column(self, values: Sequence[float], dtype: torch.dtype) -> torch.Tensor:
+        return torch.tensor(values, dtype=dtype, device=self._device)[:, None]
+
+    def __len__(self) -> int:
+        return len(self._outputs)
+
+    def keys_B(self) -> torch.Tensor:
+        """The noise counter of each row at the position it samples now, int64 [B, 1]."""
+        lengths = np.fromiter(map(len, self._outputs), dtype=np.uint64, count=len(self))
+        keys = self._keys_B + (self._prompts_B + lengths) * _POSITION_TERM
+        return torch.from_numpy(keys.view(np.int64)).to(self._device)[:, None]
+
+    def filtered(self, logits_BV: torch.Tensor, part: slice) -> torch.Tensor:
+        """`fasttts.sampling.filter_logits` for the rows in `part`, whose logits are given."""
+        scaled = logits_BV / self.temperature_B[part]
+        if self.has_min_p:
+            scaled = noise.keep_min_p(scaled, self.log_min_p_B[part])
+        if self.largest_k:
+            scaled = noise.keep_top_k(scaled, self.top_k_B[part], self.largest_k)
+        if self.has_top_p:
+            scaled = noise.keep_top_p(scaled, self.top_p_B[part])
+        return scaled
+
+
+class CounterSampler(LogitsProcessor):
+    """Draws tokens by counter-based noise; holds no generator state.
+
+    Requests without our arguments, or at temperature 0, keep their logits.
+    """
+
+    def __init__(
+        self, vllm_config: "VllmConfig", device: torch.device, is_pin_memory: bool
+    ) -> None:
+        self._device = torch.device(device)
+        is_cpu = self._device.type == "cpu"
+        self._chunk_elements = _CHUNK_ELEMENTS_CPU if is_cpu else _CHUNK_ELEMENTS_DEVICE
+        self._by_index: dict[int, _Row] = {}
+        self._rows: _Rows | None = None
+        self._terms_V = torch.empty(0, dtype=torch.int64)
+
+    @classmethod
+    def validate_params(cls, sampling_params: SamplingParams) -> None:
+        """Raises ValueError for arguments that are not what `sampler_arguments` makes."""
+        value = (sampling_params.extra_args or {}).get(ARGUMENT)
+        if value is None:
+            return
+        is_pair = isinstance(value, tuple) and len(value) == 2
+        if not (is_pair and isinstance(value[0], int) and isinstance(value[1], Sampling)):
+            raise ValueError(f"extra_args[{ARGUMENT!r}] is not a seed and a Sampling: {value!r}")
+        if not 0 <= value[0] < 1 << SEED_BITS:
+            raise ValueError(f"seed {value[0]} is outside 0 .. 2**{SEED_BITS} - 1")
+
+    def is_argmax_invariant(self) -> bool:
+        """False: vLLM decodes greedily and this decides what the largest logit is."""
+        return False
+
+    def update_state(self, batch_update: BatchUpdate | None) -> None:
+        """Follows requests that left, entered and moved, in vLLM's order."""
+        if batch_update is None:
+            return
+        for index in batch_update.removed:
+            self._by_index.pop(index, None)
+        for index, params, prompt, output in batch_update.added:
+            self._add(index, params, len(prompt or ()), output)
+        for source, target, direction in batch_update.moved:
+            self._move(source, target, direction)
+        self._rows = _Rows(self._by_index, self._device) if self._by_index else None
+
+    def _add(
+        self, index: int, params: SamplingParams, num_prompt_tokens: int, output: list[int]
+    ) -> None:
+        self._by_index.pop(index, None)
+        argument = (params.extra_args or {}).get(ARGUMENT)
+        if argument is None:
+            return
+        seed, sampling = argument
+        if sampling.temperature > 0:
+            self._by_index[index] = _Row(seed, sampling, num_prompt_tokens, output)
+
+    def _move(self, source: int, target: int, direction: MoveDirectionality) -> None:
+        moved, displaced = self._by_index.pop(source, None), self._by_index.pop(target, None)
+        if moved is not None:
+            self._by_index[target] = moved
+        if displaced is not None and direction is MoveDirectionality.SWAP:
+            self._by_index[source] = displaced
+
+    def apply(self, logits: torch.Tensor) -> torch.Tensor:
+        """Replaces sampled rows of `logits` [rows, V] in place."""
+        rows = self._rows
+        if rows is None:
+            return logits
+        if len(self._terms_V) != logits.shape[1]:
+            self._terms_V = noise.token_terms(logits.shape[1], self._device)
+        whole = rows.is_whole_batch and len(rows) == logits.shape[0]
+        sampled = logits if whole else logits[rows.indices_B]
+        tokens_B = self._draw(rows, sampled)
+        if whole:
+            return logits.zero_().scatter_(1, tokens_B, 1.0)
+        logits[rows.indices_B] = torch.zeros_like(sampled).scatter_(1, tokens_B, 1.0)
+        return logits
+
+    def _draw(self, rows: _Rows, logits_BV: torch.Tensor) -> torch.Tensor:
+        """The token of each row, int64 [B, 1]."""
+        keys_B = rows.keys_B()
+        step = max(1, self._chunk_elements // logits_BV.shape[1])
+        drawn = []
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            noisy = noise.gumbel_noise(keys_B[part], self._terms_V)
+            noisy += rows.filtered(logits_BV[part], part)
+            drawn.append(noisy.argmax(dim=1, keepdim=True))
+        return torch.cat(drawn)

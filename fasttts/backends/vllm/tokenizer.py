@@ -1,0 +1,99 @@
+"""The generator's tokenizer: chat templates in, text out."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fasttts.errors import ConfigurationError
+from fasttts.types import Message
+
+_END_OF_TURN = "<|im_end|>"
+
+
+class ChatTokenizer:
+    """`backends.base.Tokenizer` around a transformers tokenizer.
+
+    Args:
+        tokenizer: A fast tokenizer, as vLLM loads it.
+        name: The model, for messages.
+        eos_token_ids: Ends of an answer beyond the tokenizer's own, from `generation_config.json`.
+    """
+
+    def __init__(self, tokenizer: Any, name: str, eos_token_ids: Iterable[int] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._name = name
+        self._backend = tokenizer.backend_tokenizer
+        self._eos_token_ids = frozenset(eos_token_ids) | self._own_eos_token_ids()
+
+    def _own_eos_token_ids(self) -> frozenset[int]:
+        own = (self._tokenizer.eos_token_id, self._backend.token_to_id(_END_OF_TURN))
+        return frozenset(token_id for token_id in own if token_id is not None)
+
+    @property
+    def backend(self) -> Any:
+        """The transformers tokenizer itself."""
+        return self._tokenizer
+
+    @property
+    def eos_token_ids(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        return self._eos_token_ids
+
+    def encode_chat(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
+        """The messages through the model's chat template; see `base.Tokenizer`.
+
+        Text is encoded as the template wrote it, without further special tokens.
+        """
+        if not getattr(self._tokenizer, "chat_template", None):
+            raise ConfigurationError(
+                f"{self._name!r} has no chat template: use an instruction-tuned model, or add "
+                "chat_template.jinja to its directory"
+            )
+        try:
+            text = self._tokenizer.apply_chat_template(
+                [_templated(message) for message in messages],
+                tools=list(tools) if tools else None,
+                add_generation_prompt=True,
+                tokenize=False,
+            )
+        except Exception as error:  # templates raise what they like
+            raise ConfigurationError(
+                f"the chat template of {self._name!r} rejects the messages: {error}"
+            ) from error
+        return self.encode(text)
+
+    def encode(self, text: str) -> list[int]:
+        """Plain text, without special tokens added."""
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of the tokens; special tokens are left out."""
+        text: str = self._backend.decode(list(token_ids), skip_special_tokens=True)
+        return text
+
+
+def _templated(message: Message) -> dict[str, Any]:
+    """A message as templates expect it: text always there, arguments of calls as objects."""
+    templated = {**message, "content": message.get("content") or ""}
+    if message.get("tool_calls"):
+        templated["tool_calls"] = [_templated_call(call) for call in message["tool_calls"]]
+    return templated
+
+
+def _templated_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    if "function" not in call:
+        return dict(call)
+    return {**call, "function": _with_parsed_arguments(call["function"])}
+
+
+def _with_parsed_arguments(function: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = function.get("arguments")
+    if not isinstance(arguments, str):
+        return dict(function)
+    try:
+        return {**function, "arguments": json.loads(arguments)}
+    except ValueError:
+        return dict(function)

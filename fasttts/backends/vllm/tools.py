@@ -1,0 +1,77 @@
+"""Tool calls in generated text, by vLLM's own parsers."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from fasttts.errors import ConfigurationError
+from fasttts.types import ParsedOutput, ToolCall
+
+
+def check_tool_call_parser(name: str) -> None:
+    """Raises ConfigurationError when vLLM has no tool parser of this name."""
+    _parser_class(name)
+
+
+def parse_tool_calls(
+    text: str, tools: Sequence[Mapping[str, Any]], tokenizer: Any, parser_name: str
+) -> ParsedOutput:
+    """Separates tool calls from text.
+
+    Nothing is repaired: when a call is cut off, is not JSON, or its arguments are not an object,
+    all of `text` stays text.
+
+    Args:
+        text: What the model wrote.
+        tools: The tools offered, in OpenAI's form; without any, there are no calls.
+        tokenizer: The model's transformers tokenizer.
+        parser_name: vLLM's name of the format.
+
+    Raises:
+        ConfigurationError: vLLM has no parser of that name.
+    """
+    if not tools:
+        return ParsedOutput(content=text)
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+
+    parser_class = _parser_class(parser_name)
+    request = ChatCompletionRequest(messages=[], tools=[dict(tool) for tool in tools])
+    with _muted(parser_class.__module__):
+        found = parser_class(tokenizer, request.tools).extract_tool_calls(text, request)
+    calls = [(call.function.name, call.function.arguments) for call in found.tool_calls]
+    if not calls or not all(_is_object(arguments) for _, arguments in calls):
+        return ParsedOutput(content=text)
+    return ParsedOutput(
+        content=found.content or "",
+        tool_calls=tuple(ToolCall(name=name, arguments=arguments) for name, arguments in calls),
+    )
+
+
+def _parser_class(name: str) -> Any:
+    from vllm.tool_parsers import ToolParserManager
+
+    try:
+        return ToolParserManager.get_tool_parser(name)
+    except KeyError as error:
+        known = ", ".join(sorted(ToolParserManager.list_registered()))
+        raise ConfigurationError(f"tool_call_parser={name!r} is unknown; known: {known}") from error
+
+
+def _is_object(arguments: str) -> bool:
+    try:
+        return isinstance(json.loads(arguments), dict)
+    except ValueError:
+        return False
+
+
+@contextmanager
+def _muted(logger_name: str) -> Iterator[None]:
+    """Without the traceback that a parser logs for a call it cannot read."""
+    logger = logging.getLogger(logger_name)
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was_disabled

@@ -1,0 +1,76 @@
+"""vLLM's errors as ours; the only place that reads their texts."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fasttts.errors import BackendError, CapacityError, ConfigurationError, FastTTSError, Role
+
+_CAPACITY = (
+    (
+        r"KV cache is needed|No available memory for the cache blocks|memory for kv",
+        "raise kv_cache_memory_bytes (or gpu_memory_utilization), or lower max_model_len",
+    ),
+    (
+        r"Free memory on device|out of memory|can't allocate memory|Cannot allocate memory",
+        "free memory on the device, lower gpu_memory_utilization, or choose smaller models",
+    ),
+)
+_CONFIGURATION = (
+    (
+        r"max_model_len .* is greater than the derived|greater than the derived max_model_len",
+        "lower max_model_len to the model's context length",
+    ),
+    (
+        r"Model architectures? .*(not supported|failed to be inspected)|no vLLM implementation",
+        "choose a model with an architecture vLLM supports",
+    ),
+    (
+        r"unexpected keyword argument|validation error",
+        "check dtype and generator_args or verifier_args",
+    ),
+    (
+        r"trust_remote_code",
+        "read the code in the model's repository, then set trust_remote_code=True",
+    ),
+    (
+        r"is not a local folder|Repository ?Not ?Found|couldn't connect|cannot find the requested",
+        "check the model's name, the network and the token, or give a local directory",
+    ),
+)
+
+
+@contextmanager
+def opening(role: Role, name: str) -> Iterator[None]:
+    """Translates what vLLM raises while an engine is built.
+
+    Raises:
+        ConfigurationError: An option or the model cannot work.
+        CapacityError: The model or its cache does not fit.
+        BackendError: Anything else.
+    """
+    try:
+        yield
+    except FastTTSError:
+        raise
+    except Exception as error:
+        raise translate(error, role, f"{role}={name!r} cannot be opened") from error
+
+
+def translate(error: Exception, role: Role, what: str) -> FastTTSError:
+    """Our error for one of vLLM's; `what` says what was tried."""
+    text = _first_lines(error)
+    if isinstance(error, MemoryError):
+        return CapacityError(f"{what}: {text}; {_CAPACITY[1][1]}", role=role)
+    for pattern, advice in _CAPACITY:
+        if re.search(pattern, text, re.IGNORECASE):
+            return CapacityError(f"{what}: {text}; {advice}", role=role)
+    for pattern, advice in _CONFIGURATION:
+        if re.search(pattern, text, re.IGNORECASE):
+            return ConfigurationError(f"{what}: {text}; {advice}")
+    return BackendError(f"{what}: {type(error).__name__}: {text}", role=role)
+
+
+def _first_lines(error: Exception, limit: int = 600) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[:limit] + " ..."

@@ -1,0 +1,56 @@
+"""The command line: `fasttts solve` and `fasttts eval`.
+
+Results go to stdout, everything else to stderr. Exit codes: 0, 2 for a usage error or any
+`FastTTSError`, 130 after Ctrl-C.
+"""
+
+from typing import Annotated
+
+import typer
+
+from fasttts import __version__
+from fasttts.cli import evaluate, solve
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="fasttts",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("solve")(solve.run)
+app.command("eval")(evaluate.run)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"fasttts {__version__}")
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Make a small local language model reason better by searching.
+
+    Try it on the bundled demonstration models:
+
+      fasttts solve "Tom has 3 boxes of 12 pencils each. He gives 5 away. How many are left?"
+
+      fasttts eval demo --num-problems 20
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Entry point of the `fasttts` command."""
+    app(prog_name="fasttts")

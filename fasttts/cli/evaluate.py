@@ -1,0 +1,137 @@
+"""`fasttts eval`: the accuracy of search methods side by side."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fasttts import FastTTS
+from fasttts.cli import options, render, session
+from fasttts.cli.options import DEFAULTS
+from fasttts.config import SearchConfig
+from fasttts.demo.problems import Problem, generate_problems
+from fasttts.errors import ConfigurationError
+from fasttts.evaluation import (
+    METHODS,
+    Evaluation,
+    Method,
+    Row,
+    is_correct,
+    method_config,
+    summarize,
+)
+from fasttts.sampling import derive_seed
+
+DATASETS = ("demo",)
+BASELINE: Method = "greedy"
+
+
+def run(
+    dataset: options.Dataset,
+    *,
+    num_problems: options.NumProblems = 100,
+    search: options.Compared = None,
+    n: options.Count = DEFAULTS.n,
+    beam_width: options.BeamWidth = DEFAULTS.beam_width,
+    min_operations: options.MinOperations = 4,
+    max_operations: options.MaxOperations = 8,
+    seed: options.Seed = DEFAULTS.seed,
+    generator: options.Generator = None,
+    verifier: options.Verifier = None,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Compare search methods on problems of known answer.
+
+    Greedy decoding, majority vote, best-of-n and beam search answer the same seeded problems;
+    the table shows their accuracy with 95 % Wilson intervals.
+    """
+    with session.reported_errors(debug=debug):
+        configs = {
+            method: method_config(method, n=n, beam_width=beam_width, seed=seed)
+            for method in _methods(search or ())
+        }
+        problems = _problems(dataset, seed, num_problems, min_operations, max_operations)
+        settings = session.engine_settings(generator, verifier)
+        for config in configs.values():
+            session.check_search(config, settings)
+        with session.loaded(settings) as engine:
+            evaluation = _compare(engine, problems, configs, seed)
+        _print(evaluation, as_json=as_json)
+
+
+def _methods(named: Sequence[str]) -> list[Method]:
+    """The methods to compare, in the table's order; all of them when none is named."""
+    for name in named:
+        if name not in METHODS:
+            raise ConfigurationError(f"unknown method {name!r}: use {', '.join(METHODS)}")
+    return [method for method in METHODS if not named or method in (BASELINE, *named)]
+
+
+def _problems(dataset: str, seed: int, count: int, low: int, high: int) -> list[Problem]:
+    if dataset not in DATASETS:
+        raise ConfigurationError(f"unknown data set {dataset!r}: use {', '.join(DATASETS)}")
+    if count < 1:
+        raise ConfigurationError(f"--num-problems {count}: at least 1 is needed")
+    try:
+        return generate_problems("test", seed, count, min_operations=low, max_operations=high)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _compare(
+    engine: FastTTS,
+    problems: Sequence[Problem],
+    configs: Mapping[Method, SearchConfig],
+    seed: int,
+) -> Evaluation:
+    rows = []
+    with _progress_bar() as progress:
+        for method, config in configs.items():
+            task = progress.add_task(method, total=len(problems))
+            rows.append(_measure(engine, problems, method, config, partial(progress.advance, task)))
+            progress.update(task, completed=len(problems))
+    return Evaluation(seed=seed, num_problems=len(problems), rows=tuple(rows))
+
+
+def _measure(
+    engine: FastTTS,
+    problems: Sequence[Problem],
+    method: Method,
+    config: SearchConfig,
+    advance: Callable[[], None],
+) -> Row:
+    """Runs one method on all problems in one batch and grades it."""
+    start_s = time.perf_counter()
+    outcomes = engine.search_many(
+        [problem.text for problem in problems],
+        config=config,
+        seeds=[derive_seed(config.seed, index) for index in range(len(problems))],
+        on_result=lambda index, result: advance(),
+    )
+    seconds = time.perf_counter() - start_s
+    graded = zip(outcomes, problems, strict=True)
+    correct = [is_correct(outcome, problem.answer) for outcome, problem in graded]
+    return summarize(method, outcomes, correct, n=config.n, seconds=seconds)
+
+
+def _progress_bar() -> Progress:
+    console = render.stderr()
+    return Progress(
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+
+
+def _print(evaluation: Evaluation, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(evaluation.to_json() + "\n")
+    else:
+        render.stdout().print(render.comparison_table(evaluation))

@@ -1,0 +1,56 @@
+"""The options of the commands, each declared once."""
+
+from typing import Annotated, get_args
+
+import typer
+
+from fasttts.config import SearchConfig, SearchMethod
+from fasttts.evaluation import METHODS
+
+DEFAULTS = SearchConfig()
+"""Where the options of a search take their defaults from."""
+
+Problem = Annotated[
+    str, typer.Argument(metavar="PROBLEM", help="The problem; '-' reads it from stdin.")
+]
+Dataset = Annotated[
+    str, typer.Argument(metavar="DATASET", help="'demo': the bundled word problems.")
+]
+Search = Annotated[
+    str,
+    typer.Option(
+        metavar="METHOD",
+        help=f"One of {', '.join(get_args(SearchMethod))}; 'none' decodes once.",
+    ),
+]
+Compared = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--search",
+        metavar="METHOD",
+        help=f"Only greedy and this one of {', '.join(METHODS)}; repeatable.",
+    ),
+]
+Count = Annotated[int, typer.Option("-n", metavar="N", help="Candidates or beams.")]
+BeamWidth = Annotated[
+    int, typer.Option(metavar="N", help="Children of each surviving beam; divides -n.")
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same result.")]
+Temperature = Annotated[
+    float | None, typer.Option(metavar="T", help="0 is greedy; searches default to 0.8.")
+]
+MaxTokens = Annotated[int, typer.Option(metavar="N", help="Longest answer in tokens.")]
+System = Annotated[str | None, typer.Option(metavar="TEXT", help="A system message.")]
+NumProblems = Annotated[int, typer.Option(metavar="N", help="Test problems.")]
+MinOperations = Annotated[int, typer.Option(metavar="N", help="Fewest operations of a problem.")]
+MaxOperations = Annotated[int, typer.Option(metavar="N", help="Most operations of a problem.")]
+Generator = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="'demo' (the default), a model directory or a hub name."),
+]
+Verifier = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The process reward model, named in the same way."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -1,0 +1,183 @@
+"""What a search looks like on a terminal: live progress, the chosen answer, the comparison.
+
+Text of models is never read as markup, so brackets in it stay what they are.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from fasttts.evaluation import Evaluation
+from fasttts.types import Event, Finished, Progress, SearchResult, Step, TextDelta
+
+MAX_LIVE_LINES = 10
+INDENT = 2
+
+
+def stdout() -> Console:
+    """A console for results."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def stderr() -> Console:
+    """A console for everything that is not a result."""
+    return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Shows on a terminal that models are being loaded.
+
+    It writes through a descriptor of its own and leaves `sys.stderr` alone, because the backend
+    silences the usual descriptors while engines open.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    with (
+        open(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as screen,
+        Live(
+            Spinner("dots", "Loading the models ..."),
+            console=Console(file=screen),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ),
+    ):
+        yield
+
+
+def follow(events: Iterable[Event], console: Console) -> SearchResult:
+    """Shows a search while it runs, on a terminal only, and returns its result."""
+    spinner = Spinner("dots", "searching ...")
+    with Live(spinner, console=console, transient=True, refresh_per_second=8) as live:
+        for event in events:
+            if isinstance(event, Finished):
+                return event.result
+            if isinstance(event, Progress):
+                spinner.update(text=counts_line(event))
+                live.update(Group(spinner, best_path(event, console)))
+    raise AssertionError("the stream ended without a result")
+
+
+def write_text(events: Iterable[Event], console: Console) -> SearchResult:
+    """Writes the text of a plain decoding as it comes and returns its result."""
+    for event in events:
+        if isinstance(event, Finished):
+            console.print("\n")
+            return event.result
+        if isinstance(event, TextDelta):
+            console.print(Text(event.text), end="", soft_wrap=True)
+    raise AssertionError("the stream ended without a result")
+
+
+def counts_line(progress: Progress) -> str:
+    """The state of a running search in numbers."""
+    rate = progress.generated_tokens / progress.elapsed_s if progress.elapsed_s > 0 else 0.0
+    counts = (
+        f"step {progress.depth}",
+        f"{progress.num_beams} beams",
+        f"{progress.num_finished} finished",
+        f"{progress.generated_tokens:,} tokens",
+        f"{rate:,.0f} tokens/s",
+    )
+    return "  ".join(counts)
+
+
+def best_path(progress: Progress, console: Console) -> RenderableType:
+    """The last lines of the best path so far, as many as a small terminal holds."""
+    steps = [line for line in progress.best_text.splitlines() if line.strip()]
+    if not steps:
+        return Text()
+    score = "" if progress.best_score is None else f", score {progress.best_score:.4f}"
+    # The terminal's echo of Ctrl-C needs room: a wrapped one would upset the erasing of the view.
+    width = console.width - INDENT - len("^C")
+    lines = Text("\n".join(steps), style="dim").wrap(console, width)
+    shown = Text("\n").join(lines[-MAX_LIVE_LINES:])
+    return Group(f"best path so far{score}", Padding(shown, (0, 0, 0, INDENT), expand=False))
+
+
+def step_table(steps: Iterable[Step]) -> Table:
+    """Steps, one a row, each after its score."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right", style="cyan", no_wrap=True)
+    table.add_column()
+    for step in steps:
+        score = "" if step.score is None else f"{step.score:.4f}"
+        table.add_row(score, Text(step.text.strip()))
+    return table
+
+
+def outcome_view(result: SearchResult) -> RenderableType:
+    """The answer, the winning steps with their scores, and the cost."""
+    winner = result.candidates[0]
+    return Group(
+        answer_line(result),
+        Text(),
+        Padding(step_table(winner.steps), (0, 0, 0, INDENT)),
+        Text(),
+        cost_view(result),
+    )
+
+
+def answer_line(result: SearchResult) -> Text:
+    """The answer, or that there is none, and whether the text was cut off."""
+    line = Text("Answer: ", style="bold")
+    if result.answer is None:
+        line.append("none found", style="yellow")
+    else:
+        line.append(result.answer, style="bold green")
+    if result.finish_reason == "length":
+        line.append(" (cut off at the token limit)", style="yellow")
+    return line
+
+
+def cost_view(result: SearchResult) -> Text:
+    """What the search was and what it cost, in a few short lines."""
+    usage, total_s = result.usage, result.timings.total_s
+    rate = usage.generated_tokens / total_s if total_s > 0 else 0.0
+    how = ["plain decoding"]
+    if result.config["search"] != "none":
+        how = [str(result.config["search"]), f"n={result.config['n']}"]
+    if result.score is not None:
+        how.append(f"score {result.score:.4f}")
+    summary = ", ".join([*how, f"seed {result.seed}"])
+    tree = f"{usage.needed_tokens:,} needed, {usage.returned_tokens:,} returned"
+    lines = [
+        f"{summary}: {total_s:.2f} s, {rate:,.0f} tokens/s",
+        f"generator: {usage.generated_tokens:,} tokens generated, {tree}",
+    ]
+    if usage.num_verifications:
+        lines.append(
+            f"verifier: {usage.verifier_computed_tokens:,} tokens computed, "
+            f"{usage.verifier_cached_tokens:,} cached"
+        )
+    return Text("\n".join(lines), style="dim")
+
+
+def comparison_table(evaluation: Evaluation) -> Table:
+    """The methods side by side; tokens are those of one problem, seconds those of all."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    table.title = Text(f"{evaluation.num_problems} problems, seed {evaluation.seed}")
+    table.add_column("method")
+    for name in ("n", "accuracy", "95 % interval", "tokens/problem", "seconds"):
+        table.add_column(name, justify="right")
+    for row in evaluation.rows:
+        table.add_row(
+            row.method,
+            str(row.n),
+            f"{row.accuracy:.1%}",
+            f"{row.low:.1%} to {row.high:.1%}",
+            f"{row.tokens / evaluation.num_problems:,.0f}",
+            f"{row.seconds:.1f}",
+        )
+    return table

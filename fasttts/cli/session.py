@@ -1,0 +1,101 @@
+"""What every command needs: its input, an engine, and errors a person can read."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from fasttts import FastTTS
+from fasttts.cli import render
+from fasttts.config import EngineConfig, SearchConfig, engine_config
+from fasttts.errors import ConfigurationError, FastTTSError
+from fasttts.search import resolve
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+INTERRUPTED = "fasttts: interrupted"
+STDIN = "-"
+
+
+def engine_settings(generator: str | None, verifier: str | None) -> EngineConfig:
+    """Which models to load; what is left out comes from the environment or is the demo's.
+
+    Raises:
+        ConfigurationError: A name or a variable of the environment cannot work.
+    """
+    named = {"generator": generator, "verifier": verifier}
+    return engine_config(**{role: name for role, name in named.items() if name is not None})
+
+
+def check_search(config: SearchConfig, settings: EngineConfig) -> None:
+    """Raises ConfigurationError when the models to load cannot run this search."""
+    resolve(config, has_verifier=settings.verifier is not None)
+
+
+def open_engine(settings: EngineConfig) -> FastTTS:
+    """Loads the models."""
+    return FastTTS.from_config(settings)
+
+
+def read_problem(argument: str) -> str:
+    """The problem to solve: the argument itself, or standard input when it is `-`.
+
+    Raises:
+        ConfigurationError: There is no problem in it, or it is not UTF-8.
+    """
+    try:
+        text = sys.stdin.buffer.read().decode() if argument == STDIN else argument
+        text.encode()
+    except UnicodeError as error:
+        raise ConfigurationError(f"the problem is not UTF-8 text: {error}") from error
+    if not text.strip():
+        raise ConfigurationError("the problem is empty: pass it as text, or '-' to read stdin")
+    return text.strip()
+
+
+@contextmanager
+def loaded(settings: EngineConfig) -> Iterator[FastTTS]:
+    """An engine for the time of a command, closed afterwards.
+
+    Closing vLLM takes seconds, so Ctrl-C is answered before it and a second one skips it.
+    """
+    with render.loading():
+        engine = open_engine(settings)
+    with engine:
+        try:
+            yield engine
+        except KeyboardInterrupt as error:
+            with _impatient():
+                typer.echo(INTERRUPTED, err=True)
+                engine.close()
+            raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Lets Ctrl-C end the process at once; the system frees what it held."""
+    usual = signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+@contextmanager
+def reported_errors(*, debug: bool) -> Iterator[None]:
+    """Turns our errors into one line on stderr and exit code 2, Ctrl-C into exit code 130."""
+    try:
+        yield
+    except FastTTSError as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            typer.echo(f"fasttts: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(EXIT_ERROR) from error
+    except KeyboardInterrupt as error:
+        typer.echo(INTERRUPTED, err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from error

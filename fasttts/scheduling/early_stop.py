@@ -1,0 +1,58 @@
+"""Finished steps that can no longer survive, whatever their score turns out to be.
+
+A step is hopeless if the policy would not continue it even with the best score it can still get,
+while every other step without a score got the worst. That conclusion holds for monotone policies
+only (`SearchPolicy.is_monotone`). A step that still decodes is never hopeless: its answer may end,
+and then it is a candidate.
+"""
+
+from collections.abc import Callable, Sequence
+
+from fasttts.search.policy import SearchPolicy
+from fasttts.tree import Beam, Node
+
+
+def hopeless(
+    frontier: Sequence[Node],
+    ended: Sequence[Beam],
+    policy: SearchPolicy,
+    best_score: Callable[[Node], float],
+) -> list[Node]:
+    """The finished steps of a frontier that need no score.
+
+    Args:
+        frontier: A group's nodes at the present depth.
+        ended: The group's beams that ended at earlier depths.
+        policy: Decides for the group.
+        best_score: The highest aggregated score a node without one can still get.
+    """
+    if not policy.is_monotone:
+        return []
+    unscored = [n for n in frontier if n.beam is None and n.finish_reason == "step"]
+    if not unscored or not _is_full(frontier, ended, policy):
+        return []
+    return [
+        node for node in unscored if not _survives(node, best_score(node), frontier, ended, policy)
+    ]
+
+
+def _is_full(frontier: Sequence[Node], ended: Sequence[Beam], policy: SearchPolicy) -> bool:
+    """Whether scored beams alone take every place, the cheap condition for hopelessness."""
+    scored = {node.path for node in frontier if node.beam is not None}
+    branches = policy.expand([node.beam or _guess(node, 0.0) for node in frontier], ended)
+    return all(branch.path in scored for branch in branches)
+
+
+def _survives(
+    candidate: Node,
+    score: float,
+    frontier: Sequence[Node],
+    ended: Sequence[Beam],
+    policy: SearchPolicy,
+) -> bool:
+    beams = [node.beam or _guess(node, score if node is candidate else 0.0) for node in frontier]
+    return any(branch.path == candidate.path for branch in policy.expand(beams, ended))
+
+
+def _guess(node: Node, score: float) -> Beam:
+    return Beam(path=node.path, score=score, is_answer_ended=node.is_answer_ended)

@@ -1,0 +1,1 @@
+"""How each kind of verifier is prompted; pure, given the verifier's tokenizer."""

@@ -1,0 +1,5 @@
+"""FastTTS as a LlamaIndex LLM."""
+
+from llama_index.llms.fasttts.base import FastTTS
+
+__all__ = ["FastTTS"]

@@ -1,0 +1,201 @@
+"""`FastTTS`: a FastTTS engine as a LlamaIndex LLM that can call functions."""
+
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import aclosing, closing
+from typing import Any
+
+from llama_index.core.base.llms.generic_utils import (
+    achat_to_completion_decorator,
+    astream_chat_to_completion_decorator,
+    chat_to_completion_decorator,
+    stream_chat_to_completion_decorator,
+)
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+    ToolCallBlock,
+)
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools.types import BaseTool
+from typing_extensions import override
+
+from fasttts import FastTTS as Engine
+from fasttts.chat import ChatOptions, ChatRequest, offered_tools
+from llama_index.llms.fasttts.messages import engine_messages
+from llama_index.llms.fasttts.responses import ResponseStream, chat_response
+
+
+class FastTTS(ChatOptions, FunctionCallingLLM):
+    r"""A small local model that can search before it answers.
+
+    Every option of a call (`search`, `n`, `beam_width`, `temperature`, ...) can be set here or
+    passed to one call. `response.raw["usage"]` counts the prompt and the returned path; the whole
+    cost of a search stands in `response.raw["fasttts"]`.
+
+    Example:
+        ```python
+        llm = FastTTS(model="demo", search="beam_search", n=16)
+        response = llm.complete("Tom has 3 boxes of 12 pencils and buys 5 more. How many now?")
+        print(response.text, response.raw["fasttts"]["score"])
+        ```
+    """
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name LlamaIndex serialises and traces."""
+        return "FastTTS"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """Context and output length of the model; loads the engine."""
+        return LLMMetadata(
+            context_window=self._resolve_engine().max_model_len,
+            num_output=self._search_config().max_tokens,
+            is_chat_model=True,
+            is_function_calling_model=True,
+            model_name=self.model,
+        )
+
+    def to_payload(self) -> dict[str, Any]:
+        """What traces show; unlike `metadata` it needs no engine."""
+        return {"class_name": self.class_name(), "model_name": self.model, **self._identity()}
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return self._chat(messages, **kwargs)
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        return self._stream_chat(messages, **kwargs)
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return await self._achat(messages, **kwargs)
+
+    @llm_chat_callback()
+    async def astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
+        return await self._astream_chat(messages, **kwargs)
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return chat_to_completion_decorator(self._chat)(self._format(prompt, formatted), **kwargs)
+
+    @llm_completion_callback()
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseGen:
+        complete = stream_chat_to_completion_decorator(self._stream_chat)
+        return complete(self._format(prompt, formatted), **kwargs)
+
+    @llm_completion_callback()
+    async def acomplete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponse:
+        complete = achat_to_completion_decorator(self._achat)
+        return await complete(self._format(prompt, formatted), **kwargs)
+
+    @llm_completion_callback()
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        complete = astream_chat_to_completion_decorator(self._astream_chat)
+        return await complete(self._format(prompt, formatted), **kwargs)
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """The calls of a response.
+
+        Raises:
+            ValueError: There are none and `error_on_no_tool_call` is set.
+        """
+        blocks = [b for b in response.message.blocks if isinstance(b, ToolCallBlock)]
+        if not blocks and error_on_no_tool_call:
+            raise ValueError(f"the model called no tool but said: {response.message.content!r}")
+        return [
+            ToolSelection(
+                tool_id=block.tool_call_id or "",
+                tool_name=block.tool_name,
+                tool_kwargs=block.tool_kwargs,
+            )
+            for block in blocks
+        ]
+
+    @override
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: str | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """The arguments of `chat`; both callers and `inspect` read this signature."""
+        if tool_required:
+            tool_choice = tool_choice or "required"
+        offered_tools((), tool_choice)
+        messages = list(chat_history or ())
+        if user_msg is not None:
+            if isinstance(user_msg, str):
+                user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)
+            messages.append(user_msg)
+        return {
+            "messages": messages,
+            "tools": [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools],
+            "tool_choice": tool_choice,
+            "is_parallel": allow_parallel_tool_calls,
+            **kwargs,
+        }
+
+    def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        request = self._chat_request(self._resolve_engine(), messages, **kwargs)
+        return chat_response(request.search(), request.reply_format)
+
+    def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        return self._responses(self._chat_request(self._resolve_engine(), messages, **kwargs))
+
+    async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        request = self._chat_request(await self._aresolve_engine(), messages, **kwargs)
+        return chat_response(await request.asearch(), request.reply_format)
+
+    async def _astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
+        engine = await self._aresolve_engine()
+        return self._aresponses(self._chat_request(engine, messages, **kwargs))
+
+    def _responses(self, request: ChatRequest) -> Generator[ChatResponse, None, None]:
+        stream = ResponseStream(request.reply_format)
+        with closing(request.stream()) as events:
+            for event in events:
+                yield from stream.responses(event)
+
+    async def _aresponses(self, request: ChatRequest) -> AsyncGenerator[ChatResponse, None]:
+        stream = ResponseStream(request.reply_format)
+        async with aclosing(request.astream()) as events:
+            async for event in events:
+                for response in stream.responses(event):
+                    yield response
+
+    def _chat_request(
+        self, engine: Engine, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatRequest:
+        return self._request(engine, engine_messages(messages), **kwargs)
+
+    def _format(self, prompt: str, formatted: bool) -> str:
+        convert = self.completion_to_prompt
+        return prompt if formatted or convert is None else convert(prompt)

@@ -1,0 +1,66 @@
+"""A command line whose models are fake, and a way to run it."""
+
+from collections.abc import Callable
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fasttts import EngineConfig, FastTTS
+from fasttts.backends.fake import FakeGenerator, FakeVerifier, Script
+from fasttts.cli import app, session
+from fasttts.demo.problems import Problem, generate_problems
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs the command line with the given arguments, 80 columns wide, real models forbidden."""
+
+    def forbidden(settings: EngineConfig) -> FastTTS:
+        raise AssertionError(f"models were loaded: {settings}")
+
+    monkeypatch.setattr(session, "open_engine", forbidden)
+    monkeypatch.setenv("COLUMNS", "80")
+    runner = CliRunner()
+    return lambda *arguments, stdin=None: runner.invoke(app, arguments, input=stdin)
+
+
+@pytest.fixture
+def problems() -> list[Problem]:
+    """The problems of `fasttts eval demo --num-problems 8`."""
+    return generate_problems("test", 0, 8, min_operations=4, max_operations=8)
+
+
+@pytest.fixture
+def script(problems: list[Problem]) -> Script:
+    """Solves the problems with an even answer; others are up to the random model."""
+
+    def answer(prompt: str) -> str | None:
+        found = next((p for p in problems if p.text in prompt and p.answer % 2 == 0), None)
+        return "\n\n".join(found.steps) if found else None
+
+    return answer
+
+
+@pytest.fixture
+def named() -> list[tuple[str, str | None]]:
+    """The generators and verifiers that the command line has asked for."""
+    return []
+
+
+@pytest.fixture
+def engines(
+    run: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    script: Script,
+    named: list[tuple[str, str | None]],
+) -> list[FastTTS]:
+    """Lets the command line load fake models; the engines it was given."""
+    engines: list[FastTTS] = []
+
+    def open_engine(settings: EngineConfig) -> FastTTS:
+        named.append((settings.generator, settings.verifier))
+        engines.append(FastTTS(FakeGenerator(script), FakeVerifier()))
+        return engines[-1]
+
+    monkeypatch.setattr(session, "open_engine", open_engine)
+    return engines

@@ -1,0 +1,186 @@
+"""Help, versions, exit codes and errors of the command line."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from fasttts import BackendError, EngineConfig, FastTTS, __version__
+from fasttts.cli import main, session
+
+Run = Callable[..., Result]
+SOLVE = ("solve", "What is 2 + 2?")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["solve", "eval", "--version"]),
+        (["--help"], ["solve", "eval", "--version"]),
+        (["solve", "--help"], ["--search", "--json", "[default: 16]", "none, best_of_n"]),
+        (["eval", "--help"], ["--num-problems", "[default: 100]", "'demo'"]),
+    ],
+)
+def test_help_reads_well_at_80_columns(run: Run, arguments: list[str], words: list[str]) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 0
+    assert [word for word in words if word not in done.stdout] == []
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").stdout == f"fasttts {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["solve", ""], "the problem is empty"),
+        (["solve", " \n"], "the problem is empty"),
+        (["solve", "-"], "the problem is empty"),
+        ([*SOLVE, "--search", "mcts"], "search='mcts'"),
+        ([*SOLVE, "-n", "10"], "n=10 is not a multiple of beam_width=4: try n=8"),
+        ([*SOLVE, "-n", "0"], "n=0"),
+        ([*SOLVE, "--temperature", "-1"], "temperature=-1.0"),
+        ([*SOLVE, "--max-tokens", "0"], "max_tokens=0"),
+        ([*SOLVE, "--seed", "-1"], "seed=-1"),
+        ([*SOLVE, "--generator", "some/model"], "needs a verifier"),
+        ([*SOLVE, "--generator", ""], "generator=''"),
+        (["eval", "demo", "--generator", "some/model"], "needs a verifier"),
+        (["eval", "gsm8k"], "unknown data set 'gsm8k': use demo"),
+        (["eval", "demo", "--search", "mcts"], "unknown method 'mcts': use greedy, majority"),
+        (["eval", "demo", "-n", "10"], "n=10 is not a multiple of beam_width=4"),
+        (["eval", "demo", "--num-problems", "0"], "at least 1"),
+        (["eval", "demo", "--min-operations", "9"], "min_operations=9"),
+        (["eval", "demo", "--min-operations", "1"], "min_operations=1"),
+    ],
+)
+def test_a_bad_input_is_one_line_before_models_are_loaded(
+    run: Run, arguments: list[str], message: str
+) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("fasttts: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["solve"], ["solve", "a", "b"], ["solve", "a", "-n", "x"], ["solv"], ["eval"]]
+)
+def test_wrong_usage_is_explained(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert "Error: " in done.stderr
+
+
+def test_bytes_that_are_no_text_are_refused(run: Run) -> None:
+    done = run("solve", "-", stdin=b"\xff\xfe")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("fasttts: the problem is not UTF-8 text")
+
+
+def failing(error: BaseException) -> object:
+    def open_engine(settings: EngineConfig) -> FastTTS:
+        raise error
+
+    return open_engine
+
+
+@pytest.mark.parametrize("command", [SOLVE, ("eval", "demo")])
+def test_an_engine_that_fails_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    error = BackendError("vLLM could not start:\n  out of memory", role="generator")
+    monkeypatch.setattr(session, "open_engine", failing(error))
+    done = run(*command)
+    assert done.exit_code == 2
+    assert done.stderr == "fasttts: vLLM could not start: out of memory\n"
+    done = run(*command, "--debug")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Traceback")
+    assert "BackendError" in done.stderr
+
+
+def test_ctrl_c_ends_quietly(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "open_engine", failing(KeyboardInterrupt()))
+    done = run(*SOLVE)
+    assert done.exit_code == 130
+    assert done.stderr == "fasttts: interrupted\n"
+
+
+def test_ctrl_c_during_a_search_closes_the_engine(
+    run: Run, engines: list[FastTTS], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FastTTS, "stream", interrupted)
+    usual = signal.getsignal(signal.SIGINT)
+    done = run(*SOLVE)
+    assert done.exit_code == 130
+    assert done.stderr == "fasttts: interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is usual
+    with pytest.raises(BackendError, match="closed"):
+        engines[0].search("2 + 2?", n=4)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_models_to_close() -> None:
+    program = """
+import os, signal, time
+from fasttts import FastTTS
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.cli import app, session
+
+class Stuck(FakeVerifier):
+    def score(self, requests):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)
+        return super().score(requests)
+
+    def close(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+session.open_engine = lambda settings: FastTTS(FakeGenerator(), Stuck())
+app(["solve", "What is 2 + 2?"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=False, text=True, timeout=50
+    )
+    assert done.returncode == 130
+    assert done.stdout == ""
+    assert done.stderr == "fasttts: interrupted\n"
+
+
+def test_a_bug_is_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "open_engine", failing(ZeroDivisionError("a bug")))
+    done = run(*SOLVE)
+    assert done.exit_code == 1
+    assert isinstance(done.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    "options", [["--search", "none", "--generator"], ["--verifier"]], ids=["generator", "verifier"]
+)
+def test_a_missing_model_directory_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    options: list[str],
+) -> None:
+    folder = tmp_path / "no-model"
+    monkeypatch.setattr("sys.argv", ["fasttts", *SOLVE, *options, str(folder)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    printed = capsys.readouterr()
+    assert exit_.value.code == 2, printed.err
+    assert printed.err.startswith("fasttts: ")
+    assert str(folder) in printed.err
+    assert printed.out == ""

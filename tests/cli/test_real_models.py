@@ -1,0 +1,59 @@
+"""The command line and the demonstration as a newcomer starts them, on the bundled models."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fasttts import SearchResult
+from fasttts.demo.problems import generate_problems
+
+pytestmark = pytest.mark.vllm
+
+ROOT = Path(__file__).parents[2]
+MAIN = "from fasttts.cli import main; main()"
+
+
+def started(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=280,
+    )
+
+
+def test_solve_json_is_one_document_and_stderr_stays_quiet() -> None:
+    problem = generate_problems("test", 0, 1, min_operations=2, max_operations=2)[0]
+    done = started("-c", MAIN, "solve", problem.text, "-n", "8", "--json")
+    assert done.returncode == 0, done.stderr
+    result = SearchResult.from_json(done.stdout)
+    assert done.stdout == result.to_json() + "\n"
+    assert result.answer == str(problem.answer)
+    assert result.usage.generated_tokens > result.usage.returned_tokens > 0
+    assert done.stderr == ""
+
+
+def test_eval_json_gives_all_rows() -> None:
+    done = started("-c", MAIN, "eval", "demo", "--num-problems", "4", "-n", "4", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["method"] for row in rows] == ["greedy", "majority", "best_of_n", "beam_search"]
+    assert all(row["tokens"] > 0 and 0 <= row["accuracy"] <= 1 for row in rows)
+    assert done.stderr == ""
+
+
+def test_the_demonstration_shows_a_search_that_helps() -> None:
+    done = started("examples/demo.py")
+    assert done.returncode == 0, done.stderr
+    greedy, search = done.stdout.split("Greedy decoding")[1].split("Beam search")
+    assert "is wrong: the exact answer is" in greedy
+    assert "is right" in search
+    assert "is wrong" not in search
+    assert done.stderr == ""

@@ -1,0 +1,107 @@
+"""`fasttts solve` on fake models."""
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import Result
+
+from fasttts import FastTTS, SearchResult
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.cli import render
+from fasttts.demo.problems import Problem
+
+Run = Callable[..., Result]
+
+
+def test_solve_prints_answer_steps_with_scores_and_cost(run: Run, engines: list[FastTTS]) -> None:
+    done = run("solve", "What is 2 + 2?", "-n", "8", "--beam-width", "2")
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("Answer: ")
+    assert any(line.startswith("  0.") for line in lines)
+    assert any(line.startswith("beam_search, n=8, score 0.") for line in lines)
+    assert any(line.startswith("generator: ") and "returned" in line for line in lines)
+    assert any(line.startswith("verifier: ") and "cached" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+    assert done.stderr == ""
+
+
+def test_json_is_one_document_and_nothing_else(run: Run, engines: list[FastTTS]) -> None:
+    done = run("solve", "What is 2 + 2?", "-n", "4", "--seed", "7", "--json")
+    assert done.exit_code == 0, done.stderr
+    result = SearchResult.from_json(done.stdout)
+    assert done.stdout == result.to_json() + "\n"
+    assert result.seed == 7
+    assert result.config["n"] == 4
+
+
+def test_solve_gives_what_the_engine_gives(run: Run, engines: list[FastTTS]) -> None:
+    options: dict[str, Any] = {
+        "search": "best_of_n",
+        "n": 4,
+        "seed": 3,
+        "temperature": 0.5,
+        "max_tokens": 300,
+    }
+    flags = [f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}" for name in options]
+    arguments = [str(part) for pair in zip(flags, options.values(), strict=True) for part in pair]
+    done = run("solve", "What is 2 + 2?", *arguments, "--system", "Be brief.", "--json")
+    with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
+        expected = engine.search("What is 2 + 2?", system="Be brief.", **options)
+    printed = SearchResult.from_json(done.stdout)
+    assert (printed.candidates, printed.config) == (expected.candidates, expected.config)
+
+
+def test_the_problem_can_come_from_stdin(run: Run, engines: list[FastTTS]) -> None:
+    given = run("solve", "What is 2 + 2?", "-n", "4", "--json")
+    piped = run("solve", "-", "-n", "4", "--json", stdin="What is 2 + 2?\n")
+    assert json.loads(piped.stdout)["candidates"] == json.loads(given.stdout)["candidates"]
+
+
+def test_plain_decoding_streams_its_text(
+    run: Run, engines: list[FastTTS], problems: list[Problem]
+) -> None:
+    done = run("solve", problems[0].text, "--search", "none")
+    result = SearchResult.from_json(
+        run("solve", problems[0].text, "--search", "none", "--json").stdout
+    )
+    assert done.stdout.startswith(result.text.rstrip() + "\n\nAnswer: ")
+    assert "plain decoding" in done.stdout
+    assert "verifier:" not in done.stdout
+
+
+def test_models_are_loaded_by_name_and_closed(
+    run: Run, engines: list[FastTTS], named: list[tuple[str, str | None]]
+) -> None:
+    run("solve", "2 + 2?", "-n", "4", "--generator", "some/model", "--verifier", "some/verifier")
+    run("solve", "2 + 2?", "-n", "4")
+    assert named == [("some/model", "some/verifier"), ("demo", "demo")]
+    for engine in engines:
+        with pytest.raises(Exception, match="closed"):
+            engine.search("2 + 2?", n=4)
+
+
+def test_brackets_in_a_problem_are_no_markup(run: Run, engines: list[FastTTS]) -> None:
+    done = run("solve", "[bold]What[/bold] is [/red] 2 + 2?", "-n", "4")
+    assert done.exit_code == 0, done.output
+
+
+def test_progress_is_shown_on_a_terminal_and_cleared() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, highlight=False)
+    with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
+        result = render.follow(engine.stream("What is 2 + 2?", n=8), console)
+    assert result.answer is not None
+    assert "searching ..." in screen.getvalue()
+    assert screen.getvalue().endswith("\x1b[2K")
+
+
+def test_progress_stays_off_pipes() -> None:
+    screen = io.StringIO()
+    with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
+        render.follow(engine.stream("What is 2 + 2?", n=8), Console(file=screen, width=80))
+    assert screen.getvalue().strip() == ""

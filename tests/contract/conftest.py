@@ -1,0 +1,48 @@
+"""The implementations of the seam, each behind the same two fixtures."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from fasttts.backends.base import Generator, Verifier
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.config import engine_config
+
+# Read when torch is first imported: models this small gain nothing from a second thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+MAX_NUM_SEQS = 64
+BACKENDS = ["fake", pytest.param("vllm", marks=pytest.mark.vllm)]
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def backends(request: pytest.FixtureRequest) -> Iterator[tuple[Generator, Verifier]]:
+    generator, verifier = _fake() if request.param == "fake" else _vllm()
+    yield generator, verifier
+    verifier.close()
+    generator.close()
+
+
+def _fake() -> tuple[Generator, Verifier]:
+    return FakeGenerator(max_num_seqs=MAX_NUM_SEQS, max_model_len=512), FakeVerifier()
+
+
+def _vllm() -> tuple[Generator, Verifier]:
+    from fasttts.backends.vllm import load_backends
+
+    config = engine_config(max_num_seqs=MAX_NUM_SEQS, max_model_len=512)
+    generator, verifier = load_backends(config)
+    assert verifier is not None
+    return generator, verifier
+
+
+@pytest.fixture
+def generator(backends: tuple[Generator, Verifier]) -> Iterator[Generator]:
+    yield backends[0]
+    assert backends[0].num_unfinished() == 0, "a test left requests in flight"
+
+
+@pytest.fixture
+def verifier(backends: tuple[Generator, Verifier]) -> Verifier:
+    return backends[1]

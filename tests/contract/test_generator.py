@@ -1,0 +1,255 @@
+"""What every generator promises."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from fasttts.backends.base import GenerationOutput, GenerationRequest, Generator
+from fasttts.errors import BackendError, CapacityError
+from fasttts.sampling import Sampling
+
+WARM = Sampling(temperature=0.8)
+GREEDY = Sampling()
+FILTERED = Sampling(temperature=1.2, top_k=40, top_p=0.95, min_p=0.01)
+NUM_TOKENS = 40
+
+_ids = itertools.count()
+
+
+def prompt(generator: Generator, text: str = "Ann has 3 apples and buys 4. How many?") -> list[int]:
+    return generator.tokenizer.encode_chat([{"role": "user", "content": text}])
+
+
+def request(
+    prompt_token_ids: Sequence[int],
+    *,
+    seed: int = 0,
+    sampling: Sampling = WARM,
+    max_tokens: int = NUM_TOKENS,
+    priority: int = 0,
+) -> GenerationRequest:
+    return GenerationRequest(
+        request_id=f"request-{next(_ids)}",
+        prompt_token_ids=prompt_token_ids,
+        seed=seed,
+        sampling=sampling,
+        max_tokens=max_tokens,
+        priority=priority,
+    )
+
+
+def collect(outputs: Iterable[GenerationOutput], into: dict[str, list[int]]) -> None:
+    for output in outputs:
+        into.setdefault(output.request_id, []).extend(output.token_ids)
+
+
+def decode(
+    generator: Generator, requests: Sequence[GenerationRequest], preempt_after: int = 0
+) -> list[list[int]]:
+    """Tokens of each request, decoded together."""
+    for one in requests:
+        generator.add(one)
+    tokens: dict[str, list[int]] = {one.request_id: [] for one in requests}
+    for iteration in itertools.count(1):
+        collect(generator.step(), tokens)
+        if not generator.num_unfinished():
+            return list(tokens.values())
+        if iteration == preempt_after:
+            preempt(generator)
+    raise AssertionError
+
+
+def preempt(generator: Any) -> None:
+    generator.preempt_all()
+
+
+@pytest.mark.parametrize("sampling", [WARM, FILTERED, GREEDY], ids=["warm", "filtered", "greedy"])
+def test_company_does_not_change_tokens(generator: Generator, sampling: Sampling) -> None:
+    requests = [
+        request(prompt(generator, f"What is {i % 7} + 5?"), seed=100 + i, sampling=sampling)
+        for i in range(64)
+    ]
+    together = decode(generator, requests)
+    for i in (0, 31, 63):
+        again = request(requests[i].prompt_token_ids, seed=100 + i, sampling=sampling)
+        assert decode(generator, [again]) == [together[i]]
+
+
+def test_a_continued_request_continues_the_same_stream(generator: Generator) -> None:
+    start = prompt(generator)
+    whole = decode(generator, [request(start, seed=seed) for seed in range(8)])
+    cuts = [len(tokens) // 2 for tokens in whole]
+    rest = decode(
+        generator,
+        [
+            request(start + tokens[:cut], seed=seed, max_tokens=NUM_TOKENS - cut)
+            for seed, (tokens, cut) in enumerate(zip(whole, cuts, strict=True))
+        ],
+    )
+    joined = [tokens[:cut] + new for tokens, cut, new in zip(whole, cuts, rest, strict=True)]
+    assert joined == whole
+
+
+@pytest.mark.parametrize("preempt_after", [1, 7, 20])
+def test_preemption_does_not_change_tokens(generator: Generator, preempt_after: int) -> None:
+    def requests() -> list[GenerationRequest]:
+        return [request(prompt(generator), seed=seed) for seed in range(32)]
+
+    assert decode(generator, requests(), preempt_after) == decode(generator, requests())
+
+
+def test_seeds_matter(generator: Generator) -> None:
+    answers = decode(generator, [request(prompt(generator), seed=seed) for seed in range(16)])
+    assert len({tuple(answer) for answer in answers}) > 8
+
+
+def test_temperature_zero_ignores_the_seed(generator: Generator) -> None:
+    start = prompt(generator)
+    greedy = decode(generator, [request(start, seed=seed, sampling=GREEDY) for seed in range(8)])
+    assert len({tuple(answer) for answer in greedy}) == 1
+
+
+def test_temperature_zero_is_the_limit_of_low_temperatures(generator: Generator) -> None:
+    start = prompt(generator)
+    cold = Sampling(temperature=1e-6)
+    assert decode(generator, [request(start, sampling=cold)]) == decode(
+        generator, [request(start, sampling=GREEDY)]
+    )
+
+
+def test_an_answer_ends_with_its_end_token_or_at_max_tokens(generator: Generator) -> None:
+    eos = generator.tokenizer.eos_token_ids
+    assert eos
+    longest = 200
+    requests = [request(prompt(generator), seed=seed, max_tokens=longest) for seed in range(32)]
+    answers = decode(generator, requests)
+    assert all(answer[-1] in eos or len(answer) == longest for answer in answers)
+    assert not any(eos.intersection(answer[:-1]) for answer in answers)
+    assert any(answer[-1] in eos for answer in answers)
+
+
+@pytest.mark.parametrize("max_tokens", [1, 2, 5])
+def test_max_tokens(generator: Generator, max_tokens: int) -> None:
+    short = decode(generator, [request(prompt(generator), seed=3, max_tokens=max_tokens)])
+    long = decode(generator, [request(prompt(generator), seed=3)])
+    assert short == [long[0][:max_tokens]]
+
+
+def test_outputs_carry_new_tokens_only_and_say_when_they_end(generator: Generator) -> None:
+    one = request(prompt(generator), max_tokens=6)
+    generator.add(one)
+    seen: list[GenerationOutput] = []
+    while generator.num_unfinished():
+        seen += generator.step()
+    assert {output.request_id for output in seen} == {one.request_id}
+    assert [output.is_finished for output in seen] == [False] * (len(seen) - 1) + [True]
+    assert sum(len(output.token_ids) for output in seen) <= 6
+    assert generator.step() == []
+
+
+def test_num_unfinished_counts_requests_in_flight(generator: Generator) -> None:
+    requests = [request(prompt(generator), seed=seed, max_tokens=3) for seed in range(3)]
+    for count, one in enumerate(requests, start=1):
+        generator.add(one)
+        assert generator.num_unfinished() == count
+    generator.abort([requests[0].request_id])
+    assert generator.num_unfinished() == 2
+    while generator.num_unfinished():
+        generator.step()
+
+
+def test_an_aborted_request_is_never_heard_of_again(generator: Generator) -> None:
+    kept, lost = (request(prompt(generator), seed=seed, max_tokens=12) for seed in (1, 2))
+    waiting = request(prompt(generator), seed=3)
+    for one in (kept, lost, waiting):
+        generator.add(one)
+    generator.abort([waiting.request_id])
+    tokens: dict[str, list[int]] = {}
+    collect(generator.step(), tokens)
+    assert set(tokens) == {kept.request_id, lost.request_id}
+    generator.abort([lost.request_id, "never-heard-of"])
+    generator.abort([lost.request_id])
+    later: dict[str, list[int]] = {}
+    while generator.num_unfinished():
+        collect(generator.step(), later)
+    assert set(later) <= {kept.request_id}
+
+
+def test_an_aborted_id_may_be_used_again(generator: Generator) -> None:
+    first = request(prompt(generator), seed=5)
+    expected = decode(generator, [request(prompt(generator), seed=5)])
+    generator.add(first)
+    generator.step()
+    generator.abort([first.request_id])
+    assert decode(generator, [first]) == expected
+
+
+def test_an_abort_frees_its_slot(generator: Generator) -> None:
+    slots = generator.max_num_seqs
+    requests = [request(prompt(generator), seed=seed) for seed in range(slots + 1)]
+    for one in requests:
+        generator.add(one)
+    running = {output.request_id for output in generator.step()}
+    assert running == {one.request_id for one in requests[:slots]}, "ties run in order of arrival"
+    generator.abort([requests[0].request_id])
+    assert requests[-1].request_id in {output.request_id for output in generator.step()}
+    generator.abort([one.request_id for one in requests])
+
+
+def test_lower_priorities_run_first(generator: Generator) -> None:
+    slots = generator.max_num_seqs
+    later = [request(prompt(generator), seed=seed, priority=1) for seed in range(slots)]
+    first = [request(prompt(generator), seed=seed, priority=0) for seed in range(slots - 4)]
+    for one in (*later, *first):
+        generator.add(one)
+    running = {output.request_id for output in generator.step()}
+    assert running == {one.request_id for one in (*first, *later[:4])}
+    generator.abort([one.request_id for one in (*later, *first)])
+
+
+def test_an_id_in_flight_is_refused(generator: Generator) -> None:
+    one = request(prompt(generator))
+    generator.add(one)
+    with pytest.raises(BackendError, match=one.request_id):
+        generator.add(one)
+    generator.abort([one.request_id])
+
+
+def test_a_prompt_without_room_for_one_token_is_refused(generator: Generator) -> None:
+    longest = generator.max_model_len
+    filler = generator.tokenizer.encode("x")[:1]
+    for length in (longest, longest + 1):
+        with pytest.raises(CapacityError, match="max_model_len") as caught:
+            generator.add(request(filler * length))
+        assert caught.value.role == "generator"
+    assert generator.num_unfinished() == 0
+    (last,) = decode(generator, [request(filler * (longest - 1))])
+    assert len(last) == 1
+
+
+def test_a_repeated_prompt_comes_from_the_prefix_cache(generator: Generator) -> None:
+    start = prompt(generator, "Tom sells pears, plums and figs at the market each day. " * 3)
+
+    def num_cached() -> int:
+        generator.add(request(start, max_tokens=1))
+        (output,) = generator.step()
+        return output.num_cached_tokens
+
+    first, second = num_cached(), num_cached()
+    assert first <= second < len(start)
+    assert second > 0
+
+
+def test_after_close_everything_is_refused(generator: Generator) -> None:
+    """Last in this file: the generator is of no use afterwards."""
+    generator.add(request(prompt(generator)))
+    generator.close()
+    generator.close()
+    assert generator.num_unfinished() == 0
+    with pytest.raises(BackendError, match="closed"):
+        generator.step()
+    with pytest.raises(BackendError, match="closed"):
+        generator.add(request([1, 2, 3]))
+    generator.abort(["request-0"])

@@ -1,0 +1,112 @@
+"""The `deliberate` tool in both frameworks' forms, on an engine without models."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.messages import ToolMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools.calling import call_tool_with_selection
+
+from fasttts import FastTTS, SearchConfig, SearchResult
+from fasttts.chat import offered_tools
+from fasttts_agents import Deliberation
+from fasttts_agents.deliberate import DESCRIPTION
+from fasttts_agents.langchain import DeliberateTool
+from fasttts_agents.llama_index import deliberate_tool
+
+PROBLEM = "Tom has 2 pens and buys 2 more. How many has he?"
+SOLUTION = "Two and two: 2 + 2 = 4.\n\nThe answer is \\boxed{4}."
+SMALL = SearchConfig(n=4, beam_width=2)
+CALL = {"name": "deliberate", "args": {"problem": PROBLEM}, "id": "call_1", "type": "tool_call"}
+EXPECTED_SCHEMA = {
+    "type": "function",
+    "function": {
+        "name": "deliberate",
+        "description": "Solve a hard problem by verifier-guided search. "
+        "Use it for problems that take several steps and pass the whole problem.",
+        "parameters": {
+            "properties": {
+                "problem": {
+                    "description": "The whole problem, word for word.",
+                    "type": "string",
+                }
+            },
+            "required": ["problem"],
+            "type": "object",
+        },
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _solution(generator: Any) -> None:
+    generator.answers[PROBLEM] = SOLUTION
+
+
+def test_both_frameworks_show_the_model_the_same_tool(engine: FastTTS) -> None:
+    of_llama_index = deliberate_tool(engine).metadata.to_openai_tool()
+    of_langchain = convert_to_openai_tool(DeliberateTool(engine=engine))
+    assert offered_tools([of_langchain]) == offered_tools([of_llama_index]) == (EXPECTED_SCHEMA,)
+
+
+def check_message(message: Any) -> None:
+    assert isinstance(message, ToolMessage)
+    assert (message.content, message.status) == (SOLUTION, "success")
+    assert message.artifact["answer"] == "4"
+    assert len(message.artifact["candidates"]) == 4
+    assert message.artifact["config"]["search"] == "beam_search"
+
+
+def test_langchain(engine: FastTTS) -> None:
+    check_message(DeliberateTool(engine=engine, config=SMALL).invoke(CALL))
+
+
+async def test_langchain_async(engine: FastTTS) -> None:
+    check_message(await DeliberateTool(engine=engine, config=SMALL).ainvoke(CALL))
+
+
+async def test_an_error_becomes_a_message_to_the_model(engine: FastTTS) -> None:
+    tool = DeliberateTool(engine=engine, config=SearchConfig(n=4, max_tokens=3))
+    for message in (tool.invoke(CALL), await tool.ainvoke(CALL)):
+        assert message.status == "error"
+        assert message.content.startswith("deliberate failed: none of 4 candidates")
+
+
+async def test_cancelling_stops_the_search(
+    engine: FastTTS, generator: Any, is_idle: Callable[[], bool]
+) -> None:
+    generator.step_s = 0.01
+    tool = DeliberateTool(engine=engine, config=SMALL)
+    task = asyncio.create_task(tool.ainvoke(CALL))
+    await asyncio.sleep(0.1)
+    assert generator.num_unfinished() > 0
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(is_idle)
+
+
+async def test_llama_index(engine: FastTTS) -> None:
+    tool = deliberate_tool(engine, SMALL)
+    assert tool.metadata.description == DESCRIPTION
+    selection = ToolSelection(tool_id="1", tool_name="deliberate", tool_kwargs=CALL["args"])
+    outputs = [
+        tool.call(problem=PROBLEM),
+        await tool.acall(problem=PROBLEM),
+        call_tool_with_selection(selection, [tool]),
+    ]
+    for output in outputs:
+        assert output.content == SOLUTION
+        assert isinstance(output.raw_output, Deliberation)
+        assert output.raw_output.trace["answer"] == "4"
+        assert not output.is_error
+
+
+def test_the_trace_is_the_whole_result(engine: FastTTS) -> None:
+    trace = deliberate_tool(engine, SMALL).call(problem=PROBLEM).raw_output.trace
+    result = SearchResult.from_json(json.dumps(trace))
+    assert (result.text, len(result.candidates)) == (SOLUTION, 4)

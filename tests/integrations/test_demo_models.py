@@ -1,0 +1,125 @@
+"""The chat classes, the tool and the examples on the bundled models."""
+
+import asyncio
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.base.llms.types import ChatMessage
+
+from fasttts import FastTTS, SearchConfig
+from fasttts.demo.problems import Problem, generate_problems
+from fasttts.search.answers import extract_boxed
+from fasttts_agents.langchain import DeliberateTool
+from fasttts_agents.llama_index import deliberate_tool
+from langchain_fasttts import ChatFastTTS
+from llama_index.llms.fasttts import FastTTS as LlamaIndexFastTTS
+
+pytestmark = pytest.mark.vllm
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SEARCH = {"search": "beam_search", "n": 8, "beam_width": 4, "max_tokens": 400}
+SHORT = generate_problems("test", 3, 1, min_operations=2, max_operations=2)[0]
+LONG = generate_problems("test", 3, 1, min_operations=5, max_operations=6)[0]
+
+
+def wants_deliberation(message: Any, problem: Problem) -> bool:
+    calls = [(call["name"], call["args"]) for call in message.tool_calls]
+    return calls == [("deliberate", {"problem": problem.text})]
+
+
+@pytest.mark.parametrize("options", [{"max_tokens": 400}, SEARCH], ids=["none", "beam_search"])
+async def test_langchain(demo_engine: FastTTS, options: dict[str, Any]) -> None:
+    model = ChatFastTTS(engine=demo_engine, **options)
+    message = await asyncio.to_thread(model.invoke, SHORT.text)
+    assert extract_boxed(message.content) is not None
+    assert (await model.ainvoke(SHORT.text)).content == message.content
+    chunks = await asyncio.to_thread(lambda: list(model.stream(SHORT.text)))
+    assert "".join(chunk.content for chunk in chunks) == message.content
+    streamed = sum(chunks[1:], chunks[0])
+    assert streamed.usage_metadata == message.usage_metadata
+    assert (len(chunks) > 10) == (options is not SEARCH)
+
+
+async def test_langchain_tools(demo_engine: FastTTS) -> None:
+    tool = DeliberateTool(engine=demo_engine)
+    model = ChatFastTTS(engine=demo_engine, max_tokens=400).bind_tools([tool])
+    assert wants_deliberation(await model.ainvoke(LONG.text), LONG)
+    chunks = [chunk async for chunk in model.astream(LONG.text)]
+    assert wants_deliberation(sum(chunks[1:], chunks[0]), LONG)
+    assert not any(chunk.content for chunk in chunks)
+    answer = await model.ainvoke(SHORT.text)
+    assert answer.tool_calls == []
+    assert extract_boxed(answer.content) is not None
+
+
+def test_token_counts(demo_engine: FastTTS) -> None:
+    model = ChatFastTTS(engine=demo_engine, max_tokens=5)
+    tools = [DeliberateTool(engine=demo_engine)]
+    count = model.get_num_tokens_from_messages([HumanMessage(LONG.text)], tools=tools)
+    message = model.bind_tools(tools).invoke(LONG.text)
+    assert message.usage_metadata["input_tokens"] == count
+    assert message.usage_metadata["output_tokens"] == 5
+    assert message.tool_calls == []
+    assert message.content.startswith("<tool_call>")
+    assert message.response_metadata["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("options", [{"max_tokens": 400}, SEARCH], ids=["none", "beam_search"])
+async def test_llama_index(demo_engine: FastTTS, options: dict[str, Any]) -> None:
+    llm = LlamaIndexFastTTS(engine=demo_engine, **options)
+    messages = [ChatMessage(SHORT.text, role="user")]
+    text = (await llm.acomplete(SHORT.text)).text
+    assert extract_boxed(text) is not None
+    assert llm.complete(SHORT.text).text == text
+    assert llm.chat(messages).message.content == text
+    assert "".join(response.delta for response in llm.stream_chat(messages)) == text
+    astream = await llm.astream_complete(SHORT.text)
+    assert "".join([response.delta async for response in astream]) == text
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
+async def test_llama_index_agent(demo_engine: FastTTS) -> None:
+    config = SearchConfig(n=8, beam_width=4, max_tokens=400)
+    llm = LlamaIndexFastTTS(engine=demo_engine, max_tokens=400)
+    agent = FunctionAgent(tools=[deliberate_tool(demo_engine, config)], llm=llm)
+    handler = agent.run(LONG.text)
+    output = await handler
+    (call,) = output.tool_calls
+    assert (call.tool_name, call.tool_kwargs) == ("deliberate", {"problem": LONG.text})
+    found = call.tool_output.raw_output.trace["answer"]
+    assert extract_boxed(str(output)) == found
+
+
+async def test_deliberate(demo_engine: FastTTS) -> None:
+    config = SearchConfig(n=8, beam_width=4, max_tokens=400)
+    call = {"name": "deliberate", "args": {"problem": LONG.text}, "id": "1", "type": "tool_call"}
+    message = await DeliberateTool(engine=demo_engine, config=config).ainvoke(call)
+    assert message.status == "success"
+    assert extract_boxed(message.content) == message.artifact["answer"] is not None
+    output = await deliberate_tool(demo_engine, config).acall(problem=LONG.text)
+    assert output.content == message.content
+
+
+def test_the_langchain_example(demo_engine: FastTTS) -> None:
+    example = runpy.run_path(str(EXAMPLES / "langchain_agent.py"))
+    short = example["ask"](demo_engine, example["SHORT"])
+    assert [type(message) for message in short] == [HumanMessage, AIMessage]
+    assert extract_boxed(short[-1].text) == "41"
+    messages = example["ask"](demo_engine, example["LONG"])
+    kinds = [HumanMessage, AIMessage, ToolMessage, AIMessage]
+    assert [type(message) for message in messages] == kinds
+    assert messages[1].tool_calls[0]["args"] == {"problem": example["LONG"]}
+    assert extract_boxed(messages[-1].text) == messages[2].artifact["answer"] == "186"
+
+
+def test_the_llama_index_example(demo_engine: FastTTS) -> None:
+    example = runpy.run_path(str(EXAMPLES / "llamaindex_query_engine.py"))
+    query_engine = example["build"](demo_engine)
+    responses = [example["ask"](query_engine, question) for question in example["QUESTIONS"]]
+    assert [extract_boxed(str(response)) for response in responses] == ["1277", "2382", "360"]
+    files = [response.source_nodes[0].node.metadata["file_name"] for response in responses]
+    assert files == ["bricks.txt", "books.txt", "eggs.txt"]

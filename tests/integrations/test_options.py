@@ -1,0 +1,105 @@
+"""The options every chat class shares, tried on LangChain's."""
+
+import asyncio
+
+import pytest
+from pydantic import ValidationError
+
+from fasttts import ConfigurationError, FastTTS
+from fasttts.chat import ChatOptions, offered_tools
+
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"title": "Add"}}}
+
+
+def test_defaults_are_plain_decoding_on_the_demo_models() -> None:
+    options = ChatOptions()
+    assert (options.model, options.search) == ("demo", "none")
+    assert options._search_config().search == "none"
+    assert options._engine_config().verifier == "demo"
+
+
+def test_the_environment_names_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTTTS_GENERATOR", "some/model")
+    assert ChatOptions().model == "some/model"
+    assert ChatOptions(model="other")._engine_config().generator == "other"
+
+
+def test_a_call_overrides_the_object_which_overrides_the_defaults() -> None:
+    options = ChatOptions(n=8, stop=["END"], search_args={"top_p": 0.9})
+    config = options._search_config(n=4, beam_width=2, stop=None)
+    assert (config.n, config.beam_width, config.stop, config.top_p) == (4, 2, ("END",), 0.9)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n": 0},
+        {"search": "guess"},
+        {"search": "beam_search", "n": 6, "beam_width": 4},
+        {"search_args": {"top_q": 1}},
+        {"search_args": {"n": 4}},
+        {"engine_args": {"max_modellen": 1}},
+        {"engine_args": {"generator": "demo"}},
+        {"model": "some/model", "search": "beam_search"},
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(options: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ChatOptions(**options)
+
+
+def test_unknown_options_of_a_call_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean 'temperature'"):
+        ChatOptions()._search_config(temprature=1)
+
+
+def test_unknown_options_warn() -> None:
+    with pytest.warns(UserWarning, match="no option 'temprature': did you mean 'temperature'"):
+        ChatOptions(temprature=1)
+    ChatOptions(api_key="x", timeout=3, max_retries=1)
+
+
+def test_a_given_engine_brings_its_names(engine: FastTTS) -> None:
+    options = ChatOptions(engine=engine)
+    assert (options.model, options.verifier) == ("fake-hermes", "fake-verifier")
+    assert options._resolve_engine() is engine
+    copy = ChatOptions(**{name: getattr(options, name) for name in ChatOptions.model_fields})
+    assert copy.engine is engine
+
+
+@pytest.mark.parametrize(
+    "options", [{"model": "demo"}, {"verifier": "demo"}, {"engine_args": {"dtype": "float32"}}]
+)
+def test_a_given_engine_excludes_other_ones(engine: FastTTS, options: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ChatOptions(engine=engine, **options)
+
+
+async def test_the_engine_is_loaded_away_from_the_event_loop(engine: FastTTS) -> None:
+    assert await asyncio.wait_for(ChatOptions(engine=engine)._aresolve_engine(), 5) is engine
+
+
+def test_identity_tells_apart_what_answers_differently() -> None:
+    variants = [{}, {"seed": 1}, {"n": 8}, {"search_args": {"top_k": 3}}, {"model": "m"}]
+    variants += [{"engine_args": {"dtype": "float32"}}, {"stop": ["a"]}, {"temperature": 1.0}]
+    assert len({str(ChatOptions(**options)._identity()) for options in variants}) == len(variants)
+
+
+@pytest.mark.parametrize("choice", ["any", "required", True, "add", {"type": "function"}])
+def test_forced_calls_are_refused(choice: object) -> None:
+    with pytest.raises(ConfigurationError, match="tool_choice"):
+        offered_tools([TOOL], choice)
+
+
+def test_offered_tools() -> None:
+    (tool,) = offered_tools([TOOL], "auto")
+    assert tool["function"] == {"name": "add", "parameters": {}}
+    assert offered_tools([TOOL], "none") == offered_tools(None) == ()
+
+
+def test_a_property_called_title_is_kept() -> None:
+    schema = {"properties": {"title": {"title": "Title", "type": "string"}}, "required": ["title"]}
+    tool = {"function": {"parameters": schema}}
+    (kept,) = offered_tools([tool])
+    assert kept["function"]["parameters"]["properties"] == {"title": {"type": "string"}}
+    assert kept["function"]["parameters"]["required"] == ["title"]

@@ -1,0 +1,185 @@
+"""Broken models are named before any memory is taken."""
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fasttts.backends.vllm.checkpoint import check_checkpoint, check_verifier_architecture, is_path
+from fasttts.errors import ConfigurationError
+
+CONFIG = {
+    "architectures": ["Qwen2ForCausalLM"],
+    "model_type": "qwen2",
+    "max_position_embeddings": 2048,
+}
+INDEX = "model.safetensors.index.json"
+
+
+def safetensors(num_bytes: int = 16) -> bytes:
+    header = json.dumps(
+        {
+            "__metadata__": {"format": "pt"},
+            "w": {"dtype": "U8", "shape": [num_bytes], "data_offsets": [0, num_bytes]},
+        }
+    ).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(num_bytes)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(safetensors())
+    return folder
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **changes}))
+
+
+def shard(folder: Path, *present: str) -> None:
+    names = ["a.safetensors", "b.safetensors"]
+    (folder / "model.safetensors").unlink()
+    for name in present:
+        (folder / name).write_bytes(safetensors())
+    index = {"weight_map": {f"w{i}": name for i, name in enumerate(names)}}
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+def only_pickle(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def remove(*names: str) -> Callable[[Path], None]:
+    def do(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return do
+
+
+def write(name: str, content: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text(content) and None
+
+
+def write_weights(content: bytes) -> Callable[[Path], None]:
+    return lambda folder: (folder / "model.safetensors").write_bytes(content) and None
+
+
+BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no config": (remove("config.json"), r"no config\.json: give the directory"),
+    "config is not JSON": (write("config.json", "{"), r"config\.json.*cannot be read"),
+    "config is a list": (write("config.json", "[]"), "does not hold a JSON object"),
+    "no architecture": (lambda f: edit_config(f, architectures=[]), "names no architectures"),
+    "remote code": (
+        lambda f: edit_config(f, auto_map={"AutoModel": "modeling.My"}),
+        "trust_remote_code=True",
+    ),
+    "no tokenizer": (remove("tokenizer.json"), "has no tokenizer"),
+    "no weights": (remove("model.safetensors"), r"has no \*\.safetensors"),
+    "pickle": (only_pickle, "pickle format only: convert them to safetensors"),
+    "absent shard": (lambda f: shard(f, "a.safetensors"), r"lacks 1 of 2 .*b\.safetensors"),
+    "empty index": (write(INDEX, "{}"), "has no weight_map"),
+    "broken index": (write(INDEX, "nonsense"), "cannot be read"),
+    "truncated weights": (write_weights(safetensors()[:-3]), "bytes where its header says"),
+    "truncated header": (write_weights(safetensors()[:20]), "does not fit"),
+    "empty weights": (write_weights(b""), "is not a safetensors file"),
+    "not safetensors": (write_weights(b"\x02" + bytes(7) + b"[]"), "is not a safetensors file"),
+    "pointer file": (write_weights(b"version https://git-lfs"), "is not a safetensors file"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_is_named(model: Path, name: str) -> None:
+    damage, message = BROKEN[name]
+    damage(model)
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        check_checkpoint(str(model), "generator")
+    assert str(caught.value).startswith(f"generator='{model}")
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere.*does not exist"):
+        check_checkpoint(str(tmp_path / "nowhere"), "generator")
+
+
+def test_a_file_is_no_model(model: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is a file, not a model directory"):
+        check_checkpoint(str(model / "config.json"), "generator")
+
+
+def test_a_whole_model_is_described(model: Path) -> None:
+    found = check_checkpoint(str(model), "generator")
+    assert found.is_local
+    assert found.name == str(model)
+    assert found.max_model_len == 2048
+    assert found.architectures == ("Qwen2ForCausalLM",)
+    assert found.weight_bytes == len(safetensors())
+
+
+def test_shards_count_together(model: Path) -> None:
+    shard(model, "a.safetensors", "b.safetensors")
+    assert check_checkpoint(str(model), "generator").weight_bytes == 2 * len(safetensors())
+
+
+def test_remote_code_may_be_trusted(model: Path) -> None:
+    edit_config(model, auto_map={"AutoModel": "modeling.My"})
+    assert check_checkpoint(str(model), "generator", trust_remote_code=True).is_local
+
+
+def test_a_known_verifier_needs_no_remote_code(model: Path) -> None:
+    changes = {"architectures": ["Qwen2ForProcessRewardModel"], "auto_map": {"AutoModel": "m.M"}}
+    edit_config(model, **changes)
+    assert check_checkpoint(str(model), "verifier").is_local
+
+
+def test_a_generator_is_no_verifier(model: Path) -> None:
+    with pytest.raises(ConfigurationError, match="supported: Qwen2ForProcessRewardModel"):
+        check_checkpoint(str(model), "verifier")
+
+
+def test_verifier_formats() -> None:
+    assert check_verifier_architecture("x", ("Qwen2ForProcessRewardModel",)) == "process-reward"
+    with pytest.raises(ConfigurationError, match="'x': architecture none"):
+        check_verifier_architecture("x", ())
+
+
+def test_a_hub_name_is_left_to_vllm() -> None:
+    found = check_checkpoint("org/name", "generator")
+    assert (found.name, found.is_local, found.max_model_len) == ("org/name", False, None)
+
+
+def test_context_length_of_a_nested_configuration(model: Path) -> None:
+    edit_config(model, text_config={"max_position_embeddings": 77})
+    assert check_checkpoint(str(model), "generator").max_model_len == 77
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("org/name", False),
+        ("name", False),
+        ("./name", True),
+        ("../name", True),
+        ("~/name", True),
+        ("/name", True),
+        ("a/b/c", True),
+    ],
+)
+def test_names_and_paths(
+    name: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_path(name) is expected
+
+
+def test_an_existing_relative_directory_is_a_path(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(model.parent)
+    assert check_checkpoint("model", "generator").name == str(model)

