@@ -63,9 +63,9 @@ class BlockPool:
         return True
 
     def close(self, holding: "Holding") -> None:
-        """Gives a sequence's blocks back; its full ones stay cached."""
+        """Gives a sequence's blocks back; its full ones stay cached, the last ones go first."""
         self._num_partial -= 1
-        for key in holding.keys:
+        for key in reversed(holding.keys):
             self._users[key] -= 1
             if self._users[key] == 0:
                 del self._users[key]
