@@ -7,7 +7,7 @@ with FastTTS.load("demo") as engine:
     print(result.answer, result.score)
 """
 
-from fasttts.config import EngineConfig, SearchConfig
+from fasttts.config import EngineConfig, SchedulingConfig, SearchConfig
 from fasttts.engine import FastTTS
 from fasttts.errors import (
     BackendError,
@@ -23,6 +23,7 @@ from fasttts.types import (
     Event,
     Finished,
     Message,
+    Occupancy,
     ParsedOutput,
     Progress,
     SearchResult,
@@ -45,8 +46,10 @@ __all__ = [
     "FastTTSError",
     "Finished",
     "Message",
+    "Occupancy",
     "ParsedOutput",
     "Progress",
+    "SchedulingConfig",
     "SearchConfig",
     "SearchError",
     "SearchResult",

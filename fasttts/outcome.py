@@ -7,7 +7,7 @@ from fasttts.errors import SearchError
 from fasttts.scheduling.run import SearchRun
 from fasttts.search.selection import rank
 from fasttts.tree import Node
-from fasttts.types import Candidate, FinishReason, SearchResult, Step, Timings, Usage
+from fasttts.types import Candidate, FinishReason, Occupancy, SearchResult, Step, Timings, Usage
 
 Extractor = Callable[[str], str | None]
 """A candidate's text to its answer; None where it has none."""
@@ -40,6 +40,9 @@ def make_result(
             total_s=total_s,
             generation_s=run.counts.generation_s,
             verification_s=run.counts.verification_s,
+        ),
+        occupancy=Occupancy(
+            needed=tuple(run.counts.num_needed), speculative=tuple(run.counts.num_speculative)
         ),
         seed=config.seed,
         config=config.model_dump(mode="json"),
@@ -93,4 +96,6 @@ def _usage(run: SearchRun, best: Candidate) -> Usage:
         num_nodes=len(run.tree),
         num_verifications=counts.num_verifications,
         num_iterations=counts.num_iterations,
+        num_preemptions=counts.num_preemptions,
+        peak_kv_cache_usage=counts.peak_kv_cache_usage,
     )

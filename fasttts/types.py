@@ -79,6 +79,8 @@ class Usage:
         num_nodes: Nodes of the tree.
         num_verifications: Requests made to the verifier.
         num_iterations: Generator iterations in which this search had a sequence running.
+        num_preemptions: Times a sequence, of any search, lost its KV blocks meanwhile.
+        peak_kv_cache_usage: Largest share of the generator's KV cache in use meanwhile, 0 to 1.
     """
 
     prompt_tokens: int = 0
@@ -92,6 +94,21 @@ class Usage:
     num_nodes: int = 0
     num_verifications: int = 0
     num_iterations: int = 0
+    num_preemptions: int = 0
+    peak_kv_cache_usage: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupancy:
+    """Sequences of one search in the generator's batch, one number for each iteration.
+
+    Attributes:
+        needed: Sequences that some decision waited for.
+        speculative: Sequences that ran ahead.
+    """
+
+    needed: tuple[int, ...] = ()
+    speculative: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +136,7 @@ class SearchResult:
         candidates: Every ended candidate, best first by the selection rule.
         usage: Token and node counts.
         timings: Seconds by phase.
+        occupancy: How the search used the generator's slots.
         seed: The search seed; with the same models and `config` it gives the same result.
         config: The resolved search configuration, every option spelled out.
         generator: Name or path of the generator.
@@ -132,6 +150,7 @@ class SearchResult:
     candidates: tuple[Candidate, ...]
     usage: Usage
     timings: Timings
+    occupancy: Occupancy = Occupancy()
     seed: int
     config: dict[str, Any]
     generator: str

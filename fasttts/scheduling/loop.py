@@ -4,6 +4,7 @@ One loop drives any number of searches and plain decodings over one generator an
 It is synchronous and single-threaded; `fasttts.engine` runs it in a thread of its own.
 """
 
+import collections
 import heapq
 import itertools
 import logging
@@ -23,6 +24,7 @@ from fasttts.backends.base import (
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, ConfigurationError, ContractError
 from fasttts.scheduling import verification
+from fasttts.scheduling.accounting import PressureGauge
 from fasttts.scheduling.order import in_order
 from fasttts.scheduling.run import SearchRun
 from fasttts.tree import Node
@@ -80,7 +82,7 @@ class Loop:
         self._listeners: dict[SearchRun, Listener] = {}
         self._active: dict[SearchRun, None] = {}
         self._owners: dict[str, tuple[SearchRun, Node]] = {}
-        self._num_preemptions = 0
+        self._pressure = PressureGauge()
         self._num_allowed = self._num_slots
         self._fresh: set[str] = set()
         """Sequences that have not reported yet what their prompt found in the prefix cache."""
@@ -190,12 +192,7 @@ class Loop:
 
         It doubles again at each change once memory is no longer short.
         """
-        pressure = self._generator.pressure()
-        is_short = (
-            pressure.kv_cache_usage > self._config.kv_usage_threshold
-            or pressure.num_preemptions > self._num_preemptions
-        )
-        self._num_preemptions = pressure.num_preemptions
+        is_short = self._pressure.is_short(self._config.kv_usage_threshold)
         grown = min(2 * self._num_allowed + 1, self._num_slots)
         self._num_allowed = num_running // 2 if is_short else grown
         return self._num_allowed
@@ -238,12 +235,21 @@ class Loop:
         except BackendError as error:
             self._fail_running(error)
             return
-        seconds = self._clock() - started
-        for run in {run for run, _ in self._owners.values()}:
-            run.counts.generation_s += seconds
-            run.counts.num_iterations += 1
+        self._pressure.read(self._generator.pressure())
+        self._count_iteration(self._clock() - started)
         for output in outputs:
             self._take_output(output)
+
+    def _count_iteration(self, seconds: float) -> None:
+        sequences = collections.Counter(run for run, _ in self._owners.values())
+        needed = collections.Counter(run for run, node in self._owners.values() if node.is_attached)
+        for run, num_sequences in sequences.items():
+            counts = run.counts
+            counts.generation_s += seconds
+            counts.num_needed.append(needed[run])
+            counts.num_speculative.append(num_sequences - needed[run])
+            counts.num_preemptions += self._pressure.num_new_preemptions
+            counts.peak_kv_cache_usage = max(counts.peak_kv_cache_usage, self._pressure.usage)
 
     def _take_output(self, output: GenerationOutput) -> None:
         """Gives new tokens to their node, and on to its first child where the node ends."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from fasttts.backends.base import GenerationRequest, Tokenizer
 from fasttts.config import SchedulingConfig, SearchConfig
+from fasttts.scheduling.accounting import Counts
 from fasttts.scheduling.early_stop import hopeless
 from fasttts.scheduling.speculation import Group, predict
 from fasttts.search.aggregate import aggregate, best_aggregate
@@ -33,21 +34,6 @@ class SearchRequest:
     problem: str
     config: SearchConfig
     uses_verifier: bool
-
-
-@dataclass(slots=True, kw_only=True)
-class Counts:
-    """What a run has cost so far; see `fasttts.types.Usage` for the meanings."""
-
-    generated_tokens: int = 0
-    requested_tokens: int = 0
-    cached_tokens: int = 0
-    verifier_computed_tokens: int = 0
-    verifier_cached_tokens: int = 0
-    num_verifications: int = 0
-    num_iterations: int = 0
-    generation_s: float = 0.0
-    verification_s: float = 0.0
 
 
 class SearchRun:

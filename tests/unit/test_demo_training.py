@@ -73,17 +73,6 @@ def test_drills_teach_results_alone(tokenizer: Any, draw: Draw) -> None:
     assert learnt == "".join(equation.split(" = ")[1] for equation in equations)
 
 
-def test_results_can_be_left_out(tokenizer: Any, draw: Draw) -> None:
-    chat = dialogues.plain(random.Random(0), draw)
-    example = batches.language_example(render(chat), tokenizer)
-    rest = batches.without_results(example, tokenizer)
-    text = tokenizer.decode([t for t in rest.targets if t != batches.IGNORED])
-    steps = chat.messages[1]["content"].split("\n\n")
-    results = [step.split(" = ")[1] for step in steps[:-1]]
-    exact = [step.removesuffix(result) + "." for step, result in zip(steps, results, strict=False)]
-    assert text == "\n\n".join([*exact, steps[-1]]) + "<|im_end|>"
-
-
 def test_long_problems_go_to_the_tool_word_for_word(draw: Draw) -> None:
     rng = random.Random(2)
     calls = 0
@@ -99,7 +88,7 @@ def test_long_problems_go_to_the_tool_word_for_word(draw: Draw) -> None:
 
 
 def test_batches_hold_every_example_once(tokenizer: Any) -> None:
-    examples = batches.dialogue_examples(0, tokenizer, with_results=True)
+    examples = batches.dialogue_examples(0, tokenizer)
     kept = list(islice(examples, 1024))
     made = batches.batched(iter(kept), 4096, random.Random(0))
     rows = 0
