@@ -147,6 +147,11 @@ class VLLMGenerator:
         self._check_usable()
         self._engine.reset_prefix_cache(reset_running_requests=True)
 
+    def reset_prefix_cache(self) -> None:
+        """Empties the prefix cache; has no effect while a sequence is in flight."""
+        self._check_usable()
+        self._engine.reset_prefix_cache()
+
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
         """Separates tool calls from text in the format of this model."""
         from fasttts.backends.vllm.tools import parse_tool_calls

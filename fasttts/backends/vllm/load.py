@@ -6,6 +6,7 @@ verifier.
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fasttts.backends.vllm.arguments import (
@@ -31,8 +32,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def load_backends(config: EngineConfig) -> "tuple[VLLMGenerator, VLLMVerifier | None]":
+def load_backends(
+    config: EngineConfig, *, logits_processors: Sequence[type] = ()
+) -> "tuple[VLLMGenerator, VLLMVerifier | None]":
     """Checks and opens the models of a configuration.
+
+    Args:
+        config: What to load.
+        logits_processors: vLLM logits processors that act before the generator's sampler.
 
     Raises:
         ConfigurationError: A model, an option or the installation cannot work.
@@ -53,7 +60,10 @@ def load_backends(config: EngineConfig) -> "tuple[VLLMGenerator, VLLMVerifier | 
         if verifier_checkpoint is not None:
             verifier_checkpoint = _described(config, verifier_checkpoint)
             check_verifier_architecture(verifier_checkpoint.name, verifier_checkpoint.architectures)
-    generator = _open_generator(config, generator_checkpoint, verifier_checkpoint, device)
+    processors = list(logits_processors)
+    generator = _open_generator(
+        config, generator_checkpoint, verifier_checkpoint, device, processors
+    )
     if verifier_checkpoint is None:
         return generator, None
     try:
@@ -113,7 +123,11 @@ def _described(config: EngineConfig, checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _open_generator(
-    config: EngineConfig, generator: Checkpoint, verifier: Checkpoint | None, device: Device
+    config: EngineConfig,
+    generator: Checkpoint,
+    verifier: Checkpoint | None,
+    device: Device,
+    processors: list[type],
 ) -> "VLLMGenerator":
     from fasttts.backends.vllm.generator import VLLMGenerator
     from fasttts.backends.vllm.lifetime import close_engine, open_engine
@@ -121,7 +135,7 @@ def _open_generator(
 
     started = time.perf_counter()
     arguments = generator_arguments(config, generator, verifier, device)
-    llm = open_engine("generator", logits_processors=[CounterSampler], **arguments)
+    llm = open_engine("generator", logits_processors=[*processors, CounterSampler], **arguments)
     logger.info("generator %s open in %.1f s", generator.name, time.perf_counter() - started)
     try:
         return VLLMGenerator(llm, name=config.generator, tool_call_parser=config.tool_call_parser)

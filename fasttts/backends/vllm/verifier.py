@@ -50,6 +50,9 @@ class VLLMVerifier:
         llm: A pooling engine that returns every position's value; this object closes it.
         name: Model name or path, for results and logs.
         prompt_format: How steps are laid out for this model.
+
+    Attributes:
+        reads_prefix_cache: False computes every prompt anew, for comparison.
     """
 
     def __init__(self, llm: "LLM", *, name: str, prompt_format: VerifierFormat) -> None:
@@ -60,6 +63,7 @@ class VLLMVerifier:
         self._max_model_len = int(self._engine.vllm_config.model_config.max_model_len)
         self._request_ids = map(str, itertools.count())
         self._failure: BackendError | None = None
+        self.reads_prefix_cache = True
 
     @property
     def name(self) -> str:
@@ -100,6 +104,10 @@ class VLLMVerifier:
             scores[i].append(self._probability(reading.at(prompts[i].positions[s]), i, s))
         return [_verification(*both) for both in zip(scores, readings, strict=True)]
 
+    def reset_prefix_cache(self) -> None:
+        """Empties the prefix cache."""
+        self._engine.reset_prefix_cache()
+
     def close(self) -> None:
         """Frees the engine's memory; safe to call twice."""
         llm, self._llm = self._llm, None
@@ -139,7 +147,9 @@ class VLLMVerifier:
         waiting: dict[str, Key] = {}
         for key, token_ids in prompts.items():
             request_id = next(self._request_ids)
-            params = PoolingParams(task="token_classify", skip_reading_prefix_cache=False)
+            params = PoolingParams(
+                task="token_classify", skip_reading_prefix_cache=not self.reads_prefix_cache
+            )
             prompt = TokensPrompt(prompt_token_ids=list(token_ids))
             self._engine.add_request(request_id, prompt, params)
             waiting[request_id] = key

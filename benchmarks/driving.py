@@ -1,0 +1,88 @@
+"""One search through the loop, measured."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fasttts.backends.base import Generator, Verifier
+from fasttts.config import SchedulingConfig, SearchConfig
+from fasttts.scheduling.loop import Loop
+from fasttts.scheduling.run import SearchRequest, SearchRun
+from fasttts.search import make_policy, resolve, uses_verifier
+from fasttts.tree import Node
+
+
+class _Listener:
+    """Raises what a search ends with."""
+
+    def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
+        """Nothing to tell."""
+
+    def on_commit(self, run: SearchRun) -> None:
+        """Nothing to tell."""
+
+    def on_done(self, run: SearchRun, error: BaseException | None) -> None:
+        """Ends the benchmark on an error."""
+        if error is not None:
+            raise error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One search of one arm."""
+
+    run: SearchRun
+    seconds: float
+
+    @property
+    def tree(self) -> list[tuple[object, ...]]:
+        """Everything a search decides; steps that were given up have no score."""
+        return [
+            (node.path, node.seed, tuple(node.token_ids), node.finish_reason)
+            for node in self.run.tree
+        ]
+
+    @property
+    def num_returned_tokens(self) -> int:
+        """Tokens of the beams that ended."""
+        num_prompt_tokens = len(self.run.tree.prompt_token_ids)
+        return sum(node.num_path_tokens(num_prompt_tokens) for node in self.run.ended_nodes())
+
+    @property
+    def loop_ms(self) -> float:
+        """The loop's own milliseconds for each iteration, backends aside."""
+        counts = self.run.counts
+        own = self.seconds - counts.generation_s - counts.verification_s
+        return 1000 * own / max(1, counts.num_iterations)
+
+
+def measure(
+    generator: Generator,
+    verifier: Verifier,
+    scheduling: SchedulingConfig,
+    *,
+    prompt_token_ids: Sequence[int],
+    problem: str,
+    config: SearchConfig,
+) -> Measurement:
+    """Runs one search to its end."""
+    config = resolve(config, has_verifier=True)
+    request = SearchRequest(
+        prompt_token_ids=prompt_token_ids,
+        problem=problem,
+        config=config,
+        uses_verifier=uses_verifier(config),
+    )
+    run = SearchRun(
+        request,
+        make_policy(config),
+        generator.tokenizer,
+        max_model_len=generator.max_model_len,
+        priority=1,
+    )
+    loop = Loop(generator, verifier, scheduling)
+    loop.submit(run, _Listener())
+    started = time.perf_counter()
+    while loop.has_work:
+        loop.step()
+    return Measurement(run=run, seconds=time.perf_counter() - started)
