@@ -1,9 +1,7 @@
-"""When finished steps are scored, and in which requests.
+"""Which verifier requests finished steps become.
 
-At the barrier (the paper, and every optimisation off): a group's steps are scored once all of them
-have ended. Early: as soon as enough tokens are queued to use the device, or a decision waits for
-nothing but scores. With lookahead, a speculative step and its parent that are queued together
-share one request (arXiv 2509.00195, section 4.2), so that their common prefix is run once.
+With lookahead, a speculative step and its parent that are queued together share one request, so
+that their common prefix is run once. Source: FastTTS, arXiv 2509.00195, section 4.2.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,121 @@
+"""Who holds the generator's slots: which sequence decodes which node of which search."""
+
+import collections
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from fasttts.backends.base import GenerationOutput, Generator
+from fasttts.scheduling.run import SearchRun
+from fasttts.tree import Node
+
+Owner = tuple[SearchRun, Node]
+
+
+class Slots:
+    """The sequences in the generator and their owners.
+
+    Args:
+        generator: Decodes; nobody else adds or aborts its requests.
+        num_slots: Sequences that may run together.
+    """
+
+    def __init__(self, generator: Generator, num_slots: int) -> None:
+        self.num_slots = num_slots
+        self._generator = generator
+        self._owners: dict[str, Owner] = {}
+        self._fresh: set[str] = set()
+        """Sequences that have not reported yet what their prompt found in the prefix cache."""
+        self._request_ids = (f"seq-{number}" for number in itertools.count())
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def __iter__(self) -> Iterator[Owner]:
+        return iter(self._owners.values())
+
+    @property
+    def num_free(self) -> int:
+        """Slots in which nothing runs."""
+        return self.num_slots - len(self._owners)
+
+    def num_needed(self) -> int:
+        """Sequences that some decision waits for."""
+        return sum(node.is_attached for _, node in self._owners.values())
+
+    def speculative(self) -> list[Node]:
+        """Nodes that run ahead of every decision."""
+        return [node for _, node in self._owners.values() if not node.is_attached]
+
+    def start(self, run: SearchRun, node: Node) -> None:
+        """Decodes a node, from where it stands.
+
+        Raises:
+            BackendError: The generator refused it; nothing was started.
+        """
+        request_id = next(self._request_ids)
+        self._generator.add(run.request_for(node, request_id))
+        run.started(node, request_id)
+        self._owners[request_id] = (run, node)
+        self._fresh.add(request_id)
+
+    def owner(self, output: GenerationOutput) -> Owner:
+        """Whose tokens these are; counts what a new sequence found in the prefix cache."""
+        run, node = self._owners[output.request_id]
+        if output.request_id in self._fresh:
+            self._fresh.discard(output.request_id)
+            run.counts.cached_tokens += output.num_cached_tokens
+        return run, node
+
+    def hand_on(self, node: Node, child: Node) -> None:
+        """Lets the sequence of an ended node run on as its first child."""
+        assert node.request_id is not None
+        run, _ = self._owners[node.request_id]
+        run.started(child, node.request_id)
+        self._owners[node.request_id] = (run, child)
+        node.request_id = None
+
+    def release(self, node: Node, *, is_finished: bool) -> None:
+        """Takes an ended node's sequence out; the generator ended it already if `is_finished`."""
+        if is_finished:
+            self._forget(node)
+        else:
+            self.abort([node])
+
+    def abort(self, nodes: Iterable[Node]) -> None:
+        """Takes sequences out of the generator; their nodes keep the tokens they have."""
+        request_ids = [self._forget(node) for node in nodes if node.request_id is not None]
+        if request_ids:
+            self._generator.abort(request_ids)
+
+    def abort_run(self, run: SearchRun) -> None:
+        """Takes out everything a search has in the generator."""
+        self.abort([node for owner, node in self._owners.values() if owner is run])
+
+    def runs(self) -> set[SearchRun]:
+        """Searches with a sequence in the generator."""
+        return {run for run, _ in self._owners.values()}
+
+    def occupancy(self) -> dict[SearchRun, tuple[int, int]]:
+        """For each search in the generator its needed and its speculative sequences."""
+        total = collections.Counter(run for run, _ in self._owners.values())
+        needed = collections.Counter(run for run, node in self._owners.values() if node.is_attached)
+        return {run: (needed[run], number - needed[run]) for run, number in total.items()}
+
+    def check_integrity(self, runs: Sequence[SearchRun]) -> None:
+        """Recounts the slots against the searches and the generator.
+
+        Raises:
+            AssertionError: A sequence has no owner or a node counts a sequence nobody decodes.
+        """
+        assert self._generator.num_unfinished() == len(self._owners) <= self.num_slots
+        for request_id, (_, node) in self._owners.items():
+            assert node.request_id == request_id, f"{node.path} is not decoded by {request_id}"
+        decoded = [node for run in runs for node in run.nodes() if node.request_id is not None]
+        assert len(decoded) == len(self._owners)
+
+    def _forget(self, node: Node) -> str:
+        assert node.request_id is not None
+        request_id, node.request_id = node.request_id, None
+        self._owners.pop(request_id, None)
+        self._fresh.discard(request_id)
+        return request_id
