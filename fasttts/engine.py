@@ -55,6 +55,7 @@ class FastTTS:
     ) -> None:
         self._generator = generator
         self._verifier = verifier
+        self._num_slots = min(scheduling.slots or generator.max_num_seqs, generator.max_num_seqs)
         self._thread = LoopThread(Loop(generator, verifier, scheduling))
         self._is_closed = False
         atexit.register(self.close)
@@ -316,6 +317,7 @@ class FastTTS:
             handle.run,
             extract,
             total_s=handle.total_s,
+            num_slots=self._num_slots,
             generator=self.generator_name,
             verifier=self.verifier_name,
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from fasttts.config import SearchConfig
 from fasttts.errors import SearchError
+from fasttts.scheduling.accounting import plain_occupancy
 from fasttts.scheduling.run import SearchRun
 from fasttts.search.selection import rank
 from fasttts.tree import Node
@@ -14,7 +15,13 @@ Extractor = Callable[[str], str | None]
 
 
 def make_result(
-    run: SearchRun, extract: Extractor, *, total_s: float, generator: str, verifier: str | None
+    run: SearchRun,
+    extract: Extractor,
+    *,
+    total_s: float,
+    num_slots: int,
+    generator: str,
+    verifier: str | None,
 ) -> SearchResult:
     """The ranked result of a finished run.
 
@@ -42,7 +49,9 @@ def make_result(
             verification_s=run.counts.verification_s,
         ),
         occupancy=Occupancy(
-            needed=tuple(run.counts.num_needed), speculative=tuple(run.counts.num_speculative)
+            needed=tuple(run.counts.num_needed),
+            speculative=tuple(run.counts.num_speculative),
+            plain=plain_occupancy(run.tree, num_slots),
         ),
         seed=config.seed,
         config=config.model_dump(mode="json"),

@@ -105,10 +105,13 @@ class Occupancy:
     Attributes:
         needed: Sequences that some decision waited for.
         speculative: Sequences that ran ahead.
+        plain: Sequences that the plain loop (decode all, score all, decide) would have run for the
+            same tree, alone and with the same slots.
     """
 
     needed: tuple[int, ...] = ()
     speculative: tuple[int, ...] = ()
+    plain: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,13 @@
 """What a search has cost so far, counted where it happens."""
 
+import collections
+import heapq
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fasttts.backends.base import MemoryPressure
+from fasttts.tree import Node
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,3 +54,33 @@ class PressureGauge:
     def is_short(self, threshold: float) -> bool:
         """Whether memory is short: usage above `threshold`, or a sequence was preempted."""
         return self.usage > threshold or self.num_new_preemptions > 0
+
+
+def plain_occupancy(nodes: Iterable[Node], num_slots: int) -> tuple[int, ...]:
+    """Sequences in each iteration, had the plain loop searched the same tree alone.
+
+    The plain loop decodes a depth in the slots it has and waits for the last step before the next
+    depth begins; since every schedule finds the same tree, its iterations need not be run to be
+    counted.
+    """
+    depths: dict[int, list[Node]] = collections.defaultdict(list)
+    for node in nodes:
+        depths[node.depth].append(node)
+    occupancy: list[int] = []
+    for depth in sorted(depths):
+        ordered = sorted(depths[depth], key=lambda node: (node.path[-1], node.path))
+        occupancy += _one_depth([len(node.token_ids) for node in ordered], num_slots)
+    return tuple(occupancy)
+
+
+def _one_depth(lengths: Sequence[int], num_slots: int) -> list[int]:
+    """Sequences in each iteration while steps of these lengths run, started in order."""
+    free_at = [0] * num_slots
+    changes: dict[int, int] = collections.Counter()
+    for length in lengths:
+        start = heapq.heappop(free_at)
+        heapq.heappush(free_at, start + length)
+        changes[start] += 1
+        changes[start + length] -= 1
+    last = max(free_at)
+    return list(itertools.accumulate(changes[iteration] for iteration in range(last)))

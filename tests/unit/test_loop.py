@@ -12,6 +12,7 @@ from fasttts.backends.base import GenerationOutput, Verification, VerificationRe
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig, SearchConfig, search_config
 from fasttts.errors import BackendError, ContractError
+from fasttts.scheduling.accounting import plain_occupancy
 from fasttts.scheduling.loop import Loop
 from tests.searches import Recorder, Snapshot, drive, make_run, same_tree, snapshot
 
@@ -245,3 +246,20 @@ def test_counts_add_up(scheduling: SchedulingConfig) -> None:
     assert (run.counts.generated_tokens > needed) == scheduling.speculation
     assert any(node.num_speculated_tokens for node in run.tree) == scheduling.speculation
     assert recorder.num_commits == max(node.depth for node in run.tree)
+
+
+@pytest.mark.parametrize("slots", [3, 8, 40])
+def test_the_plain_loops_iterations_follow_from_the_tree(slots: int) -> None:
+    config = search_config(n=16, seed=2, max_tokens=100)
+    found = []
+    for scheduling in (PLAIN, SchedulingConfig()):
+        loop = Loop(FakeGenerator(), FakeVerifier(), scheduling.model_copy(update={"slots": slots}))
+        run = make_run(FakeGenerator(), "abc", config)
+        loop.submit(run, Recorder())
+        drive(loop)
+        found.append(run)
+    plain, fast = found
+    assert plain_occupancy(fast.tree, slots) == tuple(plain.counts.num_needed)
+    assert sum(plain.counts.num_speculative) == 0
+    if slots > 3:
+        assert fast.counts.num_iterations < plain.counts.num_iterations
