@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fasttts import __version__
-from fasttts.cli import evaluate, solve
+from fasttts.cli import calibrate, evaluate, plan, solve
 
 __all__ = ["app", "main"]
 
@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 app.command("solve")(solve.run)
 app.command("eval")(evaluate.run)
+app.command("plan")(plan.run)
+app.command("calibrate")(calibrate.run)
 
 
 def _show_version(value: bool) -> None:

@@ -101,7 +101,9 @@ def test_preemption_does_not_change_tokens(generator: Generator, preempt_after: 
 
 
 def test_seeds_matter(generator: Generator) -> None:
-    answers = decode(generator, [request(prompt(generator), seed=seed) for seed in range(16)])
+    hot = Sampling(temperature=2.0)
+    requests = [request(prompt(generator), seed=seed, sampling=hot) for seed in range(16)]
+    answers = decode(generator, requests)
     assert len({tuple(answer) for answer in answers}) > 8
 
 
@@ -240,6 +242,21 @@ def test_a_repeated_prompt_comes_from_the_prefix_cache(generator: Generator) -> 
     first, second = num_cached(), num_cached()
     assert first <= second < len(start)
     assert second > 0
+
+
+def test_pressure_tells_blocks_held_and_preemptions(generator: Generator) -> None:
+    idle = generator.pressure()
+    requests = [request(prompt(generator), seed=seed) for seed in range(16)]
+    for one in requests:
+        generator.add(one)
+    generator.step()
+    running = generator.pressure()
+    assert 0 <= idle.kv_cache_usage < running.kv_cache_usage <= 1
+    assert running.num_preemptions == idle.num_preemptions
+    preempt(generator)
+    assert generator.pressure().num_preemptions == idle.num_preemptions + len(requests)
+    generator.abort([one.request_id for one in requests])
+    assert generator.pressure().kv_cache_usage == pytest.approx(idle.kv_cache_usage)
 
 
 def test_after_close_everything_is_refused(generator: Generator) -> None:

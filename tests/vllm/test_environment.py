@@ -67,6 +67,20 @@ def test_quiet_hides_what_is_written() -> None:
     assert run(CHATTER, "INFO") == ("before\nafter\n", "")
 
 
+def test_the_last_thread_gives_the_terminal_back() -> None:
+    code = (
+        "from fasttts.backends.vllm.environment import quiet\n"
+        "first, second = quiet(), quiet()\n"
+        "first.__enter__()\n"
+        "second.__enter__()\n"
+        "first.__exit__(None, None, None)\n"
+        "print('hidden', flush=True)\n"
+        "second.__exit__(None, None, None)\n"
+        "print('shown')\n"
+    )
+    assert run(code) == ("shown\n", "")
+
+
 def test_debug_logging_lets_everything_through() -> None:
     out, err = run(CHATTER, "DEBUG")
     assert set(out.split("\n")) == {"before", "python out", "native out", "after", ""}

@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def model_of(backend: Any) -> Any:
     return core.model_executor.driver_worker.worker.model_runner.model
 
 
-def test_open_close_open(config: EngineConfig) -> None:
+def test_open_close_open(config: EngineConfig, capfd: pytest.CaptureFixture[str]) -> None:
     generator, verifier = load_backends(config)
     expected = tokens(generator), score(verifier)
     models = [weakref.ref(model_of(backend)) for backend in (generator, verifier)]
@@ -71,38 +72,90 @@ def test_open_close_open(config: EngineConfig) -> None:
     assert (tokens(third), score(third_verifier)) == expected, "after all were closed"
     third_verifier.close()
     third.close()
+    assert capfd.readouterr() == ("", ""), "nothing reaches the terminal"
 
 
-def test_another_thread_may_step(config: EngineConfig) -> None:
-    generator, _ = load_backends(config.model_copy(update={"verifier": None}))
-    expected = tokens(generator)
+@pytest.fixture(scope="module")
+def lone(tiny_generator: Path) -> Iterator[Any]:
+    """A generator that may write the first half of its vocabulary only."""
+    from vllm.v1.sample.logits_processor import LogitsProcessor
+
+    class FirstHalf(LogitsProcessor):
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        def is_argmax_invariant(self) -> bool:
+            return False
+
+        def update_state(self, batch_update: Any) -> None:
+            pass
+
+        def apply(self, logits: Any) -> Any:
+            logits[:, logits.shape[1] // 2 :] = float("-inf")
+            return logits
+
+    config = engine_config(generator=str(tiny_generator))
+    generator, _ = load_backends(config, logits_processors=[FirstHalf])
+    yield generator
+    generator.close()
+
+
+def test_logits_processors_act_before_the_sampler(lone: Any) -> None:
+    drawn = [token for seed in range(10) for token in tokens(lone, seed)]
+    assert max(drawn) < 160
+    assert len(set(drawn)) > 50
+
+
+def test_the_prefix_cache_can_be_emptied(lone: Any) -> None:
+    def num_cached() -> int:
+        lone.add(
+            GenerationRequest(
+                request_id="one",
+                prompt_token_ids=[9] * 100,
+                seed=1,
+                sampling=Sampling(),
+                max_tokens=1,
+            )
+        )
+        (output,) = lone.step()
+        return int(output.num_cached_tokens)
+
+    assert num_cached() == 0
+    assert num_cached() == 96
+    lone.reset_prefix_cache()
+    assert num_cached() == 0
+
+
+def test_another_thread_may_step(lone: Any) -> None:
     found: list[list[int]] = []
-    thread = threading.Thread(target=lambda: found.append(tokens(generator)))
+    thread = threading.Thread(target=lambda: found.append(tokens(lone)))
     thread.start()
     thread.join()
-    generator.close()
-    assert found == [expected]
+    assert found == [tokens(lone)]
 
 
-def test_a_failed_engine_fails_at_once(
-    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_engine_fails_at_once(lone: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Last to use this generator: it is of no use afterwards."""
+
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("device lost")
 
-    generator, _ = load_backends(config.model_copy(update={"verifier": None}))
-    core = generator._engine.engine_core.engine_core
+    core = lone._engine.engine_core.engine_core
     monkeypatch.setattr(core.model_executor, "execute_model", fail)
     with pytest.raises(BackendError, match="device lost"):
-        tokens(generator)
-    assert generator.num_unfinished() == 0
-    for call in (generator.step, lambda: tokens(generator), generator.preempt_all):
+        tokens(lone)
+    assert lone.num_unfinished() == 0
+    for call in (lone.step, lambda: tokens(lone), lone.preempt_all):
         with pytest.raises(BackendError, match="device lost"):
             call()
-    generator.close()
 
 
 ERRORS: dict[str, tuple[dict[str, Any], type[FastTTSError], str]] = {
+    "hub name": (
+        {"generator": "no-such-group/no-such-model"},
+        ConfigurationError,
+        "generator='no-such-group/no-such-model' .*check the model's name",
+    ),
     "context": ({"max_model_len": 1025}, ConfigurationError, "more than the 1024 tokens"),
     "unknown argument": (
         {"generator_args": {"blocksize": 1}},
@@ -129,7 +182,7 @@ ERRORS: dict[str, tuple[dict[str, Any], type[FastTTSError], str]] = {
     "context of the verifier": (
         {"verifier_args": {"max_model_len": 9999}},
         ConfigurationError,
-        "verifier=.*lower max_model_len",
+        "max_model_len=9999 is more than the 1024 .*verifier=",
     ),
 }
 
@@ -150,14 +203,3 @@ def test_models_are_checked_before_vllm_is_touched(
     monkeypatch.setattr("fasttts.backends.vllm.load.check_vllm_installed", pytest.fail)
     with pytest.raises(ConfigurationError, match="nowhere"):
         load_backends(engine_config(generator=str(tmp_path / "nowhere")))
-
-
-def test_nothing_reaches_the_terminal(
-    config: EngineConfig, capfd: pytest.CaptureFixture[str]
-) -> None:
-    generator, verifier = load_backends(config)
-    tokens(generator)
-    score(verifier)
-    verifier.close()
-    generator.close()
-    assert capfd.readouterr() == ("", "")

@@ -90,6 +90,21 @@ def test_hidden_steps_are_read_by_prompts_of_their_own(verifier: Any) -> None:
     assert num_prompt_tokens(warm) > num_prompt_tokens(cold), "several prompts were read"
 
 
+def test_the_prefix_cache_can_be_left_unread_and_emptied(
+    verifier: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = "A problem read twice. " * 4
+    (first,) = verifier.score([request(problem)])
+    with monkeypatch.context() as patch:
+        patch.setattr(verifier, "reads_prefix_cache", False)
+        (unread,) = verifier.score([request(problem)])
+    verifier.reset_prefix_cache()
+    (emptied,) = verifier.score([request(problem)])
+    for found in (unread, emptied):
+        assert found.num_cached_tokens == 0
+        assert found.scores == pytest.approx(first.scores, abs=1e-4)
+
+
 def test_a_prompt_longer_than_the_context_is_refused_alone(verifier: Any) -> None:
     long = request("too long", STEPS * 30)
     with pytest.raises(CapacityError, match=r"context holds 1024: lower max_tokens") as caught:

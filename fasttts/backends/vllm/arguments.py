@@ -59,13 +59,13 @@ def check_extra_arguments(option: str, given: Mapping[str, Any], known: Iterable
             raise ConfigurationError(f"{option}[{name!r}] is no argument of vLLM's LLM: {hint}")
 
 
-def check_context(generator: Checkpoint, max_model_len: int | None) -> None:
+def check_context(checkpoint: Checkpoint, max_model_len: int | None) -> None:
     """Raises ConfigurationError when a longer context is asked for than the model has."""
-    longest = generator.max_model_len
+    longest = checkpoint.max_model_len
     if max_model_len is not None and longest is not None and max_model_len > longest:
         raise ConfigurationError(
             f"max_model_len={max_model_len} is more than the {longest} tokens that "
-            f"{generator.name!r} was made for: lower it"
+            f"{checkpoint.role}={checkpoint.name!r} was made for: lower it"
         )
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -72,18 +73,49 @@ def quiet() -> Iterator[None]:
 
     Python warnings are ignored and the file descriptors of standard output and error lead into a
     scratch file, because part of it is written by C++. With FastTTS's debug log on nothing is
-    hidden.
+    hidden. Several threads may be quiet at once; the last one to leave gives the terminal back.
     """
     if is_debugging():
         yield
         return
-    with ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        scratch = stack.enter_context(tempfile.TemporaryFile())
-        for descriptor in (1, 2):
-            stack.enter_context(_redirected(descriptor, scratch.fileno()))
+    _silence.enter()
+    try:
         yield
+    finally:
+        _silence.leave()
+
+
+class _Silence:
+    """The redirected terminal of this process, and how many want it so."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_inside = 0
+        self._undo = ExitStack()
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._num_inside == 0:
+                self._redirect()
+            self._num_inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            if self._num_inside == 0:
+                self._undo.close()
+
+    def _redirect(self) -> None:
+        with ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            scratch = stack.enter_context(tempfile.TemporaryFile())
+            for descriptor in (1, 2):
+                stack.enter_context(_redirected(descriptor, scratch.fileno()))
+            self._undo = stack.pop_all()
+
+
+_silence = _Silence()
 
 
 @contextmanager

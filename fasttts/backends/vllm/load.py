@@ -7,6 +7,7 @@ verifier.
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fasttts.backends.vllm.arguments import (
@@ -32,6 +33,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Models:
+    """The checked models of a configuration."""
+
+    generator: Checkpoint
+    verifier: Checkpoint | None
+
+    @property
+    def weight_bytes(self) -> int | None:
+        """Size of all weights; None when one is on a hub."""
+        sizes = [model.weight_bytes for model in (self.generator, self.verifier) if model]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+
 def load_backends(
     config: EngineConfig, *, logits_processors: Sequence[type] = ()
 ) -> "tuple[VLLMGenerator, VLLMVerifier | None]":
@@ -46,36 +61,37 @@ def load_backends(
         CapacityError: The models do not fit.
         BackendError: vLLM failed otherwise.
     """
-    generator_checkpoint = _checked(config, config.generator, "generator")
-    verifier_checkpoint = None
-    if config.verifier is not None:
-        verifier_checkpoint = _checked(config, config.verifier, "verifier")
-    check_context(generator_checkpoint, config.max_model_len)
+    models = _checked(config)
     check_vllm_installed()
-    prepare_environment(_weight_bytes(generator_checkpoint, verifier_checkpoint))
+    prepare_environment(models.weight_bytes)
     with quiet():
         device = _prepare_vllm(config)
-        generator_checkpoint = _described(config, generator_checkpoint)
-        check_context(generator_checkpoint, config.max_model_len)
-        if verifier_checkpoint is not None:
-            verifier_checkpoint = _described(config, verifier_checkpoint)
-            check_verifier_architecture(verifier_checkpoint.name, verifier_checkpoint.architectures)
-    processors = list(logits_processors)
-    generator = _open_generator(
-        config, generator_checkpoint, verifier_checkpoint, device, processors
-    )
-    if verifier_checkpoint is None:
+        models = _described(config, models)
+    generator = _open_generator(config, models, device, logits_processors)
+    if models.verifier is None:
         return generator, None
     try:
-        return generator, _open_verifier(config, generator_checkpoint, verifier_checkpoint, device)
+        return generator, _open_verifier(config, models.generator, models.verifier, device)
     except BaseException:
         generator.close()
         raise
 
 
-def _checked(config: EngineConfig, name: str, role: Role) -> Checkpoint:
-    """The checks of one model that need no library."""
-    return check_checkpoint(_directory(name, role), role, config.trust_remote_code)
+def _checked(config: EngineConfig) -> _Models:
+    """The models, after the checks that need no library."""
+    trusted, verifier = config.trust_remote_code, None
+    generator = check_checkpoint(_directory(config.generator, "generator"), "generator", trusted)
+    if config.verifier is not None:
+        verifier = check_checkpoint(_directory(config.verifier, "verifier"), "verifier", trusted)
+    models = _Models(generator=generator, verifier=verifier)
+    _check_contexts(config, models)
+    return models
+
+
+def _check_contexts(config: EngineConfig, models: _Models) -> None:
+    check_context(models.generator, config.max_model_len)
+    if models.verifier is not None:
+        check_context(models.verifier, config.verifier_args.get("max_model_len"))
 
 
 def _directory(name: str, role: Role) -> str:
@@ -85,12 +101,6 @@ def _directory(name: str, role: Role) -> str:
     from fasttts import demo
 
     return str(demo.generator_path() if role == "generator" else demo.verifier_path())
-
-
-def _weight_bytes(generator: Checkpoint, verifier: Checkpoint | None) -> int | None:
-    """Size of all weights; None when one is on a hub."""
-    own, other = generator.weight_bytes, verifier.weight_bytes if verifier is not None else 0
-    return own + other if own is not None and other is not None else None
 
 
 def _prepare_vllm(config: EngineConfig) -> Device:
@@ -109,8 +119,18 @@ def _prepare_vllm(config: EngineConfig) -> Device:
     return Device(is_cpu=is_cpu, memory_bytes=memory_bytes)
 
 
-def _described(config: EngineConfig, checkpoint: Checkpoint) -> Checkpoint:
-    """A hub name with the configuration the hub has for it; local models are complete already."""
+def _described(config: EngineConfig, models: _Models) -> _Models:
+    """The models, those on a hub with the configuration the hub has for them and checked by it."""
+    generator, verifier = _resolved(config, models.generator), models.verifier
+    if verifier is not None:
+        verifier = _resolved(config, verifier)
+        check_verifier_architecture(verifier.name, verifier.architectures)
+    described = _Models(generator=generator, verifier=verifier)
+    _check_contexts(config, described)
+    return described
+
+
+def _resolved(config: EngineConfig, checkpoint: Checkpoint) -> Checkpoint:
     if checkpoint.is_local:
         return checkpoint
     from vllm.transformers_utils.config import get_config
@@ -119,24 +139,21 @@ def _described(config: EngineConfig, checkpoint: Checkpoint) -> Checkpoint:
 
     with opening(checkpoint.role, checkpoint.name):
         found = get_config(checkpoint.name, trust_remote_code=config.trust_remote_code)
-    return Checkpoint(name=checkpoint.name, role=checkpoint.role, config=found.to_dict())
+    return replace(checkpoint, config=found.to_dict())
 
 
 def _open_generator(
-    config: EngineConfig,
-    generator: Checkpoint,
-    verifier: Checkpoint | None,
-    device: Device,
-    processors: list[type],
+    config: EngineConfig, models: _Models, device: Device, logits_processors: Sequence[type]
 ) -> "VLLMGenerator":
     from fasttts.backends.vllm.generator import VLLMGenerator
     from fasttts.backends.vllm.lifetime import close_engine, open_engine
     from fasttts.backends.vllm.sampler import CounterSampler
 
     started = time.perf_counter()
-    arguments = generator_arguments(config, generator, verifier, device)
-    llm = open_engine("generator", logits_processors=[*processors, CounterSampler], **arguments)
-    logger.info("generator %s open in %.1f s", generator.name, time.perf_counter() - started)
+    arguments = generator_arguments(config, models.generator, models.verifier, device)
+    processors = [*logits_processors, CounterSampler]
+    llm = open_engine("generator", logits_processors=processors, **arguments)
+    logger.info("generator %s open in %.1f s", config.generator, time.perf_counter() - started)
     try:
         return VLLMGenerator(llm, name=config.generator, tool_call_parser=config.tool_call_parser)
     except BaseException:
@@ -150,21 +167,21 @@ def _open_verifier(
     from vllm.config import PoolerConfig
 
     from fasttts.backends.vllm.lifetime import close_engine, open_engine
-    from fasttts.backends.vllm.tokenizer import ChatTokenizer
+    from fasttts.backends.vllm.tokenizer import ChatTokenizer, model_tokenizer
     from fasttts.backends.vllm.verifier import VLLMVerifier
     from fasttts.verifiers.formats import FORMATS
 
     started = time.perf_counter()
     arguments = verifier_arguments(config, generator, verifier, device)
-    # Every position's value: vLLM 0.32 picks step tags by their index in the whole prompt, which
-    # is wrong where the prefix cache has left positions out.
+    # Every position's value: vLLM 0.32 looks step tags up by their index in the whole prompt, which
+    # raises IndexError where the prefix cache has left positions out.
     pooler = PoolerConfig(tok_pooling_type="ALL")
     llm = open_engine("verifier", pooler_config=pooler, **arguments)
     logger.info("verifier %s open in %.1f s", verifier.name, time.perf_counter() - started)
     name = str(config.verifier)
     format_name = check_verifier_architecture(name, verifier.architectures)
     try:
-        prompt_format = FORMATS[format_name](ChatTokenizer(llm.get_tokenizer(), name), name)
+        prompt_format = FORMATS[format_name](ChatTokenizer(model_tokenizer(llm), name), name)
         return VLLMVerifier(llm, name=name, prompt_format=prompt_format)
     except BaseException:
         close_engine(llm)

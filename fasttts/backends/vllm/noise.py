@@ -58,10 +58,40 @@ def keep_top_k(scaled_BV: torch.Tensor, top_k_B: torch.Tensor, largest_k: int) -
 
 
 def keep_top_p(scaled_BV: torch.Tensor, top_p_B: torch.Tensor) -> torch.Tensor:
-    """Rows with what lies beyond the most likely tokens that reach `top_p` removed; 1 keeps all."""
-    ordered, order = scaled_BV.sort(dim=1, descending=True, stable=True)
-    weights = (ordered.to(torch.float64) - ordered[:, :1]).exp_()
-    reached = weights.cumsum(dim=1)
-    before = (reached - weights).div_(reached[:, -1:])
-    removed = (before >= top_p_B) & (top_p_B < 1)
-    return scaled_BV.masked_fill(removed.scatter(1, order, removed), float("-inf"))
+    """Rows with what lies beyond the most likely tokens that reach `top_p` removed; 1 keeps all.
+
+    Of tokens with equal logits at the end of that set, those with the lower index stay.
+    """
+    weights = _weights(scaled_BV, scaled_BV.amax(dim=1, keepdim=True))
+    total_B = weights.cumsum(dim=1)[:, -1:]
+    k = _num_possible(weights, total_B, top_p_B)
+    best = scaled_BV.topk(k, dim=1).values
+    best_weights = _weights(best, best[:, :1])
+    before = (best_weights.cumsum(dim=1) - best_weights).div_(total_B)
+    num_kept_B = (before < top_p_B).sum(dim=1, keepdim=True)
+    last_B = best.gather(1, num_kept_B - 1)
+    num_ties_B = num_kept_B - (best > last_B).sum(dim=1, keepdim=True)
+    is_tie = scaled_BV == last_B
+    is_kept = (scaled_BV > last_B) | (is_tie & (is_tie.cumsum(dim=1) <= num_ties_B))
+    return scaled_BV.masked_fill(~(is_kept | (top_p_B >= 1)), float("-inf"))
+
+
+def _weights(scaled: torch.Tensor, largest_B: torch.Tensor) -> torch.Tensor:
+    """Probabilities up to a factor, in float64."""
+    return (scaled.to(torch.float64) - largest_B).exp_()
+
+
+def _num_possible(weights_BV: torch.Tensor, total_B: torch.Tensor, top_p_B: torch.Tensor) -> int:
+    """A number of tokens that is enough to reach `top_p` in every row.
+
+    All tokens below the average share of what may be left out together are less than that: the
+    others reach `top_p` without them. Elsewhere than on a CPU sorting all tokens costs less than
+    waiting for the device to count.
+    """
+    vocab_size = weights_BV.shape[1]
+    if weights_BV.device.type != "cpu":
+        return vocab_size
+    least_B = (1 - top_p_B) * total_B / vocab_size
+    num_B = (weights_BV >= least_B).sum(dim=1, keepdim=True)
+    largest = int(num_B.masked_fill(top_p_B >= 1, 1).max())
+    return min(largest + 1, vocab_size)

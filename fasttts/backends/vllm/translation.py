@@ -34,7 +34,7 @@ _CONFIGURATION = (
         "read the code in the model's repository, then set trust_remote_code=True",
     ),
     (
-        r"is not a local folder|Repository ?Not ?Found|couldn't connect|cannot find the requested",
+        r"is not a local folder|Repository ?Not ?Found|Invalid repository ID|couldn't connect",
         "check the model's name, the network and the token, or give a local directory",
     ),
 )

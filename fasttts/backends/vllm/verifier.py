@@ -82,8 +82,7 @@ class VLLMVerifier:
             CapacityError: A prompt is longer than the context; nothing has been computed then.
             ContractError: The model gave no probability where one was due.
         """
-        if self._failure is not None:
-            raise self._failure
+        self._check_usable()
         prompts = [self._prompt(request) for request in requests]
         asked = [(i, s) for i, r in enumerate(requests) for s in range(r.num_scored, len(r.steps))]
         whole = self._read({i: prompts[i].token_ids for i, _ in asked})
@@ -106,6 +105,7 @@ class VLLMVerifier:
 
     def reset_prefix_cache(self) -> None:
         """Empties the prefix cache."""
+        self._check_usable()
         self._engine.reset_prefix_cache()
 
     def close(self) -> None:
@@ -116,6 +116,10 @@ class VLLMVerifier:
         self._failure = BackendError("the verifier is closed", role=_ROLE)
         del self._engine
         close_engine(llm)
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _prompt(self, request: VerificationRequest) -> StepPrompt:
         prompt = self._format.prompt(request.problem, request.steps)

@@ -1,0 +1,171 @@
+"""`fasttts plan`: how two models would share a device, without loading them."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import typer
+
+from fasttts import demo
+from fasttts.cli import memory_view, options, render, session
+from fasttts.config import DEMO, Dtype, EngineConfig, engine_config
+from fasttts.errors import Role
+from fasttts.scheduling.memory import (
+    Device,
+    MemoryPlan,
+    ModelShape,
+    Offloading,
+    Workload,
+    describe_device,
+    find_device,
+    find_shape,
+    plan_engines,
+    read_device,
+    read_shape,
+    this_device,
+)
+
+TYPICAL = Workload()
+"""Where the options of a workload take their defaults from."""
+
+_WHOLE_DEVICE = {"memory", "bandwidth", "compute"}
+
+
+def _number(text: str) -> Any:
+    return typer.Option(metavar="N", help=text)
+
+
+def _quantity(text: str) -> Any:
+    return typer.Option(metavar="SIZE", help=text)
+
+
+Gpu = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A device of --list-gpus, or a JSON or TOML file; this machine by default.",
+    ),
+]
+GpuMemory = Annotated[str | None, _quantity("The device's memory, such as 24GiB.")]
+Bandwidth = Annotated[str | None, _quantity("The rate of that memory, such as 1008GB/s.")]
+Compute = Annotated[str | None, _quantity("The device's peak rate, such as 165TFLOPS.")]
+Link = Annotated[str | None, _quantity("The rate to the host in one direction, such as 31.5GB/s.")]
+HostMemory = Annotated[str | None, _quantity("The host's, for offloading, such as 32GiB.")]
+StepTokens = Annotated[int, _number("Expected tokens of a step.")]
+Depth = Annotated[int, _number("Expected steps of an answer.")]
+PromptTokens = Annotated[int, _number("Expected tokens of the prompt.")]
+Context = Annotated[
+    int | None, _number("Longest prompt and answer; by default the model's, up to 8192.")
+]
+DtypeName = Annotated[
+    str | None, typer.Option(metavar="TYPE", help=f"One of {', '.join(get_args(Dtype))}.")
+]
+OffloadingName = Annotated[
+    str,
+    typer.Option(
+        metavar="WAY",
+        help="'auto' whatever is faster, 'none', 'kv' blocks to the host, 'sleep' in turns.",
+    ),
+]
+Utilization = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="Of the device's memory; 0.9 by default.")
+]
+ListGpus = Annotated[bool, typer.Option("--list-gpus", help="Show the known devices.")]
+ListModels = Annotated[bool, typer.Option("--list-models", help="Show the known models.")]
+
+
+def run(
+    *,
+    gpu: Gpu = None,
+    generator: options.Generator = None,
+    verifier: options.Verifier = None,
+    n: options.Count = TYPICAL.num_beams,
+    beam_width: options.BeamWidth = TYPICAL.beam_width,
+    step_tokens: StepTokens = TYPICAL.step_tokens,
+    depth: Depth = TYPICAL.depth,
+    prompt_tokens: PromptTokens = TYPICAL.prompt_tokens,
+    context: Context = None,
+    dtype: DtypeName = None,
+    offloading: OffloadingName = "auto",
+    gpu_memory_utilization: Utilization = None,
+    gpu_memory: GpuMemory = None,
+    bandwidth: Bandwidth = None,
+    compute: Compute = None,
+    link: Link = None,
+    host_memory: HostMemory = None,
+    as_json: options.AsJson = False,
+    list_gpus: ListGpus = False,
+    list_models: ListModels = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show how a generator and a verifier would share a device.
+
+    Nothing is loaded or downloaded: shapes come from a table or from a model's directory, speeds
+    from data sheets or from `fasttts calibrate`.
+    """
+    with session.reported_errors(debug=debug):
+        if list_gpus or list_models:
+            render.stdout().print(*memory_view.lists(devices=list_gpus, models=list_models))
+            return
+        settings = _settings(
+            generator=generator,
+            verifier=verifier,
+            dtype=dtype,
+            max_model_len=context,
+            gpu_memory_utilization=gpu_memory_utilization,
+        )
+        workload = Workload(
+            num_beams=n,
+            beam_width=beam_width,
+            step_tokens=step_tokens,
+            depth=depth,
+            prompt_tokens=prompt_tokens,
+        )
+        given = {"memory": gpu_memory, "bandwidth": bandwidth, "compute": compute}
+        device = _device(gpu, given | {"link": link, "host_memory": host_memory})
+        plan = _plan(settings, device, workload, cast("Offloading", offloading))
+        _print(plan, as_json=as_json)
+
+
+def _settings(**named: object) -> EngineConfig:
+    """The engine's options: those that are named, over the environment's and the defaults."""
+    return engine_config(**{name: value for name, value in named.items() if value is not None})
+
+
+def _device(gpu: str | None, given: Mapping[str, str | None]) -> Device:
+    """The named device, or this machine, with the values that are given besides."""
+    values = {key: value for key, value in given.items() if value is not None}
+    if gpu is None and values.keys() >= _WHOLE_DEVICE:
+        return describe_device({"name": "the described device", **values})
+    if gpu is None:
+        base = this_device()
+    elif Path(gpu).suffix in {".json", ".toml"}:
+        base = read_device(Path(gpu).expanduser())
+    else:
+        base = find_device(gpu)
+    return describe_device(values, base) if values else base
+
+
+def _plan(
+    settings: EngineConfig, device: Device, workload: Workload, offloading: Offloading
+) -> MemoryPlan:
+    generator, verifier = _shape(settings.generator, "generator"), None
+    if settings.verifier is not None:
+        verifier = _shape(settings.verifier, "verifier")
+    return plan_engines(settings, device, generator, verifier, workload, offloading=offloading)
+
+
+def _shape(name: str, role: Role) -> ModelShape:
+    if name != DEMO:
+        return find_shape(name)
+    folder = demo.generator_path() if role == "generator" else demo.verifier_path()
+    return replace(read_shape(folder), name=DEMO)
+
+
+def _print(plan: MemoryPlan, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(plan.to_json() + "\n")
+    else:
+        render.stdout().print(memory_view.plan_view(plan))

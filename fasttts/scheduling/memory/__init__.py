@@ -1,0 +1,61 @@
+"""The memory planner: how two models share one device, decided before anything is allocated."""
+
+from fasttts.scheduling.memory.calibration import (
+    Calibration,
+    calibrate_generator,
+    calibrate_verifier,
+)
+from fasttts.scheduling.memory.configured import plan_engines
+from fasttts.scheduling.memory.devices import (
+    DEVICES,
+    Device,
+    describe_device,
+    find_device,
+    read_device,
+)
+from fasttts.scheduling.memory.machine import known_device, this_device, this_device_name
+from fasttts.scheduling.memory.models import MODELS, find_shape
+from fasttts.scheduling.memory.plan import (
+    EnginePlan,
+    MemoryPlan,
+    engine_arguments,
+    process_environment,
+)
+from fasttts.scheduling.memory.planner import make_plan
+from fasttts.scheduling.memory.shapes import ModelShape, read_shape, shape_from_config
+from fasttts.scheduling.memory.splits import Kind
+from fasttts.scheduling.memory.store import save_calibration, try_calibration
+from fasttts.scheduling.memory.tasks import Offloading
+from fasttts.scheduling.memory.times import SearchTimes
+from fasttts.scheduling.memory.workload import Workload
+
+__all__ = [
+    "DEVICES",
+    "MODELS",
+    "Calibration",
+    "Device",
+    "EnginePlan",
+    "Kind",
+    "MemoryPlan",
+    "ModelShape",
+    "Offloading",
+    "SearchTimes",
+    "Workload",
+    "calibrate_generator",
+    "calibrate_verifier",
+    "describe_device",
+    "engine_arguments",
+    "find_device",
+    "find_shape",
+    "known_device",
+    "make_plan",
+    "plan_engines",
+    "process_environment",
+    "read_device",
+    "read_shape",
+    "save_calibration",
+    "shape_from_config",
+    "this_device",
+    "this_device_name",
+    "try_calibration",
+]

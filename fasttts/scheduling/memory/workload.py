@@ -1,0 +1,63 @@
+"""What is expected of the two models: the shape of a typical search."""
+
+from dataclasses import dataclass
+
+from fasttts.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One search, in the mean.
+
+    Attributes:
+        num_beams: Beams `N` that run together.
+        beam_width: Children of each surviving beam; 1 for best-of-N, whose samples share nothing
+            but the prompt.
+        step_tokens: Expected length `S` of a step.
+        depth: Expected steps of an answer.
+        prompt_tokens: Expected length of the prompt, which all beams share.
+        max_model_len: Longest prompt plus answer the engines must take; None takes the model's
+            context, but no more than 8192 tokens.
+    """
+
+    num_beams: int = 16
+    beam_width: int = 4
+    step_tokens: int = 64
+    depth: int = 10
+    prompt_tokens: int = 256
+    max_model_len: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_beams", "beam_width", "step_tokens", "depth", "prompt_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name}={getattr(self, name)}: at least 1 is needed")
+        if self.max_model_len is not None and self.max_model_len < self.longest_tokens:
+            raise ConfigurationError(
+                f"{self.depth} steps of {self.step_tokens} tokens after a prompt of "
+                f"{self.prompt_tokens} are {self.longest_tokens} tokens, the context is "
+                f"{self.max_model_len}: raise the context, or lower depth or step_tokens"
+            )
+
+    @property
+    def longest_tokens(self) -> int:
+        """Prompt and a whole answer."""
+        return self.prompt_tokens + self.depth * self.step_tokens
+
+    @property
+    def mean_context_tokens(self) -> float:
+        """What a token attends to, halfway through a search."""
+        return self.prompt_tokens + self.depth * self.step_tokens / 2
+
+    @property
+    def own_tokens(self) -> float:
+        """KV tokens of a beam at its last step, beyond the prompt.
+
+        At each earlier depth at most `N / beam_width` different steps are ancestors of living
+        beams, because only so many survived it; a beam has its share of them.
+        """
+        return self.step_tokens * (1 + (self.depth - 1) / self.beam_width)
+
+    @property
+    def inherited_tokens(self) -> float:
+        """Of those, what a beam's ancestors hold, in the mean over the search."""
+        return self.step_tokens * (self.depth - 1) / 2 / self.beam_width

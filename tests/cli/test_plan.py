@@ -1,0 +1,174 @@
+"""`fasttts plan` and `fasttts calibrate`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from fasttts import FastTTS
+from fasttts.scheduling.memory import MemoryPlan, try_calibration
+from fasttts.scheduling.memory.machine import this_device_name
+
+Run = Callable[..., Result]
+
+PAIR = (
+    "--generator",
+    "Qwen2.5-Math-1.5B-Instruct",
+    "--verifier",
+    "Skywork-o1-Open-PRM-Qwen-2.5-1.5B",
+)
+LARGE_PAIR = ("--generator", "Qwen2.5-Math-7B-Instruct", "--verifier", "Qwen2.5-Math-PRM-7B")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_the_plan_of_the_issue_works_offline(run: Run) -> None:
+    done = run("plan", "--gpu", "rtx-4090", *PAIR, "-n", "64")
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr == ""
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for words in (
+        "rtx-4090 (24.0 GiB, 1,008 GB/s, 165 TFLOPS, 31.5 GB/s to the host)",
+        "Skywork-o1-Open-PRM-Qwen-2.5-1.5B (2.88 GiB in bfloat16)",
+        "Both models stay on the device: ",
+        "KV cache",
+        "max_num_seqs",
+        "predicted time",
+        "80 % of its peak",
+    ):
+        assert words in done.stdout, done.stdout
+
+
+def test_json_is_the_plan_and_nothing_else(run: Run) -> None:
+    done = run("plan", "--gpu", "rtx-4090", *PAIR, "-n", "64", "--json")
+    assert done.exit_code == 0, done.stderr
+    plan = MemoryPlan.from_json(done.stdout)
+    assert done.stdout == plan.to_json() + "\n"
+    assert plan.workload.num_beams == 64
+    assert plan.kind == "side_by_side"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([*LARGE_PAIR], ["The models take turns on the device", "transfers", "computing prefixes"]),
+        (["--generator", "Qwen3-4B"], ["The generator has the device for itself"]),
+        (
+            [*PAIR, "--gpu-memory", "9GiB", "-n", "512", "--offloading", "kv"],
+            ["KV blocks overflow to the host", "host memory for blocks"],
+        ),
+        (["--generator", "demo", "--dtype", "float32"], ["demo (8.55 MiB in float32)"]),
+    ],
+)
+def test_other_plans(run: Run, arguments: list[str], words: list[str]) -> None:
+    done = run("plan", "--gpu", "RTX 4090", *arguments)
+    assert done.exit_code == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert [word for word in words if word not in done.stdout] == []
+
+
+def test_every_option_reaches_the_plan(run: Run) -> None:
+    done = run(
+        *("plan", "--json", "--gpu", "rtx-4090", *PAIR, "-n", "32", "--beam-width", "8"),
+        *("--step-tokens", "50", "--depth", "6", "--prompt-tokens", "100", "--context", "1024"),
+        *("--dtype", "float16", "--offloading", "sleep", "--gpu-memory-utilization", "0.8"),
+        *("--gpu-memory", "20GiB", "--bandwidth", "1TB/s", "--compute", "100TFLOPS"),
+        *("--link", "16GB/s", "--host-memory", "64GiB"),
+    )
+    assert done.exit_code == 0, done.stderr
+    plan = MemoryPlan.from_json(done.stdout)
+    work, device = plan.workload, plan.device
+    assert (work.num_beams, work.beam_width, work.step_tokens) == (32, 8, 50)
+    assert (work.depth, work.prompt_tokens, work.max_model_len) == (6, 100, 1024)
+    assert (plan.generator.dtype, plan.kind) == ("float16", "time_shared")
+    assert plan.usable_bytes == 16 << 30
+    assert (device.memory_bytes, device.bandwidth_bytes_per_s) == (20 << 30, 1e12)
+    assert (device.compute_flops, device.link_bytes_per_s) == (1e14, 16e9)
+    assert device.host_memory_bytes == 64 << 30
+
+
+def test_a_device_may_be_described(run: Run, tmp_path: Path) -> None:
+    values = ("--gpu-memory", "16GiB", "--bandwidth", "500GB/s", "--compute", "50TFLOPS")
+    described = run("plan", *PAIR, *values)
+    assert "the described device (16.0 GiB, 500 GB/s, 50.0 TFLOPS)" in described.stdout
+    file = tmp_path / "mine.toml"
+    file.write_text('memory = "16GiB"\nbandwidth = "500GB/s"\ncompute = "50TFLOPS"\n')
+    assert "mine (16.0 GiB, 500 GB/s, 50.0 TFLOPS)" in run("plan", *PAIR, "--gpu", file).stdout
+
+
+def test_this_machine_and_its_models_are_the_default(run: Run) -> None:
+    done = run("plan", "--json")
+    assert done.exit_code == 0, done.stderr
+    plan = MemoryPlan.from_json(done.stdout)
+    assert plan.device.name == this_device_name()
+    assert plan.generator.model == "demo"
+    assert plan.verifier is not None
+    assert plan.verifier.model == "demo"
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--list-gpus", ["rtx-3070-ti", "8.00 GiB", "h200", "4,800 GB/s", "63.0 GB/s"]),
+        ("--list-models", ["Skywork-o1-Open-PRM-Qwen-2.5-1.5B ", "1.54 B", "28.0 KiB", "131,072"]),
+    ],
+)
+def test_lists(run: Run, option: str, words: list[str]) -> None:
+    done = run("plan", option)
+    assert done.exit_code == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert [word for word in words if word not in done.stdout] == []
+    assert done.stdout in run("plan", "--list-gpus", "--list-models").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gpu", "rtx-4900"], "did you mean 'rtx-4090'?"),
+        (["--gpu", "none.json"], "device file 'none.json' cannot be read"),
+        (["--generator", "Qwen2.5-Math-1.5"], "did you mean 'Qwen2.5-Math-1.5B'?"),
+        (["--verifier", "nobody/knows-it"], "--list-models"),
+        (["-n", "0"], "num_beams=0"),
+        (["--depth", "1000"], "64,256 tokens is more than the 4,096"),
+        (["--context", "64"], "the context is 64"),
+        (["--dtype", "int4"], "dtype='int4'"),
+        (["--offloading", "disk"], "offloading='disk'"),
+        (["--gpu-memory", "lots"], "memory='lots'"),
+        (["--gpu-memory-utilization", "2"], "gpu_memory_utilization=2.0"),
+        ([*LARGE_PAIR, "--offloading", "none"], "too little memory on rtx-4090"),
+    ],
+)
+def test_a_bad_input_is_one_line(run: Run, arguments: list[str], message: str) -> None:
+    done = run("plan", "--gpu", "rtx-4090", *arguments)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("fasttts: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_calibrating_prints_and_keeps_what_was_measured(
+    run: Run, engines: list[FastTTS], named: list[tuple[str, str | None]]
+) -> None:
+    done = run("calibrate")
+    assert done.exit_code == 0, done.stderr
+    assert named == [("demo", "demo")]
+    assert [engine.is_closed for engine in engines] == [True]
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for title in ("generator, decode", "generator, prefill", "verifier, prefill"):
+        assert title in done.stdout
+    assert "calibrations" in done.stderr
+    found = try_calibration(this_device_name(), "fake-generator", "generator")
+    assert found is not None
+    assert found.decode[0][0] == 1
+    assert try_calibration(this_device_name(), "fake-verifier", "verifier") is not None
+
+
+def test_a_calibration_as_json(run: Run, engines: list[FastTTS]) -> None:
+    done = run("calibrate", "--json")
+    assert [each["role"] for each in json.loads(done.stdout)] == ["generator", "verifier"]

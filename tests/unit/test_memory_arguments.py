@@ -1,0 +1,122 @@
+"""From a configuration to a plan, and from a plan to the arguments of vLLM."""
+
+from dataclasses import replace
+
+import pytest
+
+from fasttts.config import engine_config
+from fasttts.scheduling.memory import (
+    DEVICES,
+    MODELS,
+    Calibration,
+    Device,
+    Workload,
+    engine_arguments,
+    make_plan,
+    plan_engines,
+    process_environment,
+    save_calibration,
+)
+from fasttts.scheduling.memory.needs import PROCESS_BYTES
+from fasttts.scheduling.memory.quantities import GIB
+
+MATH = MODELS["Qwen2.5-Math-1.5B-Instruct"]
+MATH_7B = MODELS["Qwen2.5-Math-7B-Instruct"]
+SKYWORK = MODELS["Skywork-o1-Open-PRM-Qwen-2.5-1.5B"]
+PRM_7B = MODELS["Qwen2.5-Math-PRM-7B"]
+RTX_4090 = DEVICES["rtx-4090"]
+TIGHT = replace(RTX_4090, memory_bytes=int(8.5 * GIB))
+BEAMS_64 = Workload(num_beams=64)
+
+
+def test_arguments_of_models_side_by_side() -> None:
+    plan = make_plan(RTX_4090, MATH, SKYWORK, BEAMS_64)
+    generator, verifier = engine_arguments(plan)
+    assert plan.verifier is not None
+    for arguments, engine in ((generator, plan.generator), (verifier, plan.verifier)):
+        assert arguments == {
+            "kv_cache_memory_bytes": engine.num_blocks * 16 * 28_672,
+            "block_size": 16,
+            "max_num_seqs": engine.max_num_seqs,
+            "max_num_batched_tokens": 2048,
+            "max_model_len": 4096,
+            "gpu_memory_utilization": engine.memory_share,
+        }
+        assert process_environment(engine) == {}
+    # The process is counted in both shares, for each is checked by itself.
+    process = PROCESS_BYTES / RTX_4090.memory_bytes
+    assert plan.generator.memory_share + plan.verifier.memory_share - process <= 0.9
+
+
+def test_arguments_of_offloaded_blocks() -> None:
+    workload = Workload(num_beams=512)
+    plan = make_plan(TIGHT, MATH, SKYWORK, workload, gpu_memory_utilization=1.0, offloading="kv")
+    generator, verifier = engine_arguments(plan)
+    assert generator["kv_offloading_size"] * GIB == plan.generator.offload_bytes > 0
+    extra = generator["kv_transfer_config"]["kv_connector_extra_config"]
+    assert extra == {"offload_prompt_only": False}
+    assert "kv_offloading_size" not in verifier
+    # vLLM writes into the dictionary it is given.
+    extra["cpu_bytes_to_use"] = 1
+    again = engine_arguments(plan)[0]["kv_transfer_config"]["kv_connector_extra_config"]
+    assert again == {"offload_prompt_only": False}
+
+
+def test_arguments_of_models_that_take_turns() -> None:
+    plan = make_plan(RTX_4090, MATH_7B, PRM_7B, BEAMS_64)
+    generator, verifier = engine_arguments(plan)
+    assert generator["enable_sleep_mode"] is verifier["enable_sleep_mode"] is True
+    assert max(plan.generator.memory_share, verifier["gpu_memory_utilization"]) <= 0.9
+    assert plan.verifier is not None
+    assert process_environment(plan.generator) == {}
+    assert process_environment(plan.verifier) == {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
+
+
+CPU = Device(
+    name="cpu",
+    memory_bytes=32 * GIB,
+    bandwidth_bytes_per_s=20e9,
+    compute_flops=200e9,
+    is_cpu=True,
+)
+
+
+def test_a_cpu_s_cache_holds_what_decodes_and_no_more() -> None:
+    plan = make_plan(CPU, MATH, SKYWORK, Workload(num_beams=16))
+    generator, _ = engine_arguments(plan)
+    assert generator["block_size"] == 32
+    assert "gpu_memory_utilization" not in generator
+    assert plan.generator.runtime_bytes == 0
+    assert plan.generator.num_resident_beams < 40
+
+
+def test_a_configuration_decides_types_context_and_slots(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config = engine_config(
+        generator="x/y", verifier="x/z", max_model_len=2048, max_num_seqs=8, dtype="float32"
+    )
+    plan = plan_engines(config, RTX_4090, MATH, SKYWORK, Workload())
+    assert plan.generator.max_model_len == 2048
+    assert plan.generator.max_num_seqs == 8
+    assert plan.generator.dtype == "float32"
+    automatic = engine_config(generator="x/y", verifier="x/z")
+    assert plan_engines(automatic, RTX_4090, MATH, None, Workload()).generator.dtype == "bfloat16"
+    on_cpu = plan_engines(automatic, CPU, MATH, SKYWORK, Workload())
+    assert on_cpu.generator.dtype == "float32"
+    assert not on_cpu.is_measured
+
+
+def test_a_configuration_finds_its_calibrations(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config = engine_config(generator="x/Y", verifier="x/z")
+    slow = Calibration(device="rtx-4090", model="y", role="generator", decode=((1, 1.0), (64, 1.1)))
+    save_calibration(slow)
+    plan = plan_engines(config, RTX_4090, MATH, SKYWORK, BEAMS_64)
+    assert plan.is_measured
+    assert plan.times.generation_s > 64 * 10
+    assert plan.generator.max_num_seqs == 64
+    assert "measured on this device" in plan.reasons[-1]
