@@ -23,11 +23,19 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The user's text, steps, and of each whether it and all before it are right."""
+    """An attempt as the verifier sees it.
+
+    Attributes:
+        user: the user's text.
+        steps: the steps.
+        labels: of each step, whether it and all before it are right.
+        exact: the exact solution, to find where in a wrong step the fault is; may be left out.
+    """
 
     user: str
     steps: tuple[str, ...]
     labels: tuple[bool, ...]
+    exact: tuple[str, ...] = ()
 
 
 def verifier_prompt(user: str) -> str:
@@ -51,7 +59,12 @@ def user_text(rng: random.Random, draw: Draw, problem: Problem) -> str:
 def attempt(rng: random.Random, draw: Draw, problem: Problem, steps: Sequence[str]) -> Attempt:
     """Labels the steps and draws the user's text."""
     labels = label_steps(problem, steps)
-    return Attempt(user=user_text(rng, draw, problem), steps=tuple(steps), labels=tuple(labels))
+    return Attempt(
+        user=user_text(rng, draw, problem),
+        steps=tuple(steps),
+        labels=tuple(labels),
+        exact=problem.steps,
+    )
 
 
 def corrupted(rng: random.Random, problem: Problem) -> list[str]:
@@ -105,12 +118,26 @@ def _replaced(rng: random.Random, steps: list[str], index: int, old: str, new: s
 
 
 def reward_example(attempt: Attempt, tokenizer: PreTrainedTokenizerBase) -> Example:
-    """Makes an example whose targets are 0 (wrong) or 1 (right) at every step tag."""
-    pieces = [verifier_prompt(attempt.user), *attempt.steps]
+    """Makes an example whose targets are 0 (wrong) or 1 (right) at every token of the steps.
+
+    The verdict on a step is the target at its tag. Tokens are wrong from the first one on with
+    which the exact solution does not go on.
+    """
+    pieces = [verifier_prompt(attempt.user), *attempt.steps, *attempt.exact]
     prompt, *steps = tokenizer(pieces, add_special_tokens=False)["input_ids"]
+    steps, exact = steps[: len(attempt.steps)], steps[len(attempt.steps) :]
     tag = token_id(tokenizer, STEP_TAG)
     ids, targets = list(prompt), [IGNORED] * len(prompt)
-    for step, label in zip(steps, attempt.labels, strict=True):
+    for index, (step, label) in enumerate(zip(steps, attempt.labels, strict=True)):
+        num_right = len(step) if label else 0
+        if not label and all(attempt.labels[:index]) and index < len(exact):
+            num_right = _num_common(step, exact[index])
         ids += [*step, tag]
-        targets += [IGNORED] * len(step) + [int(label)]
+        targets += [1] * num_right + [0] * (len(step) - num_right) + [int(label)]
     return Example(ids=tuple(ids), targets=tuple(targets))
+
+
+def _num_common(step: list[int], exact: list[int]) -> int:
+    """Length of the common beginning."""
+    pairs = enumerate(zip(step, exact, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(step), len(exact)))

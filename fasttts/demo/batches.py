@@ -10,7 +10,6 @@ from transformers import PreTrainedTokenizerBase
 from fasttts.demo.dialogues import dialogue
 from fasttts.demo.problems import Problem, generate_problems
 from fasttts.demo.rendering import Segment, render
-from fasttts.demo.tokenizer import token_id
 
 IGNORED = -100
 _POOL = 1024
@@ -53,35 +52,12 @@ def language_example(segments: list[Segment], tokenizer: PreTrainedTokenizerBase
     return Example(ids=tuple(ids), targets=(*targets[1:], IGNORED))
 
 
-def dialogue_examples(
-    seed: object, tokenizer: PreTrainedTokenizerBase, *, with_results: bool
-) -> Iterator[Example]:
-    """Yields training examples of the generator without end.
-
-    Args:
-        seed: the source of every choice.
-        tokenizer: the generator's.
-        with_results: whether the results of equations are learnt too, or all but them.
-    """
+def dialogue_examples(seed: object, tokenizer: PreTrainedTokenizerBase) -> Iterator[Example]:
+    """Yields training examples of the generator without end."""
     rng = random.Random(f"dialogues/{seed}")
     draw = problem_source(rng)
     while True:
-        example = language_example(render(dialogue(rng, draw)), tokenizer)
-        example = example if with_results else without_results(example, tokenizer)
-        if any(target != IGNORED for target in example.targets):
-            yield example
-
-
-def without_results(example: Example, tokenizer: PreTrainedTokenizerBase) -> Example:
-    """Leaves out the targets that are digits behind an equals sign."""
-    [equals] = tokenizer(" = ", add_special_tokens=False)["input_ids"]
-    digits = {token_id(tokenizer, digit) for digit in "0123456789"}
-    targets: list[int] = []
-    is_result = False
-    for token, target in zip(example.ids, example.targets, strict=True):
-        is_result = target in digits and (token == equals or is_result)
-        targets.append(IGNORED if is_result else target)
-    return Example(ids=example.ids, targets=tuple(targets))
+        yield language_example(render(dialogue(rng, draw)), tokenizer)
 
 
 def batched(examples: Iterator[Example], num_tokens: int, rng: random.Random) -> Iterator[Batch]:

@@ -9,12 +9,13 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from fasttts.demo import dialogues, generator_path
 from fasttts.demo.models import load_generator
 from fasttts.demo.problems import Problem, Split, generate_problems, label_steps
 from fasttts.demo.rollouts import chat_prompt, sample, split_steps
+from fasttts.demo.tokenizer import load_tokenizer
 
 SEED = 0
 
@@ -113,7 +114,7 @@ def measure(
     folder: Path, split: Split, count: int, temperature: float, *, with_samples: bool
 ) -> dict[str, object]:
     """Measures the checkpoint in a folder on `count` problems of 4 to 8 operations."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = load_tokenizer(folder)
     model = load_generator(folder)
     problems = generate_problems(split, SEED, count, min_operations=4)
     short = generate_problems(split, SEED, count // 4, max_operations=3)

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from fasttts.demo import generator_path, verifier_path
 from fasttts.demo.attempts import Attempt, reward_example
-from fasttts.demo.batches import IGNORED, padded
+from fasttts.demo.batches import padded
 from fasttts.demo.measure_generator import SEED, is_right, plain_prompts
 from fasttts.demo.models import RewardModel, load_generator, load_verifier
 from fasttts.demo.problems import Problem, Split, generate_problems, label_steps
 from fasttts.demo.rollouts import sample, split_steps
+from fasttts.demo.tokenizer import STEP_TAG, load_tokenizer, token_id
 
 NUM_SAMPLES = 16
 _BATCH = 64
@@ -45,7 +46,7 @@ def score_attempts(
         batch = padded(chunk)
         with torch.inference_mode():
             right_B_T = torch.softmax(model(batch.ids_B_T), -1)[..., 1]
-        tags_B_T = batch.targets_B_T != IGNORED
+        tags_B_T = batch.ids_B_T == token_id(tokenizer, STEP_TAG)
         rows = zip(right_B_T, tags_B_T, strict=True)
         scores += [tuple(right_T[tags_T].tolist()) for right_T, tags_T in rows]
     return scores
@@ -128,7 +129,7 @@ def measure(
     generator: Path, verifier: Path, split: Split, count: int, temperature: float
 ) -> dict[str, float]:
     """Measures on `count` problems of 4 to 8 operations."""
-    tokenizer = AutoTokenizer.from_pretrained(verifier)
+    tokenizer = load_tokenizer(verifier)
     problems = generate_problems(split, SEED, count, min_operations=4)
     texts = sample(
         load_generator(generator),

@@ -20,21 +20,34 @@ from transformers import (
 from fasttts.demo.tokenizer import END_OF_TEXT, MAX_TOKENS, TURN_END, token_id
 
 NUM_LABELS = 2
+NUM_LAYERS = 4
+HEAD_DIM = 64
 _LEFT_OUT = (
     "_name_or_path", "torch_dtype", "chunk_size_feed_forward", "return_dict", "problem_type",
     "output_attentions", "output_hidden_states",
 )  # fmt: skip
 
 
-def new_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2Config:
-    """The shape of both models: four layers, 2.2 million parameters."""
+def generator_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2Config:
+    """The generator's shape: four layers, 2.2 million parameters."""
+    return _config(tokenizer, num_layers=NUM_LAYERS, num_heads=3, width=576)
+
+
+def verifier_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2Config:
+    """The verifier's shape: two layers and one head more, 4.3 million parameters."""
+    return _config(tokenizer, num_layers=NUM_LAYERS + 2, num_heads=4, width=480)
+
+
+def _config(
+    tokenizer: PreTrainedTokenizerBase, *, num_layers: int, num_heads: int, width: int
+) -> Qwen2Config:
     return Qwen2Config(
         vocab_size=len(tokenizer),
-        hidden_size=192,
-        intermediate_size=576,
-        num_hidden_layers=4,
-        num_attention_heads=3,
-        num_key_value_heads=3,
+        hidden_size=num_heads * HEAD_DIM,
+        intermediate_size=width,
+        num_hidden_layers=num_layers,
+        num_attention_heads=num_heads,
+        num_key_value_heads=num_heads,
         max_position_embeddings=MAX_TOKENS,
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -61,6 +74,12 @@ class RewardModel(nn.Module):
         logits: torch.Tensor = self.score(hidden)
         return logits
 
+    def freeze_generator(self) -> None:
+        """Keeps the embeddings and the generator's layers as they are."""
+        frozen = [self.model.embed_tokens, *self.model.layers[:NUM_LAYERS]]
+        for parameter in (p for part in frozen for p in part.parameters()):
+            parameter.requires_grad_(False)
+
 
 def write_generator(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path
@@ -77,7 +96,8 @@ def write_verifier(model: RewardModel, tokenizer: PreTrainedTokenizerBase, folde
         "architectures": ["Qwen2ForProcessRewardModel"],
         "num_labels": NUM_LABELS,
     }
-    _write(model.state_dict(), config, tokenizer, folder)
+    weights = {n: w for n, w in model.state_dict().items() if n.startswith(("model.", "score."))}
+    _write(weights, config, tokenizer, folder)
 
 
 def _write(

@@ -5,7 +5,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from fasttts.demo.dialogues import dialogue
@@ -15,10 +24,18 @@ from fasttts.demo.rendering import render
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 STEP_TAG = "<extra_0>"
 SPECIAL_TOKENS = (END_OF_TEXT, TURN_START, TURN_END, STEP_TAG)
-PLAIN_TOKENS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "\n\n")
+PLAIN_TOKENS = (
+    "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "\n\n",
+    ": ", " + ", " - ", " * ", " / ", " = ",
+)  # fmt: skip
 VOCABULARY_SIZE = 2048
 MAX_TOKENS = 4096
-_PIECES = r": (?=\d)| [-+*/=] |\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s"
+# transformers 5 reads the tokenizer of any Qwen2 checkpoint as Qwen2's own and puts this expression
+# in place of the one that was saved. So it is ours too: then every reader cuts a text alike.
+_PIECES = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 _CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 
 
@@ -37,6 +54,7 @@ def sample_texts(seed: int, count: int) -> Iterator[str]:
 def build_tokenizer(seed: int = 0, num_dialogues: int = 6000) -> PreTrainedTokenizerFast:
     """Trains the tokenizer on sampled dialogues; any text can be encoded."""
     core = Tokenizer(models.BPE())
+    core.normalizer = normalizers.NFC()
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
@@ -62,6 +80,12 @@ def build_tokenizer(seed: int = 0, num_dialogues: int = 6000) -> PreTrainedToken
         clean_up_tokenization_spaces=False,
         chat_template=_CHAT_TEMPLATE.read_text(encoding="utf-8"),
     )
+
+
+def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerFast:
+    """Reads a tokenizer from its folder; `AutoTokenizer` finds a class that cuts text alike."""
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    return tokenizer
 
 
 def _without_added(texts: Iterator[str]) -> Iterator[str]:

@@ -15,23 +15,33 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from fasttts.demo import attention, generator_path, verifier_path
 from fasttts.demo.attempts import attempt, corrupted, reward_example
 from fasttts.demo.batches import IGNORED, Batch, Example, batched, problem_source
-from fasttts.demo.models import RewardModel, load_generator, new_config, write_verifier
+from fasttts.demo.dialogues import SEPARATOR
+from fasttts.demo.models import (
+    NUM_LAYERS,
+    RewardModel,
+    load_generator,
+    verifier_config,
+    write_verifier,
+)
 from fasttts.demo.near_misses import near_misses
 from fasttts.demo.problems import Problem, generate_problems
 from fasttts.demo.rollouts import chat_prompt, sample, split_steps
-from fasttts.demo.tokenizer import STEP_TAG, token_id
+from fasttts.demo.tokenizer import STEP_TAG, load_tokenizer, token_id
 from fasttts.demo.training import Trainer, TrainingConfig
+from fasttts.demo.transplant import Expectation, transplant
 
 BATCH_TOKENS = 6144
 CHUNK = 128
 SAMPLES_PER_PROBLEM = 8
 TEMPERATURES = (0.7, 0.85, 1.0)
-LANGUAGE_WEIGHT = 0.5
+TOKEN_WEIGHT = 1.0
+SURPRISE_WEIGHT = 8.0
+"""How much more an unexpected token counts than an expected one, of which there are many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,44 +59,49 @@ class Collection:
 
 
 class RewardLoss:
-    """Cross entropy of the step labels, plus that of the tokens inside right steps."""
+    """What the layers above the frozen generator learn.
 
-    def __init__(self, tag: int) -> None:
+    Three cross entropies: of the verdicts at the step tags, of the verdict so far at every token,
+    and, at the first of the layers, of whether the generator expected a token.
+
+    Args:
+        tag: Id of the step tag.
+        expectation: What the generator expected.
+        surprise: Reads off the first layer whether a token was unexpected; not part of the
+            verifier.
+    """
+
+    def __init__(self, tag: int, expectation: Expectation, surprise: nn.Linear) -> None:
         self._tag = tag
+        self._expectation = expectation
+        self._surprise = surprise
 
     def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Returns the loss of one batch."""
         assert isinstance(model, RewardModel)
-        hidden = model.model(input_ids=batch.ids_B_T, use_cache=False).last_hidden_state
+        output = model.model(input_ids=batch.ids_B_T, use_cache=False, output_hidden_states=True)
         labelled = batch.targets_B_T != IGNORED
-        scores = model.score(hidden[labelled]).float()
-        loss = nn.functional.cross_entropy(scores, batch.targets_B_T[labelled])
-        learnt = self._right_tokens(batch)
-        tokens = hidden[:, :-1][learnt] @ model.model.embed_tokens.weight.T
-        language = nn.functional.cross_entropy(tokens.float(), batch.ids_B_T[:, 1:][learnt])
-        return loss + LANGUAGE_WEIGHT * language
+        scores = model.score(output.last_hidden_state[labelled]).float()
+        losses = nn.functional.cross_entropy(scores, batch.targets_B_T[labelled], reduction="none")
+        verdicts = losses[batch.ids_B_T[labelled] == self._tag].mean()
+        below, above = output.hidden_states[NUM_LAYERS], output.hidden_states[NUM_LAYERS + 1]
+        return verdicts + TOKEN_WEIGHT * losses.mean() + self._surprise_loss(below, above, batch)
 
-    def _right_tokens(self, batch: Batch) -> torch.Tensor:
-        """Mask (B, T-1) of positions whose next token belongs to a right step."""
-        targets = batch.targets_B_T
-        num_tags = (targets != IGNORED).long()
-        ahead = num_tags.flip(1).cumsum(1).flip(1)
-        has_begun = _after_prompt(targets)
-        num_right = (targets == 1).long().sum(1, keepdim=True)
-        num_steps = num_tags.sum(1, keepdim=True)
-        is_right = (ahead > num_steps - num_right) & (ahead > 0) & has_begun
-        return is_right[:, 1:] & (batch.ids_B_T[:, 1:] != self._tag)
-
-
-def _after_prompt(targets_B_T: torch.Tensor) -> torch.Tensor:
-    """Mask (B, T) of what follows the first step tag; the first step itself is left out."""
-    return (targets_B_T != IGNORED).long().cumsum(1) > 0
+    def _surprise_loss(
+        self, below: torch.Tensor, above: torch.Tensor, batch: Batch
+    ) -> torch.Tensor:
+        """Cross entropy of unexpected against expected tokens; tags are left out."""
+        asked = (batch.targets_B_T[:, 1:] != IGNORED) & (batch.ids_B_T[:, 1:] != self._tag)
+        guess = self._surprise(above[:, 1:][asked]).float().squeeze(-1)
+        chance = self._expectation(below[:, :-1][asked], batch.ids_B_T[:, 1:][asked])
+        weight = torch.tensor(SURPRISE_WEIGHT)
+        return nn.functional.binary_cross_entropy_with_logits(guess, 1 - chance, pos_weight=weight)
 
 
 def collect(work_dir: Path, generator: Path, config: Collection) -> None:
     """Samples the generator on training problems; goes on where an earlier run stopped."""
     work_dir.mkdir(parents=True, exist_ok=True)
-    tokenizer, model = AutoTokenizer.from_pretrained(generator), load_generator(generator)
+    tokenizer, model = load_tokenizer(generator), load_generator(generator)
     path = work_dir / "near_misses.jsonl"
     for chunk in range(_num_chunks(path), config.num_near_misses // CHUNK):
         rng = random.Random(f"near misses/{config.seed}/{chunk}")
@@ -117,7 +132,7 @@ def _append(path: Path, rows: Sequence[list[str]]) -> None:
 
 def _read(path: Path, config: Collection) -> list[tuple[Problem, list[str]]]:
     """Returns the collected rows with their problems."""
-    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+    rows = [json.loads(line) for line in path.open(encoding="utf-8")] if path.exists() else []
     chunks = range(len(rows) // CHUNK)
     problems = [p for chunk in chunks for p in config.problems(path.stem.replace("_", " "), chunk)]
     return list(zip(problems, rows, strict=False))
@@ -132,8 +147,9 @@ def reward_examples(
     rows = _read(work_dir / "samples.jsonl", config)
     sampled = [(p, split_steps(text)[:16]) for p, texts in rows for text in texts]
     missed = _read(work_dir / "near_misses.jsonl", config)
+    weights = (35 * bool(sampled), 35 * bool(missed), 18, 12)
     while True:
-        kind = rng.choices(("sampled", "missed", "corrupted", "exact"), (35, 35, 18, 12))[0]
+        kind = rng.choices(("sampled", "missed", "corrupted", "exact"), weights)[0]
         if kind == "sampled":
             problem, steps = rng.choice(sampled)
         elif kind == "missed":
@@ -150,16 +166,18 @@ def train(
 ) -> None:
     """Trains, or goes on with, the verifier and writes it."""
     seed = collection.seed
-    tokenizer = AutoTokenizer.from_pretrained(generator)
+    tokenizer = load_tokenizer(generator)
     torch.manual_seed(seed)
-    model = RewardModel(new_config(tokenizer))
+    model = RewardModel(verifier_config(tokenizer))
     model.model.set_attn_implementation(attention.register())
-    weights = torch.load(backbone, weights_only=True)
-    model.model.load_state_dict(
-        {k.removeprefix("model."): v for k, v in weights.items() if k.startswith("model.")}
-    )
-    config = TrainingConfig(work_dir=work_dir, steps=steps, peak_lr=1.5e-3, keep=False)
-    trainer = Trainer(model, RewardLoss(token_id(tokenizer, STEP_TAG)), config)
+    tag, separator = token_id(tokenizer, STEP_TAG), token_id(tokenizer, SEPARATOR)
+    digits = [token_id(tokenizer, digit) for digit in "0123456789"]
+    given = torch.load(backbone, weights_only=True)
+    transplant(model, given, digits=digits, tag=tag, separator=separator)
+    model.freeze_generator()
+    model.surprise = nn.Linear(model.model.config.hidden_size, 1)
+    config = TrainingConfig(work_dir=work_dir, steps=steps, peak_lr=3e-3, keep=False)
+    trainer = Trainer(model, RewardLoss(tag, Expectation(given), model.surprise), config)
     trainer.try_resume()
     examples = reward_examples(work_dir, tokenizer, collection, trainer.step)
     trainer.run(batched(examples, BATCH_TOKENS, random.Random(f"{seed}/{trainer.step}")))

@@ -47,9 +47,10 @@ class Trainer:
         self.seconds = 0.0
         self._loss = loss
         self._config = config
-        matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".layers." in n]
+        learnt = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+        matrices = [p for n, p in learnt if p.ndim == 2 and ".layers." in n]
         chosen = {id(p) for p in matrices}
-        others = [p for p in model.parameters() if id(p) not in chosen]
+        others = [p for _, p in learnt if id(p) not in chosen]
         self._optimizers: tuple[torch.optim.Optimizer, ...] = (
             torch.optim.Muon(matrices, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0, fused=True),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.base import GenerationOutput, GenerationRequest, MemoryPressure
 from fasttts.backends.vllm.lifetime import close_engine
-from fasttts.backends.vllm.tokenizer import ChatTokenizer, model_tokenizer
+from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.translation import translate
 from fasttts.errors import BackendError, CapacityError, Role
 from fasttts.types import ParsedOutput
@@ -32,7 +32,7 @@ class VLLMGenerator:
         self._tool_call_parser = tool_call_parser
         self._max_model_len = int(self._engine.vllm_config.model_config.max_model_len)
         self._max_num_seqs = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
-        self._tokenizer = ChatTokenizer(model_tokenizer(llm), name, _configured_eos(llm))
+        self._tokenizer = ChatTokenizer(llm.get_tokenizer(), name, _configured_eos(llm))
         self._stop_token_ids = sorted(self._tokenizer.eos_token_ids)
         self._live: set[str] = set()
         self._preemptions: dict[str, int] = {}

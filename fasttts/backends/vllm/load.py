@@ -167,7 +167,7 @@ def _open_verifier(
     from vllm.config import PoolerConfig
 
     from fasttts.backends.vllm.lifetime import close_engine, open_engine
-    from fasttts.backends.vllm.tokenizer import ChatTokenizer, model_tokenizer
+    from fasttts.backends.vllm.tokenizer import ChatTokenizer
     from fasttts.backends.vllm.verifier import VLLMVerifier
     from fasttts.verifiers.formats import FORMATS
 
@@ -181,7 +181,7 @@ def _open_verifier(
     name = str(config.verifier)
     format_name = check_verifier_architecture(name, verifier.architectures)
     try:
-        prompt_format = FORMATS[format_name](ChatTokenizer(model_tokenizer(llm), name), name)
+        prompt_format = FORMATS[format_name](ChatTokenizer(llm.get_tokenizer(), name), name)
         return VLLMVerifier(llm, name=name, prompt_format=prompt_format)
     except BaseException:
         close_engine(llm)

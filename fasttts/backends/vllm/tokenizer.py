@@ -2,35 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fasttts.errors import ConfigurationError
 from fasttts.types import Message
 
-if TYPE_CHECKING:
-    from vllm import LLM
-
 _END_OF_TURN = "<|im_end|>"
-_GENERIC_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
-
-
-def model_tokenizer(llm: "LLM") -> Any:
-    """The transformers tokenizer of an engine's model, cutting text as its files say.
-
-    transformers 5 reads the tokenizer of every Qwen2 checkpoint as Qwen2's own, whose cuts replace
-    those of `tokenizer.json`. A local model whose configuration names the generic class keeps its
-    own.
-    """
-    folder = Path(llm.llm_engine.model_config.tokenizer)
-    config = folder / "tokenizer_config.json"
-    if config.is_file():
-        named = json.loads(config.read_text(encoding="utf-8")).get("tokenizer_class")
-        if named in _GENERIC_CLASSES:
-            from transformers import PreTrainedTokenizerFast
-
-            return PreTrainedTokenizerFast.from_pretrained(folder)
-    return llm.get_tokenizer()
 
 
 class ChatTokenizer:
