@@ -16,7 +16,7 @@ from fasttts.demo.problems import Problem, generate_problems, label_steps
 from fasttts.evaluation import is_correct
 
 SEED = 0
-INDEX = 0
+INDEX = 11
 """Which of the test problems of `SEED` is shown."""
 
 

@@ -14,12 +14,12 @@ from fasttts_agents.langchain import DeliberateTool
 from langchain_fasttts import ChatFastTTS
 
 SHORT = (
-    "Tom has 3 boxes of 12 pencils each. Tom buys 5 more pencils. "
-    "How many pencils does Tom have now?"
+    "Max wants to read 74 pages in May and 103 pages in June. Then Priya asks for 387 pages more. "
+    "How many pages does Max still have to read?"
 )
 LONG = (
-    "Lena owns 701 lemons. Lena uses 36 lemons on each of 9 days. Lena loses 5 lemons. "
-    "On Sunday, Lena gives away half of the lemons. How many lemons are left with Lena?"
+    "Nina has 45 eggs. After that, Nina uses 11 eggs on each of 2 days. A month later Nina has "
+    "4 times as many eggs. 5 friends give Nina 50 eggs each. How many eggs does Nina have now?"
 )
 
 

@@ -17,9 +17,9 @@ from llama_index.llms.fasttts import FastTTS
 
 DOCUMENTS = Path(__file__).parent / "documents"
 QUESTIONS = (
-    "How many bricks does Mia have now?",
-    "How many books are left with Omar?",
-    "How many eggs does Hugo have in the end?",
+    "How many pencils does Max have in the end?",
+    "How many marbles do the market and Mia have together?",
+    "How many crates does Hugo fill?",
 )
 
 

@@ -34,7 +34,7 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
     Example:
         ```python
         model = ChatFastTTS(model="demo", search="beam_search", n=16)
-        message = model.invoke("Tom has 3 boxes of 12 pencils and buys 5 more. How many now?")
+        message = model.invoke("Max owns 50 pencils. Max sells 37 pencils. How many has Max now?")
         print(message.text, message.response_metadata["score"])
         ```
     """

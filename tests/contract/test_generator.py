@@ -254,7 +254,8 @@ def test_pressure_tells_blocks_held_and_preemptions(generator: Generator) -> Non
     assert 0 <= idle.kv_cache_usage < running.kv_cache_usage <= 1
     assert running.num_preemptions == idle.num_preemptions
     preempt(generator)
-    assert generator.pressure().num_preemptions == idle.num_preemptions + len(requests)
+    num_preempted = generator.pressure().num_preemptions - idle.num_preemptions
+    assert 0 < num_preempted <= len(requests)  # answers that ended at once are not among them
     generator.abort([one.request_id for one in requests])
     assert generator.pressure().kv_cache_usage == pytest.approx(idle.kv_cache_usage)
 

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from fasttts import FastTTS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-FOUND = "So there are 186.\n\nThe answer is \\boxed{186}."
+FOUND = "So there are 342.\n\nThe answer is \\boxed{342}."
 
 
 def call_text(problem: str) -> str:
@@ -32,15 +32,15 @@ def query_engine() -> dict[str, Any]:
 def test_the_agent_calls_the_tool_when_the_model_does(
     engine: FastTTS, generator: Any, agent: dict[str, Any]
 ) -> None:
-    call = call_text("The lemons?")
-    generator.answers |= {agent["LONG"]: call, "The lemons?": FOUND, f"tool: {FOUND}": "It is 186."}
+    call = call_text("The eggs?")
+    generator.answers |= {agent["LONG"]: call, "The eggs?": FOUND, f"tool: {FOUND}": "It is 342."}
     messages = agent["ask"](engine, agent["LONG"])
     kinds = [type(message).__name__ for message in messages]
     assert kinds == ["HumanMessage", "AIMessage", "ToolMessage", "AIMessage"]
     trace = "\n".join(map(agent["describe"], messages))
-    assert "model calls: deliberate({'problem': 'The lemons?'})" in trace
+    assert "model calls: deliberate({'problem': 'The eggs?'})" in trace
     assert "deliberate (16 candidates, score" in trace
-    assert trace.endswith("ai:\n    It is 186.")
+    assert trace.endswith("ai:\n    It is 342.")
 
 
 def test_the_agent_answers_itself_when_the_model_does(
@@ -61,7 +61,8 @@ def test_the_agent_survives_an_error_of_the_tool(
     assert "the prompt is empty" in agent["describe"](messages[2])
 
 
-@pytest.mark.parametrize(("index", "file"), [(0, "bricks"), (1, "books"), (2, "eggs")])
+@pytest.mark.usefixtures("main_thread_loop")
+@pytest.mark.parametrize(("index", "file"), [(0, "pencils"), (1, "marbles"), (2, "buttons")])
 def test_the_query_engine_answers_from_the_right_document(
     engine: FastTTS, generator: Any, query_engine: dict[str, Any], index: int, file: str
 ) -> None:
@@ -77,6 +78,7 @@ def test_the_query_engine_answers_from_the_right_document(
     assert str(EXAMPLES) not in generator.prompts[0]
 
 
+@pytest.mark.usefixtures("main_thread_loop")
 def test_the_query_engine_prints_answer_and_source(
     engine: FastTTS,
     generator: Any,
@@ -84,9 +86,9 @@ def test_the_query_engine_prints_answer_and_source(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     question = query_engine["QUESTIONS"][2]
-    generator.answers["Answer: "] = "Half of them.\n\nThe answer is \\boxed{360}."
+    generator.answers["Answer: "] = "Half of them.\n\nThe answer is \\boxed{125}."
     query_engine["show"](question, query_engine["ask"](query_engine["build"](engine), question))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:3] == [question, "    Half of them.", "    The answer is \\boxed{360}."]
-    assert lines[3].startswith("  from eggs.txt (BM25 ")
-    assert lines[3].endswith("Hugo gives 53 eggs to each of 2 children.")
+    assert lines[:3] == [question, "    Half of them.", "    The answer is \\boxed{125}."]
+    assert lines[3].startswith("  from buttons.txt (BM25 ")
+    assert lines[3].endswith("Hugo packs all the buttons into crates of 6.")

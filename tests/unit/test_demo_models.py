@@ -51,7 +51,12 @@ def test_configs(folder: Path, architecture: str) -> None:
     assert config["architectures"] == [architecture]
     assert config["max_position_embeddings"] == 4096
     assert config["dtype"] == "bfloat16"
-    assert (folder / "model.safetensors").stat().st_size <= 2 * 3_200_000
+    assert set(config) >= {"eos_token_id", "pad_token_id", "vocab_size"}
+
+
+def test_both_models_share_one_tokenizer() -> None:
+    first, second = ((folder / "tokenizer.json").read_bytes() for folder in FOLDERS)
+    assert first == second
 
 
 def test_generation_ends_at_the_end_of_turn(tokenizer: Any) -> None:

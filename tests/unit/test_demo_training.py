@@ -14,8 +14,12 @@ from fasttts.demo.rendering import render
 pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from fasttts.demo import attempts, batches, measure_verifier, near_misses  # noqa: E402
+import torch  # noqa: E402
 
+from fasttts.demo import attempts, batches, measure_verifier, models, near_misses  # noqa: E402
+from fasttts.demo import transplant as grafting  # noqa: E402
+
+TOKENS = (list("0123456789"), "<extra_0>", "\n\n")
 KINDS = (
     dialogues.plain,
     dialogues.with_system,
@@ -144,6 +148,31 @@ def test_tokens_count_as_wrong_from_the_fault_on(tokenizer: Any) -> None:
     judged = zip(example.ids, example.targets, strict=True)
     right = tokenizer.decode([token for token, target in judged if target == 1])
     assert right == "A: 1 + 2 = 3.<extra_0>B: 13 + 3 = 1"
+
+
+def test_the_generator_goes_on_computing_inside_the_verifier(
+    tokenizer: Any, problems: list[Problem]
+) -> None:
+    given = models.load_generator(generator_path())
+    weights = given.state_dict()
+    verifier = models.RewardModel(models.verifier_config(tokenizer)).eval()
+    digits, tag, separator = (tokenizer.convert_tokens_to_ids(t) for t in TOKENS)
+    grafting.transplant(verifier, weights, digits=digits, tag=tag, separator=separator)
+    expectation = grafting.Expectation(weights)
+    inside, outside = [], []
+    for problem in problems[:5]:
+        labels = (True,) * len(problem.steps)
+        shown = attempts.Attempt(user=problem.text, steps=problem.steps, labels=labels)
+        ids = torch.tensor(attempts.reward_example(shown, tokenizer).ids)
+        with torch.inference_mode():
+            output = verifier.model(input_ids=ids[None], output_hidden_states=True)
+            plain = torch.where(ids == tag, separator, ids)
+            chances = given(input_ids=plain[None]).logits[0].softmax(-1)
+        below = output.hidden_states[models.NUM_LAYERS][0, :-1]
+        inside.append(expectation(below, plain[1:]))
+        outside.append(chances[:-1].gather(1, plain[1:, None])[:, 0])
+    gap = (torch.cat(inside) - torch.cat(outside)).abs()
+    assert float(gap.mean()) < 0.05
 
 
 @pytest.mark.parametrize(

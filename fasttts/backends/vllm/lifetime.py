@@ -6,6 +6,7 @@ counted here, and only the last one to close takes the shared state down.
 """
 
 import gc
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,31 @@ def open_engine(role: Role, **arguments: Any) -> "LLM":
     with _lock, quiet(), opening(role, arguments["model"]):
         from vllm import LLM
 
+        _hide_invented_attributes()
         llm = LLM(**arguments)
         _open_engines.add(id(llm))
         return llm
+
+
+def _hide_invented_attributes() -> None:
+    """Keeps llvmlite, where numba has loaded it, from breaking vLLM's start on a CPU.
+
+    vLLM 0.32 looks at the `__dict__` of every object of every module. llvmlite's library object
+    invents any attribute it is asked for, that one included.
+    """
+    module = sys.modules.get("llvmlite.binding.ffi")
+    kind = type(getattr(module, "lib", None))
+    invent = kind.__dict__.get("__getattr__")
+    if invent is None or getattr(invent, "is_guarded", False):
+        return
+
+    def getattribute(library: object, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return invent(library, name)
+
+    getattribute.is_guarded = True  # type: ignore[attr-defined]
+    kind.__getattr__ = getattribute  # type: ignore[attr-defined]
 
 
 def close_engine(llm: "LLM") -> None:

@@ -44,7 +44,7 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
     Example:
         ```python
         llm = FastTTS(model="demo", search="beam_search", n=16)
-        response = llm.complete("Tom has 3 boxes of 12 pencils and buys 5 more. How many now?")
+        response = llm.complete("Max owns 50 pencils. Max sells 37 pencils. How many has Max now?")
         print(response.text, response.raw["fasttts"]["score"])
         ```
     """
