@@ -43,7 +43,7 @@ def _hide_invented_attributes() -> None:
     invents any attribute it is asked for, that one included.
     """
     module = sys.modules.get("llvmlite.binding.ffi")
-    kind = type(getattr(module, "lib", None))
+    kind: Any = type(getattr(module, "lib", None))
     invent = kind.__dict__.get("__getattr__")
     if invent is None or getattr(invent, "is_guarded", False):
         return
@@ -54,7 +54,7 @@ def _hide_invented_attributes() -> None:
         return invent(library, name)
 
     getattribute.is_guarded = True  # type: ignore[attr-defined]
-    kind.__getattr__ = getattribute  # type: ignore[attr-defined]
+    kind.__getattr__ = getattribute
 
 
 def close_engine(llm: "LLM") -> None:
