@@ -1,6 +1,8 @@
 """What holds for every test: no network, no reports, reproducible examples."""
 
+import asyncio
 import os
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -37,3 +39,13 @@ def has_gpu() -> bool:
 def demo_engine() -> FastTTS:
     """The engine on the bundled models that the whole session shares; closed at exit."""
     return shared_engine(engine_config())
+
+
+@pytest.fixture
+def main_thread_loop() -> Iterator[None]:
+    """An event loop for LlamaIndex's synchronous calls, which else open one and leave it open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()

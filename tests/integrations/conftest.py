@@ -1,6 +1,5 @@
 """A small engine without models for the chat classes: scripted answers, and Hermes tool calls."""
 
-import asyncio
 import json
 import re
 import time
@@ -79,13 +78,3 @@ def is_idle(generator: HermesGenerator) -> Callable[[], bool]:
 def weather_call() -> str:
     """The text of one complete call."""
     return '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>'
-
-
-@pytest.fixture
-def main_thread_loop() -> Iterator[None]:
-    """An event loop for LlamaIndex's synchronous calls, which else open one and leave it open."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    asyncio.set_event_loop(None)
-    loop.close()
