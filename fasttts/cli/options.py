@@ -1,5 +1,6 @@
 """The options of the commands, each declared once."""
 
+from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
@@ -51,6 +52,13 @@ Generator = Annotated[
 Verifier = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The process reward model, named in the same way."),
+]
+Stats = Annotated[
+    bool, typer.Option("--stats", help="Also print counts: iterations, tokens, seconds.")
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE", help="Draw the use of the batch into a PNG file."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

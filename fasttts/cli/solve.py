@@ -5,7 +5,10 @@ import sys
 from fasttts import FastTTS
 from fasttts.cli import options, render, session
 from fasttts.cli.options import DEFAULTS
+from fasttts.cli.plot import check_plot, save_plot
+from fasttts.cli.stats import stats_view
 from fasttts.config import SearchConfig, search_config
+from fasttts.types import SearchResult
 
 
 def run(
@@ -20,6 +23,8 @@ def run(
     system: options.System = None,
     generator: options.Generator = None,
     verifier: options.Verifier = None,
+    stats: options.Stats = False,
+    plot: options.Plot = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
@@ -37,23 +42,33 @@ def run(
             temperature=temperature,
             max_tokens=max_tokens,
         )
+        check_plot(plot)
         text = session.read_problem(problem)
         settings = session.engine_settings(generator, verifier)
         session.check_search(config, settings)
         with session.loaded(settings) as engine:
-            (_print_json if as_json else _show)(engine, text, config, system)
+            result = (_print_json if as_json else _show)(engine, text, config, system)
+        if stats:
+            (render.stderr() if as_json else render.stdout()).print("", stats_view(result))
+        if plot is not None:
+            save_plot(result, plot)
 
 
-def _print_json(engine: FastTTS, text: str, config: SearchConfig, system: str | None) -> None:
+def _print_json(
+    engine: FastTTS, text: str, config: SearchConfig, system: str | None
+) -> SearchResult:
     result = render.follow(engine.stream(text, config=config, system=system), render.stderr())
     sys.stdout.write(result.to_json() + "\n")
+    return result
 
 
-def _show(engine: FastTTS, text: str, config: SearchConfig, system: str | None) -> None:
+def _show(engine: FastTTS, text: str, config: SearchConfig, system: str | None) -> SearchResult:
     events = engine.stream(text, config=config, system=system)
     out = render.stdout()
     if config.search == "none":
         result = render.write_text(events, out)
         out.print(render.answer_line(result), render.cost_view(result), sep="\n")
     else:
-        out.print(render.outcome_view(render.follow(events, render.stderr())))
+        result = render.follow(events, render.stderr())
+        out.print(render.outcome_view(result))
+    return result

@@ -1,0 +1,84 @@
+"""`--stats`: what a search did to get its answer, in numbers."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fasttts.types import SearchResult
+
+_Row = tuple[str, str, str]
+"""What is counted, the count, and how to read it."""
+
+
+def stats_view(result: SearchResult) -> RenderableType:
+    """The counts of one search, section by section."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    for title, rows in (
+        ("Iterations", _iterations(result)),
+        ("Generator", _generator(result)),
+        ("Verifier", _verifier(result)),
+        ("Seconds", _seconds(result)),
+    ):
+        table.add_row(Text(title, style="bold"))
+        for label, value, remark in rows:
+            table.add_row(f"  {label}", value, remark)
+        table.add_section()
+    return table
+
+
+def _iterations(result: SearchResult) -> Iterable[_Row]:
+    occupancy = result.occupancy
+    num_iterations, num_plain = len(occupancy.needed), len(occupancy.plain)
+    needed, speculative = _mean(occupancy.needed), _mean(occupancy.speculative)
+    yield "this search", f"{num_iterations:,}", "steps of the generator"
+    yield "plain loop", f"{num_plain:,}", f"ratio {_ratio(num_iterations, num_plain)}"
+    sequences = f"{needed:.1f} needed, {speculative:.1f} speculative"
+    yield "mean slots in use", f"{needed + speculative:.1f}", sequences
+    yield "in the plain loop", f"{_mean(occupancy.plain):.1f}", ""
+
+
+def _generator(result: SearchResult) -> Iterable[_Row]:
+    usage = result.usage
+    wasted = usage.generated_tokens - usage.needed_tokens
+    yield "tokens generated", f"{usage.generated_tokens:,}", "on all beams"
+    yield "needed", f"{usage.needed_tokens:,}", "part of the search tree"
+    yield "returned", f"{usage.returned_tokens:,}", "part of the answer"
+    yield "speculative, used", f"{usage.speculated_tokens:,}", "ready before they were asked for"
+    yield "speculative, wasted", f"{wasted:,}", f"ratio {_ratio(wasted, usage.generated_tokens)}"
+    yield "recomputed", f"{usage.recomputed_tokens:,}", "prefixes not in the cache"
+    yield "preemptions", f"{usage.num_preemptions:,}", ""
+    yield "peak KV cache use", f"{usage.peak_kv_cache_usage:.1%}", ""
+
+
+def _verifier(result: SearchResult) -> Iterable[_Row]:
+    usage = result.usage
+    yield "tokens computed", f"{usage.verifier_computed_tokens:,}", ""
+    yield "tokens cached", f"{usage.verifier_cached_tokens:,}", "supplied by its prefix cache"
+    yield "requests", f"{usage.num_verifications:,}", ""
+
+
+def _seconds(result: SearchResult) -> Iterable[_Row]:
+    timings = result.timings
+    other_s = timings.total_s - timings.generation_s - timings.verification_s
+    yield "total", f"{timings.total_s:.3f}", ""
+    yield "generator", f"{timings.generation_s:.3f}", ""
+    yield "verifier", f"{timings.verification_s:.3f}", ""
+    yield (
+        "everything else",
+        f"{max(0.0, other_s):.3f}",
+        "scheduling, other searches",
+    )
+
+
+def _mean(values: Sequence[int]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _ratio(part: int, whole: int) -> str:
+    return f"{part / whole:.2f}" if whole else "-"
