@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from fasttts.config import Selection
 from fasttts.search.answers import answers_equal, canonical_answer, extract_boxed, group_equal
 from fasttts.search.selection import rank
 from fasttts.types import Candidate, FinishReason
@@ -106,8 +107,8 @@ CANDIDATES = [
         ("weighted", [2, 0, 1, 5, 3, 4]),
     ],
 )
-def test_rank(selection: str, order: list[int]) -> None:
-    ranked = rank(CANDIDATES, selection)  # type: ignore[arg-type]
+def test_rank(selection: Selection, order: list[int]) -> None:
+    ranked = rank(CANDIDATES, selection)
     assert [c.path[0] for c in ranked] == order
 
 

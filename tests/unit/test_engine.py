@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def solve(prompt: str) -> str | None:
 
 
 @pytest.fixture
-def engine():
+def engine() -> Iterator[FastTTS]:
     with FastTTS(FakeGenerator(solve), FakeVerifier()) as engine:
         yield engine
 
@@ -176,7 +176,7 @@ def test_closing_a_stream_stops_the_work() -> None:
         stream = engine.stream("endless", search="none", max_tokens=100_000)
         next(stream)
         assert generator.num_unfinished() == 1
-        stream.close()  # type: ignore[attr-defined]
+        stream.close()
         engine.search("x", search="none", max_tokens=2)  # runs after the cancellation
         assert generator.num_unfinished() == 0
 
@@ -197,14 +197,14 @@ def test_bad_input_is_refused_before_anything_runs(
     engine: FastTTS, problem: object, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        engine.search(problem, **options)  # type: ignore[arg-type]
+        engine.search(problem, **options)
 
 
 def test_a_search_that_needs_a_verifier_says_so() -> None:
     with FastTTS(FakeGenerator(solve)) as engine:
         for options in ({}, {"search": "best_of_n", "selection": "best"}):
             with pytest.raises(ConfigurationError, match="needs a verifier: load the engine with"):
-                engine.search("two", **options)  # type: ignore[arg-type]
+                engine.search("two", **options)
         result = engine.search("two", search="best_of_n", n=3)
         assert (result.answer, result.score) == ("4", None)
         assert result.config["selection"] == "majority"
@@ -263,7 +263,7 @@ def test_a_bug_in_the_loop_reaches_the_caller(caplog: pytest.LogCaptureFixture) 
         def num_unfinished(self) -> int:
             return 0
 
-        def abort(self, request_ids):  # type: ignore[no-untyped-def]
+        def abort(self, request_ids: Sequence[str]) -> None:
             if request_ids:
                 raise KeyError("a bug")
 

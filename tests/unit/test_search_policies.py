@@ -1,10 +1,12 @@
 """Policies and aggregation as pure functions."""
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttts.config import search_config
+from fasttts.config import Aggregation, search_config
 from fasttts.search import Beam, BeamSearch, Branch, Samples, make_policy
 from fasttts.search.aggregate import aggregate, on_grid
 from fasttts.steps import WHOLE_ANSWER
@@ -56,7 +58,7 @@ def test_beam_search_ends_when_nothing_is_alive_or_n_have_ended() -> None:
     st.randoms(),
 )
 def test_beam_search_is_pure_and_never_exceeds_the_pool(
-    scored: list[tuple[float, bool]], beam_width: int, random: object
+    scored: list[tuple[float, bool]], beam_width: int, random: Random
 ) -> None:
     n = beam_width * 6
     policy = BeamSearch(n=n, beam_width=beam_width)
@@ -65,7 +67,7 @@ def test_beam_search_is_pure_and_never_exceeds_the_pool(
     ]
     branches = policy.expand(frontier, [])
     shuffled = list(frontier)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert policy.expand(shuffled, []) == branches
     alive = {b.path for b in frontier if not b.is_answer_ended}
     assert {b.path for b in branches} <= alive
@@ -85,9 +87,9 @@ def test_samples_are_whole_answers_that_wait_for_nobody() -> None:
 @pytest.mark.parametrize(
     ("rule", "score"), [("last", 0.5), ("min", 0.25), ("prod", 0.125), ("mean", 0.5833)]
 )
-def test_aggregation(rule: str, score: float) -> None:
-    assert aggregate([1.0, 0.25, 0.5], rule) == score  # type: ignore[arg-type]
-    assert aggregate([], rule) == 0.0  # type: ignore[arg-type]
+def test_aggregation(rule: Aggregation, score: float) -> None:
+    assert aggregate([1.0, 0.25, 0.5], rule) == score
+    assert aggregate([], rule) == 0.0
 
 
 @given(st.floats(0, 1))

@@ -42,7 +42,7 @@ class Batch:
 
         from fasttts.backends.vllm.sampler import CounterSampler
 
-        self.sampler = CounterSampler(None, torch.device("cpu"), False)  # type: ignore[arg-type]
+        self.sampler = CounterSampler(None, torch.device("cpu"), False)
         self.rows: dict[int, Row | None] = {}
 
     def update(
