@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -126,7 +125,6 @@ def test_the_document_has_the_promised_shape() -> None:
         "seconds",
     ]
     assert document["rows"][0]["tokens"] == 10
-    assert replace(row, tokens=0) != row
 
 
 def test_methods_fix_what_makes_them_comparable() -> None:

@@ -5,10 +5,10 @@ import pytest
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig, search_config
 from fasttts.scheduling.loop import Loop
-from tests.searches import Recorder, drive, make_run, snapshot
+from tests.searches import Recorder, Snapshot, drive, make_run, snapshot
 
 
-def search(scheduling: SchedulingConfig, num_blocks: int) -> tuple[int, object]:
+def search(scheduling: SchedulingConfig, num_blocks: int) -> tuple[int, Snapshot]:
     generator = FakeGenerator(block_size=4, num_blocks=num_blocks, mean_step_tokens=12)
     loop = Loop(generator, FakeVerifier(), scheduling)
     run = make_run(generator, "What is it?", search_config(n=64, seed=1, max_tokens=150))
@@ -31,7 +31,5 @@ def test_siblings_together_recompute_less_on_a_small_pool() -> None:
 def test_a_large_pool_recomputes_only_partial_blocks(prefix_order: bool) -> None:
     scheduling = PLAIN.model_copy(update={"prefix_order": prefix_order})
     num_computed, tree = search(scheduling, num_blocks=100_000)
-    assert isinstance(tree, list)
-    num_requests = len(tree)
-    num_prompt_tokens = 100
-    assert num_computed <= num_prompt_tokens + num_requests * 4
+    num_prompt_tokens, block_size = 100, 4
+    assert num_computed <= num_prompt_tokens + len(tree) * block_size
