@@ -11,6 +11,7 @@ on until none is alive), and children that do not divide evenly go to the best s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fasttts.search.policy import Branch
 from fasttts.steps import StepShape
@@ -25,10 +26,11 @@ class BeamSearch:
     `n` must be a multiple of `beam_width`; the configuration checks it.
     """
 
+    needs_scores: ClassVar[bool] = True
+    is_monotone: ClassVar[bool] = True
+
     n: int
     beam_width: int
-    needs_scores: bool = True
-    is_monotone: bool = True
 
     @property
     def num_roots(self) -> int:

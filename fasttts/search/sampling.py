@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fasttts.search.policy import Branch
 from fasttts.steps import WHOLE_ANSWER, StepShape
@@ -16,9 +17,10 @@ class Samples:
     Best-of-N scores every answer once, at all of its steps, and leaves the choice to selection.
     """
 
+    needs_scores: ClassVar[bool] = False
+    is_monotone: ClassVar[bool] = True
+
     n: int
-    needs_scores: bool = False
-    is_monotone: bool = True
 
     @property
     def num_roots(self) -> int:
