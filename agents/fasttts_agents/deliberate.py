@@ -6,13 +6,19 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field
 
-from fasttts import SearchResult
+from fasttts import FastTTS, SearchConfig, SearchResult
+from fasttts.search import resolve
 
 NAME = "deliberate"
 DESCRIPTION = (
     "Solve a hard problem by verifier-guided search. "
     "Use it for problems that take several steps and pass the whole problem."
 )
+
+
+def check_search(engine: FastTTS, config: SearchConfig) -> None:
+    """Raises ConfigurationError when the engine's models cannot run this search."""
+    resolve(config, has_verifier=engine.verifier_name is not None)
 
 
 class DeliberateInput(BaseModel):

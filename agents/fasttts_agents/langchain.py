@@ -1,19 +1,21 @@
 """`deliberate` as a LangChain tool."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from langchain_core.callbacks import (
-    AsyncCallbackManagerForToolRun,
-    CallbackManagerForToolRun,
-)
 from langchain_core.tools import BaseTool, ToolException
 from langchain_core.tools.base import ArgsSchema
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fasttts import FastTTS, FastTTSError, SearchConfig
-from fasttts_agents.deliberate import DESCRIPTION, NAME, DeliberateInput, Deliberation
+from fasttts_agents.deliberate import (
+    DESCRIPTION,
+    NAME,
+    DeliberateInput,
+    Deliberation,
+    check_search,
+)
 
 __all__ = ["DeliberateTool"]
 
@@ -34,20 +36,21 @@ class DeliberateTool(BaseTool):
     description: str = DESCRIPTION
     args_schema: ArgsSchema | None = DeliberateInput
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
-    handle_tool_error: Any = True
+    handle_tool_error: bool | str | Callable[[ToolException], str] | None = True
     engine: FastTTS = Field(exclude=True, repr=False)
     config: SearchConfig = Field(default_factory=SearchConfig)
 
-    def _run(
-        self, problem: str, run_manager: CallbackManagerForToolRun | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    @model_validator(mode="after")
+    def _check_deliberation(self) -> Self:
+        check_search(self.engine, self.config)
+        return self
+
+    def _run(self, problem: str) -> tuple[str, dict[str, Any]]:
         with _tool_errors():
             found = Deliberation.of(self.engine.search(problem, config=self.config))
         return found.answer, found.trace
 
-    async def _arun(
-        self, problem: str, run_manager: AsyncCallbackManagerForToolRun | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    async def _arun(self, problem: str) -> tuple[str, dict[str, Any]]:
         with _tool_errors():
             found = Deliberation.of(await self.engine.asearch(problem, config=self.config))
         return found.answer, found.trace

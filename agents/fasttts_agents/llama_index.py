@@ -3,7 +3,13 @@
 from llama_index.core.tools import FunctionTool
 
 from fasttts import FastTTS, SearchConfig
-from fasttts_agents.deliberate import DESCRIPTION, NAME, DeliberateInput, Deliberation
+from fasttts_agents.deliberate import (
+    DESCRIPTION,
+    NAME,
+    DeliberateInput,
+    Deliberation,
+    check_search,
+)
 
 __all__ = ["deliberate_tool"]
 
@@ -17,8 +23,12 @@ def deliberate_tool(engine: FastTTS, config: SearchConfig | None = None) -> Func
     Args:
         engine: Where the search runs; it may be the one that also runs the agent's model.
         config: How it searches.
+
+    Raises:
+        ConfigurationError: The engine has no verifier and the search needs one.
     """
     config = config or SearchConfig()
+    check_search(engine, config)
 
     def deliberate(problem: str) -> Deliberation:
         return Deliberation.of(engine.search(problem, config=config))

@@ -11,7 +11,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.calling import call_tool_with_selection
 
-from fasttts import FastTTS, SearchConfig, SearchResult
+from fasttts import ConfigurationError, FastTTS, SearchConfig, SearchResult
 from fasttts.chat import offered_tools
 from fasttts_agents import Deliberation
 from fasttts_agents.deliberate import DESCRIPTION
@@ -74,6 +74,16 @@ async def test_an_error_becomes_a_message_to_the_model(engine: FastTTS) -> None:
     for message in (tool.invoke(CALL), await tool.ainvoke(CALL)):
         assert message.status == "error"
         assert message.content.startswith("deliberate failed: none of 4 candidates")
+
+
+def test_a_search_the_engine_cannot_run_is_refused_at_once(generator: Any) -> None:
+    with FastTTS(generator) as engine:
+        with pytest.raises(ValueError, match="needs a verifier"):
+            DeliberateTool(engine=engine)
+        with pytest.raises(ConfigurationError, match="needs a verifier"):
+            deliberate_tool(engine)
+        votes = SearchConfig(search="best_of_n", n=4)
+        assert deliberate_tool(engine, votes).call(problem=PROBLEM).content == SOLUTION
 
 
 async def test_cancelling_stops_the_search(
