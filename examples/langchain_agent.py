@@ -1,10 +1,9 @@
 """A LangChain agent that thinks hard only when it needs to.
 
 Run it with `python examples/langchain_agent.py`. The bundled model answers a short problem itself;
-a long one it hands to the `deliberate` tool, and turns the tool's solution into its answer.
+a long one it hands to the `deliberate` tool, and turns the tool's solution into its answer. The
+variables FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models.
 """
-
-import argparse
 
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
@@ -24,12 +23,7 @@ LONG = (
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--model", default="demo", help="'demo', a directory or a hub name")
-    arguments.add_argument("--verifier", help="a process reward model, named in the same way")
-    chosen = arguments.parse_args()
-    options = {"verifier": chosen.verifier} if chosen.verifier else {}
-    with FastTTS.load(chosen.model, **options) as engine:
+    with FastTTS.load() as engine:
         for problem in (SHORT, LONG):
             print(*map(describe, ask(engine, problem)), "", sep="\n")
 

@@ -1,10 +1,10 @@
 """A LlamaIndex query engine over documents on disk whose answers come from a search.
 
 Run it with `python examples/llamaindex_query_engine.py`. For each question BM25 finds the document
-with the facts, and the bundled model searches for the answer in it. Nothing is downloaded.
+with the facts, and the bundled model searches for the answer in it. Nothing is downloaded. The
+variables FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models.
 """
 
-import argparse
 from pathlib import Path
 
 from llama_index.core import Settings, SimpleDirectoryReader
@@ -24,12 +24,7 @@ QUESTIONS = (
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--model", default="demo", help="'demo', a directory or a hub name")
-    arguments.add_argument("--verifier", help="a process reward model, named in the same way")
-    chosen = arguments.parse_args()
-    options = {"verifier": chosen.verifier} if chosen.verifier else {}
-    with Engine.load(chosen.model, **options) as engine:
+    with Engine.load() as engine:
         query_engine = build(engine)
         for question in QUESTIONS:
             show(question, ask(query_engine, question))
