@@ -91,7 +91,6 @@ async def test_llama_index(demo_engine: FastTTS, options: dict[str, Any]) -> Non
     assert "".join([response.delta async for response in astream]) == text
 
 
-@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 async def test_llama_index_agent(demo_engine: FastTTS) -> None:
     config = SearchConfig(n=8, beam_width=4, max_tokens=400)
     llm = LlamaIndexFastTTS(engine=demo_engine, max_tokens=400)

@@ -8,23 +8,14 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import ConfigurableField, Runnable
 
 from fasttts import ConfigurationError, FastTTS, SearchError
 from fasttts.config import engine_config
 from langchain_fasttts import ChatFastTTS
+from tests.integrations.conversations import ENDLESS, SEARCHES, get_weather, never_end
 
 Model = Runnable[Any, BaseMessage]
-SEARCHES = [
-    {"search": "none"},
-    {"search": "best_of_n", "n": 3},
-    {"search": "beam_search", "n": 4, "beam_width": 2},
-]
-
-
-def get_weather(city: str) -> str:
-    """Tells the weather in a city."""
-    return f"sunny in {city}"
 
 
 def stream(model: Model, prompt: str) -> BaseMessage:
@@ -246,9 +237,8 @@ def test_errors_of_the_engine_come_through(engine: FastTTS, generator: Any) -> N
 async def test_cancelling_stops_the_work(
     engine: FastTTS, generator: Any, is_idle: Callable[[], bool]
 ) -> None:
-    generator.step_s = 0.002
-    generator.answers["Why?"] = "and so on " * 1000
-    model = ChatFastTTS(engine=engine, max_tokens=10_000)
+    never_end(generator)
+    model = ChatFastTTS(engine=engine, **ENDLESS)
     task = asyncio.create_task(model.ainvoke("Why?"))
     await asyncio.sleep(0.1)
     assert generator.num_unfinished() == 1
@@ -261,9 +251,8 @@ async def test_cancelling_stops_the_work(
 async def test_leaving_a_stream_stops_the_work(
     engine: FastTTS, generator: Any, is_idle: Callable[[], bool]
 ) -> None:
-    generator.step_s = 0.002
-    generator.answers["Why?"] = "and so on " * 1000
-    model = ChatFastTTS(engine=engine, max_tokens=10_000)
+    never_end(generator)
+    model = ChatFastTTS(engine=engine, **ENDLESS)
     stream = model.stream("Why?")
     next(stream)
     stream.close()
@@ -320,8 +309,6 @@ def test_token_counts_are_the_generator_s(engine: FastTTS) -> None:
 
 
 def test_configurable_fields_make_models_on_the_same_engine(engine: FastTTS) -> None:
-    from langchain_core.runnables import ConfigurableField
-
     model = ChatFastTTS(engine=engine).configurable_fields(search=ConfigurableField(id="search"))
     message = model.invoke("Why?", config={"configurable": {"search": "best_of_n"}})
     assert message.response_metadata["fasttts"]["config"]["search"] == "best_of_n"

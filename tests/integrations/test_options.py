@@ -1,4 +1,4 @@
-"""The options every chat class shares, tried on LangChain's."""
+"""The options every chat class shares."""
 
 import asyncio
 
