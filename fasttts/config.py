@@ -5,7 +5,7 @@ Environment variables are read here and nowhere else: `FASTTTS_GENERATOR=...` se
 """
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +19,8 @@ SearchMethod = Literal["none", "best_of_n", "beam_search"]
 Aggregation = Literal["last", "min", "prod", "mean"]
 Selection = Literal["best", "majority", "weighted"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+Offloading = Literal["auto", "none", "kv", "sleep"]
+"""Whether host memory is used: where it is faster; not at all; or in this way only."""
 
 DEMO = "demo"
 """The name that stands for the bundled demonstration models."""
@@ -38,7 +40,8 @@ class SchedulingConfig(BaseModel):
         num_bins: Bins `B` of the parent's score for steps without a score: a step in bin `j`
             (1 is best) may have `B - j + 1` speculative children.
         early_verification: Finished steps are scored while their siblings decode.
-        verification_batch_tokens: Queued tokens at which an early batch is worth running.
+        verification_batch_tokens: Queued tokens at which an early batch is worth running; unless
+            it is set, a planned engine takes the plan's.
         lookahead_verification: A finished speculative step is scored in one request with its
             parent when both are queued.
         prefix_order: Steps start in depth-first order of the tree, siblings together, so that the
@@ -86,10 +89,16 @@ class EngineConfig(BaseSettings):
         verifier: The same for the process reward model; None for searches that need none. With
             the "demo" generator it defaults to the bundled verifier.
         dtype: Of both models' weights; "auto" is float32 on a CPU and the model's own elsewhere.
-        max_model_len: Longest prompt plus output in tokens; None takes the model's.
-        max_num_seqs: Sequences decoded together in one iteration.
+        max_model_len: Longest prompt plus output in tokens; None takes the model's, and where
+            the memory is planned no more than 8192.
+        max_num_seqs: Sequences decoded together in one iteration; None takes the plan's, or 128
+            where the memory is not planned.
         gpu_memory_utilization: Share of a GPU's memory that both models use together.
-        kv_cache_memory_bytes: KV cache of each engine; None derives it (a quarter GiB on CPU).
+        kv_cache_memory_bytes: KV cache of each engine; None lets the memory planner decide on a
+            GPU it knows, and is a quarter GiB on a CPU.
+        offloading: Whether the plan may use host memory: "auto" where it is faster, "none" never;
+            "kv" for the generator's KV blocks, "sleep" for the model that does not run.
+        planned_beams: Beams of the search that the memory is planned for.
         tool_call_parser: vLLM's name of the generator's tool call format.
         trust_remote_code: Whether code shipped inside a model repository may run.
         scheduling: Slots and optimisations of the step loop.
@@ -105,9 +114,11 @@ class EngineConfig(BaseSettings):
     verifier: str | None = Field(default=None, min_length=1)
     dtype: Dtype = "auto"
     max_model_len: Annotated[int, Field(ge=16, le=10_000_000)] | None = None
-    max_num_seqs: int = Field(default=128, ge=1, le=65_536)
+    max_num_seqs: Annotated[int, Field(ge=1, le=65_536)] | None = None
     gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
     kv_cache_memory_bytes: Annotated[int, Field(ge=1 << 20)] | None = None
+    offloading: Offloading = "auto"
+    planned_beams: int = Field(default=64, ge=1, le=65_536)
     tool_call_parser: str = "hermes"
     trust_remote_code: bool = False
     scheduling: SchedulingConfig = Field(default_factory=SchedulingConfig)
@@ -208,6 +219,21 @@ def search_config(base: SearchConfig | None = None, **options: Any) -> SearchCon
     return _checked(SearchConfig, SearchConfig, values)
 
 
+def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """The end of an error about an unknown name: the closest known one.
+
+    Args:
+        name: What was given.
+        known: What there is.
+        otherwise: Said when nothing comes close; by default all that is known.
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(names)}" if otherwise is None else otherwise
+
+
 def _checked(model: type[Model], build: Callable[..., Model], values: Mapping[str, Any]) -> Model:
     try:
         return build(**values)
@@ -220,8 +246,6 @@ def _checked(model: type[Model], build: Callable[..., Model], values: Mapping[st
 def _describe(detail: ErrorDetails, known: list[str]) -> str:
     name = ".".join(map(str, detail["loc"]))
     if detail["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-        return f"unknown option '{name}': {hint}"
+        return f"unknown option '{name}': {did_you_mean(name, known)}"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{name}={detail['input']!r}: {message}" if name else message

@@ -8,7 +8,7 @@ import queue
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from fasttts.backends.base import Generator, Tokenizer, Verifier
 from fasttts.config import (
@@ -18,20 +18,17 @@ from fasttts.config import (
     engine_config,
     search_config,
 )
-from fasttts.errors import ConfigurationError, SearchError
+from fasttts.errors import SearchError
 from fasttts.outcome import Extractor, make_result
+from fasttts.preparation import Problem, prepare, seeded
 from fasttts.scheduling.driver import LoopThread
 from fasttts.scheduling.handle import SearchHandle, Sink
 from fasttts.scheduling.loop import Loop
-from fasttts.scheduling.run import SearchRequest, SearchRun
-from fasttts.search import make_policy, resolve, uses_verifier
+from fasttts.scheduling.memory import MemoryPlan, planned_scheduling
+from fasttts.scheduling.run import SearchRun
+from fasttts.search import resolve
 from fasttts.search.answers import extract_boxed
-from fasttts.types import Event, Finished, Message, ParsedOutput, Progress, SearchResult, TextDelta
-
-Problem = str | Sequence[Message]
-"""A question, or a whole conversation whose last user message is the question."""
-
-_PLAIN_PRIORITY, _SEARCH_PRIORITY = 0, 1
+from fasttts.types import Event, Finished, ParsedOutput, Progress, SearchResult, TextDelta
 
 
 class FastTTS:
@@ -44,6 +41,10 @@ class FastTTS:
         generator: Any implementation of the protocol; owned and closed by the engine.
         verifier: The same; None for an engine that only decodes plainly or votes.
         scheduling: Slots and optimisations of the step loop; no option changes a result.
+        plan: How the two share the device, kept in every result; None where nothing was planned.
+
+    Attributes:
+        plan: The same.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class FastTTS:
         verifier: Verifier | None = None,
         *,
         scheduling: SchedulingConfig = SchedulingConfig(),  # noqa: B008, immutable
+        plan: MemoryPlan | None = None,
     ) -> None:
+        self.plan: Final = plan
         self._generator = generator
         self._verifier = verifier
         self._num_slots = min(scheduling.slots or generator.max_num_seqs, generator.max_num_seqs)
@@ -79,14 +82,30 @@ class FastTTS:
     @classmethod
     def from_config(cls, config: EngineConfig) -> Self:
         """Loads models on vLLM as `config` says; raises as `load` does."""
-        from fasttts.backends.vllm import load_backends
+        from fasttts.backends.vllm import load_planned
 
-        return cls(*load_backends(config), scheduling=config.scheduling)
+        loaded = load_planned(config)
+        return cls(
+            loaded.generator,
+            loaded.verifier,
+            scheduling=planned_scheduling(config.scheduling, loaded.plan),
+            plan=loaded.plan,
+        )
 
     @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
         return self._is_closed
+
+    @property
+    def generator(self) -> Generator:
+        """The generator; the loop drives it, so measure with it while no search is in flight."""
+        return self._generator
+
+    @property
+    def verifier(self) -> Verifier | None:
+        """The verifier, for the same use; None without one."""
+        return self._verifier
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -186,7 +205,7 @@ class FastTTS:
         Returns:
             For each problem its result, or the error when no candidate was complete.
         """
-        configs = _seeded(search_config(config, **options), seeds, len(problems))
+        configs = seeded(search_config(config, **options), seeds, len(problems))
         runs = [
             self._prepare(problem, each, system, None, {})
             for problem, each in zip(problems, configs, strict=True)
@@ -281,26 +300,7 @@ class FastTTS:
     ) -> SearchRun:
         """Checks everything about a search and renders its prompt."""
         config = resolve(search_config(base, **options), has_verifier=self._verifier is not None)
-        messages = _messages(problem, system)
-        prompt_token_ids = self.tokenizer.encode_chat(messages, tools)
-        if len(prompt_token_ids) >= self.max_model_len:
-            raise ConfigurationError(
-                f"the prompt has {len(prompt_token_ids)} tokens, the context {self.max_model_len}: "
-                "shorten the prompt, or raise max_model_len if the model allows it"
-            )
-        request = SearchRequest(
-            prompt_token_ids=prompt_token_ids,
-            problem=_last_user_text(messages),
-            config=config,
-            uses_verifier=uses_verifier(config),
-        )
-        return SearchRun(
-            request,
-            make_policy(config),
-            self.tokenizer,
-            max_model_len=self.max_model_len,
-            priority=_PLAIN_PRIORITY if config.search == "none" else _SEARCH_PRIORITY,
-        )
+        return prepare(problem, config, self._generator, system=system, tools=tools)
 
     def _submit(self, run: SearchRun, sink: Sink | None = None) -> SearchHandle:
         handle = SearchHandle(run, self.tokenizer, sink)
@@ -320,6 +320,7 @@ class FastTTS:
             num_slots=self._num_slots,
             generator=self.generator_name,
             verifier=self.verifier_name,
+            plan=self.plan,
         )
 
     def _events(self, run: SearchRun, extract: Extractor) -> Iterator[Event]:
@@ -355,16 +356,6 @@ class FastTTS:
         return [results[index] for index in range(len(handles))]
 
 
-def _seeded(
-    config: SearchConfig, seeds: Sequence[int] | None, num_problems: int
-) -> list[SearchConfig]:
-    if seeds is None:
-        return [config] * num_problems
-    if len(seeds) != num_problems:
-        raise ConfigurationError(f"{len(seeds)} seeds for {num_problems} problems")
-    return [search_config(config, seed=seed) for seed in seeds]
-
-
 def _put(done: "queue.SimpleQueue[int]", index: int, _: "Future[SearchRun]") -> None:
     done.put(index)
 
@@ -375,19 +366,3 @@ def _call_soon(
     """Hands an event to an event loop that may be gone: then nobody waits for it."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(put, event)
-
-
-def _messages(problem: Problem, system: str | None) -> list[Message]:
-    if isinstance(problem, str):
-        if not problem.strip():
-            raise ConfigurationError("the prompt is empty")
-        problem = [{"role": "user", "content": problem}]
-    if not problem:
-        raise ConfigurationError("the conversation has no messages")
-    return [*([{"role": "system", "content": system}] if system else []), *problem]
-
-
-def _last_user_text(messages: Sequence[Message]) -> str:
-    """What the verifier judges steps against: the last message of the user."""
-    texts = (m.get("content") for m in reversed(messages) if m.get("role") == "user")
-    return str(next(texts, "") or "")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from fasttts.config import SearchConfig
 from fasttts.errors import SearchError
 from fasttts.scheduling.accounting import plain_occupancy
+from fasttts.scheduling.memory import MemoryPlan
 from fasttts.scheduling.run import SearchRun
 from fasttts.search.selection import rank
 from fasttts.tree import Node
@@ -22,6 +23,7 @@ def make_result(
     num_slots: int,
     generator: str,
     verifier: str | None,
+    plan: MemoryPlan | None = None,
 ) -> SearchResult:
     """The ranked result of a finished run.
 
@@ -57,6 +59,7 @@ def make_result(
         config=config.model_dump(mode="json"),
         generator=generator,
         verifier=verifier if run.request.uses_verifier else None,
+        plan=None if plan is None else plan.to_dict(),
     )
 
 

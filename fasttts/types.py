@@ -144,6 +144,8 @@ class SearchResult:
         config: The resolved search configuration, every option spelled out.
         generator: Name or path of the generator.
         verifier: Name or path of the verifier; None when none took part.
+        plan: The memory plan of the engine as JSON data, which `MemoryPlan.from_dict` reads; None
+            where its memory was not planned.
     """
 
     text: str
@@ -158,6 +160,7 @@ class SearchResult:
     config: dict[str, Any]
     generator: str
     verifier: str | None
+    plan: dict[str, Any] | None = None
 
     def to_json(self, *, indent: int | None = None) -> str:
         """The result as one JSON document; `from_json` reads it back."""

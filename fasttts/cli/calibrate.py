@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from fasttts import FastTTS
 from fasttts.cli import memory_view, options, render, session
+from fasttts.config import EngineConfig
 from fasttts.scheduling.memory import (
     Calibration,
     calibrate_generator,
@@ -14,6 +15,8 @@ from fasttts.scheduling.memory import (
     save_calibration,
     this_device_name,
 )
+
+_PLANNED_BEAMS = 256
 
 
 def run(
@@ -25,10 +28,10 @@ def run(
 ) -> None:
     """Measure how fast this machine decodes and prefills, in some seconds.
 
-    The times are kept in the user's cache directory; `fasttts plan` uses them from then on.
+    The times are kept in the user's cache directory; plans for this machine use them from then on.
     """
     with session.reported_errors(debug=debug):
-        settings = session.engine_settings(generator, verifier)
+        settings = _with_room(session.engine_settings(generator, verifier))
         with session.loaded(settings) as engine:
             calibrations = _measure(engine)
         paths = [save_calibration(calibration) for calibration in calibrations]
@@ -39,10 +42,17 @@ def run(
             render.stderr().print(f"kept in {paths[0].parent}", soft_wrap=True)
 
 
+def _with_room(settings: EngineConfig) -> EngineConfig:
+    """The options with a plan for many beams, so that large batches can be measured."""
+    if "planned_beams" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"planned_beams": _PLANNED_BEAMS})
+
+
 def _measure(engine: FastTTS) -> Sequence[Calibration]:
     """Times both models; nothing else runs on an engine that was opened for this."""
-    device = this_device_name()
-    calibrations = [calibrate_generator(engine._generator, device)]
-    if engine._verifier is not None:
-        calibrations.append(calibrate_verifier(engine._verifier, device))
+    device = this_device_name() if engine.plan is None else engine.plan.device.name
+    calibrations = [calibrate_generator(engine.generator, device)]
+    if engine.verifier is not None:
+        calibrations.append(calibrate_verifier(engine.verifier, device))
     return calibrations

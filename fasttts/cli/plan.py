@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -16,7 +16,6 @@ from fasttts.scheduling.memory import (
     Device,
     MemoryPlan,
     ModelShape,
-    Offloading,
     Workload,
     describe_device,
     find_device,
@@ -53,6 +52,9 @@ Bandwidth = Annotated[str | None, _quantity("The rate of that memory, such as 10
 Compute = Annotated[str | None, _quantity("The device's peak rate, such as 165TFLOPS.")]
 Link = Annotated[str | None, _quantity("The rate to the host in one direction, such as 31.5GB/s.")]
 HostMemory = Annotated[str | None, _quantity("The host's, for offloading, such as 32GiB.")]
+Beams = Annotated[
+    int | None, typer.Option("-n", metavar="N", help="Beams that run together; 64 by default.")
+]
 StepTokens = Annotated[int, _number("Expected tokens of a step.")]
 Depth = Annotated[int, _number("Expected steps of an answer.")]
 PromptTokens = Annotated[int, _number("Expected tokens of the prompt.")]
@@ -63,7 +65,7 @@ DtypeName = Annotated[
     str | None, typer.Option(metavar="TYPE", help=f"One of {', '.join(get_args(Dtype))}.")
 ]
 OffloadingName = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="WAY",
         help="'auto' whatever is faster, 'none', 'kv' blocks to the host, 'sleep' in turns.",
@@ -81,14 +83,14 @@ def run(
     gpu: Gpu = None,
     generator: options.Generator = None,
     verifier: options.Verifier = None,
-    n: options.Count = TYPICAL.num_beams,
+    n: Beams = None,
     beam_width: options.BeamWidth = TYPICAL.beam_width,
     step_tokens: StepTokens = TYPICAL.step_tokens,
     depth: Depth = TYPICAL.depth,
     prompt_tokens: PromptTokens = TYPICAL.prompt_tokens,
     context: Context = None,
     dtype: DtypeName = None,
-    offloading: OffloadingName = "auto",
+    offloading: OffloadingName = None,
     gpu_memory_utilization: Utilization = None,
     gpu_memory: GpuMemory = None,
     bandwidth: Bandwidth = None,
@@ -115,9 +117,11 @@ def run(
             dtype=dtype,
             max_model_len=context,
             gpu_memory_utilization=gpu_memory_utilization,
+            offloading=offloading,
+            planned_beams=n,
         )
         workload = Workload(
-            num_beams=n,
+            num_beams=settings.planned_beams,
             beam_width=beam_width,
             step_tokens=step_tokens,
             depth=depth,
@@ -125,8 +129,7 @@ def run(
         )
         given = {"memory": gpu_memory, "bandwidth": bandwidth, "compute": compute}
         device = _device(gpu, given | {"link": link, "host_memory": host_memory})
-        plan = _plan(settings, device, workload, cast("Offloading", offloading))
-        _print(plan, as_json=as_json)
+        _print(_plan(settings, device, workload), as_json=as_json)
 
 
 def _settings(**named: object) -> EngineConfig:
@@ -148,13 +151,11 @@ def _device(gpu: str | None, given: Mapping[str, str | None]) -> Device:
     return describe_device(values, base) if values else base
 
 
-def _plan(
-    settings: EngineConfig, device: Device, workload: Workload, offloading: Offloading
-) -> MemoryPlan:
+def _plan(settings: EngineConfig, device: Device, workload: Workload) -> MemoryPlan:
     generator, verifier = _shape(settings.generator, "generator"), None
     if settings.verifier is not None:
         verifier = _shape(settings.verifier, "verifier")
-    return plan_engines(settings, device, generator, verifier, workload, offloading=offloading)
+    return plan_engines(settings, device, generator, verifier, workload)
 
 
 def _shape(name: str, role: Role) -> ModelShape:

@@ -133,7 +133,7 @@ def test_lists(run: Run, option: str, words: list[str]) -> None:
         (["--gpu", "none.json"], "device file 'none.json' cannot be read"),
         (["--generator", "Qwen2.5-Math-1.5"], "did you mean 'Qwen2.5-Math-1.5B'?"),
         (["--verifier", "nobody/knows-it"], "--list-models"),
-        (["-n", "0"], "num_beams=0"),
+        (["-n", "0"], "planned_beams=0"),
         (["--depth", "1000"], "64,256 tokens is more than the 4,096"),
         (["--context", "64"], "the context is 64"),
         (["--dtype", "int4"], "dtype='int4'"),

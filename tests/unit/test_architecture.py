@@ -23,8 +23,15 @@ PACKAGES = {
 BASE = {"fasttts.errors", "fasttts.types"}
 PARTS = BASE | {"fasttts.config", "fasttts.sampling", "fasttts.steps", "fasttts.tree"}
 SEAM = {"fasttts.backends.base"}
-SEARCHING = PARTS | SEAM | {"fasttts.search", "fasttts.verifiers", "fasttts.scheduling"}
-WIRING = {"fasttts.engine", "fasttts.evaluation", "fasttts.outcome", "fasttts.registry"}
+MEMORY = {"fasttts.scheduling.memory"}
+SEARCHING = PARTS | SEAM | MEMORY | {"fasttts.search", "fasttts.verifiers", "fasttts.scheduling"}
+WIRING = {
+    "fasttts.engine",
+    "fasttts.evaluation",
+    "fasttts.outcome",
+    "fasttts.preparation",
+    "fasttts.registry",
+}
 PUBLIC = SEARCHING | WIRING | {"fasttts"}
 
 # Each unit, and the other units it may import. The longest name that fits a module is its unit, so
@@ -38,12 +45,14 @@ MAY_IMPORT = {
     "fasttts.steps": PARTS | SEAM,
     "fasttts.tree": PARTS,
     "fasttts.backends.base": BASE | {"fasttts.config", "fasttts.sampling"},
-    "fasttts.backends": PARTS | SEAM | {"fasttts.verifiers", "fasttts.demo"},
+    "fasttts.backends": PARTS | SEAM | MEMORY | {"fasttts.verifiers", "fasttts.demo"},
     "fasttts.search": PARTS,
     "fasttts.verifiers": PARTS | SEAM,
+    "fasttts.scheduling.memory": PARTS | SEAM,
     "fasttts.scheduling": SEARCHING,
     "fasttts.demo": PARTS,
     "fasttts.outcome": SEARCHING,
+    "fasttts.preparation": SEARCHING,
     "fasttts.engine": SEARCHING | WIRING | {"fasttts.backends", "fasttts.demo"},
     "fasttts.evaluation": SEARCHING | WIRING,
     "fasttts.registry": SEARCHING | WIRING,

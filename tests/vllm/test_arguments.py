@@ -14,8 +14,8 @@ from fasttts.config import EngineConfig, engine_config
 from fasttts.errors import ConfigurationError
 
 GIB = 1 << 30
-CPU = Device(is_cpu=True, memory_bytes=0)
-GPU = Device(is_cpu=False, memory_bytes=24 * GIB)
+CPU = Device(is_cpu=True, name="cpu", memory_bytes=0)
+GPU = Device(is_cpu=False, name="NVIDIA GeForce RTX 4090", memory_bytes=24 * GIB)
 GENERATOR = Checkpoint(
     name="/g", role="generator", config={"max_position_embeddings": 4096}, weight_bytes=3 * GIB
 )
@@ -71,6 +71,18 @@ def test_a_cache_size_is_for_each_engine(device: Device) -> None:
     )
     assert arguments["kv_cache_memory_bytes"] == 5 * GIB
     assert "gpu_memory_utilization" not in arguments
+
+
+def test_a_plan_s_arguments_come_before_the_defaults_and_the_user_s_before_both() -> None:
+    planned = {"kv_cache_memory_bytes": GIB, "max_num_seqs": 50, "gpu_memory_utilization": 0.3}
+    options = config(generator_args={"max_num_seqs": 7}, verifier_args={"max_num_seqs": 8})
+    generator = generator_arguments(options, GENERATOR, VERIFIER, GPU, planned)
+    verifier = verifier_arguments(options, GENERATOR, VERIFIER, GPU, planned)
+    for arguments, slots in ((generator, 7), (verifier, 8)):
+        assert arguments["max_num_seqs"] == slots
+        assert arguments["kv_cache_memory_bytes"] == GIB
+        assert arguments["gpu_memory_utilization"] == 0.3
+    assert generator_arguments(config(), GENERATOR, VERIFIER, GPU)["max_num_seqs"] == 128
 
 
 def test_extra_arguments_win() -> None:

@@ -83,7 +83,7 @@ def test_engines_have_the_caches_that_were_planned() -> None:
         max_model_len=512, generator_args=generator_args, verifier_args=verifier_args
     )
     with FastTTS.from_config(config) as engine:
-        backends: tuple[Any, Any] = engine._generator, engine._verifier
+        backends: tuple[Any, Any] = engine.generator, engine.verifier
         for backend, planned_engine in zip(backends, (plan.generator, plan.verifier), strict=True):
             assert planned_engine is not None
             found = backend._engine.vllm_config
@@ -94,13 +94,13 @@ def test_engines_have_the_caches_that_were_planned() -> None:
 
 
 def test_the_demonstration_models_can_be_calibrated(demo_engine: FastTTS) -> None:
-    generator = calibrate_generator(demo_engine._generator, "here", budget_s=1.0)
-    assert demo_engine._generator.num_unfinished() == 0
+    generator = calibrate_generator(demo_engine.generator, "here", budget_s=1.0)
+    assert demo_engine.generator.num_unfinished() == 0
     sizes = [size for size, _ in generator.decode]
     assert sizes[0] == 1
     assert max(sizes) > 1
     assert generator.context_tokens > 10
     assert all(seconds > 0 for _, seconds in (*generator.decode, *generator.prefill))
-    assert demo_engine._verifier is not None
-    verifier = calibrate_verifier(demo_engine._verifier, "here", budget_s=1.0)
+    assert demo_engine.verifier is not None
+    verifier = calibrate_verifier(demo_engine.verifier, "here", budget_s=1.0)
     assert verifier.prefill[0][0] > 16

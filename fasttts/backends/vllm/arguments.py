@@ -1,24 +1,24 @@
 """The arguments of vLLM's `LLM` for each role."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from fasttts.backends.vllm.checkpoint import Checkpoint
-from fasttts.config import EngineConfig
+from fasttts.config import EngineConfig, did_you_mean
 from fasttts.errors import ConfigurationError
+from fasttts.scheduling.memory.needs import VERIFIER_CONTEXT_FACTOR
 
 _CPU_KV_CACHE_BYTES = 1 << 28
 _CPU_BLOCK_SIZE = 32
 """vLLM's CPU attention wants a multiple of 32."""
 
+_MAX_NUM_SEQS = 128
+"""Sequences decoded together where neither the user nor a plan says how many."""
+
 _GENERATOR_SHARE = 0.8
 """Of the memory that both models' weights leave; the verifier needs far less than the generator."""
-
-_VERIFIER_CONTEXT_FACTOR = 2
-"""A verifier prompt holds the generator's text with a tag after each step, under another system
-message and perhaps another tokenizer; twice the generator's context has room for that."""
 
 _RESERVED = frozenset(
     {
@@ -37,9 +37,10 @@ _RESERVED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """What the arguments depend on: whether it is a CPU, and its memory otherwise."""
+    """What vLLM runs on: a CPU, or a GPU of a name and a size."""
 
     is_cpu: bool
+    name: str
     memory_bytes: int
 
 
@@ -54,8 +55,7 @@ def check_extra_arguments(option: str, given: Mapping[str, Any], known: Iterable
         if name in _RESERVED:
             raise ConfigurationError(f"{option}[{name!r}] is set by FastTTS: leave it out")
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "see vLLM's EngineArgs"
+            hint = did_you_mean(name, names, otherwise="see vLLM's EngineArgs")
             raise ConfigurationError(f"{option}[{name!r}] is no argument of vLLM's LLM: {hint}")
 
 
@@ -70,28 +70,41 @@ def check_context(checkpoint: Checkpoint, max_model_len: int | None) -> None:
 
 
 def generator_arguments(
-    config: EngineConfig, generator: Checkpoint, verifier: Checkpoint | None, device: Device
+    config: EngineConfig,
+    generator: Checkpoint,
+    verifier: Checkpoint | None,
+    device: Device,
+    planned: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Arguments of the generator's engine, `logits_processors` excepted."""
+    """Arguments of the generator's engine, `logits_processors` excepted.
+
+    A plan's arguments come before the defaults, the user's `generator_args` before both.
+    """
     return {
         **_shared_arguments(config, generator, device),
         **_memory_arguments(config, generator, verifier, device),
         "max_model_len": config.max_model_len,
-        "max_num_seqs": config.max_num_seqs,
+        "max_num_seqs": config.max_num_seqs or _MAX_NUM_SEQS,
         "scheduling_policy": "priority",
+        **planned,
         **config.generator_args,
     }
 
 
 def verifier_arguments(
-    config: EngineConfig, generator: Checkpoint, verifier: Checkpoint, device: Device
+    config: EngineConfig,
+    generator: Checkpoint,
+    verifier: Checkpoint,
+    device: Device,
+    planned: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Arguments of the verifier's engine, `pooler_config` excepted."""
+    """The same for the verifier's engine, `pooler_config` excepted."""
     return {
         **_shared_arguments(config, verifier, device),
         **_memory_arguments(config, verifier, generator, device),
         "max_model_len": _verifier_context(config.max_model_len, verifier.max_model_len),
         "runner": "pooling",
+        **planned,
         **config.verifier_args,
     }
 
@@ -139,5 +152,5 @@ def _memory_share(
 def _verifier_context(generator_context: int | None, longest: int | None) -> int | None:
     if generator_context is None:
         return longest
-    wanted = _VERIFIER_CONTEXT_FACTOR * generator_context
+    wanted = VERIFIER_CONTEXT_FACTOR * generator_context
     return wanted if longest is None else min(wanted, longest)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from fasttts.errors import ConfigurationError
@@ -60,6 +60,21 @@ def prepare_environment(weight_bytes: int | None) -> None:
         os.environ.setdefault(name, value)
     if weight_bytes is not None and weight_bytes < _SMALL_WEIGHT_BYTES:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@contextmanager
+def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables for a while; afterwards they have the values they had."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def is_debugging() -> bool:

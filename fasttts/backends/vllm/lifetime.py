@@ -2,37 +2,49 @@
 
 vLLM keeps its process groups in module globals that all engines of a process share, and an
 engine's own shutdown destroys them, which breaks every engine that is still open. So engines are
-counted here, and only the last one to close takes the shared state down.
+counted here, and only the last one to close takes the shared state down. An engine with a process
+of its own shares nothing and is not counted.
 """
 
 import gc
 import sys
 import threading
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from fasttts.backends.vllm.environment import quiet
+from fasttts.backends.vllm.environment import quiet, set_environment
 from fasttts.backends.vllm.translation import opening
 from fasttts.errors import Role
 
 if TYPE_CHECKING:
     from vllm import LLM
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
 _lock = threading.Lock()
 _open_engines: set[int] = set()
 
 
-def open_engine(role: Role, **arguments: Any) -> "LLM":
-    """An in-process engine.
+def open_engine(role: Role, *, environment: Mapping[str, str] = NOTHING, **arguments: Any) -> "LLM":
+    """An engine in this process.
+
+    Args:
+        role: What it is used as.
+        environment: Variables to be set while the engine opens; one of them may give it a process
+            of its own (`memory.process_environment`).
+        arguments: Those of `LLM`.
 
     Raises:
         FastTTSError: See `translation.opening`.
     """
-    with _lock, quiet(), opening(role, arguments["model"]):
+    with _lock, quiet(), opening(role, arguments["model"]), set_environment(environment):
         from vllm import LLM
 
         _hide_invented_attributes()
         llm = LLM(**arguments)
-        _open_engines.add(id(llm))
+        if hasattr(llm.llm_engine.engine_core, "engine_core"):
+            _open_engines.add(id(llm))
         return llm
 
 
@@ -60,8 +72,9 @@ def _hide_invented_attributes() -> None:
 def close_engine(llm: "LLM") -> None:
     """Frees an engine's memory; the caller drops its own references afterwards."""
     with _lock, quiet():
+        shares_process = id(llm) in _open_engines
         _open_engines.discard(id(llm))
-        if _open_engines:
+        if shares_process and _open_engines:
             _shut_down_alone(llm)
         else:
             llm.llm_engine.engine_core.shutdown()

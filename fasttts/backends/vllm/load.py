@@ -1,36 +1,28 @@
 """From a configuration to running engines.
 
-Everything that can be checked without memory is checked first; then the generator opens, then the
-verifier.
+Everything that can be checked without memory is checked first; then memory is planned; then the
+generator opens, then the verifier.
 """
 
-import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fasttts.backends.vllm.arguments import (
-    Device,
-    check_context,
-    check_extra_arguments,
-    generator_arguments,
-    verifier_arguments,
-)
+from fasttts.backends.vllm.arguments import Device, check_context, check_extra_arguments
 from fasttts.backends.vllm.checkpoint import (
     Checkpoint,
     check_checkpoint,
     check_verifier_architecture,
 )
 from fasttts.backends.vllm.environment import check_vllm_installed, prepare_environment, quiet
+from fasttts.backends.vllm.planning import try_plan
 from fasttts.config import DEMO, EngineConfig
 from fasttts.errors import Role
+from fasttts.scheduling.memory import MemoryPlan
 
 if TYPE_CHECKING:
     from fasttts.backends.vllm.generator import VLLMGenerator
     from fasttts.backends.vllm.verifier import VLLMVerifier
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +39,31 @@ class _Models:
         return None if None in sizes else sum(size or 0 for size in sizes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backends:
+    """What was loaded.
+
+    Attributes:
+        generator: Open; the caller closes it.
+        verifier: The same; None where none is configured.
+        plan: How they share the device; None where that was not planned.
+    """
+
+    generator: "VLLMGenerator"
+    verifier: "VLLMVerifier | None"
+    plan: MemoryPlan | None
+
+
 def load_backends(
     config: EngineConfig, *, logits_processors: Sequence[type] = ()
 ) -> "tuple[VLLMGenerator, VLLMVerifier | None]":
-    """Checks and opens the models of a configuration.
+    """`load_planned` without the plan."""
+    loaded = load_planned(config, logits_processors=logits_processors)
+    return loaded.generator, loaded.verifier
+
+
+def load_planned(config: EngineConfig, *, logits_processors: Sequence[type] = ()) -> Backends:
+    """Checks and opens the models of a configuration, on a GPU as the memory planner says.
 
     Args:
         config: What to load.
@@ -67,11 +80,18 @@ def load_backends(
     with quiet():
         device = _prepare_vllm(config)
         models = _described(config, models)
-    generator = _open_generator(config, models, device, logits_processors)
-    if models.verifier is None:
-        return generator, None
+        from fasttts.backends.vllm.opening import Opening
+    plan = try_plan(config, models.generator, models.verifier, device)
+    opening = Opening(
+        config=config,
+        generator=models.generator,
+        verifier=models.verifier,
+        device=device,
+        plan=plan,
+    )
+    generator = opening.open_generator(logits_processors)
     try:
-        return generator, _open_verifier(config, models.generator, models.verifier, device)
+        return Backends(generator=generator, verifier=opening.open_verifier(), plan=plan)
     except BaseException:
         generator.close()
         raise
@@ -114,9 +134,13 @@ def _prepare_vllm(config: EngineConfig) -> Device:
     check_extra_arguments("generator_args", config.generator_args, known)
     check_extra_arguments("verifier_args", config.verifier_args, known)
     check_tool_call_parser(config.tool_call_parser)
-    is_cpu = current_platform.is_cpu()
-    memory_bytes = 0 if is_cpu else int(current_platform.get_device_total_memory())
-    return Device(is_cpu=is_cpu, memory_bytes=memory_bytes)
+    if current_platform.is_cpu():
+        return Device(is_cpu=True, name="cpu", memory_bytes=0)
+    return Device(
+        is_cpu=False,
+        name=current_platform.get_device_name(),
+        memory_bytes=int(current_platform.get_device_total_memory()),
+    )
 
 
 def _described(config: EngineConfig, models: _Models) -> _Models:
@@ -140,49 +164,3 @@ def _resolved(config: EngineConfig, checkpoint: Checkpoint) -> Checkpoint:
     with opening(checkpoint.role, checkpoint.name):
         found = get_config(checkpoint.name, trust_remote_code=config.trust_remote_code)
     return replace(checkpoint, config=found.to_dict())
-
-
-def _open_generator(
-    config: EngineConfig, models: _Models, device: Device, logits_processors: Sequence[type]
-) -> "VLLMGenerator":
-    from fasttts.backends.vllm.generator import VLLMGenerator
-    from fasttts.backends.vllm.lifetime import close_engine, open_engine
-    from fasttts.backends.vllm.sampler import CounterSampler
-
-    started = time.perf_counter()
-    arguments = generator_arguments(config, models.generator, models.verifier, device)
-    processors = [*logits_processors, CounterSampler]
-    llm = open_engine("generator", logits_processors=processors, **arguments)
-    logger.info("generator %s open in %.1f s", config.generator, time.perf_counter() - started)
-    try:
-        return VLLMGenerator(llm, name=config.generator, tool_call_parser=config.tool_call_parser)
-    except BaseException:
-        close_engine(llm)
-        raise
-
-
-def _open_verifier(
-    config: EngineConfig, generator: Checkpoint, verifier: Checkpoint, device: Device
-) -> "VLLMVerifier":
-    from vllm.config import PoolerConfig
-
-    from fasttts.backends.vllm.lifetime import close_engine, open_engine
-    from fasttts.backends.vllm.tokenizer import ChatTokenizer
-    from fasttts.backends.vllm.verifier import VLLMVerifier
-    from fasttts.verifiers.formats import FORMATS
-
-    started = time.perf_counter()
-    arguments = verifier_arguments(config, generator, verifier, device)
-    # Every position's value: vLLM 0.32 looks step tags up by their index in the whole prompt, which
-    # raises IndexError where the prefix cache has left positions out.
-    pooler = PoolerConfig(tok_pooling_type="ALL")
-    llm = open_engine("verifier", pooler_config=pooler, **arguments)
-    logger.info("verifier %s open in %.1f s", verifier.name, time.perf_counter() - started)
-    name = str(config.verifier)
-    format_name = check_verifier_architecture(name, verifier.architectures)
-    try:
-        prompt_format = FORMATS[format_name](ChatTokenizer(llm.get_tokenizer(), name), name)
-        return VLLMVerifier(llm, name=name, prompt_format=prompt_format)
-    except BaseException:
-        close_engine(llm)
-        raise

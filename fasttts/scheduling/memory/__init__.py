@@ -5,7 +5,11 @@ from fasttts.scheduling.memory.calibration import (
     calibrate_generator,
     calibrate_verifier,
 )
-from fasttts.scheduling.memory.configured import plan_engines
+from fasttts.scheduling.memory.configured import (
+    PLANNED_OPTIONS,
+    plan_engines,
+    planned_scheduling,
+)
 from fasttts.scheduling.memory.devices import (
     DEVICES,
     Device,
@@ -25,20 +29,19 @@ from fasttts.scheduling.memory.planner import make_plan
 from fasttts.scheduling.memory.shapes import ModelShape, read_shape, shape_from_config
 from fasttts.scheduling.memory.splits import Kind
 from fasttts.scheduling.memory.store import save_calibration, try_calibration
-from fasttts.scheduling.memory.tasks import Offloading
 from fasttts.scheduling.memory.times import SearchTimes
 from fasttts.scheduling.memory.workload import Workload
 
 __all__ = [
     "DEVICES",
     "MODELS",
+    "PLANNED_OPTIONS",
     "Calibration",
     "Device",
     "EnginePlan",
     "Kind",
     "MemoryPlan",
     "ModelShape",
-    "Offloading",
     "SearchTimes",
     "Workload",
     "calibrate_generator",
@@ -50,6 +53,7 @@ __all__ = [
     "known_device",
     "make_plan",
     "plan_engines",
+    "planned_scheduling",
     "process_environment",
     "read_device",
     "read_shape",

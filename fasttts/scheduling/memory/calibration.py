@@ -121,18 +121,23 @@ def _time_decoding(
     """Points of decoding, and the mean context while they were measured."""
     points: dict[int, list[float]] = defaultdict(list)
     texts = _texts()
-    prompt_tokens, batch = 0, 1
-    while batch <= min(generator.max_num_seqs, _LARGEST_BATCH):
+    prompt_tokens = 0
+    for batch in _batch_sizes(min(generator.max_num_seqs, _LARGEST_BATCH)):
         prompts = [_chat(generator.tokenizer, next(texts)) for _ in range(batch)]
         prompt_tokens = len(prompts[0])
         for size, elapsed_s in _iterations(generator, prompts, clock):
             points[size].append(elapsed_s)
         if clock() >= deadline_s:
             break
-        batch *= 2
     if not points:
         raise BackendError("no iteration of the generator could be timed", role="generator")
     return _medians(points), prompt_tokens + _NUM_ITERATIONS // 2
+
+
+def _batch_sizes(most: int) -> Iterator[int]:
+    """1, 2, 4, ... and the largest; what lies beyond the measured ones never looks better."""
+    yield from (1 << shift for shift in range((most - 1).bit_length()))
+    yield most
 
 
 def _iterations(

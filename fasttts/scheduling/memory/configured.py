@@ -1,16 +1,19 @@
 """A plan from an engine's configuration: what the command line shows is what an engine does."""
 
 from dataclasses import replace
+from typing import Any
 
-from fasttts.config import EngineConfig
+from fasttts.config import EngineConfig, SchedulingConfig
 from fasttts.scheduling.memory.calibration import Calibration
 from fasttts.scheduling.memory.devices import Device
 from fasttts.scheduling.memory.plan import MemoryPlan
 from fasttts.scheduling.memory.planner import make_plan
 from fasttts.scheduling.memory.shapes import ModelShape
 from fasttts.scheduling.memory.store import try_calibration
-from fasttts.scheduling.memory.tasks import Offloading
 from fasttts.scheduling.memory.workload import Workload
+
+PLANNED_OPTIONS = frozenset({"verification_batch_tokens", "early_verification"})
+"""Options of scheduling that a plan may fill in where the user has not set them."""
 
 
 def plan_engines(
@@ -18,46 +21,70 @@ def plan_engines(
     device: Device,
     generator: ModelShape,
     verifier: ModelShape | None,
-    workload: Workload,
-    *,
-    offloading: Offloading = "auto",
+    workload: Workload | None = None,
 ) -> MemoryPlan:
     """The plan for the models of a configuration.
 
-    `max_model_len`, `dtype`, `gpu_memory_utilization` and, where it was set, `max_num_seqs` are
-    the configuration's; stored calibrations of the device and the models are used.
+    `max_model_len`, `max_num_seqs`, `dtype`, `gpu_memory_utilization` and `offloading` are the
+    configuration's; stored calibrations of the device and the models are used.
 
     Args:
         config: An engine's options.
         device: Where the models run.
         generator: The generator's shape, in the type of its `config.json`.
         verifier: The verifier's; None for an engine without one.
-        workload: The search to be fast at.
-        offloading: Whether host memory may be used.
+        workload: The search to be fast at; None takes a typical one of `planned_beams` beams, made
+            shorter where the context asks for it.
 
     Raises:
         CapacityError: The models cannot share the device.
-        ConfigurationError: The workload is longer than a model's context.
+        ConfigurationError: The workload is longer than a model's context, or the device cannot
+            offload as the configuration says.
     """
+    if workload is None:
+        context = min(generator.max_model_len, config.max_model_len or generator.max_model_len)
+        workload = Workload(num_beams=config.planned_beams).within(context)
     if config.max_model_len is not None:
         workload = replace(workload, max_model_len=config.max_model_len)
-    is_set = "max_num_seqs" in config.model_fields_set
     return make_plan(
         device,
         _in_type(generator, config, device),
         None if verifier is None else _in_type(verifier, config, device),
         workload,
-        offloading=offloading,
+        offloading=config.offloading,
         calibrations=_calibrations(config, device),
         gpu_memory_utilization=config.gpu_memory_utilization,
-        max_num_seqs=config.max_num_seqs if is_set else None,
+        max_num_seqs=config.max_num_seqs,
     )
 
 
+def planned_scheduling(scheduling: SchedulingConfig, plan: MemoryPlan | None) -> SchedulingConfig:
+    """The scheduling of an engine that carries out a plan; without one it stays as it is.
+
+    The plan says when a batch of the verifier is worth it, unless the user does. Where the engines
+    take turns, each turn moves weights: steps are then scored together, when a decision waits.
+    """
+    if plan is None:
+        return scheduling
+    found: dict[str, Any] = {}
+    if plan.verification_batch_tokens is not None:
+        found["verification_batch_tokens"] = plan.verification_batch_tokens
+    if plan.kind == "time_shared":
+        found["early_verification"] = False
+    unset = found.keys() - scheduling.model_fields_set
+    return scheduling.model_copy(update={name: found[name] for name in sorted(unset)})
+
+
 def _in_type(shape: ModelShape, config: EngineConfig, device: Device) -> ModelShape:
-    """The model in the type it will run in: "auto" is float32 on a CPU."""
-    is_cpu_default = device.is_cpu and config.dtype == "auto"
-    return shape.with_dtype("float32" if is_cpu_default else config.dtype)
+    """The model in the type it will run in.
+
+    "auto" is float32 on a CPU, and elsewhere the checkpoint's type, but 16 bits for float32.
+    """
+    if config.dtype != "auto":
+        return shape.with_dtype(config.dtype)
+    if device.is_cpu:
+        return shape.with_dtype("float32")
+    return shape.with_dtype("bfloat16" if shape.dtype == "float32" else "auto")
 
 
 def _calibrations(config: EngineConfig, device: Device) -> list[Calibration]:

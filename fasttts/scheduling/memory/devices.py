@@ -5,10 +5,10 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from fasttts.config import did_you_mean
 from fasttts.errors import ConfigurationError
 from fasttts.scheduling.memory.quantities import GIB, MIB, Unit, parse_quantity
 
@@ -102,10 +102,9 @@ def find_device(name: str) -> Device:
     device = try_device(name)
     if device is not None:
         return device
-    close = get_close_matches(name.lower(), DEVICES, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(DEVICES)}"
     raise ConfigurationError(
-        f"unknown device {name!r}: {hint} (others are described by a JSON or TOML file)"
+        f"unknown device {name!r}: {did_you_mean(name.lower(), DEVICES)} (others are described by "
+        "a JSON or TOML file)"
     )
 
 
@@ -142,8 +141,7 @@ def describe_device(values: Mapping[str, Any], base: Device | None = None) -> De
     """
     for key in values:
         if key != "name" and key not in _QUANTITIES:
-            close = get_close_matches(key, [*_QUANTITIES, "name"], n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_QUANTITIES)}"
+            hint = did_you_mean(key, [*_QUANTITIES, "name"])
             raise ConfigurationError(f"a device has no {key!r}: {hint}")
     missing = [key for key in _REQUIRED if key not in values]
     if base is None and missing:

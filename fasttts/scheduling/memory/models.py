@@ -7,132 +7,74 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from fasttts.errors import ConfigurationError
 from fasttts.scheduling.memory.shapes import ModelShape, read_shape
 
-_QWEN25_1_5B = ModelShape(
-    name="Qwen2.5-1.5B",
-    hidden_size=1536,
-    intermediate_size=8960,
-    num_layers=28,
-    num_heads=12,
-    num_kv_heads=2,
-    head_dim=128,
-    vocab_size=151_936,
-    max_model_len=32_768,
-    is_tied=True,
-    has_qkv_bias=True,
-)
-_QWEN25_3B = replace(
-    _QWEN25_1_5B,
-    name="Qwen2.5-3B",
-    hidden_size=2048,
-    intermediate_size=11_008,
-    num_layers=36,
-    num_heads=16,
-)
-_QWEN25_7B = replace(
-    _QWEN25_1_5B,
-    name="Qwen2.5-7B",
-    hidden_size=3584,
-    intermediate_size=18_944,
-    num_heads=28,
-    num_kv_heads=4,
-    vocab_size=152_064,
-    is_tied=False,
-)
-_QWEN25_14B = replace(
-    _QWEN25_7B,
-    name="Qwen2.5-14B",
-    hidden_size=5120,
-    intermediate_size=13_824,
-    num_layers=48,
-    num_heads=40,
-    num_kv_heads=8,
-)
+_SIZES = ("hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads")
+
+_QWEN25 = {"head_dim": 128, "vocab_size": 151_936, "max_model_len": 32_768, "has_qkv_bias": True}
+_QWEN25_LARGE = _QWEN25 | {"vocab_size": 152_064}
+_QWEN3 = {"head_dim": 128, "vocab_size": 151_936, "max_model_len": 40_960, "has_qk_norm": True}
+_LLAMA3 = {"head_dim": 128, "vocab_size": 128_256, "max_model_len": 131_072}
+_TIED = {"is_tied": True}
+
+
+def _shape(
+    name: str, sizes: tuple[int, int, int, int, int], family: Mapping[str, Any]
+) -> ModelShape:
+    """A model of a family; its sizes are in the order of `_SIZES`."""
+    values: dict[str, Any] = dict(zip(_SIZES, sizes, strict=True))
+    return ModelShape(name=name, **values, **family)
+
+
+_QWEN25_1_5B = _shape("Qwen2.5-1.5B", (1536, 8960, 28, 12, 2), _QWEN25 | _TIED)
+_QWEN25_7B = _shape("Qwen2.5-7B", (3584, 18_944, 28, 28, 4), _QWEN25_LARGE)
 _MATH_1_5B = replace(_QWEN25_1_5B, name="Qwen2.5-Math-1.5B", max_model_len=4096)
 _MATH_7B = replace(_QWEN25_7B, name="Qwen2.5-Math-7B", max_model_len=4096)
-_QWEN3_0_6B = ModelShape(
-    name="Qwen3-0.6B",
-    hidden_size=1024,
-    intermediate_size=3072,
-    num_layers=28,
-    num_heads=16,
-    num_kv_heads=8,
-    head_dim=128,
-    vocab_size=151_936,
-    max_model_len=40_960,
-    is_tied=True,
-    has_qk_norm=True,
-)
-_QWEN3_4B = replace(
-    _QWEN3_0_6B,
-    name="Qwen3-4B",
-    hidden_size=2560,
-    intermediate_size=9728,
-    num_layers=36,
-    num_heads=32,
-)
-_LLAMA_8B = ModelShape(
-    name="Llama-3.1-8B",
-    hidden_size=4096,
-    intermediate_size=14_336,
-    num_layers=32,
-    num_heads=32,
-    num_kv_heads=8,
-    head_dim=128,
-    vocab_size=128_256,
-    max_model_len=131_072,
-)
-_LLAMA_3B = replace(
+_LLAMA_8B = _shape("Llama-3.1-8B", (4096, 14_336, 32, 32, 8), _LLAMA3)
+
+_WITH_INSTRUCT = (
+    _MATH_1_5B,
+    _MATH_7B,
+    _QWEN25_1_5B,
+    _shape("Qwen2.5-3B", (2048, 11_008, 36, 16, 2), _QWEN25 | _TIED),
+    _QWEN25_7B,
+    _shape("Qwen2.5-14B", (5120, 13_824, 48, 40, 8), _QWEN25_LARGE),
+    _shape("Llama-3.2-1B", (2048, 8192, 16, 32, 8), _LLAMA3 | _TIED | {"head_dim": 64}),
+    _shape("Llama-3.2-3B", (3072, 8192, 28, 24, 8), _LLAMA3 | _TIED),
     _LLAMA_8B,
-    name="Llama-3.2-3B",
-    hidden_size=3072,
-    intermediate_size=8192,
-    num_layers=28,
-    num_heads=24,
-    is_tied=True,
 )
-_LLAMA_1B = replace(
-    _LLAMA_3B,
-    name="Llama-3.2-1B",
-    hidden_size=2048,
-    num_layers=16,
-    num_heads=32,
-    head_dim=64,
-)
+"""Base models whose instruction-tuned form has the same shape and "-Instruct" in its name."""
 
-
-def _shapes() -> Iterator[ModelShape]:
-    """Every shape of the table under every name that has it."""
-    for shape in (_MATH_1_5B, _MATH_7B, _QWEN25_1_5B, _QWEN25_3B, _QWEN25_7B, _QWEN25_14B):
-        yield shape
-        yield replace(shape, name=f"{shape.name}-Instruct")
-    yield _QWEN3_0_6B
-    yield replace(_QWEN3_0_6B, name="Qwen3-1.7B", hidden_size=2048, intermediate_size=6144)
-    yield _QWEN3_4B
-    yield replace(
-        _QWEN3_4B, name="Qwen3-8B", hidden_size=4096, intermediate_size=12_288, is_tied=False
-    )
-    for shape in (_LLAMA_1B, _LLAMA_3B, _LLAMA_8B):
-        yield shape
-        yield replace(shape, name=f"{shape.name}-Instruct")
-    yield replace(
-        _MATH_1_5B, name="DeepSeek-R1-Distill-Qwen-1.5B", max_model_len=131_072, is_tied=False
-    )
-    yield replace(_MATH_7B, name="DeepSeek-R1-Distill-Qwen-7B", max_model_len=131_072)
-    yield replace(_MATH_1_5B, name="Skywork-o1-Open-PRM-Qwen-2.5-1.5B", head="value")
-    yield replace(_MATH_7B, name="Skywork-o1-Open-PRM-Qwen-2.5-7B", head="value")
-    yield replace(_MATH_7B, name="Qwen2.5-Math-PRM-7B", head="reward")
-    yield replace(
+_OTHERS = (
+    _shape("Qwen3-0.6B", (1024, 3072, 28, 16, 8), _QWEN3 | _TIED),
+    _shape("Qwen3-1.7B", (2048, 6144, 28, 16, 8), _QWEN3 | _TIED),
+    _shape("Qwen3-4B", (2560, 9728, 36, 32, 8), _QWEN3 | _TIED),
+    _shape("Qwen3-8B", (4096, 12_288, 36, 32, 8), _QWEN3),
+    replace(
+        _QWEN25_1_5B, name="DeepSeek-R1-Distill-Qwen-1.5B", max_model_len=131_072, is_tied=False
+    ),
+    replace(_QWEN25_7B, name="DeepSeek-R1-Distill-Qwen-7B", max_model_len=131_072),
+    replace(_MATH_1_5B, name="Skywork-o1-Open-PRM-Qwen-2.5-1.5B", head="value"),
+    replace(_MATH_7B, name="Skywork-o1-Open-PRM-Qwen-2.5-7B", head="value"),
+    replace(_MATH_7B, name="Qwen2.5-Math-PRM-7B", head="reward"),
+    replace(
         _LLAMA_8B, name="math-shepherd-mistral-7b-prm", vocab_size=32_000, max_model_len=32_768
-    )
-    for data in ("Deepseek", "Mistral"):
-        yield replace(_LLAMA_8B, name=f"Llama3.1-8B-PRM-{data}-Data")
+    ),
+    replace(_LLAMA_8B, name="Llama3.1-8B-PRM-Deepseek-Data"),
+    replace(_LLAMA_8B, name="Llama3.1-8B-PRM-Mistral-Data"),
+)
 
 
-MODELS: Mapping[str, ModelShape] = {shape.name: shape for shape in _shapes()}
+def _with_instruct() -> Iterator[ModelShape]:
+    for shape in _WITH_INSTRUCT:
+        yield shape
+        yield replace(shape, name=f"{shape.name}-Instruct")
+
+
+MODELS: Mapping[str, ModelShape] = {shape.name: shape for shape in (*_with_instruct(), *_OTHERS)}
 
 _KNOWN = {name.lower(): shape for name, shape in MODELS.items()} | {
     "llama3.1-8b-prm": replace(_LLAMA_8B, name="Llama3.1-8B-PRM")

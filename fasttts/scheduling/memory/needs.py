@@ -23,9 +23,11 @@ _LOGIT_COPIES = 4
 """Float32 arrays of [sequences, vocabulary] alive while tokens are sampled: logits, the filtered
 logits, noise and their sum."""
 
+VERIFIER_CONTEXT_FACTOR = 2
+"""A verifier prompt holds the generator's text with a tag after each step, under another system
+message and perhaps another tokenizer; twice the generator's context has room for that."""
+
 _DEFAULT_CONTEXT = 8192
-_VERIFIER_CONTEXT_FACTOR = 2
-"""A verifier prompt holds the generator's text with tags, under another message and tokenizer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,7 @@ def verifier_needs(
     device: Device, costs: Costs, workload: Workload, generator: EngineNeeds
 ) -> EngineNeeds:
     """What the verifier needs beside this generator."""
-    wanted = _VERIFIER_CONTEXT_FACTOR * generator.max_model_len
+    wanted = VERIFIER_CONTEXT_FACTOR * generator.max_model_len
     return _needs(
         device,
         costs,

@@ -97,6 +97,22 @@ class MemoryPlan:
         """The plan as one JSON document; `from_json` reads it back."""
         return _PLAN.dump_json(self, indent=indent).decode()
 
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON data, the form in which results keep it; `from_dict` reads it back."""
+        document: dict[str, Any] = _PLAN.dump_python(self, mode="json")
+        return document
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """The plan that `to_dict` wrote.
+
+        Raises:
+            pydantic.ValidationError: The document is not one of ours.
+        """
+        plan = _PLAN.validate_python(document)
+        assert isinstance(plan, cls)
+        return plan
+
     @classmethod
     def from_json(cls, document: str | bytes) -> Self:
         """The plan that `to_json` wrote.

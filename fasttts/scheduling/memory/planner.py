@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
+from fasttts.config import Offloading
 from fasttts.errors import CapacityError, ConfigurationError, Role
 from fasttts.scheduling.memory import reasons
 from fasttts.scheduling.memory.calibration import Calibration
@@ -13,7 +14,7 @@ from fasttts.scheduling.memory.needs import PROCESS_BYTES, EngineNeeds
 from fasttts.scheduling.memory.plan import EnginePlan, MemoryPlan
 from fasttts.scheduling.memory.shapes import ModelShape
 from fasttts.scheduling.memory.splits import Split
-from fasttts.scheduling.memory.tasks import Offloading, Task, choose, make_task
+from fasttts.scheduling.memory.tasks import Task, choose, make_task
 from fasttts.scheduling.memory.times import MOST_SLOTS, slot_limit
 from fasttts.scheduling.memory.workload import Workload
 

@@ -100,6 +100,8 @@ def slots_reason(slots: int, limit: int, resident: int, workload: Workload) -> s
     """Why the generator decodes so many sequences together."""
     if slots < limit:
         why = "more do not fit" if slots == resident else "more would leave less for KV blocks"
+    elif limit < workload.num_beams:
+        why = "a larger batch is hardly faster than a second one"
     elif limit == workload.num_beams:
         why = "the search's own, and none to speculate in"
     else:

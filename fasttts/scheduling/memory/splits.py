@@ -46,8 +46,8 @@ class Budget:
         usable_bytes: How much of it may be used.
         generator: What the generator needs.
         verifier: What the verifier needs; None without one.
-        slots: Most sequences that decode together. A CPU's KV cache holds these, a GPU's takes
-            all that is left.
+        slots: Most sequences that decode together. A CPU's KV cache holds these and the search's
+            beams, a GPU's takes all that is left.
     """
 
     def __init__(
@@ -67,7 +67,8 @@ class Budget:
         self._model = TimeModel(
             generator, verifier, slots=slots, link_bytes_per_s=device.link_bytes_per_s
         )
-        most = max(generator.min_kv_bytes, generator.kv_bytes_for(slots))
+        held = max(slots, generator.workload.num_beams)
+        most = max(generator.min_kv_bytes, generator.kv_bytes_for(held))
         self._most_kv_bytes = most if device.is_cpu else usable_bytes
 
     @property

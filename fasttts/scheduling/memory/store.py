@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from fasttts.config import DEMO
 from fasttts.errors import ConfigurationError, Role
 from fasttts.scheduling.memory.calibration import Calibration
 
@@ -83,4 +84,6 @@ def _path(device: str, model: str, role: Role) -> Path:
 def _model_key(model: str) -> str:
     """A directory by its absolute path, anything else by its name without the organisation."""
     folder = Path(model).expanduser()
-    return str(folder.absolute()) if folder.is_dir() else model.rpartition("/")[2].lower()
+    if model != DEMO and folder.is_dir():
+        return str(folder.absolute())
+    return model.rpartition("/")[2].lower()

@@ -1,16 +1,13 @@
 """One way to pose the planner's question, and its answer: the fastest permitted split."""
 
 from dataclasses import dataclass
-from typing import Literal
 
+from fasttts.config import Offloading
 from fasttts.scheduling.memory.costs import Costs
 from fasttts.scheduling.memory.devices import Device
 from fasttts.scheduling.memory.needs import EngineNeeds, generator_needs, verifier_needs
 from fasttts.scheduling.memory.splits import Budget, Split, fastest
 from fasttts.scheduling.memory.workload import Workload
-
-Offloading = Literal["auto", "none", "kv", "sleep"]
-"""Whether the plan may use host memory: where it is faster; not at all; or in this way only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What is expected of the two models: the shape of a typical search."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from fasttts.errors import ConfigurationError
 
@@ -37,6 +38,18 @@ class Workload:
                 f"{self.prompt_tokens} are {self.longest_tokens} tokens, the context is "
                 f"{self.max_model_len}: raise the context, or lower depth or step_tokens"
             )
+
+    def within(self, context_tokens: int) -> Self:
+        """The same search, its prompt and its answer made shorter where a context is too small."""
+        prompt_tokens = min(self.prompt_tokens, max(1, context_tokens // 2))
+        left = max(1, context_tokens - prompt_tokens)
+        step_tokens = min(self.step_tokens, left)
+        return replace(
+            self,
+            prompt_tokens=prompt_tokens,
+            step_tokens=step_tokens,
+            depth=min(self.depth, left // step_tokens),
+        )
 
     @property
     def longest_tokens(self) -> int:

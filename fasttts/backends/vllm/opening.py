@@ -1,0 +1,113 @@
+"""Opens the engines of checked models: arguments, engine, and the backend around it."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
+from fasttts.backends.vllm.checkpoint import Checkpoint, check_verifier_architecture
+from fasttts.backends.vllm.generator import VLLMGenerator
+from fasttts.backends.vllm.lifetime import close_engine, open_engine
+from fasttts.backends.vllm.sampler import CounterSampler
+from fasttts.backends.vllm.tokenizer import ChatTokenizer
+from fasttts.backends.vllm.turns import Turns, TurnTakingGenerator, TurnTakingVerifier
+from fasttts.backends.vllm.verifier import VLLMVerifier
+from fasttts.config import EngineConfig
+from fasttts.scheduling.memory import MemoryPlan, engine_arguments, process_environment
+from fasttts.verifiers.formats import FORMATS
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """Opens a generator, then perhaps a verifier beside it.
+
+    Attributes:
+        config: The engine's options.
+        generator: The generator's model.
+        verifier: The verifier's; None without one.
+        device: Where they run.
+        plan: How they share it; None where that was not planned.
+        turns: Who runs, where the plan has the engines take turns.
+    """
+
+    config: EngineConfig
+    generator: Checkpoint
+    verifier: Checkpoint | None
+    device: Device
+    plan: MemoryPlan | None
+    turns: Turns = field(default_factory=Turns)
+
+    def open_generator(self, logits_processors: Sequence[type]) -> VLLMGenerator:
+        """The generator; `logits_processors` act before its sampler."""
+        started_s = time.perf_counter()
+        planned = engine_arguments(self.plan)[0] if self.plan else {}
+        arguments = generator_arguments(
+            self.config, self.generator, self.verifier, self.device, planned
+        )
+        processors = [*logits_processors, CounterSampler]
+        llm = open_engine("generator", logits_processors=processors, **arguments)
+        logger.info("%s is open after %.1f s", self.generator.name, time.perf_counter() - started_s)
+        try:
+            return self._generator(llm)
+        except BaseException:
+            close_engine(llm)
+            raise
+
+    def open_verifier(self) -> VLLMVerifier | None:
+        """The verifier of the configuration, where there is one."""
+        if self.verifier is None:
+            return None
+        started_s = time.perf_counter()
+        self.turns.leave()
+        llm = open_engine(
+            "verifier", environment=self._verifier_environment, **self._verifier_arguments()
+        )
+        logger.info("%s is open after %.1f s", self.verifier.name, time.perf_counter() - started_s)
+        try:
+            return self._verifier(llm, self.verifier)
+        except BaseException:
+            close_engine(llm)
+            raise
+
+    @property
+    def _takes_turns(self) -> bool:
+        return self.plan is not None and self.plan.kind == "time_shared"
+
+    def _generator(self, llm: "LLM") -> VLLMGenerator:
+        name, parser = self.config.generator, self.config.tool_call_parser
+        if self._takes_turns:
+            return TurnTakingGenerator(llm, turns=self.turns, name=name, tool_call_parser=parser)
+        return VLLMGenerator(llm, name=name, tool_call_parser=parser)
+
+    @property
+    def _verifier_environment(self) -> Mapping[str, str]:
+        planned = self.plan.verifier if self.plan else None
+        return {} if planned is None else process_environment(planned)
+
+    def _verifier_arguments(self) -> dict[str, Any]:
+        from vllm.config import PoolerConfig
+
+        assert self.verifier is not None
+        planned = engine_arguments(self.plan)[1] if self.plan else {}
+        # Every position's value: vLLM 0.32 looks step tags up by their index in the whole prompt,
+        # which raises IndexError where the prefix cache has left positions out.
+        pooler = PoolerConfig(tok_pooling_type="ALL")
+        arguments = verifier_arguments(
+            self.config, self.generator, self.verifier, self.device, planned
+        )
+        return {**arguments, "pooler_config": pooler}
+
+    def _verifier(self, llm: "LLM", model: Checkpoint) -> VLLMVerifier:
+        name = str(self.config.verifier)
+        format_name = check_verifier_architecture(name, model.architectures)
+        prompt_format = FORMATS[format_name](ChatTokenizer(llm.get_tokenizer(), name), name)
+        if self._takes_turns:
+            return TurnTakingVerifier(llm, turns=self.turns, name=name, prompt_format=prompt_format)
+        return VLLMVerifier(llm, name=name, prompt_format=prompt_format)

@@ -1,0 +1,177 @@
+"""Engines that take turns: who is awake when, and that a search does not notice."""
+
+import os
+from typing import Any
+
+import pytest
+
+from fasttts import FastTTS, SchedulingConfig, demo
+from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
+from fasttts.backends.vllm.checkpoint import check_checkpoint, check_verifier_architecture
+from fasttts.backends.vllm.lifetime import open_engine
+from fasttts.backends.vllm.tokenizer import ChatTokenizer
+from fasttts.backends.vllm.turns import Turns, TurnTakingGenerator, TurnTakingVerifier
+from fasttts.config import engine_config, search_config
+from fasttts.verifiers.formats import FORMATS
+
+QUESTION = "Tom has 3 boxes of 12 pencils each. Tom gives 5 pencils to Mia. How many are left?"
+
+
+class Sleeper:
+    """Writes down when it goes and when it comes back."""
+
+    def __init__(self, name: str, diary: list[str]) -> None:
+        self._name = name
+        self._diary = diary
+
+    def sleep(self) -> None:
+        self._diary.append(f"{self._name} sleeps")
+
+    def wake_up(self) -> None:
+        self._diary.append(f"{self._name} wakes up")
+
+
+@pytest.fixture
+def diary() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def pair(diary: list[str]) -> tuple[Sleeper, Sleeper]:
+    return Sleeper("generator", diary), Sleeper("verifier", diary)
+
+
+def test_one_engine_is_awake_at_a_time(pair: tuple[Sleeper, Sleeper], diary: list[str]) -> None:
+    generator, verifier = pair
+    turns = Turns()
+    turns.start(generator)
+    turns.leave()
+    turns.start(verifier)
+    for engine in (verifier, generator, generator, verifier):
+        turns.take(engine)
+    assert diary == [
+        "generator sleeps",
+        "verifier sleeps",
+        "generator wakes up",
+        "generator sleeps",
+        "verifier wakes up",
+    ]
+
+
+def test_a_closed_engine_is_not_sent_to_sleep(
+    pair: tuple[Sleeper, Sleeper], diary: list[str]
+) -> None:
+    generator, verifier = pair
+    turns = Turns()
+    turns.start(generator)
+    turns.forget(verifier)
+    turns.forget(generator)
+    turns.take(verifier)
+    assert diary == ["verifier wakes up"]
+
+
+class Asleep(Sleeper):
+    """Cannot wake up."""
+
+    def wake_up(self) -> None:
+        raise RuntimeError("out of memory")
+
+
+def test_an_engine_that_cannot_wake_up_has_no_turn(diary: list[str]) -> None:
+    broken, other = Asleep("broken", diary), Sleeper("other", diary)
+    turns = Turns()
+    turns.start(other)
+    with pytest.raises(RuntimeError):
+        turns.take(broken)
+    turns.take(other)
+    assert diary == ["other sleeps", "other wakes up"]
+
+
+class Executor:
+    """Stands where vLLM keeps the worker of an engine in this process."""
+
+    def __init__(self, diary: list[str]) -> None:
+        self._diary = diary
+
+    def sleep(self, level: int) -> None:
+        self._diary.append(f"level {level}")
+
+    def wake_up(self, tags: list[str] | None) -> None:
+        self._diary.append(f"tags {tags}")
+
+
+class OnThisDevice(TurnTakingGenerator):
+    """Leaves the device in name only: vLLM's sleep mode needs a GPU."""
+
+    def __init__(self, llm: Any, *, diary: list[str], **others: Any) -> None:
+        self._diary = diary
+        super().__init__(llm, **others)
+
+    @property
+    def _executor(self) -> Any:
+        return Executor(self._diary)
+
+
+class BesideIt(TurnTakingVerifier):
+    """The same for the verifier, which loses its cache."""
+
+    def __init__(self, llm: Any, *, diary: list[str], **others: Any) -> None:
+        self._diary = diary
+        super().__init__(llm, **others)
+
+    def sleep(self) -> None:
+        self._diary.append("verifier sleeps")
+        self.reset_prefix_cache()
+
+    def wake_up(self) -> None:
+        self._diary.append("verifier wakes up")
+
+
+CPU = Device(is_cpu=True, name="cpu", memory_bytes=0)
+OWN_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
+
+
+def in_turns(diary: list[str]) -> FastTTS:
+    """The demonstration models, the verifier in a process of its own."""
+    from vllm.config import PoolerConfig
+
+    from fasttts.backends.vllm.sampler import CounterSampler
+
+    config = engine_config(max_num_seqs=64)
+    generator = check_checkpoint(str(demo.generator_path()), "generator")
+    verifier = check_checkpoint(str(demo.verifier_path()), "verifier")
+    turns = Turns()
+    llm = open_engine(
+        "generator",
+        logits_processors=[CounterSampler],
+        **generator_arguments(config, generator, verifier, CPU),
+    )
+    first = OnThisDevice(llm, diary=diary, turns=turns, name="demo")
+    turns.leave()
+    llm = open_engine(
+        "verifier",
+        environment=OWN_PROCESS,
+        pooler_config=PoolerConfig(tok_pooling_type="ALL"),
+        **verifier_arguments(config, generator, verifier, CPU),
+    )
+    format_name = check_verifier_architecture("demo", verifier.architectures)
+    prompt_format = FORMATS[format_name](ChatTokenizer(llm.get_tokenizer(), "demo"), "demo")
+    second = BesideIt(llm, diary=diary, turns=turns, name="demo", prompt_format=prompt_format)
+    return FastTTS(first, second, scheduling=SchedulingConfig(early_verification=False))
+
+
+@pytest.mark.vllm
+def test_a_search_in_turns_gives_the_same_tree(demo_engine: FastTTS, diary: list[str]) -> None:
+    options = search_config(n=8, max_tokens=200, seed=5)
+    expected = demo_engine.search(QUESTION, config=options)
+    with in_turns(diary) as engine:
+        assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+        found = engine.search(QUESTION, config=options)
+        num_changes = len(diary)
+    assert found.candidates == expected.candidates
+    # Asleep and awake once for each time the engines change places; the generator wakes to close.
+    assert num_changes > 4
+    assert diary[:4] == ["level 1", "verifier sleeps", "tags None", "level 1"]
+    assert diary[-1] == "tags None"
+    again = demo_engine.search(QUESTION, config=options)
+    assert again.candidates == expected.candidates, "closing engines left the others alone"
