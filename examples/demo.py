@@ -4,6 +4,10 @@ Run it with `python examples/demo.py`. It checks both answers against the exact 
 what it finds.
 """
 
+import os
+import sys
+from pathlib import Path
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule
@@ -34,7 +38,8 @@ def main() -> None:
         console.print(Text(), Rule("Beam search, n=16", align="left"), sep="\n")
         events = engine.stream(problem.text, search="beam_search", n=16, beam_width=4, seed=SEED)
         show(render.follow(events, console), problem, console)
-    console.print("\nTry next: fasttts eval demo --num-problems 20")
+    command = os.path.relpath(Path(sys.executable).with_name("fasttts"))
+    console.print(f"\nTry next: {command} eval demo --num-problems 20")
 
 
 def show(result: SearchResult, problem: Problem, console: Console) -> None:
