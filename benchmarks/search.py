@@ -1,123 +1,96 @@
-"""What speculation buys: `python -m benchmarks.search --backend fake|vllm --beams 16,64`.
+"""What speculation buys: `python -m benchmarks.search --backend fake|vllm|gpu --beams 16,64`.
 
 `fake` counts iterations and tokens on seeded step lengths; `vllm` measures seconds on the
-demonstration models. Every arm does the same search; `identical` says whether its tree was that of
-the plain loop.
+demonstration models; `gpu` measures them on models of real sizes with dummy weights. Every arm does
+the same search; `identical` says whether its tree was that of the plain loop.
 """
 
 import argparse
-import statistics
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Iterable
+from pathlib import Path
 
-from benchmarks.driving import Measurement, measure
-from benchmarks.report import print_report
-from benchmarks.workload import SeededGenerator, SeededVerifier, oracle_iterations
-from fasttts.config import PLAIN, SchedulingConfig, SearchConfig, search_config
+from benchmarks.report import Report
+from benchmarks.search_fake import Row, fake_rows
 
-Row = dict[str, Any]
-
-NUM_PROMPT_TOKENS = 16
-UNLIMITED = 100_000
-IMMEDIATE = SchedulingConfig(verification_batch_tokens=1)
-FAKE_ARMS: dict[str, tuple[int, SchedulingConfig]] = {
-    "plain": (1, PLAIN),
-    "paper": (1, SchedulingConfig(speculation_rule="paper", early_verification=False)),
-    "early": (1, IMMEDIATE.model_copy(update={"speculation_depth": 1})),
-    "deep": (1, IMMEDIATE),
-    "deep_2x": (2, IMMEDIATE),
+_ARM = {"beams": "beams", "arm": "arm"}
+_TIMES = {
+    "median_s": "median s",
+    "range_s": "range s",
+    "goodput_ratio": "against plain",
+    "goodput_ratio_cache": "against cache",
+    "identical": "same tree",
+    "iterations_ratio": "itera- tions",
+    "token_work_ratio": "token work",
 }
+_COLUMNS = {
+    "fake": {
+        **_ARM,
+        "slots": "slots",
+        "iterations": "itera- tions",
+        "iterations_ratio": "ratio",
+        "token_work_ratio": "token work",
+        "identical": "same tree",
+        "loop_ms": "loop ms",
+    },
+    "vllm": {"workload": "work", **_ARM, **_TIMES, "verifier_computed_ratio": "verifier tokens"},
+    "gpu": {"models": "models", **_ARM, "goodput": "tokens a s", **_TIMES},
+}
+"""What the table shows, and its headings; the JSON line has everything."""
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Reads the command line and runs the benchmark."""
+    arguments = _parser().parse_args(argv)
+    started = time.monotonic()
+    deadline = None if arguments.time_limit is None else started + arguments.time_limit
+    options = {name: value for name, value in vars(arguments).items() if name != "output"}
+    if arguments.backend == "gpu":
+        from benchmarks.search_gpu import device_name
+
+        options["device"] = device_name()
+    report = Report(
+        benchmark=f"search-{arguments.backend}",
+        config=options,
+        seed=arguments.seed,
+        columns=_COLUMNS[arguments.backend],
+        output=arguments.output,
+    )
+    for rows in _rows(arguments, deadline):
+        report.take(rows)
+    report.print()
+
+
+def _rows(arguments: argparse.Namespace, deadline: float | None) -> Iterable[list[Row]]:
+    if arguments.backend == "fake":
+        return [[row for beams in arguments.beams for row in fake_rows(beams, arguments)]]
+    if arguments.backend == "vllm":
+        from benchmarks.search_vllm import vllm_rows
+
+        return vllm_rows(arguments, deadline)
+    from benchmarks.search_gpu import gpu_rows
+
+    return gpu_rows(arguments, deadline)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backend", choices=["fake", "vllm"], default="fake")
+    parser.add_argument("--backend", choices=["fake", "vllm", "gpu"], default="fake")
     parser.add_argument("--beams", type=_numbers, default=[16, 64], help="comma-separated")
     parser.add_argument("--beam-width", type=int, default=4)
     parser.add_argument("--depth", type=int, default=10, help="steps of the seeded workload")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--slots", type=int, help="of vllm; as many as beams by default")
-    parser.add_argument("--workloads", type=_words, default=["demo", "seeded"], help="of vllm")
-    parser.add_argument("--arms", type=_words, default=[], help="of vllm; all by default")
+    parser.add_argument("--arms", type=_words, help="of vllm and gpu")
+    parser.add_argument("--slots", type=int, help="of vllm and gpu; as many as beams by default")
+    parser.add_argument("--workloads", type=_words, help="of vllm: demo, seeded")
+    parser.add_argument("--models", type=_words, help="of gpu: 1.5B+1.5B, 1.5B+7B, 7B+1.5B")
+    parser.add_argument("--memory-gib", type=float, default=24.0, help="of gpu: both models")
+    parser.add_argument("--eager", action="store_true", help="of gpu: no CUDA graphs")
+    parser.add_argument("--async-scheduling", action="store_true", help="of gpu: vLLM's own")
+    parser.add_argument("--time-limit", type=float, help="seconds after which no round begins")
+    parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    if arguments.backend == "fake":
-        rows = [row for beams in arguments.beams for row in fake_rows(beams, arguments)]
-    else:
-        from benchmarks.search_vllm import vllm_rows
-
-        rows = vllm_rows(arguments)
-    print_report(f"search-{arguments.backend}", vars(arguments), arguments.seed, rows)
-
-
-def seeded_search(beams: int, arguments: argparse.Namespace, seed: int) -> SearchConfig:
-    """A beam search of the seeded workload: only depth ends it."""
-    return search_config(
-        n=beams,
-        beam_width=arguments.beam_width,
-        max_depth=arguments.depth,
-        max_tokens=UNLIMITED,
-        max_step_tokens=UNLIMITED,
-        seed=seed,
-    )
-
-
-def fake_rows(beams: int, arguments: argparse.Namespace) -> Iterator[Row]:
-    """Counts of every arm, means over searches with different seeds."""
-    seeds = range(arguments.seed, arguments.seed + arguments.repetitions)
-    searches = {
-        name: [_fake_search(beams, factor * beams, arm, arguments, seed) for seed in seeds]
-        for name, (factor, arm) in FAKE_ARMS.items()
-    }
-    plain = searches["plain"]
-    for name, found in searches.items():
-        yield _fake_row(name, beams, FAKE_ARMS[name][0] * beams, found, plain)
-    best = [
-        oracle_iterations([node.path for node in one.run.tree], seed, NUM_PROMPT_TOKENS)
-        for one, seed in zip(plain, seeds, strict=True)
-    ]
-    ratios = [b / p.run.counts.num_iterations for b, p in zip(best, plain, strict=True)]
-    yield {
-        "arm": "oracle",
-        "beams": beams,
-        "iterations": statistics.mean(best),
-        "iterations_ratio": statistics.mean(ratios),
-        "token_work_ratio": 1.0,
-        "identical": True,
-    }
-
-
-def _fake_search(
-    beams: int, slots: int, arm: SchedulingConfig, arguments: argparse.Namespace, seed: int
-) -> Measurement:
-    return measure(
-        SeededGenerator(num_prompt_tokens=NUM_PROMPT_TOKENS, max_num_seqs=slots),
-        SeededVerifier(),
-        arm,
-        prompt_token_ids=[ord("a")] * NUM_PROMPT_TOKENS,
-        problem="seeded",
-        config=seeded_search(beams, arguments, seed),
-    )
-
-
-def _fake_row(
-    name: str, beams: int, slots: int, found: list[Measurement], plain: list[Measurement]
-) -> Row:
-    pairs = list(zip(found, plain, strict=True))
-    counts = [(one.run.counts, other.run.counts) for one, other in pairs]
-    return {
-        "arm": name,
-        "beams": beams,
-        "slots": slots,
-        "iterations": statistics.mean(one.num_iterations for one, _ in counts),
-        "iterations_ratio": statistics.mean(a.num_iterations / b.num_iterations for a, b in counts),
-        "token_work_ratio": statistics.mean(
-            a.generated_tokens / b.generated_tokens for a, b in counts
-        ),
-        "identical": all(one.tree == other.tree for one, other in pairs),
-        "loop_ms": statistics.median(one.loop_ms for one in found),
-    }
+    return parser
 
 
 def _words(text: str) -> list[str]:

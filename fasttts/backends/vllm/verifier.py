@@ -53,6 +53,7 @@ class VLLMVerifier:
 
     Attributes:
         reads_prefix_cache: False computes every prompt anew, for comparison.
+        block_size: Tokens of a block of the prefix cache, which holds whole blocks only.
     """
 
     def __init__(self, llm: "LLM", *, name: str, prompt_format: VerifierFormat) -> None:
@@ -64,6 +65,7 @@ class VLLMVerifier:
         self._request_ids = map(str, itertools.count())
         self._failure: BackendError | None = None
         self.reads_prefix_cache = True
+        self.block_size = int(self._engine.vllm_config.cache_config.block_size)
 
     @property
     def name(self) -> str:

@@ -1,0 +1,33 @@
+"""The ways of running one search that benchmarks on real engines compare."""
+
+from dataclasses import dataclass
+
+from fasttts.config import PLAIN, SchedulingConfig
+
+FULL = SchedulingConfig()
+SWITCHES = (
+    "speculation",
+    "early_verification",
+    "lookahead_verification",
+    "prefix_order",
+    "early_stop",
+    "two_phase",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One way of running a search; `rescores` is what search-and-learn does at every step."""
+
+    scheduling: SchedulingConfig
+    rescores: bool = False
+
+
+ARMS: dict[str, Arm] = {
+    "plain": Arm(scheduling=PLAIN, rescores=True),
+    "plain+cache": Arm(scheduling=PLAIN),
+    "paper": Arm(scheduling=SchedulingConfig(speculation_rule="paper", early_verification=False)),
+    "deep": Arm(scheduling=FULL),
+    **{f"no_{name}": Arm(scheduling=FULL.model_copy(update={name: False})) for name in SWITCHES},
+}
+MAIN_ARMS = ("plain", "plain+cache", "paper", "deep")

@@ -1,0 +1,166 @@
+"""Arms on the same two engines, in turn, and what their searches took."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.arms import ARMS, Arm
+from benchmarks.driving import Measurement, measure
+from benchmarks.scorers import CostlySeededVerifier, Rescoring, Watched
+from fasttts.backends.base import Verifier
+from fasttts.backends.vllm.generator import VLLMGenerator
+from fasttts.backends.vllm.verifier import VLLMVerifier
+from fasttts.config import SearchConfig
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What every arm does on two open engines.
+
+    Attributes:
+        name: "seeded" replaces the verifier's scores by seeded ones; "demo" keeps them.
+        generator: Decodes; its cache is emptied before each search.
+        verifier: The same.
+        prompt_token_ids: The generator's prompt.
+        problem: The verifier's.
+        config: The search for a number of beams.
+    """
+
+    name: str
+    generator: VLLMGenerator
+    verifier: VLLMVerifier
+    prompt_token_ids: Sequence[int]
+    problem: str
+    config: Callable[[int], SearchConfig]
+
+    def close(self) -> None:
+        """Frees both engines."""
+        self.generator.close()
+        self.verifier.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """One search of one arm, and how many tokens were new to the verifier."""
+
+    measured: Measurement
+    num_new_verifier_tokens: int
+
+
+def paired_rows(
+    workload: Workload,
+    beams: int,
+    *,
+    arms: Sequence[str],
+    repetitions: int,
+    slots: int | None = None,
+    deadline: float | None = None,
+) -> Iterator[list[Row]]:
+    """The rows so far, after each round in which every arm ran once; the first is a warm-up.
+
+    Args:
+        workload: What to do.
+        beams: Beams of the search.
+        arms: Which arms run, in this order.
+        repetitions: Rounds that count.
+        slots: Sequences in a batch; as many as beams by default.
+        deadline: No round begins after this time of `time.monotonic`.
+    """
+    found: dict[str, list[Search]] = {name: [] for name in arms}
+    for repetition in range(repetitions + 1):
+        if is_over(deadline):
+            return
+        for name in arms:
+            one = _search(workload, ARMS[name], beams, slots or beams)
+            if repetition:
+                found[name].append(one)
+        if repetition:
+            yield [_row(name, workload, beams, slots or beams, found) for name in arms]
+
+
+def is_over(deadline: float | None) -> bool:
+    """Whether nothing more should begin."""
+    return deadline is not None and time.monotonic() > deadline
+
+
+def _search(workload: Workload, arm: Arm, beams: int, slots: int) -> Search:
+    workload.generator.reset_prefix_cache()
+    workload.verifier.reset_prefix_cache()
+    workload.verifier.reads_prefix_cache = not arm.rescores
+    watched = Watched(_scorer(workload, arm))
+    measured = measure(
+        workload.generator,
+        watched,
+        arm.scheduling.model_copy(update={"slots": slots}),
+        prompt_token_ids=workload.prompt_token_ids,
+        problem=workload.problem,
+        config=workload.config(beams),
+    )
+    encode = workload.generator.tokenizer.encode
+    return Search(measured=measured, num_new_verifier_tokens=watched.num_new_tokens(encode))
+
+
+def _scorer(workload: Workload, arm: Arm) -> Verifier:
+    if workload.name == "seeded":
+        return CostlySeededVerifier(workload.verifier, rescores=arm.rescores)
+    return Rescoring(workload.verifier) if arm.rescores else workload.verifier
+
+
+def _row(
+    name: str, workload: Workload, beams: int, slots: int, found: dict[str, list[Search]]
+) -> Row:
+    searches = [one.measured for one in found[name]]
+    plain = [one.measured for one in found.get("plain", found[name])]
+    cached = [one.measured for one in found.get("plain+cache", found[name])]
+    counts = searches[0].run.counts
+    seconds = [one.seconds for one in searches]
+    return {
+        "arm": name,
+        "workload": workload.name,
+        "beams": beams,
+        "slots": slots,
+        "seconds": seconds,
+        "median_s": statistics.median(seconds),
+        "range_s": [min(seconds), max(seconds)],
+        "goodput": statistics.median(one.num_returned_tokens / one.seconds for one in searches),
+        "goodput_ratio": _goodput_ratio(searches, plain),
+        "goodput_ratio_cache": _goodput_ratio(searches, cached),
+        "identical": all(one.tree == plain[0].tree for one in searches),
+        "iterations": counts.num_iterations,
+        "iterations_ratio": counts.num_iterations / plain[0].run.counts.num_iterations,
+        "generated_tokens": counts.generated_tokens,
+        "token_work_ratio": counts.generated_tokens / plain[0].run.counts.generated_tokens,
+        "recomputed_tokens": counts.requested_tokens - counts.cached_tokens,
+        "num_preemptions": counts.num_preemptions,
+        "peak_kv_cache_usage": counts.peak_kv_cache_usage,
+        **_verifier_columns(found[name][0], workload.verifier.block_size),
+        "generation_s": statistics.median(one.run.counts.generation_s for one in searches),
+        "verification_s": statistics.median(one.run.counts.verification_s for one in searches),
+        "loop_ms": statistics.median(one.loop_ms for one in searches),
+    }
+
+
+def _verifier_columns(one: Search, block_size: int) -> Row:
+    """The verifier's computed tokens for each new one, and how many a perfect cache may need.
+
+    A cache of whole blocks forces up to one block a request.
+    """
+    counts, num_new = one.measured.run.counts, max(1, one.num_new_verifier_tokens)
+    forced = block_size * counts.num_verifications
+    return {
+        "verifier_computed_ratio": counts.verifier_computed_tokens / num_new,
+        "verifier_allowed_ratio": (1.05 * num_new + forced) / num_new,
+        "verifier_requests": counts.num_verifications,
+    }
+
+
+def _goodput_ratio(searches: Sequence[Measurement], others: Sequence[Measurement]) -> float:
+    """Median over repetitions of returned tokens per second against another arm's."""
+    return statistics.median(
+        (one.num_returned_tokens / one.seconds) / (other.num_returned_tokens / other.seconds)
+        for one, other in zip(searches, others, strict=True)
+    )

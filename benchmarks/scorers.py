@@ -1,0 +1,87 @@
+"""Verifiers around a verifier: what search-and-learn does, seeded scores, and a count."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from benchmarks.workload import SeededVerifier
+from fasttts.backends.base import Verification, VerificationRequest, Verifier
+
+
+class Rescoring:
+    """Scores every step anew each time, as search-and-learn does.
+
+    Args:
+        inner: The verifier that scores.
+    """
+
+    name = "rescoring"
+
+    def __init__(self, inner: Verifier) -> None:
+        self._inner = inner
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        """The scores asked for, at the cost of all."""
+        found = self._inner.score([replace(request, num_scored=0) for request in requests])
+        return [
+            replace(one, scores=one.scores[request.num_scored :])
+            for one, request in zip(found, requests, strict=True)
+        ]
+
+    def close(self) -> None:
+        """The inner verifier belongs to the caller."""
+
+
+class CostlySeededVerifier:
+    """Runs a real verifier for its cost and answers with seeded scores.
+
+    Args:
+        inner: The verifier whose time and tokens count.
+        rescores: Whether every step is scored anew each time, as search-and-learn does.
+    """
+
+    name = "seeded"
+
+    def __init__(self, inner: Verifier, *, rescores: bool) -> None:
+        self._inner = inner
+        self._rescores = rescores
+        self._seeded = SeededVerifier()
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        """Seeded scores at the real cost."""
+        asked = [replace(r, num_scored=0) if self._rescores else r for r in requests]
+        costs = self._inner.score(asked)
+        return [
+            replace(cost, scores=seeded.scores)
+            for cost, seeded in zip(costs, self._seeded.score(requests), strict=True)
+        ]
+
+    def close(self) -> None:
+        """The inner verifier belongs to the caller."""
+
+
+class Watched:
+    """Remembers what a verifier was asked, to be counted after the search.
+
+    Args:
+        inner: The verifier that scores.
+    """
+
+    name = "watched"
+
+    def __init__(self, inner: Verifier) -> None:
+        self._inner = inner
+        self._asked: list[VerificationRequest] = []
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        """The inner verifier's answer."""
+        self._asked += requests
+        return self._inner.score(requests)
+
+    def close(self) -> None:
+        """The inner verifier belongs to the caller."""
+
+    def num_new_tokens(self, encode: Callable[[str], Sequence[int]]) -> int:
+        """Tokens of the problem and of every step that was asked for, its tag included."""
+        problems = {request.problem for request in self._asked}
+        steps = (step for request in self._asked for step in request.steps[request.num_scored :])
+        return sum(len(encode(p)) for p in problems) + sum(len(encode(s)) + 1 for s in steps)

@@ -1,0 +1,33 @@
+"""The counts of the fake benchmark: what speculation must save, whatever the machine."""
+
+import contextlib
+import io
+import json
+from typing import Any
+
+import pytest
+
+from benchmarks import search
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """The JSON line of one run."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        search.main(["--beams", "64", "--repetitions", "2"])
+    found: dict[str, Any] = json.loads(printed.getvalue().splitlines()[-1])
+    return found
+
+
+def test_the_document_is_complete(document: dict[str, Any]) -> None:
+    assert document.keys() == {"benchmark", "config", "versions", "seed", "rows"}
+    arms = [row["arm"] for row in document["rows"]]
+    assert arms == ["plain", "paper", "early", "deep", "deep_2x", "oracle"]
+    assert all(row["identical"] for row in document["rows"])
+
+
+def test_deep_speculation_saves_iterations_and_spends_few_tokens(document: dict[str, Any]) -> None:
+    rows = {row["arm"]: row for row in document["rows"]}
+    assert rows["deep"]["iterations_ratio"] <= 0.45
+    assert rows["deep"]["token_work_ratio"] <= 1.3
+    assert rows["deep_2x"]["iterations"] <= 1.1 * rows["oracle"]["iterations"]

@@ -1,0 +1,54 @@
+"""The benchmark of searches on real engines, with models small enough for a test."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import search
+from benchmarks.arms import MAIN_ARMS
+
+COLUMNS = {
+    "arm",
+    "workload",
+    "beams",
+    "seconds",
+    "goodput_ratio",
+    "goodput_ratio_cache",
+    "identical",
+    "verifier_computed_ratio",
+}
+
+
+@pytest.mark.vllm
+def test_every_arm_does_the_same_search_on_dummy_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rows.json"
+    search.main(
+        "--backend gpu --models tiny+tiny --memory-gib 3 --beams 8 --depth 3 --repetitions 1 "
+        f"--eager --output {file}".split()
+    )
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert json.loads(file.read_text(encoding="utf-8")) == json.loads(line)
+    document = json.loads(line)
+    assert document.keys() == {"benchmark", "config", "versions", "seed", "rows"}
+    rows = {row["arm"]: row for row in document["rows"]}
+    assert tuple(rows) == MAIN_ARMS
+    for row in rows.values():
+        assert row.keys() >= {*COLUMNS, "models"}
+        assert row["identical"]
+        assert len(row["seconds"]) == 1
+    assert rows["deep"]["iterations"] < rows["plain"]["iterations"]
+    assert rows["plain"]["verifier_computed_ratio"] > 2
+    for arm in ("plain+cache", "paper", "deep"):
+        assert rows[arm]["verifier_computed_ratio"] <= rows[arm]["verifier_allowed_ratio"]
+
+
+def test_no_round_begins_after_the_time_limit(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    search.main(
+        "--backend gpu --models tiny+tiny --memory-gib 3 --beams 8 --depth 2 --time-limit 0 "
+        f"--eager --output {file}".split()
+    )
+    assert not file.exists()
