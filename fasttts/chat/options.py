@@ -3,7 +3,7 @@
 import asyncio
 import difflib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -72,8 +72,7 @@ class ChatOptions(BaseModel):
         """The frameworks' classes ignore what they do not know; a misspelled option should show."""
         known = {*cls.model_fields, *_WITHOUT_EFFECT}
         for name in sorted(values.keys() - known) if isinstance(values, dict) else ():
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f": did you mean '{close[0]}'?" if close else ""
+            hint = _hint(name, known)
             warnings.warn(f"{cls.__name__} has no option '{name}'{hint}", stacklevel=2)
         return values
 
@@ -157,3 +156,13 @@ class ChatOptions(BaseModel):
     async def _aresolve_engine(self) -> FastTTS:
         """The engine; loading one takes seconds and must not hold up the event loop."""
         return await asyncio.to_thread(self._resolve_engine)
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    """What to write instead of an unknown option."""
+    if name in SearchConfig.model_fields:
+        return ": put it into search_args"
+    if name in EngineConfig.model_fields:
+        return ": put it into engine_args"
+    close = difflib.get_close_matches(name, known, n=1)
+    return f": did you mean '{close[0]}'?" if close else ""

@@ -26,10 +26,11 @@ ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
 class ChatFastTTS(ChatOptions, BaseChatModel):
     r"""A small local model that can search before it answers.
 
-    Every option of a call (`search`, `n`, `beam_width`, `temperature`, ...) can be set here, bound
-    with `bind`, or passed to one call. `usage_metadata` counts the prompt and the returned path;
-    the whole cost of a search stands in `response_metadata["fasttts"]`. `generate` returns all
-    candidates of a search, best first; `invoke` the first of them.
+    The options of a call (`search`, `n`, `beam_width`, `temperature`, ...) can be set here (rarer
+    ones in `search_args`), bound with `bind`, or passed to one call. `usage_metadata` counts the
+    prompt and the returned path; the whole cost of a search stands in
+    `response_metadata["fasttts"]`. `generate` returns all candidates of a search, best first;
+    `invoke` the first of them.
 
     Example:
         ```python

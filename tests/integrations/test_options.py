@@ -1,6 +1,7 @@
 """The options every chat class shares."""
 
 import asyncio
+import re
 
 import pytest
 from pydantic import ValidationError
@@ -53,9 +54,21 @@ def test_unknown_options_of_a_call_are_refused() -> None:
         ChatOptions()._search_config(temprature=1)
 
 
-def test_unknown_options_warn() -> None:
-    with pytest.warns(UserWarning, match="no option 'temprature': did you mean 'temperature'"):
-        ChatOptions(temprature=1)
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("temprature", ": did you mean 'temperature'?"),
+        ("top_p", ": put it into search_args"),
+        ("max_model_len", ": put it into engine_args"),
+        ("logprobs", ""),
+    ],
+)
+def test_unknown_options_warn(name: str, hint: str) -> None:
+    with pytest.warns(UserWarning, match=re.escape(f"no option '{name}'{hint}") + "$"):
+        ChatOptions(**{name: 1})
+
+
+def test_what_hosted_models_take_is_accepted() -> None:
     ChatOptions(api_key="x", timeout=3, max_retries=1)
 
 

@@ -37,9 +37,9 @@ from llama_index.llms.fasttts.responses import ResponseStream, chat_response
 class FastTTS(ChatOptions, FunctionCallingLLM):
     r"""A small local model that can search before it answers.
 
-    Every option of a call (`search`, `n`, `beam_width`, `temperature`, ...) can be set here or
-    passed to one call. `response.raw["usage"]` counts the prompt and the returned path; the whole
-    cost of a search stands in `response.raw["fasttts"]`.
+    The options of a call (`search`, `n`, `beam_width`, `temperature`, ...) can be set here (rarer
+    ones in `search_args`) or passed to one call. `response.raw["usage"]` counts the prompt and the
+    returned path; the whole cost of a search stands in `response.raw["fasttts"]`.
 
     Example:
         ```python
