@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 from fasttts.backends.base import Generator
 from fasttts.config import SearchConfig
+from fasttts.preparation import prepare
 from fasttts.scheduling.loop import Loop
-from fasttts.scheduling.run import SearchRequest, SearchRun
-from fasttts.search import make_policy, resolve, uses_verifier
+from fasttts.scheduling.run import SearchRun
+from fasttts.search import resolve
 from fasttts.tree import Node
 
 Snapshot = list[tuple[object, ...]]
@@ -30,20 +31,7 @@ class Recorder:
 
 
 def make_run(generator: Generator, text: str, config: SearchConfig) -> SearchRun:
-    config = resolve(config, has_verifier=True)
-    request = SearchRequest(
-        prompt_token_ids=generator.tokenizer.encode_chat([{"role": "user", "content": text}]),
-        problem=text,
-        config=config,
-        uses_verifier=uses_verifier(config),
-    )
-    return SearchRun(
-        request,
-        make_policy(config),
-        generator.tokenizer,
-        max_model_len=generator.max_model_len,
-        priority=0 if config.search == "none" else 1,
-    )
+    return prepare(text, resolve(config, has_verifier=True), generator)
 
 
 def drive(loop: Loop, after_step: Callable[[int], None] = lambda _: None) -> int:

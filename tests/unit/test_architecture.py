@@ -2,11 +2,13 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -226,13 +228,22 @@ TEXT_SUFFIXES = {"", ".cfg", ".jinja", ".lock", ".md", ".py", ".sh", ".toml", ".
 GENERATED = {"build", "dist", "htmlcov", "__pycache__"}
 
 
+@cache
+def project_lines() -> list[tuple[str, str]]:
+    """Every line of every text file, and where it stands."""
+    return [
+        (f"{path.relative_to(ROOT)}:{number}", line)
+        for path in project_files()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    ]
+
+
 def project_files() -> Iterator[Path]:
-    for path in sorted(ROOT.rglob("*")):
-        folders = path.relative_to(ROOT).parts[:-1]
-        if any(is_generated(folder) for folder in folders) or not path.is_file():
-            continue
-        if path.suffix in TEXT_SUFFIXES and not path.name.startswith(".coverage"):
-            yield path
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = sorted(name for name in folders if not is_generated(name))
+        for path in (Path(folder, name) for name in sorted(names)):
+            if path.suffix in TEXT_SUFFIXES and not path.name.startswith(".coverage"):
+                yield path
 
 
 def is_generated(folder: str) -> bool:
@@ -242,10 +253,5 @@ def is_generated(folder: str) -> bool:
 @pytest.mark.parametrize("what", UNWANTED)
 def test_no_file_contains(what: str) -> None:
     pattern = re.compile(UNWANTED[what])
-    found = [
-        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
-        for path in project_files()
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
-        if pattern.search(line)
-    ]
+    found = [f"{at}: {line.strip()[:100]}" for at, line in project_lines() if pattern.search(line)]
     assert found == []
