@@ -99,6 +99,8 @@ class EngineConfig(BaseSettings):
         offloading: Whether the plan may use host memory: "auto" where it is faster, "none" never;
             "kv" for the generator's KV blocks, "sleep" for the model that does not run.
         planned_beams: Beams of the search that the memory is planned for.
+        planned_device: What the planner takes the GPU for: a name of its table, or a JSON or TOML
+            file; None goes by the driver's name.
         tool_call_parser: vLLM's name of the generator's tool call format.
         trust_remote_code: Whether code shipped inside a model repository may run.
         scheduling: Slots and optimisations of the step loop.
@@ -119,6 +121,7 @@ class EngineConfig(BaseSettings):
     kv_cache_memory_bytes: Annotated[int, Field(ge=1 << 20)] | None = None
     offloading: Offloading = "auto"
     planned_beams: int = Field(default=64, ge=1, le=65_536)
+    planned_device: str | None = Field(default=None, min_length=1)
     tool_call_parser: str = "hermes"
     trust_remote_code: bool = False
     scheduling: SchedulingConfig = Field(default_factory=SchedulingConfig)

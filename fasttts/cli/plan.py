@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
@@ -18,10 +17,9 @@ from fasttts.scheduling.memory import (
     ModelShape,
     Workload,
     describe_device,
-    find_device,
     find_shape,
+    named_device,
     plan_engines,
-    read_device,
     read_shape,
     this_device,
 )
@@ -128,7 +126,8 @@ def run(
             prompt_tokens=prompt_tokens,
         )
         given = {"memory": gpu_memory, "bandwidth": bandwidth, "compute": compute}
-        device = _device(gpu, given | {"link": link, "host_memory": host_memory})
+        given |= {"link": link, "host_memory": host_memory}
+        device = _device(gpu, given, settings)
         _print(_plan(settings, device, workload), as_json=as_json)
 
 
@@ -137,17 +136,12 @@ def _settings(**named: object) -> EngineConfig:
     return engine_config(**{name: value for name, value in named.items() if value is not None})
 
 
-def _device(gpu: str | None, given: Mapping[str, str | None]) -> Device:
+def _device(gpu: str | None, given: Mapping[str, str | None], settings: EngineConfig) -> Device:
     """The named device, or this machine, with the values that are given besides."""
     values = {key: value for key, value in given.items() if value is not None}
     if gpu is None and values.keys() >= _WHOLE_DEVICE:
         return describe_device({"name": "the described device", **values})
-    if gpu is None:
-        base = this_device()
-    elif Path(gpu).suffix in {".json", ".toml"}:
-        base = read_device(Path(gpu).expanduser())
-    else:
-        base = find_device(gpu)
+    base = this_device(settings.planned_device) if gpu is None else named_device(gpu)
     return describe_device(values, base) if values else base
 
 

@@ -185,6 +185,21 @@ def test_a_model_that_the_planner_does_not_know_is_not_planned(
     assert "mixture of experts" in caplog.text
 
 
+def test_a_gpu_that_the_table_lacks_may_be_described(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('memory = "1GiB"\nbandwidth = "500GB/s"\ncompute = "50TFLOPS"\n')
+    found = plan(config(planned_device=str(file)), UNKNOWN)
+    assert found is not None
+    assert found.device.name == "Somebody's Accelerator"
+    assert found.device.memory_bytes == 24 * GIB
+    assert found.device.bandwidth_bytes_per_s == 500e9
+    named = plan(config(planned_device="RTX 4090"), UNKNOWN)
+    assert named is not None
+    assert named.device.bandwidth_bytes_per_s == 1008e9
+    with pytest.raises(ConfigurationError, match="did you mean 'rtx-4090'"):
+        plan(config(planned_device="rtx-4900"), UNKNOWN)
+
+
 @pytest.mark.parametrize("way", ["kv", "sleep"])
 @pytest.mark.parametrize("device", [CPU, UNKNOWN])
 def test_offloading_that_cannot_be_planned_is_refused(way: str, device: Device) -> None:
@@ -200,8 +215,10 @@ def test_blocks_are_offloaded_when_asked_for() -> None:
     assert "kv_offloading_size" not in verifier
 
 
-def with_much_host_memory(name: str, memory_bytes: int) -> Limits | None:
-    found = known_device(name, memory_bytes)
+def with_much_host_memory(
+    name: str, memory_bytes: int, described: str | None = None
+) -> Limits | None:
+    found = known_device(name, memory_bytes, described)
     return None if found is None else replace(found, host_memory_bytes=64 * GIB)
 
 

@@ -1,6 +1,8 @@
 """Engines that take turns: who is awake when, and that a search does not notice."""
 
 import os
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,10 +10,15 @@ import pytest
 from fasttts import FastTTS, SchedulingConfig, demo
 from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
 from fasttts.backends.vllm.checkpoint import check_checkpoint, check_verifier_architecture
+from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.lifetime import open_engine
+from fasttts.backends.vllm.opening import Opening
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.turns import Turns, TurnTakingGenerator, TurnTakingVerifier
+from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import engine_config, search_config
+from fasttts.errors import CapacityError
+from fasttts.scheduling.memory import DEVICES, plan_engines, read_shape
 from fasttts.verifiers.formats import FORMATS
 
 QUESTION = "Tom has 3 boxes of 12 pencils each. Tom gives 5 pencils to Mia. How many are left?"
@@ -125,6 +132,101 @@ class BesideIt(TurnTakingVerifier):
 
     def wake_up(self) -> None:
         self._diary.append("verifier wakes up")
+
+
+class Engine:
+    """What of vLLM's engine a backend asks when it is built and when it changes turns."""
+
+    def __init__(self, diary: list[str]) -> None:
+        model = SimpleNamespace(max_model_len=64, try_get_generation_config=dict)
+        self.model_config = model
+        self.vllm_config = SimpleNamespace(
+            model_config=model,
+            scheduler_config=SimpleNamespace(max_num_seqs=4),
+            cache_config=SimpleNamespace(block_size=16),
+        )
+        core = SimpleNamespace(model_executor=Executor(diary))
+        self.engine_core = SimpleNamespace(engine_core=core)
+        self._diary = diary
+
+    def reset_prefix_cache(self, reset_running_requests: bool) -> None:
+        assert reset_running_requests
+        self._diary.append("preempted")
+
+    def sleep(self, level: int) -> None:
+        self._diary.append(f"verifier, level {level}")
+
+    def wake_up(self) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+
+class Model:
+    """What of vLLM's `LLM` a backend asks when it is built."""
+
+    def __init__(self, diary: list[str], folder: Path) -> None:
+        self.llm_engine = Engine(diary)
+        self._folder = folder
+
+    def get_tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self._folder)
+
+
+class Unopened(Opening):
+    """Makes backends of models that do not exist."""
+
+    def backends(self, diary: list[str]) -> tuple[VLLMGenerator, VLLMVerifier]:
+        assert self.verifier is not None
+        generator: Any = Model(diary, demo.generator_path())
+        verifier: Any = Model(diary, demo.verifier_path())
+        first = self._generator(generator)
+        self.turns.leave()
+        return first, self._verifier(verifier, self.verifier)
+
+
+def unopened(offloading: str) -> Unopened:
+    """The demonstration models on a GPU, planned as asked for."""
+    config = engine_config(offloading=offloading)
+    shapes = read_shape(demo.generator_path()), read_shape(demo.verifier_path())
+    return Unopened(
+        config=config,
+        generator=check_checkpoint(str(demo.generator_path()), "generator"),
+        verifier=check_checkpoint(str(demo.verifier_path()), "verifier"),
+        device=Device(is_cpu=False, name="NVIDIA L4", memory_bytes=24 << 30),
+        plan=plan_engines(config, DEVICES["l4"], *shapes),
+    )
+
+
+@pytest.mark.vllm
+def test_a_plan_of_turns_opens_backends_that_take_them(diary: list[str]) -> None:
+    opening = unopened("sleep")
+    generator, verifier = opening.backends(diary)
+    assert isinstance(generator, TurnTakingGenerator)
+    assert isinstance(verifier, TurnTakingVerifier)
+    assert opening._verifier_environment == OWN_PROCESS
+    assert opening._verifier_arguments()["enable_sleep_mode"]
+    opening.turns.take(generator)
+    with pytest.raises(CapacityError, match="the verifier could not change turns: CUDA out of"):
+        verifier.score([])
+    assert diary == [
+        "preempted",
+        "level 1",
+        "verifier, level 1",
+        "tags None",
+        "preempted",
+        "level 1",
+    ]
+
+
+@pytest.mark.vllm
+def test_other_plans_open_plain_backends(diary: list[str]) -> None:
+    opening = unopened("auto")
+    generator, verifier = opening.backends(diary)
+    assert type(generator) is VLLMGenerator
+    assert type(verifier) is VLLMVerifier
+    assert opening._verifier_environment == {}
+    assert diary == []
 
 
 CPU = Device(is_cpu=True, name="cpu", memory_bytes=0)

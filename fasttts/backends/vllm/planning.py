@@ -41,7 +41,7 @@ def try_plan(
     verifier: Checkpoint | None,
     device: Device,
     *,
-    find: Callable[[str, int], Limits | None] = known_device,
+    find: Callable[[str, int, str | None], Limits | None] = known_device,
 ) -> MemoryPlan | None:
     """The plan for these models on this device.
 
@@ -53,7 +53,8 @@ def try_plan(
         generator: The generator's model.
         verifier: The verifier's; None without one.
         device: What vLLM runs on.
-        find: The limits of a GPU of this name and memory; None where they are not known.
+        find: The limits of a GPU of this name, memory and description; None where they are not
+            known.
 
     Raises:
         CapacityError: The models cannot share the device.
@@ -61,7 +62,7 @@ def try_plan(
     """
     try:
         _check_plannable(config, device)
-        limits = find(device.name, device.memory_bytes)
+        limits = find(device.name, device.memory_bytes, config.planned_device)
         if limits is None:
             raise _NotPlanned(f"{device.name!r} is not in the table of devices")
         other = None if verifier is None else _shape(verifier)

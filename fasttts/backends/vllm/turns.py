@@ -95,6 +95,7 @@ class TurnTakingGenerator(VLLMGenerator):
         """
         with _translated("generator"):
             self.preempt_all()
+            _drain()
             self._executor.sleep(_WEIGHTS_TO_HOST)
 
     def wake_up(self) -> None:
@@ -149,6 +150,14 @@ class TurnTakingVerifier(VLLMVerifier):
         """Ends the engine's process, which frees its memory."""
         super().close()
         self._turns.forget(self)
+
+
+def _drain() -> None:
+    """Waits for what the device still computes: vLLM 0.32 takes the memory from under it."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from fasttts.scheduling.memory.devices import (
     Device,
     describe_device,
     find_device,
+    named_device,
     read_device,
 )
 from fasttts.scheduling.memory.machine import known_device, this_device, this_device_name
@@ -52,6 +53,7 @@ __all__ = [
     "find_shape",
     "known_device",
     "make_plan",
+    "named_device",
     "plan_engines",
     "planned_scheduling",
     "process_environment",

@@ -114,6 +114,16 @@ def try_device(name: str) -> Device | None:
     return _KNOWN.get(key) or _KNOWN.get(f"rtx{key}")
 
 
+def named_device(name: str) -> Device:
+    """A device of the table, or the one that a file described: its name ends in .json or .toml.
+
+    Raises:
+        ConfigurationError: The table or the file does not have it.
+    """
+    path = Path(name).expanduser()
+    return read_device(path) if path.suffix in {".json", ".toml"} else find_device(name)
+
+
 def read_device(path: Path) -> Device:
     """A device described by a JSON or TOML file.
 

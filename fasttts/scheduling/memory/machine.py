@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fasttts.errors import ConfigurationError
-from fasttts.scheduling.memory.devices import Device, try_device
+from fasttts.scheduling.memory.devices import Device, named_device, try_device
 from fasttts.scheduling.memory.quantities import MIB
 
 _QUERY = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
@@ -26,29 +26,41 @@ _OFFLOAD_SHARE = 0.5
 """Of the host's memory; the rest is the operating system's and the user's."""
 
 
-def this_device() -> Device:
+def this_device(described: str | None = None) -> Device:
     """The first GPU of this machine, or its CPU.
 
     A GPU's speed is that of the table; a CPU's is measured in some tenths of a second, in float32.
 
+    Args:
+        described: As for `known_device`.
+
     Raises:
-        ConfigurationError: The GPU is not in the table.
+        ConfigurationError: The GPU is not in the table, or its description cannot be read.
     """
     gpu = _first_gpu()
     if gpu is None:
         return _cpu()
-    device = known_device(*gpu)
+    device = known_device(*gpu, described)
     if device is None:
         raise ConfigurationError(
             f"{gpu[0]} is not in the table of devices: give its bandwidth and compute, or a "
-            "device file"
+            "device file (planned_device, FASTTTS_PLANNED_DEVICE)"
         )
     return device
 
 
-def known_device(name: str, memory_bytes: int) -> Device | None:
-    """A GPU by the driver's name and its real memory; None if the table does not have it."""
-    device = try_device(name)
+def known_device(name: str, memory_bytes: int, described: str | None = None) -> Device | None:
+    """A GPU by the driver's name and its real memory; None if the table does not have it.
+
+    Args:
+        name: What the driver calls it, and calibrations are filed under.
+        memory_bytes: What the driver reports.
+        described: Name or file of the device whose speed it has; None goes by the driver's name.
+
+    Raises:
+        ConfigurationError: There is no such description.
+    """
+    device = named_device(described) if described else try_device(name)
     if device is None:
         return None
     return replace(device, name=name, memory_bytes=memory_bytes, host_memory_bytes=_offload_bytes())
