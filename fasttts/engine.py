@@ -21,6 +21,7 @@ from fasttts.config import (
 from fasttts.errors import SearchError
 from fasttts.outcome import Extractor, make_result
 from fasttts.preparation import Problem, prepare, seeded
+from fasttts.scheduling.accounting import EngineUsage
 from fasttts.scheduling.driver import LoopThread
 from fasttts.scheduling.handle import SearchHandle, Sink
 from fasttts.scheduling.loop import Loop
@@ -267,6 +268,11 @@ class FastTTS:
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
         """Separates tool calls from text in the format of the generator's model."""
         return self._generator.parse_tool_calls(text, tools)
+
+    @property
+    def usage(self) -> EngineUsage:
+        """What all searches of this engine have cost so far; from any thread, also once closed."""
+        return self._thread.usage
 
     def close(self) -> None:
         """Ends every search with a `BackendError` and frees both models; safe to call twice."""

@@ -1,13 +1,15 @@
-"""What a search has cost so far, counted where it happens."""
+"""What a search, and an engine, has cost so far, counted where it happens."""
 
 import collections
 import heapq
 import itertools
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from fasttts.backends.base import MemoryPressure
-from fasttts.tree import Node
+from fasttts.tree import Node, SearchTree
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +37,112 @@ class Counts:
     def num_iterations(self) -> int:
         """Generator iterations in which the run had a sequence."""
         return len(self.num_needed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineUsage:
+    """What all searches of one engine have cost together.
+
+    Tokens of a search count from its end on, however it ended; everything else counts at once.
+
+    Attributes:
+        num_searches: Searches and plain decodings that ended.
+        num_iterations: Iterations of the generator.
+        needed_sequences: Sequences that some decision waited for, summed over the iterations.
+        speculative_sequences: The same for those that ran ahead.
+        generated_tokens: Tokens sampled.
+        needed_tokens: Those of the trees.
+        speculated_tokens: Those of the trees that were generated ahead.
+        recomputed_tokens: Prompt tokens computed again; see `fasttts.types.Usage`.
+        verifier_computed_tokens: Tokens the verifier ran through its model.
+        verifier_cached_tokens: Verifier prompt tokens that its prefix cache supplied.
+        num_verifications: Requests made to the verifier.
+        num_preemptions: Times a sequence lost its KV blocks.
+        peak_kv_cache_usage: Largest share of the generator's KV cache in use, 0 to 1.
+        generation_s: Seconds in the generator.
+        verification_s: Seconds in the verifier.
+    """
+
+    num_searches: int = 0
+    num_iterations: int = 0
+    needed_sequences: int = 0
+    speculative_sequences: int = 0
+    generated_tokens: int = 0
+    needed_tokens: int = 0
+    speculated_tokens: int = 0
+    recomputed_tokens: int = 0
+    verifier_computed_tokens: int = 0
+    verifier_cached_tokens: int = 0
+    num_verifications: int = 0
+    num_preemptions: int = 0
+    peak_kv_cache_usage: float = 0.0
+    generation_s: float = 0.0
+    verification_s: float = 0.0
+
+    @property
+    def wasted_tokens(self) -> int:
+        """Tokens that no tree took over."""
+        return self.generated_tokens - self.needed_tokens
+
+    @property
+    def mean_sequences(self) -> float:
+        """Slots in use in an iteration, on average."""
+        total = self.needed_sequences + self.speculative_sequences
+        return total / self.num_iterations if self.num_iterations else 0.0
+
+
+class Account:
+    """The totals of one engine: written by the loop's thread, read by any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._totals: dict[str, float] = collections.Counter()
+        self._peak = 0.0
+
+    def iterated(
+        self, seconds: float, sequences: Iterable[tuple[int, int]], gauge: "PressureGauge"
+    ) -> None:
+        """Adds an iteration with each search's needed and speculative sequences."""
+        needed, speculative = map(sum, zip(*sequences, strict=True))
+        with self._lock:
+            self._peak = max(self._peak, gauge.usage)
+            self._add(
+                num_iterations=1,
+                needed_sequences=needed,
+                speculative_sequences=speculative,
+                num_preemptions=gauge.num_new_preemptions,
+                generation_s=seconds,
+            )
+
+    def verified(self, seconds: float) -> None:
+        """Adds a call of the verifier."""
+        with self._lock:
+            self._add(verification_s=seconds)
+
+    def ended(self, counts: Counts, tree: SearchTree) -> None:
+        """Adds the tokens of a search."""
+        recomputed = counts.requested_tokens - counts.cached_tokens - len(tree.prompt_token_ids)
+        with self._lock:
+            self._add(
+                num_searches=1,
+                generated_tokens=counts.generated_tokens,
+                needed_tokens=sum(len(node.token_ids) for node in tree),
+                speculated_tokens=sum(node.num_speculated_tokens for node in tree),
+                recomputed_tokens=max(0, recomputed),
+                verifier_computed_tokens=counts.verifier_computed_tokens,
+                verifier_cached_tokens=counts.verifier_cached_tokens,
+                num_verifications=counts.num_verifications,
+            )
+
+    def snapshot(self) -> EngineUsage:
+        """The totals so far."""
+        with self._lock:
+            values: dict[str, Any] = dict(self._totals)
+            return EngineUsage(peak_kv_cache_usage=self._peak, **values)
+
+    def _add(self, **amounts: float) -> None:
+        for name, amount in amounts.items():
+            self._totals[name] += amount
 
 
 class PressureGauge:

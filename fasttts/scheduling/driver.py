@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from fasttts.errors import BackendError
+from fasttts.scheduling.accounting import EngineUsage
 from fasttts.scheduling.loop import Listener, Loop
 from fasttts.scheduling.run import SearchRun
 
@@ -29,6 +30,11 @@ class LoopThread:
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="fasttts-loop", daemon=True)
         self._thread.start()
+
+    @property
+    def usage(self) -> EngineUsage:
+        """What all searches have cost together."""
+        return self._loop.usage()
 
     def submit(self, run: SearchRun, listener: Listener) -> None:
         """Admits a search.

@@ -14,7 +14,7 @@ from typing import Protocol
 from fasttts.backends.base import GenerationOutput, Generator, Verifier
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError
-from fasttts.scheduling.accounting import PressureGauge
+from fasttts.scheduling.accounting import Account, EngineUsage, PressureGauge
 from fasttts.scheduling.order import in_order
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.scoring import Scorer
@@ -63,7 +63,8 @@ class Loop:
         self._config = config
         self._clock = clock
         self._slots = Slots(generator, num_slots)
-        self._scorer = Scorer(verifier, config, clock)
+        self._account = Account()
+        self._scorer = Scorer(verifier, config, self._account, clock)
         self._queue: list[tuple[int, int, SearchRun]] = []
         self._num_submitted = 0
         self._listeners: dict[SearchRun, Listener] = {}
@@ -77,6 +78,10 @@ class Loop:
     def has_work(self) -> bool:
         """Whether a further `step` can change anything."""
         return bool(self._listeners)
+
+    def usage(self) -> EngineUsage:
+        """What all searches have cost together; may be asked from any thread."""
+        return self._account.snapshot()
 
     def submit(self, run: SearchRun, listener: Listener) -> None:
         """Admits a search; plain decodings go before searches, each kind in order of arrival."""
@@ -191,7 +196,9 @@ class Loop:
             self._take_output(output)
 
     def _count_iteration(self, seconds: float) -> None:
-        for run, (num_needed, num_speculative) in self._slots.occupancy().items():
+        occupancy = self._slots.occupancy()
+        self._account.iterated(seconds, occupancy.values(), self._pressure)
+        for run, (num_needed, num_speculative) in occupancy.items():
             counts = run.counts
             counts.generation_s += seconds
             counts.num_needed.append(num_needed)
@@ -252,6 +259,7 @@ class Loop:
         self._is_stale = True
         listener = self._listeners.pop(run)
         self._active.pop(run, None)
+        self._account.ended(run.counts, run.tree)
         try:
             self._slots.abort_run(run)
         finally:

@@ -13,6 +13,7 @@ import tenacity
 from fasttts.backends.base import Verification, VerificationRequest, Verifier
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, ContractError
+from fasttts.scheduling.accounting import Account
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.verification import Batch, batches, take_scores
 from fasttts.tree import Node
@@ -32,6 +33,7 @@ class Scorer:
     Args:
         verifier: Scores; None where no search uses one.
         config: When a batch is due and what it holds.
+        account: Where seconds are added.
         clock: Seconds.
     """
 
@@ -39,10 +41,12 @@ class Scorer:
         self,
         verifier: Verifier | None,
         config: SchedulingConfig,
+        account: Account,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._verifier = verifier
         self._config = config
+        self._account = account
         self._clock = clock
 
     def is_due(self, runs: Sequence[SearchRun]) -> bool:
@@ -75,6 +79,7 @@ class Scorer:
         started = self._clock()
         answers = iter(self._call([batch.request for _, all_ in work for batch in all_]))
         seconds = self._clock() - started
+        self._account.verified(seconds)
         failures = []
         for run, own in work:
             run.counts.verification_s += seconds
