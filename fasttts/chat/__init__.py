@@ -6,7 +6,7 @@ Nothing here knows LangChain or LlamaIndex.
 from fasttts.chat.options import ChatOptions
 from fasttts.chat.reply import Call, Delta, Reply, ReplyFormat, ReplyStream
 from fasttts.chat.report import cost_report, token_usage
-from fasttts.chat.request import ChatRequest
+from fasttts.chat.request import ChatRequest, Growth
 from fasttts.chat.tools import Tool, offered_tools
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ChatOptions",
     "ChatRequest",
     "Delta",
+    "Growth",
     "Reply",
     "ReplyFormat",
     "ReplyStream",

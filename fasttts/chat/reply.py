@@ -127,12 +127,16 @@ class ReplyFormat:
 
 
 class ReplyStream:
-    """Turns growing text into deltas whose sum is the finished reply."""
+    """Turns growing text into deltas whose sum is the finished reply.
+
+    Attributes:
+        shown: That sum so far.
+    """
 
     def __init__(self, reply_format: ReplyFormat) -> None:
+        self.shown = Delta(reasoning="", content="")
         self._format = reply_format
         self._text = ""
-        self._shown = Delta(reasoning="", content="")
 
     def add(self, text: str) -> Delta:
         """What may be shown now that `text` was generated."""
@@ -144,7 +148,7 @@ class ReplyStream:
         return self._advance(Delta(reasoning=reply.reasoning, content=reply.content))
 
     def _advance(self, now: Delta) -> Delta:
-        shown, self._shown = self._shown, now
+        shown, self.shown = self.shown, now
         return Delta(
             reasoning=now.reasoning[len(shown.reasoning) :],
             content=now.content[len(shown.content) :],

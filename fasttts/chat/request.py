@@ -1,15 +1,33 @@
 """One call of a chat model, checked and ready to run in any of the engine's four ways."""
 
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any, cast
 
 from fasttts import FastTTS
-from fasttts.chat.reply import ReplyFormat
+from fasttts.chat.reply import Delta, Reply, ReplyFormat, ReplyStream
 from fasttts.chat.tools import Tool
 from fasttts.config import SearchConfig
-from fasttts.types import Event, Message, SearchResult
+from fasttts.types import Event, Finished, Message, SearchResult, TextDelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """What a streamed reply gained.
+
+    Only plain decoding has text to show early: a search decides at its end which path it returns,
+    and then shows all of it.
+
+    Attributes:
+        delta: The new text.
+        shown: All of it so far.
+        end: The finished reply and what it came from; None before the end.
+    """
+
+    delta: Delta
+    shown: Delta
+    end: tuple[Reply, SearchResult] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +48,34 @@ class ChatRequest:
         """Runs it; cancelling the task stops the engine's work."""
         return await self.engine.asearch(self.messages, **self._options)
 
-    def stream(self) -> Generator[Event, None, None]:
-        """Runs it as events; closing the iterator stops the engine's work."""
-        yield from self.engine.stream(self.messages, **self._options)
+    def stream(self) -> Generator[Growth, None, None]:
+        """Runs it as it grows; closing the iterator stops the engine's work."""
+        stream = ReplyStream(self.reply_format)
+        events = self.engine.stream(self.messages, **self._options)
+        with closing(cast(Generator[Event, None, None], events)):
+            for event in events:
+                yield from self._growths(stream, event)
 
-    async def astream(self) -> AsyncGenerator[Event, None]:
+    async def astream(self) -> AsyncGenerator[Growth, None]:
         """`stream` for event loops."""
+        stream = ReplyStream(self.reply_format)
         events = self.engine.astream(self.messages, **self._options)
         async with aclosing(cast(AsyncGenerator[Event, None], events)):
             async for event in events:
-                yield event
+                for growth in self._growths(stream, event):
+                    yield growth
 
     @property
     def _options(self) -> dict[str, Any]:
         return {"config": self.config, "tools": self.tools or None}
+
+    def _growths(self, stream: ReplyStream, event: Event) -> Iterator[Growth]:
+        match event:
+            case TextDelta(text=text):
+                delta = stream.add(text)
+                if delta.reasoning or delta.content:
+                    yield Growth(delta=delta, shown=stream.shown)
+            case Finished(result=result):
+                reply = self.reply_format.read(result.text, result.finish_reason)
+                delta = stream.finish(reply)
+                yield Growth(delta=delta, shown=stream.shown, end=(reply, result))

@@ -17,7 +17,7 @@ from pydantic import model_validator
 from fasttts import FastTTS, __version__
 from fasttts.chat import ChatOptions, ChatRequest, offered_tools
 from fasttts.errors import ConfigurationError
-from langchain_fasttts.generations import PROVIDER, ChunkStream, chat_result
+from langchain_fasttts.generations import PROVIDER, chat_result, chunks
 from langchain_fasttts.messages import engine_messages
 
 ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
@@ -144,10 +144,9 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         request = self._chat_request(self._resolve_engine(), messages, stop, **kwargs)
-        chunks = ChunkStream(request.reply_format)
-        with closing(request.stream()) as events:
-            for event in events:
-                yield from chunks.chunks(event)
+        with closing(request.stream()) as growths:
+            for growth in growths:
+                yield from chunks(growth)
 
     async def _astream(
         self,
@@ -157,10 +156,9 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         request = self._chat_request(await self._aresolve_engine(), messages, stop, **kwargs)
-        chunks = ChunkStream(request.reply_format)
-        async with aclosing(request.astream()) as events:
-            async for event in events:
-                for chunk in chunks.chunks(event):
+        async with aclosing(request.astream()) as growths:
+            async for growth in growths:
+                for chunk in chunks(growth):
                     yield chunk
 
     def _chat_request(

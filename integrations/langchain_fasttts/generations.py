@@ -1,4 +1,4 @@
-"""The engine's results and events as LangChain's generations and chunks."""
+"""The engine's results and growing replies as LangChain's generations and chunks."""
 
 import json
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import ToolCallChunk, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from fasttts.chat import Call, Delta, Reply, ReplyFormat, ReplyStream, cost_report, token_usage
-from fasttts.types import Candidate, Event, Finished, SearchResult, TextDelta
+from fasttts.chat import Call, Delta, Growth, Reply, ReplyFormat, cost_report, token_usage
+from fasttts.types import Candidate, SearchResult
 
 PROVIDER = "fasttts"
 
@@ -29,28 +29,14 @@ def chat_result(result: SearchResult, reply_format: ReplyFormat) -> ChatResult:
     return ChatResult(generations=generations)
 
 
-class ChunkStream:
-    """Makes the chunks of one streamed reply; the chunks together are the whole reply.
-
-    Only plain decoding has text to show early: a search decides at its end which path it returns,
-    and then shows all of it.
-    """
-
-    def __init__(self, reply_format: ReplyFormat) -> None:
-        self._format = reply_format
-        self._reply = ReplyStream(reply_format)
-
-    def chunks(self, event: Event) -> Iterator[ChatGenerationChunk]:
-        """The chunks that an event gives rise to."""
-        match event:
-            case TextDelta(text=text):
-                yield from _delta_chunks(self._reply.add(text))
-            case Finished(result=result):
-                reply = self._format.read(result.text, result.finish_reason)
-                yield from _delta_chunks(self._reply.finish(reply))
-                if reply.calls:
-                    yield _calls_chunk(reply.calls)
-                yield _last_chunk(result, reply)
+def chunks(growth: Growth) -> Iterator[ChatGenerationChunk]:
+    """What a streamed reply gained; all chunks together are the whole reply."""
+    yield from _delta_chunks(growth.delta)
+    if growth.end is not None:
+        reply, result = growth.end
+        if reply.calls:
+            yield _calls_chunk(reply.calls)
+        yield _last_chunk(result, reply)
 
 
 def _chosen_generation(result: SearchResult, reply: Reply) -> ChatGeneration:

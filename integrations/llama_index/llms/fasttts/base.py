@@ -31,7 +31,7 @@ from typing_extensions import override
 from fasttts import FastTTS as Engine
 from fasttts.chat import ChatOptions, ChatRequest, offered_tools
 from llama_index.llms.fasttts.messages import engine_messages
-from llama_index.llms.fasttts.responses import ResponseStream, chat_response
+from llama_index.llms.fasttts.responses import chat_response, streamed_response
 
 
 class FastTTS(ChatOptions, FunctionCallingLLM):
@@ -179,17 +179,14 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         return self._aresponses(self._chat_request(engine, messages, **kwargs))
 
     def _responses(self, request: ChatRequest) -> Generator[ChatResponse, None, None]:
-        stream = ResponseStream(request.reply_format)
-        with closing(request.stream()) as events:
-            for event in events:
-                yield from stream.responses(event)
+        with closing(request.stream()) as growths:
+            for growth in growths:
+                yield streamed_response(growth)
 
     async def _aresponses(self, request: ChatRequest) -> AsyncGenerator[ChatResponse, None]:
-        stream = ResponseStream(request.reply_format)
-        async with aclosing(request.astream()) as events:
-            async for event in events:
-                for response in stream.responses(event):
-                    yield response
+        async with aclosing(request.astream()) as growths:
+            async for growth in growths:
+                yield streamed_response(growth)
 
     def _chat_request(
         self, engine: Engine, messages: Sequence[ChatMessage], **kwargs: Any

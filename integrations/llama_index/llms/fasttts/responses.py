@@ -1,6 +1,5 @@
-"""The engine's results and events as LlamaIndex responses."""
+"""The engine's results and growing replies as LlamaIndex responses."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -13,8 +12,8 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from fasttts.chat import Call, Delta, Reply, ReplyFormat, ReplyStream, cost_report, token_usage
-from fasttts.types import Event, Finished, SearchResult, TextDelta
+from fasttts.chat import Call, Delta, Growth, Reply, ReplyFormat, cost_report, token_usage
+from fasttts.types import SearchResult
 from llama_index.llms.fasttts.messages import engine_call
 
 
@@ -24,44 +23,20 @@ def chat_response(result: SearchResult, reply_format: ReplyFormat) -> ChatRespon
     return ChatResponse(message=_message(reply), raw=_raw(result, reply))
 
 
-class ResponseStream:
-    """Makes the responses of one streamed reply: messages grow, deltas add up to the last one.
-
-    Only plain decoding has text to show early: a search decides at its end which path it returns,
-    and then shows all of it.
-    """
-
-    def __init__(self, reply_format: ReplyFormat) -> None:
-        self._format = reply_format
-        self._reply = ReplyStream(reply_format)
-        self._reasoning = ""
-        self._content = ""
-
-    def responses(self, event: Event) -> Iterator[ChatResponse]:
-        """The responses that an event gives rise to."""
-        match event:
-            case TextDelta(text=text):
-                delta = self._reply.add(text)
-                if delta.reasoning or delta.content:
-                    yield self._growing(delta)
-            case Finished(result=result):
-                reply = self._format.read(result.text, result.finish_reason)
-                delta = self._reply.finish(reply)
-                yield ChatResponse(
-                    message=_message(reply),
-                    delta=delta.content,
-                    raw=_raw(result, reply),
-                    additional_kwargs=_thinking_delta(delta),
-                )
-
-    def _growing(self, delta: Delta) -> ChatResponse:
-        self._reasoning += delta.reasoning
-        self._content += delta.content
-        blocks = _blocks(self._reasoning, self._content, ())
-        message = ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
-        return ChatResponse(
-            message=message, delta=delta.content, additional_kwargs=_thinking_delta(delta)
-        )
+def streamed_response(growth: Growth) -> ChatResponse:
+    """The message as far as it has grown; deltas add up to the last one."""
+    if growth.end is None:
+        blocks = _blocks(growth.shown.reasoning, growth.shown.content, ())
+        message, raw = ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks), None
+    else:
+        reply, result = growth.end
+        message, raw = _message(reply), _raw(result, reply)
+    return ChatResponse(
+        message=message,
+        delta=growth.delta.content,
+        raw=raw,
+        additional_kwargs=_thinking_delta(growth.delta),
+    )
 
 
 def _message(reply: Reply) -> ChatMessage:
