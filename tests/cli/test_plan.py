@@ -7,8 +7,17 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from fasttts import FastTTS
-from fasttts.scheduling.memory import MemoryPlan, try_calibration
+from fasttts import EngineConfig, FastTTS
+from fasttts.backends.fake import FakeGenerator
+from fasttts.cli import session
+from fasttts.scheduling.memory import (
+    DEVICES,
+    MODELS,
+    MemoryPlan,
+    Workload,
+    make_plan,
+    try_calibration,
+)
 from fasttts.scheduling.memory.machine import this_device_name
 
 Run = Callable[..., Result]
@@ -167,6 +176,27 @@ def test_calibrating_prints_and_keeps_what_was_measured(
     assert found is not None
     assert found.decode[0][0] == 1
     assert try_calibration(this_device_name(), "fake-verifier", "verifier") is not None
+
+
+@pytest.mark.parametrize(("planned_beams", "expected"), [(None, 256), ("8", 8)])
+def test_a_planned_engine_is_measured_with_room_and_filed_under_its_device(
+    run: Run, monkeypatch: pytest.MonkeyPatch, planned_beams: str | None, expected: int
+) -> None:
+    if planned_beams is not None:
+        monkeypatch.setenv("FASTTTS_PLANNED_BEAMS", planned_beams)
+    opened: list[EngineConfig] = []
+
+    def open_engine(settings: EngineConfig) -> FastTTS:
+        opened.append(settings)
+        plan = make_plan(DEVICES["l4"], MODELS["Qwen3-0.6B"], None, Workload())
+        return FastTTS(FakeGenerator(), plan=plan)
+
+    monkeypatch.setattr(session, "open_engine", open_engine)
+    done = run("calibrate")
+    assert done.exit_code == 0, done.stderr
+    assert opened[0].planned_beams == expected
+    assert try_calibration("l4", "fake-generator", "generator") is not None
+    assert try_calibration(this_device_name(), "fake-generator", "generator") is None
 
 
 def test_a_calibration_as_json(run: Run, engines: list[FastTTS]) -> None:

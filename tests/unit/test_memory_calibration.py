@@ -202,6 +202,15 @@ def test_a_model_directory_is_known_by_its_place(
     assert try_calibration("d", str(tmp_path / "model"), "verifier") is not None
 
 
+def test_the_demonstration_models_are_the_same_in_every_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_calibration(Calibration(device="d", model="demo", role="generator"))
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert try_calibration("d", "demo", "generator") is not None
+
+
 def broken(change: Callable[[dict[str, object]], object]) -> str:
     document = json.loads(store.cache_folder().joinpath(save_calibration(FOUND)).read_text())
     return json.dumps(change(document) or document)
