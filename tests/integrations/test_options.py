@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from fasttts import ConfigurationError, FastTTS
 from fasttts.chat import ChatOptions, offered_tools
+from fasttts.config import engine_config
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"title": "Add"}}}
 
@@ -17,6 +18,11 @@ def test_defaults_are_plain_decoding_on_the_demo_models() -> None:
     assert (options.model, options.search) == ("demo", "none")
     assert options._search_config().search == "none"
     assert options._engine_config().verifier == "demo"
+
+
+def test_a_verifier_is_named_beside_the_model() -> None:
+    options = ChatOptions(model="some/model", verifier="some/prm", search="beam_search")
+    assert options._engine_config() == engine_config(generator="some/model", verifier="some/prm")
 
 
 def test_the_environment_names_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
