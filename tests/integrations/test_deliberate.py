@@ -1,8 +1,6 @@
 """The `deliberate` tool in both frameworks' forms, on an engine without models."""
 
-import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -84,20 +82,6 @@ def test_a_search_the_engine_cannot_run_is_refused_at_once(generator: Any) -> No
             deliberate_tool(engine)
         votes = SearchConfig(search="best_of_n", n=4)
         assert deliberate_tool(engine, votes).call(problem=PROBLEM).content == SOLUTION
-
-
-async def test_cancelling_stops_the_search(
-    engine: FastTTS, generator: Any, is_idle: Callable[[], bool]
-) -> None:
-    generator.step_s = 0.01
-    tool = DeliberateTool(engine=engine, config=SMALL)
-    task = asyncio.create_task(tool.ainvoke(CALL))
-    await asyncio.sleep(0.1)
-    assert generator.num_unfinished() > 0
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await asyncio.to_thread(is_idle)
 
 
 async def test_llama_index(engine: FastTTS) -> None:

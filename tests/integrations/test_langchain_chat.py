@@ -1,8 +1,6 @@
 """`ChatFastTTS` on an engine without models: one answer on every path."""
 
-import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from langchain_core.runnables import ConfigurableField
 from fasttts import ConfigurationError, FastTTS, SearchError
 from fasttts.config import engine_config
 from langchain_fasttts import ChatFastTTS
-from tests.integrations.conversations import ENDLESS, SEARCHES, get_weather, never_end
+from tests.integrations.conversations import SEARCHES, get_weather
 from tests.integrations.langchain_paths import on_every_path, stream
 
 
@@ -125,35 +123,6 @@ def test_errors_of_the_engine_come_through(engine: FastTTS, generator: Any) -> N
         model.invoke("Why?")
     with pytest.raises(SearchError):
         list(model.stream("Why?"))
-
-
-async def test_cancelling_stops_the_work(
-    engine: FastTTS, generator: Any, is_idle: Callable[[], bool]
-) -> None:
-    never_end(generator)
-    model = ChatFastTTS(engine=engine, **ENDLESS)
-    task = asyncio.create_task(model.ainvoke("Why?"))
-    await asyncio.sleep(0.1)
-    assert generator.num_unfinished() == 1
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await asyncio.to_thread(is_idle)
-
-
-async def test_leaving_a_stream_stops_the_work(
-    engine: FastTTS, generator: Any, is_idle: Callable[[], bool]
-) -> None:
-    never_end(generator)
-    model = ChatFastTTS(engine=engine, **ENDLESS)
-    stream = model.stream("Why?")
-    next(stream)
-    stream.close()
-    assert await asyncio.to_thread(is_idle)
-    astream = model.astream("Why?")
-    await anext(astream)
-    await astream.aclose()
-    assert await asyncio.to_thread(is_idle)
 
 
 def test_batches_share_the_engine(engine: FastTTS) -> None:

@@ -1,7 +1,6 @@
 """`FastTTS` for LlamaIndex on an engine without models."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from llama_index.core.tools import FunctionTool
 from fasttts import ConfigurationError, SearchError
 from fasttts import FastTTS as Engine
 from llama_index.llms.fasttts import FastTTS
-from tests.integrations.conversations import ENDLESS, SEARCHES, get_weather, never_end
+from tests.integrations.conversations import SEARCHES, get_weather
 
 WHY = [ChatMessage("Why?", role="user")]
 
@@ -192,24 +191,6 @@ def test_token_counting_reads_the_usage(engine: Engine) -> None:
     llm.chat(WHY)
     assert counter.completion_llm_token_count == 18
     assert len(counter.llm_token_counts) == 2
-
-
-async def test_cancelling_stops_the_work(
-    engine: Engine, generator: Any, is_idle: Callable[[], bool]
-) -> None:
-    never_end(generator)
-    llm = FastTTS(engine=engine, **ENDLESS)
-    task = asyncio.create_task(llm.achat(WHY))
-    await asyncio.sleep(0.1)
-    assert generator.num_unfinished() == 1
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await asyncio.to_thread(is_idle)
-    astream = await llm.astream_chat(WHY)
-    await anext(astream)
-    await astream.aclose()
-    assert await asyncio.to_thread(is_idle)
 
 
 def script_of_an_agent(generator: Any, call: str) -> None:
