@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import PreTrainedTokenizerBase
 
 from fasttts.demo.dialogues import dialogue
@@ -23,12 +24,48 @@ class Example:
     targets: tuple[int, ...]
 
 
+Source = Callable[[str], Iterator[Example]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Examples padded on the right; `ids_B_T` and `targets_B_T` are int64."""
 
     ids_B_T: torch.Tensor
     targets_B_T: torch.Tensor
+
+    def to(self, device: str) -> "Batch":
+        """Returns the batch on a device."""
+        ids_B_T, targets_B_T = (t.to(device) for t in (self.ids_B_T, self.targets_B_T))
+        return Batch(ids_B_T=ids_B_T, targets_B_T=targets_B_T)
+
+
+class _Stream(IterableDataset[Batch]):
+    """Batches without end, other ones in every worker."""
+
+    def __init__(self, source: Source, num_tokens: int, seed: str) -> None:
+        self._source, self._num_tokens, self._seed = source, num_tokens, seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        seed = f"{self._seed}/{worker.id if worker else 0}"
+        return batched(self._source(seed), self._num_tokens, random.Random(seed))
+
+
+def batch_stream(
+    source: Source, *, num_tokens: int, seed: str, num_workers: int
+) -> Iterator[Batch]:
+    """Yields batches without end, made here or by worker processes.
+
+    Args:
+        source: yields examples without end, by a seed.
+        num_tokens: size of a batch.
+        seed: the batches depend on it and on the number of workers.
+        num_workers: number of processes; 0 makes the batches in this one.
+    """
+    stream = _Stream(source, num_tokens, seed)
+    loader = DataLoader(stream, batch_size=None, num_workers=num_workers)
+    return iter(loader)
 
 
 def problem_source(rng: random.Random) -> Callable[[int, int], Problem]:
@@ -52,7 +89,7 @@ def language_example(segments: list[Segment], tokenizer: PreTrainedTokenizerBase
     return Example(ids=tuple(ids), targets=(*targets[1:], IGNORED))
 
 
-def dialogue_examples(seed: object, tokenizer: PreTrainedTokenizerBase) -> Iterator[Example]:
+def dialogue_examples(tokenizer: PreTrainedTokenizerBase, seed: str) -> Iterator[Example]:
     """Yields training examples of the generator without end."""
     rng = random.Random(f"dialogues/{seed}")
     draw = problem_source(rng)

@@ -45,7 +45,7 @@ def score_attempts(
         chunk = [reward_example(a, tokenizer) for a in attempts[start : start + _BATCH]]
         batch = padded(chunk)
         with torch.inference_mode():
-            right_B_T = torch.softmax(model(batch.ids_B_T), -1)[..., 1]
+            right_B_T = torch.softmax(model(batch.ids_B_T.to(model.device)), -1)[..., 1].cpu()
         tags_B_T = batch.ids_B_T == token_id(tokenizer, STEP_TAG)
         rows = zip(right_B_T, tags_B_T, strict=True)
         scores += [tuple(right_T[tags_T].tolist()) for right_T, tags_T in rows]

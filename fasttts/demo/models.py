@@ -17,11 +17,12 @@ from transformers import (
     Qwen2Model,
 )
 
-from fasttts.demo.tokenizer import END_OF_TEXT, MAX_TOKENS, TURN_END, token_id
+from fasttts.demo.tokenizer import END_OF_TEXT, MAX_TOKENS, TURN_END, load_tokenizer, token_id
 
 NUM_LABELS = 2
-NUM_LAYERS = 4
+NUM_HEADS = 3
 HEAD_DIM = 64
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _LEFT_OUT = (
     "_name_or_path", "torch_dtype", "chunk_size_feed_forward", "return_dict", "problem_type",
     "output_attentions", "output_hidden_states",
@@ -29,25 +30,23 @@ _LEFT_OUT = (
 
 
 def generator_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2Config:
-    """The generator's shape: four layers, 2.2 million parameters."""
-    return _config(tokenizer, num_layers=NUM_LAYERS, num_heads=3, width=576)
+    """The generator's shape: four layers, 2.0 million parameters."""
+    return _config(tokenizer, num_layers=4)
 
 
 def verifier_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2Config:
-    """The verifier's shape: two layers and one head more, 4.3 million parameters."""
-    return _config(tokenizer, num_layers=NUM_LAYERS + 2, num_heads=4, width=480)
+    """The verifier's shape: two layers more, 2.9 million parameters."""
+    return _config(tokenizer, num_layers=6)
 
 
-def _config(
-    tokenizer: PreTrainedTokenizerBase, *, num_layers: int, num_heads: int, width: int
-) -> Qwen2Config:
+def _config(tokenizer: PreTrainedTokenizerBase, *, num_layers: int) -> Qwen2Config:
     return Qwen2Config(
         vocab_size=len(tokenizer),
-        hidden_size=num_heads * HEAD_DIM,
-        intermediate_size=width,
+        hidden_size=NUM_HEADS * HEAD_DIM,
+        intermediate_size=480,
         num_hidden_layers=num_layers,
-        num_attention_heads=num_heads,
-        num_key_value_heads=num_heads,
+        num_attention_heads=NUM_HEADS,
+        num_key_value_heads=NUM_HEADS,
         max_position_embeddings=MAX_TOKENS,
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -68,17 +67,16 @@ class RewardModel(nn.Module):
             nn.Linear(config.hidden_size, NUM_LABELS),
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
     def forward(self, ids_B_T: torch.Tensor) -> torch.Tensor:
         """Returns the logits of wrong and right at every position, shape (B, T, 2)."""
         hidden: torch.Tensor = self.model(input_ids=ids_B_T, use_cache=False).last_hidden_state
         logits: torch.Tensor = self.score(hidden)
         return logits
-
-    def freeze_generator(self) -> None:
-        """Keeps the embeddings and the generator's layers as they are."""
-        frozen = [self.model.embed_tokens, *self.model.layers[:NUM_LAYERS]]
-        for parameter in (p for part in frozen for p in part.parameters()):
-            parameter.requires_grad_(False)
 
 
 def write_generator(
@@ -90,14 +88,15 @@ def write_generator(
     _write(weights, config, tokenizer, folder)
 
 
-def write_verifier(model: RewardModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes the verifier in bfloat16; the folder is replaced at once."""
+def write_verifier(model: RewardModel, generator: Path, folder: Path) -> None:
+    """Writes the verifier in bfloat16 with its generator's tokenizer; the folder is replaced."""
     config = model.model.config.to_dict() | {
         "architectures": ["Qwen2ForProcessRewardModel"],
         "num_labels": NUM_LABELS,
     }
-    weights = {n: w for n, w in model.state_dict().items() if n.startswith(("model.", "score."))}
-    _write(weights, config, tokenizer, folder)
+    _write(model.state_dict(), config, load_tokenizer(generator), folder)
+    for name in TOKENIZER_FILES:
+        shutil.copy(generator / name, folder / name)
 
 
 def _write(
@@ -130,22 +129,28 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _name_tokenizer_class(path: Path) -> None:
-    """Puts the name that transformers 4 knows too."""
+    """Puts the name that transformers 4 knows too, and leaves out where the file came from."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    _write_json(path, content | {"tokenizer_class": "PreTrainedTokenizerFast"})
+    kept = {key: value for key, value in content.items() if "local" not in key}
+    _write_json(path, kept | {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
-def load_generator(folder: Path) -> Qwen2ForCausalLM:
+def default_device() -> str:
+    """Returns where training and measuring happen if nothing else is said."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_generator(folder: Path, device: str | None = None) -> Qwen2ForCausalLM:
     """Loads the generator in float32."""
     model = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
     assert isinstance(model, Qwen2ForCausalLM)
-    model.eval()
+    model.eval().to(device or default_device())  # type: ignore[arg-type]  # its stub lacks str
     return model
 
 
-def load_verifier(folder: Path) -> RewardModel:
+def load_verifier(folder: Path, device: str | None = None) -> RewardModel:
     """Loads the verifier in float32."""
     model = RewardModel(Qwen2Config.from_pretrained(folder))
     weights = load_file(folder / "model.safetensors")
     model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    return model.eval()
+    return model.eval().to(device or default_device())

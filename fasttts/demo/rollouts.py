@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from fasttts.demo.dialogues import SEPARATOR, Message, Tool
 
-_BATCH_SEQUENCES = 256
+_BATCH_SEQUENCES = {"cpu": 256, "cuda": 8192}
 
 
 def sample(
@@ -38,7 +38,7 @@ def sample(
     torch.manual_seed(seed)
     texts: list[list[str]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    width = max(1, _BATCH_SEQUENCES // num_samples)
+    width = max(1, _BATCH_SEQUENCES[model.device.type] // num_samples)
     options: dict[str, Any] = {"do_sample": temperature > 0, "max_new_tokens": max_tokens}
     if temperature > 0:
         options |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
@@ -60,7 +60,7 @@ def _continue(
 ) -> list[str]:
     inputs = tokenizer(
         prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
-    )
+    ).to(model.device)
     with torch.inference_mode():
         output = model.generate(  # type: ignore[misc]  # its stub types `self` too narrowly
             input_ids=inputs["input_ids"],

@@ -1,159 +1,143 @@
 """Trains the verifier: `python -m fasttts.demo.train_verifier --work-dir WORK --backbone WEIGHTS`.
 
-First the generator is sampled, once, into the work folder. The backbone starts from a checkpoint
-of the generator's training (`weights-....pt`); a later one than the shipped generator knows more
-arithmetic. Beside the step labels the model goes on predicting the tokens of right steps, which
-keeps its arithmetic alive; that output is not part of the verifier.
+First the generator is sampled, once, into the work folder. The verifier's first layers start from a
+late checkpoint of the generator's training (`weights-....pt`), which knows arithmetic well. It
+learns to tell right steps and right tokens from wrong ones in those samples and in corrupted
+solutions, and its middle layer goes on foreseeing the tokens of right steps: what a result should
+be is half of knowing whether it is right.
 """
 
 import argparse
 import json
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from fasttts.demo import attention, generator_path, verifier_path
+from fasttts.demo import generator_path, verifier_path
 from fasttts.demo.attempts import attempt, corrupted, reward_example
-from fasttts.demo.batches import IGNORED, Batch, Example, batched, problem_source
+from fasttts.demo.batches import IGNORED, Batch, Example, batch_stream, problem_source
 from fasttts.demo.dialogues import SEPARATOR
-from fasttts.demo.models import (
-    NUM_LAYERS,
-    RewardModel,
-    load_generator,
-    verifier_config,
-    write_verifier,
-)
-from fasttts.demo.near_misses import near_misses
-from fasttts.demo.problems import Problem, generate_problems
+from fasttts.demo.measure_verifier import report, score_samples
+from fasttts.demo.models import RewardModel, load_generator, verifier_config, write_verifier
+from fasttts.demo.problems import Problem, Split, generate_problems
 from fasttts.demo.rollouts import chat_prompt, sample, split_steps
 from fasttts.demo.tokenizer import STEP_TAG, load_tokenizer, token_id
-from fasttts.demo.training import Trainer, TrainingConfig
-from fasttts.demo.transplant import Expectation, transplant
+from fasttts.demo.training import Trainer, TrainingConfig, add_arguments, attention_of
 
-BATCH_TOKENS = 6144
-CHUNK = 128
+CHUNK = 512
+"""Problems that are sampled at once."""
 SAMPLES_PER_PROBLEM = 8
 TEMPERATURES = (0.7, 0.85, 1.0)
-TOKEN_WEIGHT = 1.0
-SURPRISE_WEIGHT = 8.0
-"""How much more an unexpected token counts than an expected one, of which there are many."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collection:
-    """How much the generator is asked: attempts sampled of some problems, near misses of others."""
-
-    num_sampled: int
-    num_near_misses: int
-    seed: int
-
-    def problems(self, purpose: str, chunk: int) -> list[Problem]:
-        """Returns one chunk of the training problems for a purpose."""
-        rng = random.Random(f"{purpose}/{self.seed}/{chunk}")
-        return generate_problems("train", rng.getrandbits(60), CHUNK)
+MAX_STEPS = 16
+NUM_HELD_OUT = 64
+FORESIGHT_LAYER = 4
+FORESIGHT_WEIGHT = 0.5
+FIRST_FAULT_WEIGHT = 8.0
+"""How much more the first wrong token counts than others, of which there are many."""
 
 
 class RewardLoss:
-    """What the layers above the frozen generator learn.
+    """What the verifier learns.
 
     Three cross entropies: of the verdicts at the step tags, of the verdict so far at every token,
-    and, at the first of the layers, of whether the generator expected a token.
+    and of the next token of right steps, read off the output of a middle layer.
 
     Args:
         tag: Id of the step tag.
-        expectation: What the generator expected.
-        surprise: Reads off the first layer whether a token was unexpected; not part of the
-            verifier.
+        norm: Weight of the generator's last norm, (channels,).
     """
 
-    def __init__(self, tag: int, expectation: Expectation, surprise: nn.Linear) -> None:
+    def __init__(self, tag: int, norm: torch.Tensor) -> None:
         self._tag = tag
-        self._expectation = expectation
-        self._surprise = surprise
+        self._norm = norm
 
     def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Returns the loss of one batch."""
         assert isinstance(model, RewardModel)
         output = model.model(input_ids=batch.ids_B_T, use_cache=False, output_hidden_states=True)
-        labelled = batch.targets_B_T != IGNORED
-        scores = model.score(output.last_hidden_state[labelled]).float()
-        losses = nn.functional.cross_entropy(scores, batch.targets_B_T[labelled], reduction="none")
-        verdicts = losses[batch.ids_B_T[labelled] == self._tag].mean()
-        below, above = output.hidden_states[NUM_LAYERS], output.hidden_states[NUM_LAYERS + 1]
-        return verdicts + TOKEN_WEIGHT * losses.mean() + self._surprise_loss(below, above, batch)
+        judged = batch.targets_B_T != IGNORED
+        scores = model.score(output.last_hidden_state[judged]).float()
+        losses = nn.functional.cross_entropy(scores, batch.targets_B_T[judged], reduction="none")
+        verdicts = losses[batch.ids_B_T[judged] == self._tag].mean()
+        weights = 1 + (FIRST_FAULT_WEIGHT - 1) * _first_faults(batch)[judged]
+        tokens = (weights * losses).sum() / weights.sum()
+        foresight = self._foresight_loss(model, output.hidden_states[FORESIGHT_LAYER], batch)
+        return verdicts + tokens + FORESIGHT_WEIGHT * foresight
 
-    def _surprise_loss(
-        self, below: torch.Tensor, above: torch.Tensor, batch: Batch
+    def _foresight_loss(
+        self, model: RewardModel, hidden: torch.Tensor, batch: Batch
     ) -> torch.Tensor:
-        """Cross entropy of unexpected against expected tokens; tags are left out."""
-        asked = (batch.targets_B_T[:, 1:] != IGNORED) & (batch.ids_B_T[:, 1:] != self._tag)
-        guess = self._surprise(above[:, 1:][asked]).float().squeeze(-1)
-        chance = self._expectation(below[:, :-1][asked], batch.ids_B_T[:, 1:][asked])
-        weight = torch.tensor(SURPRISE_WEIGHT)
-        return nn.functional.binary_cross_entropy_with_logits(guess, 1 - chance, pos_weight=weight)
+        """Cross entropy of right tokens as foreseen by `hidden` (B, T, channels) before them."""
+        right = batch.targets_B_T[:, 1:] == 1
+        foreseen = nn.functional.rms_norm(hidden[:, :-1][right], self._norm.shape, self._norm)
+        logits = foreseen @ model.model.embed_tokens.weight.T
+        return nn.functional.cross_entropy(logits.float(), batch.ids_B_T[:, 1:][right])
 
 
-def collect(work_dir: Path, generator: Path, config: Collection) -> None:
+def _first_faults(batch: Batch) -> torch.Tensor:
+    """Mask (B, T) of the tokens with which attempts begin to be wrong."""
+    before = batch.targets_B_T.roll(1, dims=1)
+    return (batch.targets_B_T == 0) & (before != 0)
+
+
+def problems_of(split: Split, seed: int, chunk: int, count: int = CHUNK) -> list[Problem]:
+    """Returns one chunk of the problems that the generator is asked."""
+    return generate_problems(split, random.Random(f"{seed}/{chunk}").getrandbits(60), count)
+
+
+def collect(options: argparse.Namespace) -> None:
     """Samples the generator on training problems; goes on where an earlier run stopped."""
-    work_dir.mkdir(parents=True, exist_ok=True)
-    tokenizer, model = load_tokenizer(generator), load_generator(generator)
-    path = work_dir / "near_misses.jsonl"
-    for chunk in range(_num_chunks(path), config.num_near_misses // CHUNK):
-        rng = random.Random(f"near misses/{config.seed}/{chunk}")
-        problems = config.problems("near misses", chunk)
-        _append(path, near_misses(model, tokenizer, problems, rng))
-    path = work_dir / "samples.jsonl"
-    for chunk in range(_num_chunks(path), config.num_sampled // CHUNK):
-        chats = [[{"role": "user", "content": p.text}] for p in config.problems("samples", chunk)]
-        texts = sample(
-            model,
-            tokenizer,
-            [chat_prompt(tokenizer, chat) for chat in chats],
-            num_samples=SAMPLES_PER_PROBLEM,
-            temperature=TEMPERATURES[chunk % len(TEMPERATURES)],
-            seed=chunk,
-        )
-        _append(path, [sorted(set(samples)) for samples in texts])
+    path: Path = options.work_dir / "samples.jsonl"
+    options.work_dir.mkdir(parents=True, exist_ok=True)
+    done = sum(1 for _ in path.open(encoding="utf-8")) // CHUNK if path.exists() else 0
+    for chunk in range(done, options.num_sampled // CHUNK):
+        problems = problems_of("train", options.seed, chunk)
+        texts = _samples(options, problems, TEMPERATURES[chunk % len(TEMPERATURES)], chunk)
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(sorted(set(row))) + "\n" for row in texts)
+        print(f"sampled {(chunk + 1) * CHUNK} problems", flush=True)
 
 
-def _num_chunks(path: Path) -> int:
-    return sum(1 for _ in path.open(encoding="utf-8")) // CHUNK if path.exists() else 0
-
-
-def _append(path: Path, rows: Sequence[list[str]]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
-
-
-def _read(path: Path, config: Collection) -> list[tuple[Problem, list[str]]]:
-    """Returns the collected rows with their problems."""
-    rows = [json.loads(line) for line in path.open(encoding="utf-8")] if path.exists() else []
-    chunks = range(len(rows) // CHUNK)
-    problems = [p for chunk in chunks for p in config.problems(path.stem.replace("_", " "), chunk)]
-    return list(zip(problems, rows, strict=False))
+def _samples(
+    options: argparse.Namespace, problems: Sequence[Problem], temperature: float, seed: int
+) -> list[list[str]]:
+    tokenizer = load_tokenizer(options.generator)
+    return sample(
+        load_generator(options.generator, options.device),
+        tokenizer,
+        [chat_prompt(tokenizer, [{"role": "user", "content": p.text}]) for p in problems],
+        num_samples=SAMPLES_PER_PROBLEM,
+        temperature=temperature,
+        seed=seed,
+    )
 
 
 def reward_examples(
-    work_dir: Path, tokenizer: PreTrainedTokenizerBase, config: Collection, start: int
+    path: Path, tokenizer: PreTrainedTokenizerBase, data_seed: int, seed: str
 ) -> Iterator[Example]:
-    """Yields sampled, almost right, corrupted and right attempts without end."""
-    rng = random.Random(f"attempts/{config.seed}/{start}")
+    """Yields sampled, corrupted and right attempts without end.
+
+    Args:
+        path: the file of samples.
+        tokenizer: cuts attempts into tokens.
+        data_seed: the seed of the samples' problems.
+        seed: the order depends on it.
+    """
+    rng = random.Random(f"attempts/{seed}")
     draw = problem_source(rng)
-    rows = _read(work_dir / "samples.jsonl", config)
-    sampled = [(p, split_steps(text)[:16]) for p, texts in rows for text in texts]
-    missed = _read(work_dir / "near_misses.jsonl", config)
-    weights = (35 * bool(sampled), 35 * bool(missed), 18, 12)
+    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+    problems = [p for c in range(len(rows) // CHUNK) for p in problems_of("train", data_seed, c)]
+    sampled = [(p, text) for p, row in zip(problems, rows, strict=True) for text in row]
     while True:
-        kind = rng.choices(("sampled", "missed", "corrupted", "exact"), weights)[0]
+        kind = rng.choices(("sampled", "corrupted", "exact"), (60, 30, 10))[0]
         if kind == "sampled":
-            problem, steps = rng.choice(sampled)
-        elif kind == "missed":
-            problem, steps = rng.choice(missed)
+            problem, text = rng.choice(sampled)
+            steps = split_steps(text)[:MAX_STEPS]
         else:
             problem = draw(2, 8)
             steps = corrupted(rng, problem) if kind == "corrupted" else list(problem.steps)
@@ -161,55 +145,71 @@ def reward_examples(
             yield reward_example(attempt(rng, draw, problem, steps), tokenizer)
 
 
-def train(
-    work_dir: Path, backbone: Path, generator: Path, *, steps: int, collection: Collection
-) -> None:
+def train(options: argparse.Namespace) -> None:
     """Trains, or goes on with, the verifier and writes it."""
-    seed = collection.seed
-    tokenizer = load_tokenizer(generator)
-    torch.manual_seed(seed)
+    tokenizer = load_tokenizer(options.generator)
+    torch.manual_seed(options.seed)
     model = RewardModel(verifier_config(tokenizer))
-    model.model.set_attn_implementation(attention.register())
-    tag, separator = token_id(tokenizer, STEP_TAG), token_id(tokenizer, SEPARATOR)
-    digits = [token_id(tokenizer, digit) for digit in "0123456789"]
-    given = torch.load(backbone, weights_only=True)
-    transplant(model, given, digits=digits, tag=tag, separator=separator)
-    model.freeze_generator()
-    model.surprise = nn.Linear(model.model.config.hidden_size, 1)
-    config = TrainingConfig(work_dir=work_dir, steps=steps, peak_lr=3e-3, keep=False)
-    trainer = Trainer(model, RewardLoss(tag, Expectation(given), model.surprise), config)
+    norm = _start_from(model, options.backbone, tokenizer).to(options.device)
+    model.model.set_attn_implementation(attention_of(options.device))
+    held_out = generate_problems("dev", options.seed, NUM_HELD_OUT, min_operations=4)
+    texts = _samples(options, held_out, TEMPERATURES[0], options.seed)
+
+    def evaluate() -> dict[str, float]:
+        rows = zip(held_out, texts, strict=True)
+        return report(held_out, [score_samples(model, tokenizer, p, row) for p, row in rows])
+
+    config = TrainingConfig(
+        work_dir=options.work_dir,
+        steps=options.steps,
+        peak_lr=options.peak_lr,
+        keep=False,
+        device=options.device,
+    )
+    trainer = Trainer(model, RewardLoss(token_id(tokenizer, STEP_TAG), norm), config, evaluate)
     trainer.try_resume()
-    examples = reward_examples(work_dir, tokenizer, collection, trainer.step)
-    trainer.run(batched(examples, BATCH_TOKENS, random.Random(f"{seed}/{trainer.step}")))
-    write_verifier(model, tokenizer, verifier_path())
+    source = partial(reward_examples, options.work_dir / "samples.jsonl", tokenizer, options.seed)
+    seed = f"{options.seed}/{trainer.step}"
+    trainer.run(
+        batch_stream(
+            source, num_tokens=options.batch_tokens, seed=seed, num_workers=options.workers
+        )
+    )
+    write_verifier(model, options.generator, options.output)
+
+
+@torch.no_grad()
+def _start_from(
+    model: RewardModel, backbone: Path, tokenizer: PreTrainedTokenizerBase
+) -> torch.Tensor:
+    """Puts a generator's layers below the others; the step tag becomes what its separator was.
+
+    Returns:
+        The weight of the generator's last norm.
+    """
+    given = torch.load(backbone, weights_only=True, map_location="cpu")
+    lower = {name.removeprefix("model."): tensor for name, tensor in given.items()}
+    norm: torch.Tensor = lower.pop("norm.weight")
+    known = model.model.state_dict().keys()
+    model.model.load_state_dict({n: t for n, t in lower.items() if n in known}, strict=False)
+    embeddings = model.model.embed_tokens.weight
+    embeddings[token_id(tokenizer, STEP_TAG)] = embeddings[token_id(tokenizer, SEPARATOR)]
+    return norm
 
 
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work-dir", type=Path, required=True)
-    parser.add_argument("--backbone", type=Path, help="a weights-....pt file")
+    add_arguments(parser)
+    parser.add_argument("--backbone", type=Path, required=True, help="a weights-....pt file")
     parser.add_argument("--generator", type=Path, default=generator_path())
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--num-sampled", type=int, default=1024)
-    parser.add_argument("--num-near-misses", type=int, default=32768)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--collect-only", action="store_true", help="sample and stop")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--peak-lr", type=float, default=2e-3)
+    parser.add_argument("--num-sampled", type=int, default=16384)
+    parser.add_argument("--output", type=Path, default=verifier_path())
     options = parser.parse_args()
-    collection = Collection(
-        num_sampled=options.num_sampled,
-        num_near_misses=options.num_near_misses,
-        seed=options.seed,
-    )
-    collect(options.work_dir, options.generator, collection)
-    if not options.collect_only:
-        train(
-            options.work_dir,
-            options.backbone,
-            options.generator,
-            steps=options.steps,
-            collection=collection,
-        )
+    collect(options)
+    train(options)
 
 
 if __name__ == "__main__":

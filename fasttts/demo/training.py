@@ -1,5 +1,6 @@
 """The loop both trainings share: schedule, optimisers, checkpoints, log."""
 
+import argparse
 import json
 import os
 import time
@@ -10,9 +11,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from fasttts.demo import attention
 from fasttts.demo.batches import Batch
+from fasttts.demo.models import default_device
 
 Loss = Callable[[nn.Module, Batch], torch.Tensor]
+Evaluation = Callable[[], dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,7 @@ class TrainingConfig:
         save_every: steps between checkpoints.
         log_every: steps between log lines.
         keep: whether the weights of every checkpoint are kept beside the newest one.
+        device: where the model is, as torch names it.
     """
 
     work_dir: Path
@@ -36,17 +41,21 @@ class TrainingConfig:
     save_every: int = 200
     log_every: int = 50
     keep: bool = True
+    device: str = "cpu"
 
 
 class Trainer:
     """Owns a model's optimisers and its progress."""
 
-    def __init__(self, model: nn.Module, loss: Loss, config: TrainingConfig) -> None:
-        self.model = model
+    def __init__(
+        self, model: nn.Module, loss: Loss, config: TrainingConfig, evaluation: Evaluation
+    ) -> None:
+        self.model = model.to(config.device)
         self.step = 0
         self.seconds = 0.0
         self._loss = loss
         self._config = config
+        self._evaluation = evaluation
         learnt = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         matrices = [p for n, p in learnt if p.ndim == 2 and ".layers." in n]
         chosen = {id(p) for p in matrices}
@@ -65,7 +74,7 @@ class Trainer:
         """Continues from the newest checkpoint if there is one."""
         if not self._checkpoint.exists():
             return False
-        state = torch.load(self._checkpoint, weights_only=True)
+        state = torch.load(self._checkpoint, weights_only=True, map_location=self._config.device)
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -92,19 +101,20 @@ class Trainer:
         while self.step < config.steps:
             start = time.perf_counter()
             batch = next(batches)
-            loss = self._update(batch)
+            loss = self._update(batch.to(config.device))
             self.seconds += time.perf_counter() - start
             self.step += 1
-            if self.step % config.log_every == 0:
-                self._log(loss, batch)
-            if self.step % config.save_every == 0 or self.step == config.steps:
+            is_saved = self.step % config.save_every == 0 or self.step == config.steps
+            if is_saved or self.step % config.log_every == 0:
+                self._log(float(loss), batch, self._evaluation() if is_saved else {})
+            if is_saved:
                 self.save()
 
-    def _update(self, batch: Batch) -> float:
+    def _update(self, batch: Batch) -> torch.Tensor:
         config = self._config
         warm = min(1.0, (self.step + 1) / config.warmup_steps)
         lr = config.peak_lr * warm * (1 - 0.95 * self.step / config.steps)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(torch.device(config.device).type, torch.bfloat16):
             loss = self._loss(self.model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -113,10 +123,25 @@ class Trainer:
                 group["lr"] = lr
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return float(loss.detach())
+        return loss.detach()
 
-    def _log(self, loss: float, batch: Batch) -> None:
+    def _log(self, loss: float, batch: Batch, measured: dict[str, float]) -> None:
         line = {"step": self.step, "loss": round(loss, 4), "seconds": round(self.seconds)}
         line["batch_tokens"] = batch.ids_B_T.numel()
+        line |= {name: round(value, 4) for name, value in measured.items()}
         with (self._config.work_dir / "curve.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def attention_of(device: str) -> str:
+    """Name of the attention implementation that trains fastest on a device."""
+    return attention.register() if device == "cpu" else "sdpa"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that both trainings have."""
+    parser.add_argument("--work-dir", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default=default_device())
+    parser.add_argument("--batch-tokens", type=int, default=6144)
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
