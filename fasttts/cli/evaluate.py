@@ -25,7 +25,8 @@ from fasttts.evaluation import (
 from fasttts.sampling import derive_seed
 
 DATASETS = ("demo",)
-BASELINE: Method = "greedy"
+BASELINES: tuple[Method, ...] = ("greedy", "majority", "best_of_n")
+DEFAULT: tuple[Method, ...] = ("beam_search",)
 
 
 def run(
@@ -45,16 +46,16 @@ def run(
 ) -> None:
     """Compare search methods on problems of known answer.
 
-    Greedy decoding, majority vote, best-of-n and beam search answer the same seeded problems;
-    the table shows their accuracy with 95 % Wilson intervals.
+    Greedy decoding, majority vote, best-of-n and the searches named by --search answer the same
+    seeded problems; the table shows their accuracy with 95 % Wilson intervals.
     """
     with session.reported_errors(debug=debug):
+        settings = session.engine_settings(generator, verifier)
         configs = {
             method: method_config(method, n=n, beam_width=beam_width, seed=seed)
-            for method in _methods(search or ())
+            for method in _methods(search or DEFAULT, has_verifier=settings.verifier is not None)
         }
         problems = _problems(dataset, seed, num_problems, min_operations, max_operations)
-        settings = session.engine_settings(generator, verifier)
         for config in configs.values():
             session.check_search(config, settings)
         with session.loaded(settings) as engine:
@@ -62,12 +63,13 @@ def run(
         _print(evaluation, as_json=as_json)
 
 
-def _methods(named: Sequence[str]) -> list[Method]:
-    """The methods to compare, in the table's order; all of them when none is named."""
+def _methods(named: Sequence[str], *, has_verifier: bool) -> list[Method]:
+    """The named methods and the baselines that the models allow, in the table's order."""
     for name in named:
         if name not in METHODS:
             raise ConfigurationError(f"unknown method {name!r}: use {', '.join(METHODS)}")
-    return [method for method in METHODS if not named or method in (BASELINE, *named)]
+    baselines = [method for method in BASELINES if has_verifier or method != "best_of_n"]
+    return [method for method in METHODS if method in (*baselines, *named)]
 
 
 def _problems(dataset: str, seed: int, count: int, low: int, high: int) -> list[Problem]:

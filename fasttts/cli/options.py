@@ -29,7 +29,7 @@ Compared = Annotated[
     typer.Option(
         "--search",
         metavar="METHOD",
-        help=f"Only greedy and this one of {', '.join(METHODS)}; repeatable.",
+        help=f"Compared with the baselines: one of {', '.join(METHODS)}; repeatable.",
     ),
 ]
 Count = Annotated[int, typer.Option("-n", metavar="N", help="Candidates or beams.")]

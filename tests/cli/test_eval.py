@@ -64,16 +64,21 @@ def test_tokens_are_those_of_the_searches_with_the_problems_own_seeds(
 @pytest.mark.parametrize(
     ("methods", "expected"),
     [
-        (["beam_search"], ["greedy", "beam_search"]),
-        (["greedy"], ["greedy"]),
+        (["beam_search"], ["greedy", "majority", "best_of_n", "beam_search"]),
+        (["greedy"], ["greedy", "majority", "best_of_n"]),
         (["best_of_n", "majority"], ["greedy", "majority", "best_of_n"]),
     ],
 )
-def test_search_restricts_the_rows(
+def test_search_names_what_is_compared_with_the_baselines(
     run: Run, engines: list[FastTTS], methods: list[str], expected: list[str]
 ) -> None:
     flags = [part for name in methods for part in ("--search", name)]
     assert list(rows(run, *flags)) == expected
+
+
+def test_without_a_verifier_its_baseline_is_left_out(run: Run, engines: list[FastTTS]) -> None:
+    found = rows(run, "--generator", "some/model", "--search", "majority")
+    assert list(found) == ["greedy", "majority"]
 
 
 def test_eval_is_reproducible(run: Run, engines: list[FastTTS]) -> None:
