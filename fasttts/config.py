@@ -5,12 +5,14 @@ Environment variables are read here and nowhere else: `FASTTTS_GENERATOR=...` se
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from fasttts.errors import ConfigurationError
 from fasttts.sampling import Sampling
@@ -24,6 +26,8 @@ Offloading = Literal["auto", "none", "kv", "sleep"]
 
 DEMO = "demo"
 """The name that stands for the bundled demonstration models."""
+
+_PREFIX = "FASTTTS_"
 
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -109,7 +113,7 @@ class EngineConfig(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="FASTTTS_", extra="forbid", frozen=True, validate_default=True
+        env_prefix=_PREFIX, extra="forbid", frozen=True, validate_default=True
     )
 
     generator: str = Field(default=DEMO, min_length=1)
@@ -207,11 +211,12 @@ def engine_config(**options: Any) -> EngineConfig:
     """An engine configuration from options and the environment.
 
     Raises:
-        ConfigurationError: An option is unknown or its value cannot work.
+        ConfigurationError: An option or a variable is unknown, or its value cannot work.
     """
     return _checked(EngineConfig, EngineConfig, options)
 
 
+    _check_variables(os.environ)
 def search_config(base: SearchConfig | None = None, **options: Any) -> SearchConfig:
     """A search configuration: `options` over `base`.
 
@@ -240,15 +245,44 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) 
 def _checked(model: type[Model], build: Callable[..., Model], values: Mapping[str, Any]) -> Model:
     try:
         return build(**values)
+def _check_variables(names: Iterable[str]) -> None:
+    """Raises ConfigurationError for a variable that looks like an option and sets none."""
+    known = [f"{_PREFIX}{name.upper()}" for name in EngineConfig.model_fields]
+    for name in sorted(names):
+        if name.upper().startswith(_PREFIX) and name.upper() not in known:
+            raise ConfigurationError(
+                f"unknown variable {name}: {did_you_mean(name.upper(), known)}"
+            )
+
+
     except ValidationError as error:
-        known = list(model.model_fields)
-        lines = "; ".join(_describe(detail, known) for detail in error.errors())
+        lines = "; ".join(_describe(detail, model) for detail in error.errors())
         raise ConfigurationError(lines) from error
 
 
-def _describe(detail: ErrorDetails, known: list[str]) -> str:
+def _describe(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    *outer, last = detail["loc"] or ("",)
+    except SettingsError as error:
+        raise ConfigurationError(_describe_variable(error)) from error
     name = ".".join(map(str, detail["loc"]))
     if detail["type"] == "extra_forbidden":
-        return f"unknown option '{name}': {did_you_mean(name, known)}"
+        return f"unknown option '{name}': {did_you_mean(str(last), _fields(model, outer))}"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{name}={detail['input']!r}: {message}" if name else message
+
+
+def _fields(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    """The options of the part of `model` that `path` leads to."""
+    for name in path:
+        part = model.model_fields[str(name)].annotation
+        assert isinstance(part, type), "options are nested as models, not as unions of them"
+        assert issubclass(part, BaseModel)
+        model = part
+    return list(model.model_fields)
+
+
+def _describe_variable(error: SettingsError) -> str:
+    """A variable that pydantic-settings could not read; only its message names the field."""
+    field = re.search(r'field "(\w+)"', str(error))
+    name = _PREFIX + field[1].upper() if field else f"a variable {_PREFIX}..."
+    return f"{name} must be a JSON object such as '{{\"name\": 1}}': {error.__cause__}"

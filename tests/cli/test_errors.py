@@ -70,6 +70,16 @@ def test_a_bad_input_is_one_line_before_models_are_loaded(
     assert done.stderr.count("\n") == 1
 
 
+def test_a_variable_that_cannot_be_read_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTTTS_GENERATOR_ARGS", "nope")
+    done = run(*SOLVE)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("fasttts: FASTTTS_GENERATOR_ARGS must be a JSON object")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "arguments", [["solve"], ["solve", "a", "b"], ["solve", "a", "-n", "x"], ["solv"], ["eval"]]
 )

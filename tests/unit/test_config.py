@@ -52,6 +52,8 @@ def test_a_bad_search_option_is_named_with_its_value(
         ({"kv_cache_memory_bytes": 1}, "kv_cache_memory_bytes=1: "),
         ({"generator": ""}, "generator='': "),
         ({"dtype": "int3"}, "dtype='int3': "),
+        ({"scheduling": {"slotz": 1}}, "unknown option 'scheduling.slotz': did you mean 'slots'?"),
+        ({"scheduling": {"slots": 0}}, "scheduling.slots=0: "),
     ],
 )
 def test_a_bad_engine_option_is_named_with_its_value(
@@ -98,3 +100,37 @@ def test_the_environment_sets_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTTTS_MAX_NUM_SEQS", "-7")
     with pytest.raises(ConfigurationError, match="max_num_seqs='-7'"):
         engine_config()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("GENERATOR_ARGS", "nope", "FASTTTS_GENERATOR_ARGS must be a JSON object such as "),
+        ("SCHEDULING", "slots=1", "FASTTTS_SCHEDULING must be a JSON object such as "),
+        ("SCHEDULING", '{"slotz": 1}', "unknown option 'scheduling.slotz': did you mean 'slots'?"),
+        ("VERIFIER_ARGS", "[1]", "verifier_args=[1]: "),
+        (
+            "MAX_NUM_SEQ",
+            "7",
+            "unknown variable FASTTTS_MAX_NUM_SEQ: did you mean 'FASTTTS_MAX_NUM_SEQS'?",
+        ),
+        (
+            "SCHEDULING_SLOTS",
+            "7",
+            "unknown variable FASTTTS_SCHEDULING_SLOTS: did you mean 'FASTTTS_SCHEDULING'?",
+        ),
+    ],
+)
+def test_a_bad_variable_of_the_environment_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(f"FASTTTS_{name}", value)
+    with pytest.raises(ConfigurationError) as error:
+        engine_config()
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_objects_of_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTTTS_SCHEDULING", '{"slots": 3}')
+    assert engine_config().scheduling.slots == 3
