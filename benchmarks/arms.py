@@ -28,6 +28,7 @@ ARMS: dict[str, Arm] = {
     "plain+cache": Arm(scheduling=PLAIN),
     "paper": Arm(scheduling=SchedulingConfig(speculation_rule="paper", early_verification=False)),
     "deep": Arm(scheduling=FULL),
+    "no_measuring": Arm(scheduling=FULL.model_copy(update={"speculation_rule": "score"})),
     **{f"no_{name}": Arm(scheduling=FULL.model_copy(update={name: False})) for name in SWITCHES},
 }
 MAIN_ARMS = ("plain", "plain+cache", "paper", "deep")

@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 NUM_PROMPT_TOKENS = 16
 UNLIMITED = 100_000
-IMMEDIATE = SchedulingConfig(verification_batch_tokens=1)
+IMMEDIATE = SchedulingConfig(verification_batch_tokens=1, speculation_rule="score")
 FAKE_ARMS: dict[str, tuple[int, SchedulingConfig]] = {
     "plain": (1, PLAIN),
     "paper": (1, SchedulingConfig(speculation_rule="paper", early_verification=False)),

@@ -39,8 +39,11 @@ class SchedulingConfig(BaseModel):
         slots: Sequences decoded together; None takes the generator's `max_num_seqs`.
         speculation: Free slots run the predicted next steps.
         speculation_depth: Steps that speculation may run ahead; None is unlimited.
-        speculation_rule: Which steps run ahead: "score" follows the policy on the scores so far,
-            "paper" orders finished steps by their parent's score alone, one step ahead.
+        speculation_rule: Which steps run ahead: "score" fills every slot, following the policy on
+            the scores so far; "likely" runs only what would still be continued if the missing
+            scores were good; "measured" is "score" where a full batch decodes about as fast as a
+            single sequence, and "likely" elsewhere; "paper" orders finished steps by their
+            parent's score alone, one step ahead.
         num_bins: Bins `B` of the parent's score for steps without a score: a step in bin `j`
             (1 is best) may have `B - j + 1` speculative children.
         early_verification: Finished steps are scored while their siblings decode.
@@ -63,7 +66,7 @@ class SchedulingConfig(BaseModel):
     slots: Annotated[int, Field(ge=1, le=65_536)] | None = None
     speculation: bool = True
     speculation_depth: Annotated[int, Field(ge=1)] | None = None
-    speculation_rule: Literal["score", "paper"] = "score"
+    speculation_rule: Literal["measured", "score", "likely", "paper"] = "measured"
     num_bins: int = Field(default=4, ge=1, le=64)
     early_verification: bool = True
     verification_batch_tokens: int = Field(default=256, ge=1)
@@ -213,10 +216,10 @@ def engine_config(**options: Any) -> EngineConfig:
     Raises:
         ConfigurationError: An option or a variable is unknown, or its value cannot work.
     """
+    _check_variables(os.environ)
     return _checked(EngineConfig, EngineConfig, options)
 
 
-    _check_variables(os.environ)
 def search_config(base: SearchConfig | None = None, **options: Any) -> SearchConfig:
     """A search configuration: `options` over `base`.
 
@@ -242,9 +245,6 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) 
     return f"known: {', '.join(names)}" if otherwise is None else otherwise
 
 
-def _checked(model: type[Model], build: Callable[..., Model], values: Mapping[str, Any]) -> Model:
-    try:
-        return build(**values)
 def _check_variables(names: Iterable[str]) -> None:
     """Raises ConfigurationError for a variable that looks like an option and sets none."""
     known = [f"{_PREFIX}{name.upper()}" for name in EngineConfig.model_fields]
@@ -255,15 +255,18 @@ def _check_variables(names: Iterable[str]) -> None:
             )
 
 
+def _checked(model: type[Model], build: Callable[..., Model], values: Mapping[str, Any]) -> Model:
+    try:
+        return build(**values)
     except ValidationError as error:
         lines = "; ".join(_describe(detail, model) for detail in error.errors())
         raise ConfigurationError(lines) from error
+    except SettingsError as error:
+        raise ConfigurationError(_describe_variable(error)) from error
 
 
 def _describe(detail: ErrorDetails, model: type[BaseModel]) -> str:
     *outer, last = detail["loc"] or ("",)
-    except SettingsError as error:
-        raise ConfigurationError(_describe_variable(error)) from error
     name = ".".join(map(str, detail["loc"]))
     if detail["type"] == "extra_forbidden":
         return f"unknown option '{name}': {did_you_mean(str(last), _fields(model, outer))}"

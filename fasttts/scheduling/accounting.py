@@ -96,7 +96,7 @@ class Account:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._totals: dict[str, float] = collections.Counter()
+        self._totals: dict[str, Any] = collections.defaultdict(int)
         self._peak = 0.0
 
     def iterated(
@@ -137,8 +137,7 @@ class Account:
     def snapshot(self) -> EngineUsage:
         """The totals so far."""
         with self._lock:
-            values: dict[str, Any] = dict(self._totals)
-            return EngineUsage(peak_kv_cache_usage=self._peak, **values)
+            return EngineUsage(peak_kv_cache_usage=self._peak, **self._totals)
 
     def _add(self, **amounts: float) -> None:
         for name, amount in amounts.items():

@@ -15,10 +15,12 @@ from fasttts.backends.base import GenerationOutput, Generator, Verifier
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError
 from fasttts.scheduling.accounting import Account, EngineUsage, PressureGauge
+from fasttts.scheduling.cost import StepCost
 from fasttts.scheduling.order import in_order
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.scoring import Scorer
 from fasttts.scheduling.slots import Owner, Slots
+from fasttts.scheduling.speculation import Rule
 from fasttts.tree import Node
 
 logger = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ class Loop:
         self._listeners: dict[SearchRun, Listener] = {}
         self._active: dict[SearchRun, None] = {}
         self._pressure = PressureGauge()
+        self._cost = StepCost()
         self._num_allowed = num_slots
         self._is_stale = True
         """Whether anything happened that may change which sequences should run."""
@@ -176,9 +179,17 @@ class Loop:
 
     def _guesses(self, runs: Sequence[SearchRun], count: int) -> list[Owner]:
         """The most useful speculative nodes, one of each run in turn."""
-        streams = [_owned(run, run.guesses(self._config)) for run in runs]
+        rule = self._rule()
+        streams = [_owned(run, run.guesses(self._config, rule)) for run in runs]
         turns = itertools.chain.from_iterable(itertools.zip_longest(*streams))
         return list(itertools.islice(filter(None, turns), count))
+
+    def _rule(self) -> Rule:
+        """Which steps run ahead; where that is to be measured, the likely ones until it is."""
+        rule = self._config.speculation_rule
+        if rule != "measured":
+            return rule
+        return "score" if self._cost.is_cheap(self._slots.num_slots) else "likely"
 
     def _decode(self) -> None:
         if not self._slots:
@@ -196,6 +207,8 @@ class Loop:
             self._take_output(output)
 
     def _count_iteration(self, seconds: float) -> None:
+        if not self._slots.has_fresh:
+            self._cost.measured(len(self._slots), seconds)
         occupancy = self._slots.occupancy()
         self._account.iterated(seconds, occupancy.values(), self._pressure)
         for run, (num_needed, num_speculative) in occupancy.items():

@@ -11,7 +11,7 @@ from fasttts.backends.base import GenerationRequest, Tokenizer
 from fasttts.config import SchedulingConfig, SearchConfig
 from fasttts.scheduling.accounting import Counts
 from fasttts.scheduling.early_stop import hopeless
-from fasttts.scheduling.speculation import Group, predict
+from fasttts.scheduling.speculation import Group, Rule, predict
 from fasttts.search.aggregate import aggregate, best_aggregate
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.steps import StepDetector, find_stop, split_steps
@@ -111,10 +111,10 @@ class SearchRun:
                 return num_taken
         return len(token_ids)
 
-    def guesses(self, config: SchedulingConfig) -> Iterator[Node]:
+    def guesses(self, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
         """Speculative nodes that could decode, most useful first; created as they are asked for."""
         for group in self._groups.values():
-            for guess in predict(group, self._policy, config):
+            for guess in predict(group, self._policy, config, rule):
                 yield guess.node or self._speculate(group, guess.parent, guess.number)
 
     def first_child(self, node: Node) -> Node:

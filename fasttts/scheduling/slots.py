@@ -38,6 +38,11 @@ class Slots:
         """Slots in which nothing runs."""
         return self.num_slots - len(self._owners)
 
+    @property
+    def has_fresh(self) -> bool:
+        """Whether a sequence has not reported yet, so that its prompt is being run."""
+        return bool(self._fresh)
+
     def num_needed(self) -> int:
         """Sequences that some decision waits for."""
         return sum(node.is_attached for _, node in self._owners.values())

@@ -1,24 +1,33 @@
 """Which steps free slots run ahead: the predicted next frontier, and the ones behind it.
 
-A policy is asked what it would do if nothing better came: beams without a score take part with
-score 0. Its branches from scored beams are the predicted next steps; where some of those have
-ended and been scored, the same question is asked one level deeper (deep speculation). After the
-children of scored beams come those of beams that ended and still wait for their score, ranked by
-their parent's score in bins.
+A policy is asked what it would do on the scores known so far. Its branches from scored beams are
+the predicted next steps; where some of those have ended and been scored, the same question is
+asked one level deeper (deep speculation). After the children of scored beams come those of beams
+that ended and still wait for their score, ranked by their parent's score in bins.
+
+What beams without a score count as is the rule. "score": as if nothing better came, which finds
+work for every slot. "likely": each as the better of two known ones, so that a step runs ahead only
+if it would survive good news; at 64 beams that wastes a fifth as many tokens, for 8 % more
+iterations.
 
 Source: FastTTS, arXiv 2509.00195, section 4.1, which ranks by the parent's score alone, one step
-ahead (`speculation_rule="paper"`). Asking the policy, and going deeper, is ours.
+ahead ("paper"). Asking the policy, and going deeper, is ours.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from fasttts.config import SchedulingConfig
-from fasttts.search.policy import SearchPolicy
+from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node
 from fasttts.types import Path
+
+Rule = Literal["score", "likely", "paper"]
+Place = tuple[Path, Node | None]
+"""A beam of a predicted frontier; None where it was not started."""
 
 
 @dataclass(slots=True)
@@ -44,21 +53,24 @@ class Guess(NamedTuple):
     node: Node | None
 
 
-def predict(group: Group, policy: SearchPolicy, config: SchedulingConfig) -> Iterator[Guess]:
+def predict(
+    group: Group, policy: SearchPolicy, config: SchedulingConfig, rule: Rule
+) -> Iterator[Guess]:
     """Unfinished steps behind the group's frontier, most useful first; lazily computed."""
-    if config.speculation_rule == "paper":
+    if rule == "paper":
         yield from _by_parents_score(group.frontier, group.ahead, config.num_bins, policy)
         return
-    level: list[tuple[Path, Node | None]] = [(node.path, node) for node in group.frontier]
+    level: list[Place] = [(node.path, node) for node in group.frontier]
     ended = group.ended
     for depth in itertools.count():
         if depth == config.speculation_depth:
             return
-        children = []
-        for guess in _children(level, ended, policy, group.ahead):
-            children.append(((*guess.parent.path, guess.number), guess.node))
+        beams = _guessed(level) if rule == "likely" else _unscored_as_worst(level)
+        branches = policy.expand(beams, ended)
+        for guess in _children(level, branches, group.ahead):
             if guess.node is None or guess.node.finish_reason is None:
                 yield guess
+        children = [_place(b.path, j, group.ahead) for b in branches for j in range(b.num_children)]
         if depth == 0:
             waiting = [node for node in group.frontier if node.beam is None]
             yield from _by_parents_score(waiting, group.ahead, config.num_bins, policy)
@@ -68,16 +80,16 @@ def predict(group: Group, policy: SearchPolicy, config: SchedulingConfig) -> Ite
         level = children
 
 
+def _place(path: Path, number: int, ahead: Mapping[Path, Node]) -> Place:
+    return (child := (*path, number)), ahead.get(child)
+
+
 def _children(
-    level: Sequence[tuple[Path, Node | None]],
-    ended: Sequence[Beam],
-    policy: SearchPolicy,
-    ahead: Mapping[Path, Node],
+    level: Sequence[Place], branches: Sequence[Branch], ahead: Mapping[Path, Node]
 ) -> Iterator[Guess]:
-    """What the policy would start now, from beams whose score is known."""
-    beams = [_beam(path, node) for path, node in level]
+    """Of what the policy would start, that from beams whose score is known."""
     nodes = {path: node for path, node in level if node is not None and _is_promising(node)}
-    for branch in policy.expand(beams, ended):
+    for branch in branches:
         parent = nodes.get(branch.path)
         if parent is not None:
             yield from _branch(parent, branch.num_children, ahead)
@@ -87,10 +99,33 @@ def _is_promising(node: Node) -> bool:
     return node.beam is not None and not node.is_hopeless
 
 
-def _beam(path: Path, node: Node | None) -> Beam:
-    if node is None or node.beam is None:
-        return Beam(path=path, score=0.0, is_answer_ended=False)
-    return node.beam
+def _unscored_as_worst(level: Sequence[Place]) -> list[Beam]:
+    """Every beam, those without a score as if nothing better came."""
+    return [_beam(node) or _guess(path, 0.0) for path, node in level]
+
+
+def _guessed(level: Sequence[Place]) -> list[Beam]:
+    """Every beam, those without a score as if each were the better of two known ones."""
+    known = sorted(beam.score for _, node in level if (beam := _beam(node)) is not None)
+    num_unknown = len(level) - len(known)
+    guesses = iter(_better_of_two(known, num_unknown))
+    return [_beam(node) or _guess(path, next(guesses)) for path, node in level]
+
+
+def _better_of_two(known: Sequence[float], count: int) -> list[float]:
+    """`count` evenly spaced quantiles of the larger of two draws from `known`, sorted upwards."""
+    if not known:
+        return [0.0] * count
+    shares = (math.sqrt((i + 0.5) / count) for i in range(count))
+    return [known[int(share * len(known))] for share in shares]
+
+
+def _beam(node: Node | None) -> Beam | None:
+    return None if node is None else node.beam
+
+
+def _guess(path: Path, score: float) -> Beam:
+    return Beam(path=path, score=score, is_answer_ended=False)
 
 
 def _branch(parent: Node, num_children: int, ahead: Mapping[Path, Node]) -> Iterator[Guess]:
