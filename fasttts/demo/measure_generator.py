@@ -7,6 +7,7 @@ import argparse
 import json
 import random
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
@@ -96,15 +97,17 @@ def tool_accuracy(
     return {name: value / count for name, value in rates.items()}
 
 
+def _given(problem: Problem, low: int, high: int) -> Problem:
+    """Draws no problem but this one."""
+    return problem
+
+
 def question_accuracy(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, problems: list[Problem]
 ) -> float:
     """Greedy accuracy under LlamaIndex's question-answering prompt."""
     rng = random.Random(SEED)
-    chats = [
-        dialogues.document_question(rng, lambda low, high, p=p: p)  # type: ignore[misc]
-        for p in problems
-    ]
+    chats = [dialogues.document_question(rng, partial(_given, p)) for p in problems]
     prompts = [chat_prompt(tokenizer, chat.messages[:-1]) for chat in chats]
     texts = sample(model, tokenizer, prompts)
     return sum(is_right(p, text) for p, [text] in zip(problems, texts, strict=True)) / len(problems)

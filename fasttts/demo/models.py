@@ -144,7 +144,7 @@ def load_generator(folder: Path, device: str | None = None) -> Qwen2ForCausalLM:
     """Loads the generator in float32."""
     model = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
     assert isinstance(model, Qwen2ForCausalLM)
-    model.eval().to(device or default_device())  # type: ignore[arg-type]  # its stub lacks str
+    model.eval().to(device or default_device())
     return model
 
 

@@ -106,9 +106,9 @@ class PolishLoss:
 class Arithmetic:
     """Measures how often all results of a solution are known: greedy accuracy but for copying."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, results: Results) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, results: Results, count: int) -> None:
         examples = []
-        for problem in generate_problems("dev", 1, NUM_HELD_OUT, min_operations=4):
+        for problem in generate_problems("dev", 1, count, min_operations=4):
             user = {"role": "user", "content": problem.text}
             reply = {"role": "assistant", "content": solution(problem)}
             examples.append(language_example(render(Dialogue(messages=(user, reply))), tokenizer))
@@ -122,7 +122,7 @@ class Arithmetic:
         for batch in (batch.to(str(model.device)) for batch in self._batches):
             wrong = model(input_ids=batch.ids_B_T).logits.argmax(-1) != batch.targets_B_T
             known += int((~(wrong & self._results(batch)).any(1)).sum())
-        return {"results_known": known / NUM_HELD_OUT}
+        return {"results_known": known / sum(len(batch.ids_B_T) for batch in self._batches)}
 
 
 def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2ForCausalLM:
@@ -159,7 +159,7 @@ def train(options: argparse.Namespace) -> None:
         save_every=options.save_every,
         device=options.device,
     )
-    arithmetic = Arithmetic(tokenizer, results)
+    arithmetic = Arithmetic(tokenizer, results, NUM_HELD_OUT)
     trainer = Trainer(model, loss, config, lambda: arithmetic.measure(model))
     trainer.try_resume()
     source = partial(dialogue_examples, tokenizer)
@@ -175,7 +175,8 @@ def _checkpoint(model: Qwen2ForCausalLM, path: Path, device: str) -> Qwen2ForCau
     """A copy of the model with the weights of a checkpoint."""
     copied = copy.deepcopy(model)
     copied.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
-    return copied.to(device)  # type: ignore[arg-type]  # its stub does not know names of devices
+    copied.to(device)
+    return copied
 
 
 def export(work_dir: Path, step: int, folder: Path) -> None:

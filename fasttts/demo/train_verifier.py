@@ -24,7 +24,7 @@ from fasttts.demo.batches import IGNORED, Batch, Example, batch_stream, problem_
 from fasttts.demo.dialogues import SEPARATOR
 from fasttts.demo.measure_verifier import report, score_samples
 from fasttts.demo.models import RewardModel, load_generator, verifier_config, write_verifier
-from fasttts.demo.problems import Problem, Split, generate_problems
+from fasttts.demo.problems import Problem, generate_problems
 from fasttts.demo.rollouts import chat_prompt, sample, split_steps
 from fasttts.demo.tokenizer import STEP_TAG, load_tokenizer, token_id
 from fasttts.demo.training import Trainer, TrainingConfig, add_arguments, attention_of
@@ -64,7 +64,7 @@ class RewardLoss:
         scores = model.score(output.last_hidden_state[judged]).float()
         losses = nn.functional.cross_entropy(scores, batch.targets_B_T[judged], reduction="none")
         verdicts = losses[batch.ids_B_T[judged] == self._tag].mean()
-        weights = 1 + (FIRST_FAULT_WEIGHT - 1) * _first_faults(batch)[judged]
+        weights = 1 + (FIRST_FAULT_WEIGHT - 1) * first_faults(batch)[judged]
         tokens = (weights * losses).sum() / weights.sum()
         foresight = self._foresight_loss(model, output.hidden_states[FORESIGHT_LAYER], batch)
         return verdicts + tokens + FORESIGHT_WEIGHT * foresight
@@ -79,28 +79,32 @@ class RewardLoss:
         return nn.functional.cross_entropy(logits.float(), batch.ids_B_T[:, 1:][right])
 
 
-def _first_faults(batch: Batch) -> torch.Tensor:
+def first_faults(batch: Batch) -> torch.Tensor:
     """Mask (B, T) of the tokens with which attempts begin to be wrong."""
     before = batch.targets_B_T.roll(1, dims=1)
     return (batch.targets_B_T == 0) & (before != 0)
 
 
-def problems_of(split: Split, seed: int, chunk: int, count: int = CHUNK) -> list[Problem]:
+def problems_of(seed: int, chunk: int) -> list[Problem]:
     """Returns one chunk of the problems that the generator is asked."""
-    return generate_problems(split, random.Random(f"{seed}/{chunk}").getrandbits(60), count)
+    return generate_problems("train", random.Random(f"{seed}/{chunk}").getrandbits(60), CHUNK)
 
 
 def collect(options: argparse.Namespace) -> None:
     """Samples the generator on training problems; goes on where an earlier run stopped."""
     path: Path = options.work_dir / "samples.jsonl"
     options.work_dir.mkdir(parents=True, exist_ok=True)
-    done = sum(1 for _ in path.open(encoding="utf-8")) // CHUNK if path.exists() else 0
+    done = len(_lines(path)) // CHUNK
     for chunk in range(done, options.num_sampled // CHUNK):
-        problems = problems_of("train", options.seed, chunk)
+        problems = problems_of(options.seed, chunk)
         texts = _samples(options, problems, TEMPERATURES[chunk % len(TEMPERATURES)], chunk)
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(sorted(set(row))) + "\n" for row in texts)
         print(f"sampled {(chunk + 1) * CHUNK} problems", flush=True)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def _samples(
@@ -130,8 +134,8 @@ def reward_examples(
     """
     rng = random.Random(f"attempts/{seed}")
     draw = problem_source(rng)
-    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
-    problems = [p for c in range(len(rows) // CHUNK) for p in problems_of("train", data_seed, c)]
+    rows = [json.loads(line) for line in _lines(path)]
+    problems = [p for c in range(len(rows) // CHUNK) for p in problems_of(data_seed, c)]
     sampled = [(p, text) for p, row in zip(problems, rows, strict=True) for text in row]
     while True:
         kind = rng.choices(("sampled", "corrupted", "exact"), (60, 30, 10))[0]
@@ -150,7 +154,7 @@ def train(options: argparse.Namespace) -> None:
     tokenizer = load_tokenizer(options.generator)
     torch.manual_seed(options.seed)
     model = RewardModel(verifier_config(tokenizer))
-    norm = _start_from(model, options.backbone, tokenizer).to(options.device)
+    norm = start_from(model, options.backbone, tokenizer).to(options.device)
     model.model.set_attn_implementation(attention_of(options.device))
     held_out = generate_problems("dev", options.seed, NUM_HELD_OUT, min_operations=4)
     texts = _samples(options, held_out, TEMPERATURES[0], options.seed)
@@ -179,7 +183,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 @torch.no_grad()
-def _start_from(
+def start_from(
     model: RewardModel, backbone: Path, tokenizer: PreTrainedTokenizerBase
 ) -> torch.Tensor:
     """Puts a generator's layers below the others; the step tag becomes what its separator was.

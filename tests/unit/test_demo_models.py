@@ -1,16 +1,17 @@
 """The shipped demonstration models: sizes, formats, tokenizer."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
+import transformers
+from safetensors import safe_open
 
 from fasttts.demo import generator_path, verifier_path
 from fasttts.demo.problems import generate_problems
-
-tokenizers = pytest.importorskip("tokenizers")
-transformers = pytest.importorskip("transformers")
 
 PROBLEM = "Tom has 10 pens."
 TOOL = {
@@ -37,6 +38,13 @@ def _rendered(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) ->
 
 def test_both_models_take_at_most_16_mb() -> None:
     assert sum(f.stat().st_size for folder in FOLDERS for f in folder.iterdir()) <= 16_000_000
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_each_model_has_one_to_three_million_parameters(folder: Path) -> None:
+    with safe_open(folder / "model.safetensors", "np") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    assert 1_000_000 <= sum(math.prod(shape) for shape in shapes) <= 3_000_000
 
 
 @pytest.mark.parametrize(
