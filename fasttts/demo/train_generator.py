@@ -175,7 +175,7 @@ def _checkpoint(model: Qwen2ForCausalLM, path: Path, device: str) -> Qwen2ForCau
     """A copy of the model with the weights of a checkpoint."""
     copied = copy.deepcopy(model)
     copied.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
-    copied.to(device)
+    nn.Module.to(copied, device)  # the stub of its own `to` takes no arguments
     return copied
 
 
