@@ -1,16 +1,13 @@
 """What users construct: `FastTTS` owns the models, the loop and the thread that drives it."""
 
-import asyncio
 import atexit
-import contextlib
 import functools
-import queue
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from fasttts.backends.base import Generator, Tokenizer, Verifier
+from fasttts.backends.base import Generator as GeneratorBackend
+from fasttts.backends.base import Tokenizer, Verifier
 from fasttts.config import (
     EngineConfig,
     SchedulingConfig,
@@ -18,18 +15,18 @@ from fasttts.config import (
     engine_config,
     search_config,
 )
+from fasttts.dispatch import Dispatch
 from fasttts.errors import SearchError
 from fasttts.outcome import Extractor, make_result
-from fasttts.preparation import Problem, prepare, seeded
+from fasttts.preparation import Problem, Prompt, prepare, render, seeded
 from fasttts.scheduling.accounting import EngineUsage
 from fasttts.scheduling.driver import LoopThread
-from fasttts.scheduling.handle import SearchHandle, Sink
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.memory import MemoryPlan, planned_scheduling
 from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve
 from fasttts.search.answers import extract_boxed
-from fasttts.types import Event, Finished, ParsedOutput, Progress, SearchResult, TextDelta
+from fasttts.types import Event, ParsedOutput, SearchResult
 
 
 class FastTTS:
@@ -50,7 +47,7 @@ class FastTTS:
 
     def __init__(
         self,
-        generator: Generator,
+        generator: GeneratorBackend,
         verifier: Verifier | None = None,
         *,
         scheduling: SchedulingConfig = SchedulingConfig(),  # noqa: B008, immutable
@@ -59,8 +56,15 @@ class FastTTS:
         self.plan: Final = plan
         self._generator = generator
         self._verifier = verifier
-        self._num_slots = min(scheduling.slots or generator.max_num_seqs, generator.max_num_seqs)
         self._thread = LoopThread(Loop(generator, verifier, scheduling))
+        result = functools.partial(
+            make_result,
+            num_slots=min(scheduling.slots or generator.max_num_seqs, generator.max_num_seqs),
+            generator=generator.name,
+            verifier=verifier.name if verifier else None,
+            plan=plan,
+        )
+        self._dispatch = Dispatch(self._thread, generator.tokenizer, result)
         self._is_closed = False
         atexit.register(self.close)
 
@@ -99,7 +103,7 @@ class FastTTS:
         return self._is_closed
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> GeneratorBackend:
         """The generator; the loop drives it, so measure with it while no search is in flight."""
         return self._generator
 
@@ -151,15 +155,9 @@ class FastTTS:
         Raises:
             ConfigurationError: The input or an option cannot work.
             BackendError: The generator or the verifier failed.
-            SearchError: No candidate was complete within the caps.
+            SearchError: No candidate was complete within the caps, or `extract` failed.
         """
-        handle = self._submit(self._prepare(problem, config, system, tools, options))
-        try:
-            handle.future.result()
-        except BaseException:
-            self._cancel(handle)  # of no effect unless the wait was interrupted
-            raise
-        return self._result(handle, extract)
+        return self._dispatch.run(self._prepare(problem, config, system, tools, options), extract)
 
     async def asearch(
         self,
@@ -172,13 +170,8 @@ class FastTTS:
         **options: Any,
     ) -> SearchResult:
         """`search` for event loops; cancelling the task stops the work."""
-        handle = self._submit(self._prepare(problem, config, system, tools, options))
-        try:
-            await asyncio.wrap_future(handle.future)
-        except BaseException:
-            self._cancel(handle)
-            raise
-        return await asyncio.to_thread(self._result, handle, extract)
+        run = self._prepare(problem, config, system, tools, options)
+        return await self._dispatch.arun(run, extract)
 
     def search_many(
         self,
@@ -206,23 +199,12 @@ class FastTTS:
         Returns:
             For each problem its result, or the error when no candidate was complete.
         """
-        configs = seeded(search_config(config, **options), seeds, len(problems))
+        configs = seeded(search_config(config, **options), seeds, problems)
         runs = [
             self._prepare(problem, each, system, None, {})
             for problem, each in zip(problems, configs, strict=True)
         ]
-        done: queue.SimpleQueue[int] = queue.SimpleQueue()
-        handles: list[SearchHandle] = []
-        try:
-            for index, run in enumerate(runs):
-                handle = self._submit(run)
-                handles.append(handle)
-                handle.future.add_done_callback(functools.partial(_put, done, index))
-            return self._collect(handles, done, extract, on_result)
-        except BaseException:
-            for handle in handles:
-                self._cancel(handle)
-            raise
+        return self._dispatch.run_many(runs, extract, on_result)
 
     def stream(
         self,
@@ -233,16 +215,17 @@ class FastTTS:
         tools: Sequence[Mapping[str, Any]] | None = None,
         extract: Extractor = extract_boxed,
         **options: Any,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """`search`, told as it happens; the last event is `Finished`.
 
         Plain decoding yields `TextDelta`s, which joined are the result's text; searches yield
-        `Progress`. Closing the iterator stops the work. The work starts with the first event.
+        `Progress`. Closing the generator stops the work. The work starts with the first event.
         """
-        run = self._prepare(problem, config, system, tools, options)
-        return self._events(run, extract)
+        return self._dispatch.stream(
+            self._prepare(problem, config, system, tools, options), extract
+        )
 
-    async def astream(
+    def astream(
         self,
         problem: Problem,
         *,
@@ -251,19 +234,25 @@ class FastTTS:
         tools: Sequence[Mapping[str, Any]] | None = None,
         extract: Extractor = extract_boxed,
         **options: Any,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """`stream` for event loops."""
-        run = self._prepare(problem, config, system, tools, options)
-        loop = asyncio.get_running_loop()
-        events: asyncio.Queue[TextDelta | Progress | None] = asyncio.Queue()
-        handle = self._submit(run, lambda event: _call_soon(loop, events.put_nowait, event))
-        try:
-            while (event := await events.get()) is not None:
-                yield event
-            handle.future.result()
-            yield Finished(result=await asyncio.to_thread(self._result, handle, extract))
-        finally:
-            self._cancel(handle)
+        return self._dispatch.astream(
+            self._prepare(problem, config, system, tools, options), extract
+        )
+
+    def render(
+        self,
+        problem: Problem,
+        *,
+        system: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Prompt:
+        """The prompt that `search` makes of a problem, and takes in place of one.
+
+        Raises:
+            ConfigurationError: The input cannot work.
+        """
+        return render(problem, self._generator, system=system, tools=tools)
 
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
         """Separates tool calls from text in the format of the generator's model."""
@@ -284,6 +273,13 @@ class FastTTS:
         self._generator.close()
         if self._verifier is not None:
             self._verifier.close()
+
+    def __copy__(self) -> Self:
+        """The engine itself: models are shared, so copies of what holds it keep working."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     def __enter__(self) -> Self:
         return self
@@ -306,69 +302,5 @@ class FastTTS:
     ) -> SearchRun:
         """Checks everything about a search and renders its prompt."""
         config = resolve(search_config(base, **options), has_verifier=self._verifier is not None)
-        return prepare(problem, config, self._generator, system=system, tools=tools)
-
-    def _submit(self, run: SearchRun, sink: Sink | None = None) -> SearchHandle:
-        handle = SearchHandle(run, self.tokenizer, sink)
-        self._thread.submit(run, handle)
-        return handle
-
-    def _cancel(self, handle: SearchHandle) -> None:
-        """Stops a search that nobody waits for any more; nothing happens to an ended one."""
-        if not handle.future.done():
-            self._thread.cancel(handle.run)
-
-    def _result(self, handle: SearchHandle, extract: Extractor) -> SearchResult:
-        return make_result(
-            handle.run,
-            extract,
-            total_s=handle.total_s,
-            num_slots=self._num_slots,
-            generator=self.generator_name,
-            verifier=self.verifier_name,
-            plan=self.plan,
-        )
-
-    def _events(self, run: SearchRun, extract: Extractor) -> Iterator[Event]:
-        events: queue.SimpleQueue[TextDelta | Progress | None] = queue.SimpleQueue()
-        handle = self._submit(run, events.put)
-        try:
-            while (event := events.get()) is not None:
-                yield event
-            handle.future.result()
-            yield Finished(result=self._result(handle, extract))
-        finally:
-            self._cancel(handle)
-
-    def _collect(
-        self,
-        handles: Sequence[SearchHandle],
-        done: "queue.SimpleQueue[int]",
-        extract: Extractor,
-        on_result: Callable[[int, SearchResult], None] | None,
-    ) -> list[SearchResult | SearchError]:
-        results: dict[int, SearchResult | SearchError] = {}
-        while len(results) < len(handles):
-            index = done.get()
-            handles[index].future.result()
-            try:
-                result = self._result(handles[index], extract)
-            except SearchError as error:
-                results[index] = error
-                continue
-            results[index] = result
-            if on_result is not None:
-                on_result(index, result)
-        return [results[index] for index in range(len(handles))]
-
-
-def _put(done: "queue.SimpleQueue[int]", index: int, _: "Future[SearchRun]") -> None:
-    done.put(index)
-
-
-def _call_soon(
-    loop: asyncio.AbstractEventLoop, put: Callable[[Any], None], event: TextDelta | Progress | None
-) -> None:
-    """Hands an event to an event loop that may be gone: then nobody waits for it."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(put, event)
+        prompt = self.render(problem, system=system, tools=tools)
+        return prepare(prompt, config, self._generator)

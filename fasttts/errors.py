@@ -40,4 +40,4 @@ class ContractError(BackendError):
 
 
 class SearchError(FastTTSError, RuntimeError):
-    """A search ended without one finished candidate."""
+    """A search ended without one finished candidate, or its answers could not be extracted."""

@@ -28,15 +28,11 @@ def make_result(
     """The ranked result of a finished run.
 
     Raises:
-        SearchError: A search ended without one complete candidate. A plain decoding that hit a
-            cap is a result with `finish_reason="length"` instead.
+        SearchError: A search ended without one complete candidate, or `extract` failed. A plain
+            decoding that hit a cap is a result with `finish_reason="length"` instead.
     """
     config = run.request.config
-    candidates = [_candidate(run, node, extract) for node in run.ended_nodes()]
-    if config.search != "none" and not any(c.is_complete for c in candidates):
-        raise SearchError(_nothing_complete(config, len(candidates)))
-    assert config.selection is not None, "the engine resolves the selection"
-    ranked = rank(candidates, config.selection)
+    ranked = _ranked_candidates(run, extract)
     best = ranked[0]
     return SearchResult(
         text=best.text,
@@ -45,22 +41,23 @@ def make_result(
         finish_reason=best.finish_reason,
         candidates=tuple(ranked),
         usage=_usage(run, best),
-        timings=Timings(
-            total_s=total_s,
-            generation_s=run.counts.generation_s,
-            verification_s=run.counts.verification_s,
-        ),
-        occupancy=Occupancy(
-            needed=tuple(run.counts.num_needed),
-            speculative=tuple(run.counts.num_speculative),
-            plain=plain_occupancy(run.tree, num_slots),
-        ),
+        timings=_timings(run, total_s),
+        occupancy=_occupancy(run, num_slots),
         seed=config.seed,
         config=config.model_dump(mode="json"),
         generator=generator,
         verifier=verifier if run.request.uses_verifier else None,
         plan=None if plan is None else plan.to_dict(),
     )
+
+
+def _ranked_candidates(run: SearchRun, extract: Extractor) -> list[Candidate]:
+    config = run.request.config
+    candidates = [_candidate(run, node, extract) for node in run.ended_nodes()]
+    if config.search != "none" and not any(c.is_complete for c in candidates):
+        raise SearchError(_nothing_complete(config, len(candidates)))
+    assert config.selection is not None, "the engine resolves the selection"
+    return rank(candidates, config.selection)
 
 
 def _nothing_complete(config: SearchConfig, num_candidates: int) -> str:
@@ -79,9 +76,24 @@ def _candidate(run: SearchRun, node: Node, extract: Extractor) -> Candidate:
         text=text,
         steps=_steps(node),
         score=run.score(node) if run.request.uses_verifier else None,
-        answer=extract(text),
+        answer=_answer(extract, text),
         finish_reason=reason,
         num_tokens=node.num_path_tokens(len(run.tree.prompt_token_ids)),
+    )
+
+
+def _answer(extract: Extractor, text: str) -> str | None:
+    name = getattr(extract, "__qualname__", repr(extract))
+    try:
+        answer: object = extract(text)
+    except Exception as error:  # a user's function raises what it likes
+        raise SearchError(
+            f"extract={name} failed on a candidate's text: {type(error).__name__}: {error}"
+        ) from error
+    if answer is None or isinstance(answer, str):
+        return answer
+    raise SearchError(
+        f"extract={name} returned {answer!r}, a {type(answer).__name__}: return a str or None"
     )
 
 
@@ -110,4 +122,20 @@ def _usage(run: SearchRun, best: Candidate) -> Usage:
         num_iterations=counts.num_iterations,
         num_preemptions=counts.num_preemptions,
         peak_kv_cache_usage=counts.peak_kv_cache_usage,
+    )
+
+
+def _timings(run: SearchRun, total_s: float) -> Timings:
+    return Timings(
+        total_s=total_s,
+        generation_s=run.counts.generation_s,
+        verification_s=run.counts.verification_s,
+    )
+
+
+def _occupancy(run: SearchRun, num_slots: int) -> Occupancy:
+    return Occupancy(
+        needed=tuple(run.counts.num_needed),
+        speculative=tuple(run.counts.num_speculative),
+        plain=plain_occupancy(run.tree, num_slots),
     )

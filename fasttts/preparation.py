@@ -1,52 +1,79 @@
 """From what a user asks to a search that can start: checked input and a rendered prompt."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fasttts.backends.base import Generator
 from fasttts.config import SearchConfig, search_config
+from fasttts.conversation import Conversation, check_conversation, question
 from fasttts.errors import ConfigurationError
 from fasttts.scheduling.run import SearchRequest, SearchRun
 from fasttts.search import make_policy, uses_verifier
-from fasttts.types import Message
-
-Problem = str | Sequence[Message]
-"""A question, or a whole conversation whose last user message is the question."""
 
 _PLAIN_PRIORITY, _SEARCH_PRIORITY = 0, 1
 
 
-def prepare(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A problem as the generator's model reads it.
+
+    Attributes:
+        token_ids: The conversation and the tools through the chat template.
+        problem: What the verifier judges steps against: the last text of the user.
+    """
+
+    token_ids: tuple[int, ...]
+    problem: str
+
+
+Problem = Conversation | Prompt
+"""A question, a conversation whose last user message is the question, or either one rendered."""
+
+
+def render(
     problem: Problem,
-    config: SearchConfig,
     generator: Generator,
     *,
     system: str | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
-) -> SearchRun:
-    """A search that can start.
+) -> Prompt:
+    """The prompt of a problem.
 
     Args:
         problem: What to solve.
-        config: The search, resolved for the engine's models.
-        generator: Renders the prompt and bounds its length.
+        generator: Its tokenizer renders, its context bounds the length.
         system: A system message put before the conversation.
         tools: Tool schemas in OpenAI's form.
 
     Raises:
         ConfigurationError: The input cannot work.
     """
-    messages = _messages(problem, system)
-    prompt_token_ids = generator.tokenizer.encode_chat(messages, tools)
-    if len(prompt_token_ids) >= generator.max_model_len:
+    if isinstance(problem, Prompt):
+        if system or tools:
+            raise ConfigurationError("a rendered prompt takes neither a system message nor tools")
+        return problem
+    messages = check_conversation(problem, system)
+    token_ids = generator.tokenizer.encode_chat(messages, tools)
+    if len(token_ids) >= generator.max_model_len:
         raise ConfigurationError(
-            f"the prompt has {len(prompt_token_ids)} tokens, the context "
-            f"{generator.max_model_len}: shorten the prompt, or raise max_model_len if the model "
-            "allows it"
+            f"the prompt has {len(token_ids)} tokens, the context {generator.max_model_len}: "
+            "shorten the prompt, or raise max_model_len if the model allows it"
         )
+    return Prompt(token_ids=tuple(token_ids), problem=question(messages))
+
+
+def prepare(prompt: Prompt, config: SearchConfig, generator: Generator) -> SearchRun:
+    """A search that can start.
+
+    Args:
+        prompt: What to solve.
+        config: The search, resolved for the engine's models.
+        generator: Whose tokens the search is made of.
+    """
     request = SearchRequest(
-        prompt_token_ids=prompt_token_ids,
-        problem=_last_user_text(messages),
+        prompt_token_ids=prompt.token_ids,
+        problem=prompt.problem,
         config=config,
         uses_verifier=uses_verifier(config),
     )
@@ -60,31 +87,18 @@ def prepare(
 
 
 def seeded(
-    config: SearchConfig, seeds: Sequence[int] | None, num_problems: int
+    config: SearchConfig, seeds: Sequence[int] | None, problems: Sequence[Problem]
 ) -> list[SearchConfig]:
     """The configuration of each problem; None gives all of them the same seed.
 
     Raises:
-        ConfigurationError: There are not as many seeds as problems.
+        ConfigurationError: The problems are no list, or there are not as many seeds.
     """
+    if isinstance(problems, str | bytes) or not isinstance(problems, Sequence):
+        kind = type(problems).__name__
+        raise ConfigurationError(f"problems are a list of questions or conversations, not a {kind}")
     if seeds is None:
-        return [config] * num_problems
-    if len(seeds) != num_problems:
-        raise ConfigurationError(f"{len(seeds)} seeds for {num_problems} problems")
+        return [config] * len(problems)
+    if len(seeds) != len(problems):
+        raise ConfigurationError(f"{len(seeds)} seeds for {len(problems)} problems")
     return [search_config(config, seed=seed) for seed in seeds]
-
-
-def _messages(problem: Problem, system: str | None) -> list[Message]:
-    if isinstance(problem, str):
-        if not problem.strip():
-            raise ConfigurationError("the prompt is empty")
-        problem = [{"role": "user", "content": problem}]
-    if not problem:
-        raise ConfigurationError("the conversation has no messages")
-    return [*([{"role": "system", "content": system}] if system else []), *problem]
-
-
-def _last_user_text(messages: Sequence[Message]) -> str:
-    """What the verifier judges steps against: the last message of the user."""
-    texts = (m.get("content") for m in reversed(messages) if m.get("role") == "user")
-    return str(next(texts, "") or "")

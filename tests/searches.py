@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from fasttts.backends.base import Generator
 from fasttts.config import SearchConfig
-from fasttts.preparation import prepare
+from fasttts.preparation import prepare, render
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve
@@ -31,7 +31,7 @@ class Recorder:
 
 
 def make_run(generator: Generator, text: str, config: SearchConfig) -> SearchRun:
-    return prepare(text, resolve(config, has_verifier=True), generator)
+    return prepare(render(text, generator), resolve(config, has_verifier=True), generator)
 
 
 def drive(loop: Loop, after_step: Callable[[int], None] = lambda _: None) -> int:

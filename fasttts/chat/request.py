@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from fasttts import FastTTS
 from fasttts.chat.reply import Delta, Reply, ReplyFormat, ReplyStream
@@ -52,7 +52,7 @@ class ChatRequest:
         """Runs it as it grows; closing the iterator stops the engine's work."""
         stream = ReplyStream(self.reply_format)
         events = self.engine.stream(self.messages, **self._options)
-        with closing(cast(Generator[Event, None, None], events)):
+        with closing(events):
             for event in events:
                 yield from self._growths(stream, event)
 
@@ -60,7 +60,7 @@ class ChatRequest:
         """`stream` for event loops."""
         stream = ReplyStream(self.reply_format)
         events = self.engine.astream(self.messages, **self._options)
-        async with aclosing(cast(AsyncGenerator[Event, None], events)):
+        async with aclosing(events):
             async for event in events:
                 for growth in self._growths(stream, event):
                     yield growth

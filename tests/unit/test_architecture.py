@@ -28,6 +28,8 @@ SEAM = {"fasttts.backends.base"}
 MEMORY = {"fasttts.scheduling.memory"}
 SEARCHING = PARTS | SEAM | MEMORY | {"fasttts.search", "fasttts.verifiers", "fasttts.scheduling"}
 WIRING = {
+    "fasttts.conversation",
+    "fasttts.dispatch",
     "fasttts.engine",
     "fasttts.evaluation",
     "fasttts.outcome",
@@ -53,8 +55,10 @@ MAY_IMPORT = {
     "fasttts.scheduling.memory": PARTS | SEAM,
     "fasttts.scheduling": SEARCHING,
     "fasttts.demo": PARTS,
+    "fasttts.conversation": BASE,
+    "fasttts.dispatch": SEARCHING | {"fasttts.outcome"},
     "fasttts.outcome": SEARCHING,
-    "fasttts.preparation": SEARCHING,
+    "fasttts.preparation": SEARCHING | {"fasttts.conversation"},
     "fasttts.engine": SEARCHING | WIRING | {"fasttts.backends", "fasttts.demo"},
     "fasttts.evaluation": SEARCHING | WIRING,
     "fasttts.registry": SEARCHING | WIRING,

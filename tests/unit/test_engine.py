@@ -1,6 +1,7 @@
 """The engine on the fake backend: sync, async, streamed, many at once, cancelled, closed."""
 
 import asyncio
+import copy
 import gc
 import json
 import threading
@@ -187,7 +188,22 @@ def test_closing_a_stream_stops_the_work() -> None:
         ("", {}, "the prompt is empty"),
         ("  \n", {}, "the prompt is empty"),
         ([], {}, "the conversation has no messages"),
-        ([{"content": "x"}], {}, "has no role"),
+        ([{"content": "x"}], {}, "a message has no role"),
+        ([{"role": 1, "content": "x"}], {}, "a message has no role"),
+        ([{"role": "user", "content": " "}], {}, "the prompt is empty"),
+        ([{"role": "user"}], {}, "the prompt is empty"),
+        ([{"role": "user", "content": []}], {}, "the prompt is empty"),
+        ([{"role": "system", "content": "x"}], {}, "no message of the user has text"),
+        ([{"role": "user", "content": 5}], {}, "the content of a user message is text, not a int"),
+        ([{"role": "user", "content": [{"type": "image"}]}], {}, "the models read text only"),
+        (["x"], {}, "a message is a mapping of role and content, not a str: 'x'"),
+        (5, {}, "a problem is a str or a list of messages, not a int: 5"),
+        (None, {}, "not a NoneType"),
+        (b"x", {}, "not a bytes: b'x'"),
+        ({"role": "user", "content": "x"}, {}, "a list of messages, not a dict"),
+        ("\ud800", {}, "the messages are not Unicode text"),
+        ([{"role": "user", "content": "x", "name": "\ud800"}], {}, "not Unicode text"),
+        ("x", {"system": 5}, "the content of a system message is text, not a int"),
         ("x" * 5000, {}, "the prompt has 50.. tokens, the context 4096: shorten"),
         ("x", {"n": 3}, "not a multiple"),
         ("x", {"beams": 3}, "unknown option 'beams'"),
@@ -198,6 +214,39 @@ def test_bad_input_is_refused_before_anything_runs(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         engine.search(problem, **options)
+
+
+@pytest.mark.parametrize("problems", ["abc", b"abc", 5, {"a": "b"}])
+def test_what_is_no_list_of_problems_is_refused(engine: FastTTS, problems: object) -> None:
+    with pytest.raises(ConfigurationError, match="problems are a list of questions or conver"):
+        engine.search_many(problems)
+
+
+def test_parts_of_text_are_read_as_text(engine: FastTTS) -> None:
+    parts = [{"type": "text", "text": "What is two "}, "and two?"]
+    seen: list[str] = []
+
+    def score(problem: str, steps: tuple[str, ...]) -> float:
+        seen.append(problem)
+        return 0.5
+
+    with FastTTS(FakeGenerator(solve), FakeVerifier(score)) as judged:
+        result = judged.search([{"role": "user", "content": parts}], n=4)
+    assert result.text == SOLUTION
+    assert set(seen) == {"What is two and two?"}
+
+
+def test_a_rendered_prompt_is_searched_like_its_problem(engine: FastTTS) -> None:
+    prompt = engine.render("hello", system="Be brief.")
+    expected = engine.search("hello", system="Be brief.", n=4, max_tokens=300)
+    assert engine.search(prompt, n=4, max_tokens=300).candidates == expected.candidates
+    with pytest.raises(ConfigurationError, match="takes neither a system message nor tools"):
+        engine.search(prompt, system="Be brief.")
+
+
+def test_an_engine_is_its_own_copy(engine: FastTTS) -> None:
+    assert copy.copy(engine) is engine
+    assert copy.deepcopy({"engine": engine})["engine"] is engine
 
 
 def test_a_search_that_needs_a_verifier_says_so() -> None:
@@ -224,6 +273,26 @@ def test_a_system_message_and_tools_reach_the_prompt(engine: FastTTS) -> None:
 def test_a_users_extractor_finds_the_answer(engine: FastTTS) -> None:
     result = engine.search("two", n=4, extract=lambda text: text.split()[0])
     assert result.answer == "Two"
+
+
+def failing_extractor(text: str) -> str:
+    raise KeyError(text[:3])
+
+
+@pytest.mark.parametrize(
+    ("extract", "message"),
+    [
+        (failing_extractor, "extract=failing_extractor failed on a candidate's text: KeyError"),
+        (len, f"extract=len returned {len(SOLUTION)}, a int: return a str or None"),
+    ],
+)
+def test_an_extractor_that_fails_is_named(
+    engine: FastTTS, extract: Callable[[str], str | None], message: str
+) -> None:
+    with pytest.raises(SearchError, match=message):
+        engine.search("two", search="none", extract=extract)
+    (error,) = engine.search_many(["two"], n=4, extract=extract)
+    assert isinstance(error, SearchError)
 
 
 def test_closing_ends_waiting_callers_and_refuses_new_ones() -> None:
