@@ -170,6 +170,14 @@ class Generator(Protocol):
         """How full the KV cache is; cheap enough to ask at every iteration."""
         ...
 
+    @property
+    def call_marker(self) -> str | None:
+        """What every tool call of this model begins with; None where calls begin in other ways.
+
+        The content of a parsed text with calls is the text before the first marker.
+        """
+        ...
+
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
         """Separates tool calls from text in the format of this model."""
         ...

@@ -104,6 +104,7 @@ class FakeGenerator:
     """
 
     name = "fake-generator"
+    call_marker: str | None = None
 
     def __init__(
         self,

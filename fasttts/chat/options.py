@@ -132,15 +132,16 @@ class ChatOptions(BaseModel):
         """One call: `overrides` are options of `SearchConfig`.
 
         Raises:
-            ConfigurationError: An option is unknown, or its value cannot work.
+            ConfigurationError: An option is unknown, its value or the messages cannot work.
         """
+        config = self._search_config(**overrides)
         offered = offered_tools(tools, tool_choice)
+        prompt = engine.render(messages, tools=offered or None)
         return ChatRequest(
             engine=engine,
-            messages=messages,
-            tools=offered,
-            config=self._search_config(**overrides),
-            reply_format=ReplyFormat.of_call(engine, messages, offered, is_parallel=is_parallel),
+            prompt=prompt,
+            config=config,
+            reply_format=ReplyFormat.of_call(engine, prompt, offered, is_parallel=is_parallel),
         )
 
     def _identity(self) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from typing import Any, Literal, Self
 
 from fasttts import FastTTS
 from fasttts.chat.tools import Tool
-from fasttts.types import FinishReason, Message, ParsedOutput, ToolCall
+from fasttts.preparation import Prompt
+from fasttts.types import FinishReason, ParsedOutput, ToolCall
 
 THINK_START, THINK_END = "<think>", "</think>"
-CALL_START = "<tool_call>"
 
 ReplyEnd = Literal["stop", "length", "tool_calls"]
 Parser = Callable[[str], ParsedOutput]
@@ -61,11 +61,14 @@ class ReplyFormat:
 
     Attributes:
         parse: Separates tool calls from text; None where no tools were offered.
+        call_marker: What every call begins with; None where that is not known, and a growing text
+            may turn out to be a call until it ends.
         is_parallel: Whether more than one call may be kept.
         is_thinking: Whether the prompt ends inside `<think>`, as some chat templates have it.
     """
 
     parse: Parser | None = None
+    call_marker: str | None = None
     is_parallel: bool = True
     is_thinking: bool = False
 
@@ -73,15 +76,16 @@ class ReplyFormat:
     def of_call(
         cls,
         engine: FastTTS,
-        messages: Sequence[Message],
+        prompt: Prompt,
         tools: Sequence[Tool],
         *,
         is_parallel: bool = True,
     ) -> Self:
-        """The format of a reply to `messages` under `engine`'s chat template."""
-        tail = engine.tokenizer.encode_chat(messages, tools or None)[-8:]
+        """The format of `engine`'s reply to a prompt."""
+        tail = prompt.token_ids[-8:]
         return cls(
             parse=(lambda text: engine.parse_tool_calls(text, tools)) if tools else None,
+            call_marker=engine.generator.call_marker,
             is_parallel=is_parallel,
             is_thinking=engine.tokenizer.decode(tail).rstrip().endswith(THINK_START),
         )
@@ -112,10 +116,16 @@ class ReplyFormat:
         reasoning, content = self._split_thoughts(text)
         if THINK_END not in text:
             reasoning = _without_begun(reasoning, THINK_END)
-        if self.parse is not None:
-            before, start, _ = content.partition(CALL_START)
-            content = (before if start else _without_begun(before, CALL_START)).rstrip()
-        return Delta(reasoning=reasoning.strip(), content=content)
+        return Delta(reasoning=reasoning.strip(), content=self._without_calls(content))
+
+    def _without_calls(self, content: str) -> str:
+        """The beginning of a growing text that is not, and cannot become, part of a call."""
+        if self.parse is None:
+            return content
+        if self.call_marker is None:
+            return ""
+        before, start, _ = content.partition(self.call_marker)
+        return (before if start else _without_begun(before, self.call_marker)).rstrip()
 
     def _split_thoughts(self, text: str) -> tuple[str, str]:
         """Thoughts and the rest; thoughts that never end leave no rest."""

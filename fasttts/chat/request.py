@@ -1,15 +1,14 @@
 """One call of a chat model, checked and ready to run in any of the engine's four ways."""
 
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import aclosing, closing
 from dataclasses import dataclass
-from typing import Any
 
 from fasttts import FastTTS
 from fasttts.chat.reply import Delta, Reply, ReplyFormat, ReplyStream
-from fasttts.chat.tools import Tool
 from fasttts.config import SearchConfig
-from fasttts.types import Event, Finished, Message, SearchResult, TextDelta
+from fasttts.preparation import Prompt
+from fasttts.types import Event, Finished, SearchResult, TextDelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,39 +34,32 @@ class ChatRequest:
     """What goes to the engine, and how its answer is read."""
 
     engine: FastTTS
-    messages: Sequence[Message]
-    tools: tuple[Tool, ...]
+    prompt: Prompt
     config: SearchConfig
     reply_format: ReplyFormat
 
     def search(self) -> SearchResult:
         """Runs it and waits."""
-        return self.engine.search(self.messages, **self._options)
+        return self.engine.search(self.prompt, config=self.config)
 
     async def asearch(self) -> SearchResult:
         """Runs it; cancelling the task stops the engine's work."""
-        return await self.engine.asearch(self.messages, **self._options)
+        return await self.engine.asearch(self.prompt, config=self.config)
 
     def stream(self) -> Generator[Growth, None, None]:
         """Runs it as it grows; closing the iterator stops the engine's work."""
         stream = ReplyStream(self.reply_format)
-        events = self.engine.stream(self.messages, **self._options)
-        with closing(events):
+        with closing(self.engine.stream(self.prompt, config=self.config)) as events:
             for event in events:
                 yield from self._growths(stream, event)
 
     async def astream(self) -> AsyncGenerator[Growth, None]:
         """`stream` for event loops."""
         stream = ReplyStream(self.reply_format)
-        events = self.engine.astream(self.messages, **self._options)
-        async with aclosing(events):
+        async with aclosing(self.engine.astream(self.prompt, config=self.config)) as events:
             async for event in events:
                 for growth in self._growths(stream, event):
                     yield growth
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {"config": self.config, "tools": self.tools or None}
 
     def _growths(self, stream: ReplyStream, event: Event) -> Iterator[Growth]:
         match event:

@@ -20,6 +20,7 @@ class HermesGenerator(FakeGenerator):
     """Answers prompts by their ending, and reads tool calls as vLLM's Hermes parser does."""
 
     name = "fake-hermes"
+    call_marker = "<tool_call>"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(self._answer, max_model_len=16_384, **options)

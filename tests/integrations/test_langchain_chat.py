@@ -1,5 +1,6 @@
 """`ChatFastTTS` on an engine without models: one answer on every path."""
 
+import copy
 import json
 from typing import Any
 
@@ -191,3 +192,15 @@ def test_models_are_loaded_once_and_late(
     generator.answers["Why?"] = "Because."
     assert model.invoke("Why?").content == "Because."
     assert asked == [engine_config(max_model_len=512)]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\ud800"])
+def test_what_is_no_question_is_refused(engine: FastTTS, text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        ChatFastTTS(engine=engine).invoke(text)
+    with pytest.raises(ConfigurationError, match="no message of the user has text"):
+        ChatFastTTS(engine=engine).invoke([("system", "Be brief.")])
+
+
+def test_a_model_can_be_copied(engine: FastTTS) -> None:
+    assert copy.deepcopy(ChatFastTTS(engine=engine)).engine is engine

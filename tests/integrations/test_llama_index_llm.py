@@ -1,6 +1,7 @@
 """`FastTTS` for LlamaIndex on an engine without models."""
 
 import asyncio
+import copy
 from typing import Any
 
 import pytest
@@ -218,3 +219,13 @@ async def test_a_react_agent_runs_tools(engine: Engine, generator: Any) -> None:
     generator.answers["Observation: sunny in Paris"] = final
     agent = ReActAgent(tools=[WEATHER], llm=FastTTS(engine=engine))
     assert str(await agent.run("Rain?")) == "It is sunny."
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\ud800"])
+def test_what_is_no_question_is_refused(engine: Engine, text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        FastTTS(engine=engine).complete(text)
+
+
+def test_a_model_can_be_copied(engine: Engine) -> None:
+    assert copy.deepcopy(FastTTS(engine=engine)).engine is engine

@@ -11,6 +11,7 @@ from fasttts.chat import ReplyFormat, ReplyStream
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 PLAIN = ReplyFormat()
+PLAIN_TEXT = ParsedOutput(content="No call.")
 
 
 def parse(text: str) -> ParsedOutput:
@@ -23,7 +24,7 @@ def parse(text: str) -> ParsedOutput:
     return ParsedOutput(content=before if start else text, tool_calls=(call,))
 
 
-WITH_TOOLS = ReplyFormat(parse=parse)
+WITH_TOOLS = ReplyFormat(parse=parse, call_marker="<tool_call>")
 
 
 def test_plain_text_is_left_as_it_is() -> None:
@@ -101,6 +102,18 @@ def test_what_may_begin_a_call_is_held_back() -> None:
     assert shown == ["Look:", "", "", "\n<tools>", ""]
 
 
+def test_where_calls_have_no_marker_a_text_is_shown_at_its_end() -> None:
+    def parse_json(text: str) -> ParsedOutput:
+        call = ToolCall(name="add", arguments="{}")
+        return ParsedOutput(content="", tool_calls=(call,)) if text[0] == "[" else PLAIN_TEXT
+
+    reading = ReplyFormat(parse=parse_json)
+    for text, shown in (("[add()]", ""), (PLAIN_TEXT.content, PLAIN_TEXT.content)):
+        stream = ReplyStream(reading)
+        assert [stream.add(letter).content for letter in text] == [""] * len(text)
+        assert stream.finish(reading.read(text, "stop")).content == shown
+
+
 def test_without_tools_nothing_is_held_back() -> None:
     stream = ReplyStream(PLAIN)
     assert [stream.add(text).content for text in ("a ", "<tool_call>")] == ["a ", "<tool_call>"]
@@ -115,13 +128,16 @@ PIECES = st.sampled_from([*MARKERS, *BEGUN, "\n", " ", "word"])
     pieces=st.lists(PIECES, max_size=8),
     cuts=st.lists(st.integers(0, 200)),
     has_tools=st.booleans(),
+    marker=st.sampled_from(["<tool_call>", None]),
     is_thinking=st.booleans(),
 )
 def test_deltas_add_up_to_the_reply(
-    pieces: list[str], cuts: list[int], has_tools: bool, is_thinking: bool
+    pieces: list[str], cuts: list[int], has_tools: bool, marker: str | None, is_thinking: bool
 ) -> None:
     text = "".join(pieces)
-    reading = ReplyFormat(parse=parse if has_tools else None, is_thinking=is_thinking)
+    reading = ReplyFormat(
+        parse=parse if has_tools else None, call_marker=marker, is_thinking=is_thinking
+    )
     reply = reading.read(text, "stop")
     stream = ReplyStream(reading)
     ends = sorted({min(cut, len(text)) for cut in cuts} | {len(text)})

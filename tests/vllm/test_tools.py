@@ -74,6 +74,22 @@ def test_unicode_arguments_stay_readable(parse: Callable[..., ParsedOutput]) -> 
     assert call.arguments == '{"expression": "größer"}'
 
 
+def test_the_marker_of_a_format(make_tokenizer: Callable[..., Any]) -> None:
+    from fasttts.backends.vllm.tools import call_marker
+
+    tokenizer = make_tokenizer()
+    assert call_marker(tokenizer, "hermes") == "<tool_call>"
+    assert call_marker(tokenizer, "pythonic") is None
+
+
+def test_a_parser_of_another_model_is_refused(make_tokenizer: Callable[..., Any]) -> None:
+    from fasttts.backends.vllm.tools import call_marker
+
+    message = "tool_call_parser='deepseek_v3' is not the format of this model"
+    with pytest.raises(ConfigurationError, match=message):
+        call_marker(make_tokenizer(), "deepseek_v3")
+
+
 def test_an_unknown_parser_is_refused(parse: Callable[..., ParsedOutput]) -> None:
     with pytest.raises(ConfigurationError, match=r"tool_call_parser='nonsense'.*hermes"):
         parse(CALL, TOOLS, "nonsense")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from fasttts.backends.base import GenerationOutput, GenerationRequest, MemoryPressure
 from fasttts.backends.vllm.lifetime import close_engine
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
+from fasttts.backends.vllm.tools import call_marker, parse_tool_calls
 from fasttts.backends.vllm.translation import translate
 from fasttts.errors import BackendError, CapacityError, Role
 from fasttts.types import ParsedOutput
@@ -33,6 +34,7 @@ class VLLMGenerator:
         self._max_model_len = int(self._engine.vllm_config.model_config.max_model_len)
         self._max_num_seqs = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
         self._tokenizer = ChatTokenizer(llm.get_tokenizer(), name, _configured_eos(llm))
+        self._call_marker = call_marker(self._tokenizer.backend, tool_call_parser)
         self._stop_token_ids = sorted(self._tokenizer.eos_token_ids)
         self._live: set[str] = set()
         self._preemptions: dict[str, int] = {}
@@ -152,10 +154,13 @@ class VLLMGenerator:
         self._check_usable()
         self._engine.reset_prefix_cache()
 
+    @property
+    def call_marker(self) -> str | None:
+        """What every tool call of this model begins with; None where that is not known."""
+        return self._call_marker
+
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
         """Separates tool calls from text in the format of this model."""
-        from fasttts.backends.vllm.tools import parse_tool_calls
-
         return parse_tool_calls(text, tools, self._tokenizer.backend, self._tool_call_parser)
 
     def close(self) -> None:

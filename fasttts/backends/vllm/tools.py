@@ -15,6 +15,19 @@ def check_tool_call_parser(name: str) -> None:
     _parser_class(name)
 
 
+def call_marker(tokenizer: Any, parser_name: str) -> str | None:
+    """What every call in this format begins with; None where vLLM's parser names nothing.
+
+    Raises:
+        ConfigurationError: The format is unknown, or is not that of this tokenizer's model.
+    """
+    parser = _parser(parser_name, tokenizer, None)
+    for name in ("tool_calls_start_token", "tool_call_start_token"):
+        if isinstance(marker := getattr(parser, name, None), str):
+            return marker
+    return None
+
+
 def parse_tool_calls(
     text: str, tools: Sequence[Mapping[str, Any]], tokenizer: Any, parser_name: str
 ) -> ParsedOutput:
@@ -30,16 +43,16 @@ def parse_tool_calls(
         parser_name: vLLM's name of the format.
 
     Raises:
-        ConfigurationError: vLLM has no parser of that name.
+        ConfigurationError: vLLM has no parser of that name, or it rejects the tokenizer.
     """
     if not tools:
         return ParsedOutput(content=text)
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
-    parser_class = _parser_class(parser_name)
     request = ChatCompletionRequest(messages=[], tools=[dict(tool) for tool in tools])
-    with _muted(parser_class.__module__):
-        found = parser_class(tokenizer, request.tools).extract_tool_calls(text, request)
+    parser = _parser(parser_name, tokenizer, request.tools)
+    with _muted(type(parser).__module__):
+        found = parser.extract_tool_calls(text, request)
     calls = [(call.function.name, call.function.arguments) for call in found.tool_calls]
     if not calls or not all(_is_object(arguments) for _, arguments in calls):
         return ParsedOutput(content=text)
@@ -57,6 +70,16 @@ def _parser_class(name: str) -> Any:
     except KeyError as error:
         known = ", ".join(sorted(ToolParserManager.list_registered()))
         raise ConfigurationError(f"tool_call_parser={name!r} is unknown; known: {known}") from error
+
+
+def _parser(name: str, tokenizer: Any, tools: Any) -> Any:
+    parser_class = _parser_class(name)
+    try:
+        return parser_class(tokenizer, tools)
+    except Exception as error:  # parsers look for their tokens, and raise what they like
+        raise ConfigurationError(
+            f"tool_call_parser={name!r} is not the format of this model: {error}"
+        ) from error
 
 
 def _is_object(arguments: str) -> bool:
