@@ -24,6 +24,14 @@ Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Offloading = Literal["auto", "none", "kv", "sleep"]
 """Whether host memory is used: where it is faster; not at all; or in this way only."""
 
+JSON_FIELD = "json:"
+"""What the answer rule that names a JSON field begins with."""
+
+AnswerRule = Annotated[
+    str, Field(pattern=rf"^(?:auto|boxed|answer_is|last_number|choice|code|{JSON_FIELD}.+)$")
+]
+"""Where an answer is looked for in a candidate's text; see `search/extraction.py`."""
+
 DEMO = "demo"
 """The name that stands for the bundled demonstration models."""
 
@@ -161,6 +169,9 @@ class SearchConfig(BaseModel):
         max_depth: Most steps of an answer.
         step_separator: The text that ends a step.
         stop: Strings that end an answer; they are not part of it.
+        answer: Where a candidate's answer is looked for: "boxed", "answer_is", "last_number",
+            "choice" (a letter), "code" (the last fenced block), "json:<field>", or "auto": the
+            last box, else what is stated as the answer.
         aggregation: How step scores become a path's score.
         selection: How the answer is chosen: highest score, most frequent answer, or the answer
             with the largest sum of scores. None means "best" where a verifier scores and
@@ -182,6 +193,7 @@ class SearchConfig(BaseModel):
     max_depth: int = Field(default=40, ge=1, le=10_000)
     step_separator: str = Field(default="\n\n", min_length=1)
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    answer: AnswerRule = "auto"
     aggregation: Aggregation = "last"
     selection: Selection | None = None
     seed: int = Field(default=0, ge=0, lt=1 << 63)

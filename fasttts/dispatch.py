@@ -14,17 +14,19 @@ from typing import Any, Protocol
 
 from fasttts.backends.base import Tokenizer
 from fasttts.errors import SearchError
-from fasttts.outcome import Extractor
 from fasttts.scheduling.driver import LoopThread
 from fasttts.scheduling.handle import SearchHandle, Sink
 from fasttts.scheduling.run import SearchRun
+from fasttts.search.extraction import Extractor
 from fasttts.types import Event, Finished, Progress, SearchResult, TextDelta
 
 
 class MakeResult(Protocol):
     """A finished run to its result; called in the thread that waits for it."""
 
-    def __call__(self, run: SearchRun, extract: Extractor, *, total_s: float) -> SearchResult:
+    def __call__(
+        self, run: SearchRun, extract: Extractor | None, *, total_s: float
+    ) -> SearchResult:
         """Raises SearchError where there is no result."""
         ...
 
@@ -43,12 +45,12 @@ class Dispatch:
         self._tokenizer = tokenizer
         self._make_result = make_result
 
-    def run(self, run: SearchRun, extract: Extractor) -> SearchResult:
+    def run(self, run: SearchRun, extract: Extractor | None) -> SearchResult:
         """Waits for one search."""
         with self._in_flight(run) as handle:
             return self._result(handle, extract)
 
-    async def arun(self, run: SearchRun, extract: Extractor) -> SearchResult:
+    async def arun(self, run: SearchRun, extract: Extractor | None) -> SearchResult:
         """Waits for one search without holding up the event loop."""
         with self._in_flight(run) as handle:
             await asyncio.wrap_future(handle.future)
@@ -57,7 +59,7 @@ class Dispatch:
     def run_many(
         self,
         runs: Sequence[SearchRun],
-        extract: Extractor,
+        extract: Extractor | None,
         on_result: Callable[[int, SearchResult], None] | None,
     ) -> list[SearchResult | SearchError]:
         """Waits for all of them; see `FastTTS.search_many`."""
@@ -74,7 +76,7 @@ class Dispatch:
                     on_result(index, result)
         return [results[index] for index in range(len(runs))]
 
-    def stream(self, run: SearchRun, extract: Extractor) -> Generator[Event, None, None]:
+    def stream(self, run: SearchRun, extract: Extractor | None) -> Generator[Event, None, None]:
         """Tells one search as it happens; the work starts with the first event."""
         events: queue.SimpleQueue[TextDelta | Progress | None] = queue.SimpleQueue()
         with self._in_flight(run, events.put) as handle:
@@ -82,7 +84,9 @@ class Dispatch:
                 yield event
             yield Finished(result=self._result(handle, extract))
 
-    async def astream(self, run: SearchRun, extract: Extractor) -> AsyncGenerator[Event, None]:
+    async def astream(
+        self, run: SearchRun, extract: Extractor | None
+    ) -> AsyncGenerator[Event, None]:
         """`stream` for event loops."""
         events: asyncio.Queue[TextDelta | Progress | None] = asyncio.Queue()
         put = functools.partial(_call_soon, asyncio.get_running_loop(), events.put_nowait)
@@ -114,7 +118,7 @@ class Dispatch:
                 handle.future.add_done_callback(functools.partial(_put, done, (index, handle)))
             yield (done.get() for _ in runs)
 
-    def _result(self, handle: SearchHandle, extract: Extractor) -> SearchResult:
+    def _result(self, handle: SearchHandle, extract: Extractor | None) -> SearchResult:
         return self._make_result(handle.future.result(), extract, total_s=handle.total_s)
 
 

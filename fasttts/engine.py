@@ -17,7 +17,7 @@ from fasttts.config import (
 )
 from fasttts.dispatch import Dispatch
 from fasttts.errors import SearchError
-from fasttts.outcome import Extractor, make_result
+from fasttts.outcome import make_result
 from fasttts.preparation import Problem, Prompt, prepare, render, seeded
 from fasttts.scheduling.accounting import EngineUsage
 from fasttts.scheduling.driver import LoopThread
@@ -25,7 +25,7 @@ from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.memory import MemoryPlan, planned_scheduling
 from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve
-from fasttts.search.answers import extract_boxed
+from fasttts.search.extraction import Extractor
 from fasttts.types import Event, ParsedOutput, SearchResult
 
 
@@ -139,17 +139,17 @@ class FastTTS:
         config: SearchConfig | None = None,
         system: str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        extract: Extractor = extract_boxed,
+        extract: Extractor | None = None,
         **options: Any,
     ) -> SearchResult:
-        r"""Solves one problem.
+        """Solves one problem.
 
         Args:
             problem: A question, or a conversation.
             config: Search options; `options` override it.
             system: A system message put before the conversation.
             tools: Tool schemas in OpenAI's form, rendered by the model's chat template.
-            extract: Finds the answer in a candidate's text; by default the last `\boxed{}`.
+            extract: Finds the answer in a candidate's text, in place of the option `answer`.
             options: Fields of `SearchConfig`.
 
         Raises:
@@ -166,7 +166,7 @@ class FastTTS:
         config: SearchConfig | None = None,
         system: str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        extract: Extractor = extract_boxed,
+        extract: Extractor | None = None,
         **options: Any,
     ) -> SearchResult:
         """`search` for event loops; cancelling the task stops the work."""
@@ -180,7 +180,7 @@ class FastTTS:
         config: SearchConfig | None = None,
         system: str | None = None,
         seeds: Sequence[int] | None = None,
-        extract: Extractor = extract_boxed,
+        extract: Extractor | None = None,
         on_result: Callable[[int, SearchResult], None] | None = None,
         **options: Any,
     ) -> list[SearchResult | SearchError]:
@@ -191,7 +191,7 @@ class FastTTS:
             config: Search options for all; `options` override it.
             system: A system message put before each conversation.
             seeds: A search seed for each problem; None gives all of them the config's.
-            extract: Finds the answer in a candidate's text.
+            extract: Finds the answer in a candidate's text, in place of the option `answer`.
             on_result: Called with index and result as soon as one is there, in the caller's
                 thread; not for problems that ended in a `SearchError`.
             options: Fields of `SearchConfig`.
@@ -213,7 +213,7 @@ class FastTTS:
         config: SearchConfig | None = None,
         system: str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        extract: Extractor = extract_boxed,
+        extract: Extractor | None = None,
         **options: Any,
     ) -> Generator[Event, None, None]:
         """`search`, told as it happens; the last event is `Finished`.
@@ -232,7 +232,7 @@ class FastTTS:
         config: SearchConfig | None = None,
         system: str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        extract: Extractor = extract_boxed,
+        extract: Extractor | None = None,
         **options: Any,
     ) -> AsyncGenerator[Event, None]:
         """`stream` for event loops."""

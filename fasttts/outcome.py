@@ -1,23 +1,19 @@
 """From a finished run to the result a caller gets: answers extracted, candidates ranked."""
 
-from collections.abc import Callable
-
 from fasttts.config import SearchConfig
 from fasttts.errors import SearchError
 from fasttts.scheduling.accounting import plain_occupancy
 from fasttts.scheduling.memory import MemoryPlan
 from fasttts.scheduling.run import SearchRun
+from fasttts.search.extraction import Extractor, make_extractor
 from fasttts.search.selection import rank
 from fasttts.tree import Node
 from fasttts.types import Candidate, FinishReason, Occupancy, SearchResult, Step, Timings, Usage
 
-Extractor = Callable[[str], str | None]
-"""A candidate's text to its answer; None where it has none."""
-
 
 def make_result(
     run: SearchRun,
-    extract: Extractor,
+    extract: Extractor | None,
     *,
     total_s: float,
     num_slots: int,
@@ -25,7 +21,7 @@ def make_result(
     verifier: str | None,
     plan: MemoryPlan | None = None,
 ) -> SearchResult:
-    """The ranked result of a finished run.
+    """The ranked result of a finished run; None extracts as its option `answer` says.
 
     Raises:
         SearchError: A search ended without one complete candidate, or `extract` failed. A plain
@@ -51,9 +47,10 @@ def make_result(
     )
 
 
-def _ranked_candidates(run: SearchRun, extract: Extractor) -> list[Candidate]:
+def _ranked_candidates(run: SearchRun, extract: Extractor | None) -> list[Candidate]:
     config = run.request.config
-    candidates = [_candidate(run, node, extract) for node in run.ended_nodes()]
+    extractor = extract or make_extractor(run.request.config.answer)
+    candidates = [_candidate(run, node, extractor) for node in run.ended_nodes()]
     if config.search != "none" and not any(c.is_complete for c in candidates):
         raise SearchError(_nothing_complete(config, len(candidates)))
     assert config.selection is not None, "the engine resolves the selection"

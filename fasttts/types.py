@@ -42,7 +42,7 @@ class Candidate:
         text: The whole answer text, separators included.
         steps: The same text as steps with their scores.
         score: `steps` aggregated to one number; None without a verifier.
-        answer: What the answer extractor found in `text`, canonical where it could be parsed.
+        answer: What the answer extractor found in `text`, as it is written there.
         finish_reason: "stop" for a complete candidate, "length" for one that hit a cap.
         num_tokens: Tokens of `text`, the end-of-turn token included.
     """

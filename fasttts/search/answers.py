@@ -1,119 +1,88 @@
-"""What a candidate answers: extraction from text, and equality through math-verify."""
+"""Equality of answers, and the groups of equal ones that candidates vote for."""
 
 import functools
-import logging
-import re
-from collections.abc import Iterable, Sequence
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
-MAX_PARSED_CHARACTERS = 200
-"""Longer answers are compared as text: symbolic algebra on them can take arbitrarily long."""
+from fasttts.search.algebra import ALGEBRA, Description, OutOfTime
+from fasttts.search.forms import Form, make_form, text_form
 
-_BOX = "\\boxed{"
-_NOISE = re.compile(r"\\[!,;: ]|\\(?:left|right)\b|[$\s]")
-_THOUSANDS = re.compile(r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$")
+MAX_OUT_OF_TIME = 4
+"""Answers of one vote that may use up their time; further ones that need algebra are text."""
 
-
-def extract_boxed(text: str) -> str | None:
-    r"""Content of the last complete `\boxed{...}` in `text`, braces matched; None without one."""
-    end = len(text)
-    while (start := text.rfind(_BOX, 0, end)) >= 0:
-        content = _until_closing_brace(text, start + len(_BOX))
-        if content is not None:
-            return content.strip()
-        end = start
-    return None
-
-
-def _until_closing_brace(text: str, start: int) -> str | None:
-    level = 1
-    for position in range(start, len(text)):
-        level += {"{": 1, "}": -1}.get(text[position], 0)
-        if level == 0:
-            return text[start:position]
-    return None
-
-
-def canonical_answer(answer: str) -> str:
-    """One spelling for answers that differ only in spacing, dollar signs or number format."""
-    compact = _NOISE.sub("", answer).removesuffix(".")
-    plain = compact.replace(",", "") if _THOUSANDS.match(compact) else compact
-    try:
-        number = Decimal(plain)
-    except InvalidOperation:
-        return compact or answer.strip()
-    if not number.is_finite() or abs(number.adjusted()) > MAX_PARSED_CHARACTERS:
-        return compact
-    return format(number.normalize() + 0, "f")
+_FORMS_KEPT = 4096
 
 
 def answers_equal(left: str | None, right: str | None) -> bool:
-    """Whether two extracted answers mean the same; a missing answer equals nothing."""
-    if left is None or right is None:
+    """Whether two extracted answers mean the same; a missing answer equals nothing.
+
+    Decided within limits, from any thread; `docs/answers.md` has the rules.
+    """
+    if not left or not right:
         return False
-    one, other = canonical_answer(left), canonical_answer(right)
-    if one == other:
-        return True
-    if _is_number(one) and _is_number(other):
-        return False
-    if max(len(one), len(other)) > MAX_PARSED_CHARACTERS:
-        return False
-    return _are_symbolically_equal(left, right)
+    return left == right or _form(left)[0].equals(_form(right)[0])
 
 
 def group_equal(answers: Sequence[str | None]) -> list[list[int]]:
     """Indices of equal answers together, groups in order of first appearance.
 
-    Candidates without an answer form no group.
+    Candidates without an answer form no group. Each different answer is read once, and no two are
+    compared, so the work grows with their number.
     """
-    groups: list[list[int]] = []
+    forms = _forms({answer for answer in answers if answer})
+    places = _places(forms.values())
+    groups: dict[str, list[int]] = {}
     for index, answer in enumerate(answers):
-        if answer is None:
-            continue
-        group = _find_group(answer, answers, groups)
-        if group is None:
-            groups.append([index])
-        else:
-            group.append(index)
-    return groups
+        if answer:
+            groups.setdefault(places[forms[answer]], []).append(index)
+    return list(groups.values())
 
 
-def _find_group(
-    answer: str, answers: Sequence[str | None], groups: Iterable[list[int]]
-) -> list[int] | None:
-    return next((group for group in groups if answers_equal(answers[group[0]], answer)), None)
+def _forms(answers: Iterable[str]) -> Mapping[str, Form]:
+    """The forms of different answers; in a fixed order, as their number may stop algebra."""
+    forms: dict[str, Form] = {}
+    num_out_of_time = 0
+    for answer in sorted(answers):
+        has_time = num_out_of_time < MAX_OUT_OF_TIME
+        forms[answer], is_out_of_time = _form(answer) if has_time else _form_without(answer)
+        num_out_of_time += is_out_of_time
+    return forms
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return Decimal(text).is_finite()
-    except InvalidOperation:
-        return False
+def _places(forms: Iterable[Form]) -> Mapping[Form, str]:
+    """Which group each form is in.
 
-
-@functools.lru_cache(maxsize=4096)
-def _are_symbolically_equal(left: str, right: str) -> bool:
-    """math-verify's judgement; it may differ by side, so both directions count."""
-    parsed_left, parsed_right = _parse(left), _parse(right)
-    if not parsed_left or not parsed_right:
-        return False
-    import math_verify
-
-    def verify(gold: tuple[Any, ...], target: tuple[Any, ...]) -> bool:
-        return bool(math_verify.verify(list(gold), list(target), timeout_seconds=None))
-
-    return verify(parsed_left, parsed_right) or verify(parsed_right, parsed_left)
-
-
-@functools.lru_cache(maxsize=4096)
-def _parse(answer: str) -> tuple[Any, ...]:
-    """Parsed forms of an answer.
-
-    math-verify's own time limit needs the main thread's signals, so it is off here; the length
-    limit of the callers bounds the work. Its warning about that is silenced.
+    A decorated form joins the group of a bare one that it equals, unless another decoration wants
+    the same: `5`, `5 cm` and `5 kg` are three answers, `5` and `5 cm` are one.
     """
-    import math_verify
+    bare = {form.key for form in forms if not form.bare}
+    wanted: dict[str, set[str]] = defaultdict(set)
+    targets: dict[str, str] = {}
+    for form in forms:
+        target = next((key for key in form.bare if key in bare), None)
+        if target is not None:
+            wanted[target].add(form.key)
+            targets[form.key] = target
+    alone = {key for key, target in targets.items() if len(wanted[target]) > 1}
+    return {
+        form: form.key if form.key in alone else targets.get(form.key, form.key) for form in forms
+    }
 
-    logging.getLogger("math_verify").setLevel(logging.ERROR)
-    return tuple(math_verify.parse(f"${answer}$", parsing_timeout=None))
+
+@functools.lru_cache(_FORMS_KEPT)
+def _form(answer: str) -> tuple[Form, bool]:
+    """The form of an answer, and whether it ran out of time; then it is text."""
+    try:
+        return make_form(answer, ALGEBRA.describe), False
+    except OutOfTime:
+        return text_form(answer), True
+
+
+@functools.lru_cache(_FORMS_KEPT)
+def _form_without(answer: str) -> tuple[Form, bool]:
+    """The same without algebra."""
+    return make_form(answer, _no_algebra), False
+
+
+def _no_algebra(text: str) -> Description | None:
+    return None

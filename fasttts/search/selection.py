@@ -1,36 +1,42 @@
-"""The choice among ended candidates."""
+"""The choice among ended candidates.
 
+Majority is self-consistency (Wang et al. 2022, arXiv 2203.11171); the weighted majority sums the
+verifier's scores of equal answers (weighted best-of-N: Li et al. 2022, arXiv 2206.02336; Snell et
+al. 2024, arXiv 2408.03314, section 5.1).
+"""
+
+import math
 from collections.abc import Sequence
 
 from fasttts.config import Selection
 from fasttts.search.answers import group_equal
-from fasttts.types import Candidate
+from fasttts.types import Candidate, Path
 
 
 def rank(candidates: Sequence[Candidate], selection: Selection) -> list[Candidate]:
-    """All candidates, best first.
+    """All candidates, best first; the order they come in makes no difference.
 
     Complete ones come before those that hit a cap. "best" orders by score; "majority" by how many
-    candidates share the answer; "weighted" by the sum of their scores (weighted best-of-N). Ties
-    go to the higher score, then to the smaller path.
+    candidates share the answer; "weighted" by the sum of their scores. Ties go to the higher
+    score, then to the smaller path.
     """
-    complete = [c for c in candidates if c.is_complete]
+    complete = sorted((c for c in candidates if c.is_complete), key=lambda c: c.path)
     votes = _votes(complete, selection)
 
-    def key(candidate: Candidate) -> tuple[bool, float, float, tuple[int, ...]]:
+    def key(candidate: Candidate) -> tuple[bool, float, float, Path]:
         vote = votes.get(candidate.path, 0.0)
         return (not candidate.is_complete, -vote, -(candidate.score or 0.0), candidate.path)
 
     return sorted(candidates, key=key)
 
 
-def _votes(candidates: Sequence[Candidate], selection: Selection) -> dict[tuple[int, ...], float]:
+def _votes(candidates: Sequence[Candidate], selection: Selection) -> dict[Path, float]:
     """Each candidate's share of the vote; its own score alone decides under "best"."""
     if selection == "best":
         return {}
-    votes: dict[tuple[int, ...], float] = {}
+    votes: dict[Path, float] = {}
     for group in group_equal([c.answer for c in candidates]):
         members = [candidates[index] for index in group]
         weights = [1.0 if selection == "majority" else c.score or 0.0 for c in members]
-        votes.update(dict.fromkeys((c.path for c in members), round(sum(weights), 4)))
+        votes.update(dict.fromkeys((c.path for c in members), round(math.fsum(weights), 4)))
     return votes

@@ -12,7 +12,7 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from fasttts import FastTTS, SearchConfig
 from fasttts.demo.problems import Problem, generate_problems
-from fasttts.search.answers import extract_boxed
+from fasttts.search.extraction import extract_boxed
 from fasttts_agents.langchain import DeliberateTool
 from fasttts_agents.llama_index import deliberate_tool
 from langchain_fasttts import ChatFastTTS

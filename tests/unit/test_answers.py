@@ -1,123 +1,202 @@
-"""Extraction and equality of answers, and the choice among candidates."""
+"""Equality of answers: the table, its limits, and the groups that candidates vote for."""
 
-import time
+import itertools
+import logging
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fasttts.config import Selection
-from fasttts.search.answers import answers_equal, canonical_answer, extract_boxed, group_equal
-from fasttts.search.selection import rank
-from fasttts.types import Candidate, FinishReason
+from fasttts.search import algebra
+from fasttts.search.algebra import ALGEBRA, Algebra, OutOfTime, is_readable
+from fasttts.search.answers import MAX_OUT_OF_TIME, answers_equal, group_equal
+from fasttts.search.forms import make_form
+from fasttts.search.numbers import number_key, read_number
+from tests.unit.answer_cases import ADVERSARIAL, DIFFERENT, EQUAL, EXTRACTIONS
 
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        (r"The answer is \boxed{31}.", "31"),
-        (r"\boxed{1} and then \boxed{2}", "2"),
-        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
-        (r"\boxed{ 7 }", "7"),
-        (r"\boxed{7} \boxed{8", "7"),  # the last one never closes
-        (r"\boxed{", None),
-        ("31", None),
-        ("", None),
-        (r"\boxed{}", ""),
-    ],
-)
-def test_extract_boxed(text: str, answer: str | None) -> None:
-    assert extract_boxed(text) == answer
+ENDLESS = r"\int \int \int e^{x^y} dx dy d"
+SPELLINGS = ["1/2", "0.5", r"\frac12", "50%", "5", "5 cm", "5 kg", "5 cm^2", "x=5", "y=5", "B", ""]
 
 
-@pytest.mark.parametrize(
-    ("left", "right"),
-    [
-        ("31", "31.0"),
-        ("1,234", "1234"),
-        ("$31$", "31"),
-        ("-0", "0"),
-        ("1e3", "1000"),
-        (r"\frac{1}{2}", "0.5"),
-        (r"\frac12", r"\frac{1}{2}"),
-        ("x+1", "1+x"),
-        (r"\sqrt{8}", r"2\sqrt{2}"),
-        ("50\\%", "50\\%"),
-    ],
-)
+def test_the_table_is_large() -> None:
+    assert len(EXTRACTIONS) + len(EQUAL) + len(DIFFERENT) + len(ADVERSARIAL) >= 150
+
+
+@pytest.mark.parametrize(("left", "right"), EQUAL)
 def test_equal_answers(left: str, right: str) -> None:
     assert answers_equal(left, right)
     assert answers_equal(right, left)
 
 
-@pytest.mark.parametrize(
-    ("left", "right"),
-    [("31", "32"), ("1,2", "12"), ("x", "y"), ("", "0"), (None, "1"), (None, None), ("31", "abc")],
-)
+@pytest.mark.parametrize(("left", "right"), DIFFERENT)
 def test_different_answers(left: str | None, right: str | None) -> None:
     assert not answers_equal(left, right)
     assert not answers_equal(right, left)
 
 
-def test_a_very_long_answer_is_compared_as_text() -> None:
-    nested = "(" * 500 + "1" + ")" * 500
-    started = time.monotonic()
-    assert answers_equal(nested, nested)
-    assert not answers_equal(nested, "1")
-    assert time.monotonic() - started < 1
+@pytest.mark.parametrize("answer", ADVERSARIAL)
+def test_no_answer_holds_up_a_thread(answer: str) -> None:
+    """The limits are the mechanism's own: without it, each of these runs for hours."""
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(answers_equal, answer, answer).result()
+        assert not threads.submit(answers_equal, answer, r"\sqrt{2}").result()
+        assert threads.submit(answers_equal, r"\sqrt{8}", r"2\sqrt{2}").result()
 
 
-@pytest.mark.parametrize("huge", ["1e999999999", "9" * 5000, "nan", "inf"])
-def test_extreme_numbers_neither_hang_nor_explode(huge: str) -> None:
-    assert len(canonical_answer(huge)) <= 5001
-    assert answers_equal(huge, huge)
+def test_equality_may_be_asked_in_many_threads() -> None:
+    pairs = [(rf"\sqrt{{{4 * k}}}", rf"2\sqrt{{{k}}}") for k in range(2, 30)]
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(lambda pair: answers_equal(*pair), pairs))
+
+
+@given(st.text(max_size=60))
+def test_reading_any_text_ends_in_a_form(answer: str) -> None:
+    form = make_form(answer, lambda text: None)
+    assert form == make_form(answer, lambda text: None)
+    assert form.equals(form)
+
+
+@given(st.fractions(max_denominator=10**6))
+def test_numbers_are_read_exactly(value: object) -> None:
+    read = read_number(str(value))
+    assert read == value
+    assert read_number(number_key(read)) is not None
 
 
 def test_equal_answers_are_grouped_in_order_of_appearance() -> None:
     assert group_equal(["2", None, "1/2", "2.0", r"\frac{1}{2}", "3"]) == [[0, 3], [2, 4], [5]]
-
-
-def candidate(
-    index: int, answer: str | None, score: float | None, reason: FinishReason = "stop"
-) -> Candidate:
-    return Candidate(
-        path=(index,),
-        text=f"text {index}",
-        steps=(),
-        score=score,
-        answer=answer,
-        finish_reason=reason,
-        num_tokens=1,
-    )
-
-
-CANDIDATES = [
-    candidate(0, "1", 0.5),
-    candidate(1, "2", 0.9),
-    candidate(2, "1", 0.6),
-    candidate(3, None, 0.95),
-    candidate(4, "2", 0.1, "length"),
-    candidate(5, "3", 0.9),
-]
+    assert group_equal(["", "", "1"]) == [[2]]
 
 
 @pytest.mark.parametrize(
-    ("selection", "order"),
+    ("answers", "groups"),
     [
-        ("best", [3, 1, 5, 2, 0, 4]),
-        ("majority", [2, 0, 1, 5, 3, 4]),
-        ("weighted", [2, 0, 1, 5, 3, 4]),
+        (["5", "5 cm", "5"], [[0, 1, 2]]),
+        (["5", "5 cm", "5 kg"], [[0], [1], [2]]),
+        (["5 cm", "5 kg", r"5\text{ cm}"], [[0, 2], [1]]),
+        (["50%", "50"], [[0, 1]]),
+        (["0.5", "50%"], [[0, 1]]),
+        (["50%", "0.5", "50"], [[0, 2], [1]]),
+        (["x=5", "5", "x=5"], [[0, 1, 2]]),
+        (["x=5", "5", "y=5"], [[0], [1], [2]]),
     ],
 )
-def test_rank(selection: Selection, order: list[int]) -> None:
-    ranked = rank(CANDIDATES, selection)
-    assert [c.path[0] for c in ranked] == order
+def test_decorated_answers_join_bare_ones(answers: list[str], groups: list[list[int]]) -> None:
+    assert group_equal(answers) == groups
 
 
-def test_weighted_votes_may_overrule_the_majority() -> None:
-    votes = [candidate(0, "1", 0.2), candidate(1, "1", 0.2), candidate(2, "2", 0.9)]
-    assert rank(votes, "weighted")[0].answer == "2"
-    assert rank(votes, "majority")[0].answer == "1"
+@given(st.lists(st.sampled_from(SPELLINGS), max_size=8), st.randoms())
+def test_groups_do_not_depend_on_the_order_of_arrival(answers: list[str], random: object) -> None:
+    order = list(range(len(answers)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    groups = {frozenset(group) for group in group_equal(answers)}
+    shuffled = group_equal([answers[index] for index in order])
+    assert {frozenset(order[place] for place in group) for group in shuffled} == groups
 
 
-def test_votes_work_without_scores() -> None:
-    votes = [candidate(0, "1", None), candidate(1, "2", None), candidate(2, "2", None)]
-    assert rank(votes, "majority")[0].path == (1,)
+def test_a_vote_reads_each_answer_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And compares no pairs: 200 different answers are 200 texts for the worker, not 19,900."""
+    read: list[str] = []
+    describe = ALGEBRA.describe
+    monkeypatch.setattr(ALGEBRA, "describe", lambda text: read.append(text) or describe(text))
+    answers = [rf"\sqrt{{{k}}}+7" for k in range(200)]
+    assert len(group_equal(answers * 2)) == 200
+    assert len(read) == 200
+
+
+def test_a_vote_gives_up_on_algebra_after_some_endless_answers() -> None:
+    answers = [ENDLESS + letter for letter in "abcdefgh"] + ["3", "3.0"]
+    asked: list[str] = []
+
+    def describe(text: str) -> None:
+        asked.append(text)
+        raise OutOfTime
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ALGEBRA, "describe", describe)
+        groups = group_equal(answers)
+    assert len(asked) == MAX_OUT_OF_TIME
+    assert sorted(map(len, groups)) == [1] * 8 + [2]
+
+
+@pytest.mark.parametrize("text", ["9^9^9", "10000!", "x" * 201, "(" * 20, "2^{99999}", "a$b"])
+def test_huge_texts_are_refused_unread(text: str) -> None:
+    assert not is_readable(text)
+
+
+@pytest.mark.parametrize("text", ["x^2+y^2+z^2+" * 4 + "1", "e^{x^2}", "2^{n+1}", "100!"])
+def test_usual_texts_are_read(text: str) -> None:
+    assert is_readable(text)
+
+
+def test_a_worker_that_ends_is_replaced() -> None:
+    worker = Algebra()
+    try:
+        with pytest.raises(OutOfTime, match="ended"):
+            worker.describe(ENDLESS + "z")
+        assert worker.describe(r"\sqrt{4}") == {"kind": "number", "parts": ["2/1", "0"]}
+        assert worker.describe(r"\frac{1}{") is None
+    finally:
+        worker.close()
+
+
+def test_a_worker_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Algebra()
+    try:
+        assert worker.describe("x+1") is not None
+        monkeypatch.setattr(algebra, "WALL_LIMIT_S", 0.0)
+        with pytest.raises(OutOfTime, match="within 0 s"):
+            worker.describe("x+2")
+        monkeypatch.undo()
+        assert worker.describe("x+1") != worker.describe("x+2")
+    finally:
+        worker.close()
+
+
+def test_without_a_worker_answers_are_text(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(algebra, "_WORKER", tmp_path / "missing.py")
+    worker = Algebra()
+    with caplog.at_level(logging.WARNING):
+        assert [worker.describe("x+1"), worker.describe("x+2")] == [None, None]
+    assert caplog.text.count("compared as text") == 1
+    assert make_form("x+1", worker.describe).key == "text:x+1"
+
+
+def test_a_child_process_leaves_the_worker_to_its_parent() -> None:
+    worker = Algebra()
+    try:
+        assert worker.describe("x+1") is not None
+        process = worker._process
+        assert process is not None
+        with os.fdopen(os.dup(process.stdin.fileno()), "wb"):  # type: ignore[union-attr]
+            worker.forget()
+            assert process.poll() is None
+            assert worker.describe("x+1") is not None
+        assert process.wait(30) == 0
+    finally:
+        worker.close()
+
+
+def test_the_worker_gives_one_description_whatever_came_before() -> None:
+    texts = ["x+1", r"\frac{x^2-1}{x-1}", r"\sin^2 x+\cos^2 x", "2x+y=3", r"x^2<4"]
+    one, other = Algebra(), Algebra()
+    try:
+        first = {text: one.describe(text) for text in texts}
+        for order in itertools.islice(itertools.permutations(texts), 0, 120, 40):
+            assert {text: other.describe(text) for text in order} == first
+    finally:
+        one.close()
+        other.close()
+
+
+def test_the_worker_needs_nothing_of_fasttts() -> None:
+    source = Path(algebra.__file__).with_name("algebra_worker.py").read_text(encoding="utf-8")
+    assert "import fasttts" not in source
+    assert "from fasttts" not in source
+    assert sys.executable

@@ -275,6 +275,15 @@ def test_a_users_extractor_finds_the_answer(engine: FastTTS) -> None:
     assert result.answer == "Two"
 
 
+def test_an_option_says_where_the_answer_is(engine: FastTTS) -> None:
+    assert engine.search("two", n=4).answer == "4"
+    result = engine.search("two", n=4, answer="code")
+    assert (result.answer, result.config["answer"]) == (None, "code")
+    (other,) = engine.search_many(["two"], n=4, answer="last_number")
+    assert isinstance(other, SearchResult)
+    assert other.answer == "4"
+
+
 def failing_extractor(text: str) -> str:
     raise KeyError(text[:3])
 

@@ -1,0 +1,127 @@
+"""One notation for answers: unicode and LaTeX's synonyms become plain LaTeX and ASCII.
+
+Nothing here changes what an answer means; what two notations have in common is decided in
+`search/forms.py`.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_SUBSCRIPT_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\)|\{[^{}]*\})")
+_ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
+_GREEK = {
+    "α": r"\alpha ",
+    "β": r"\beta ",
+    "γ": r"\gamma ",
+    "δ": r"\delta ",
+    "θ": r"\theta ",
+    "λ": r"\lambda ",
+    "μ": r"\mu ",
+    "π": r"\pi ",
+    "ρ": r"\rho ",
+    "σ": r"\sigma ",
+    "φ": r"\phi ",
+    "ω": r"\omega ",
+}
+_SIGNS: Mapping[str, str] = {
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"),
+    **dict.fromkeys("×✕", r"\times "),
+    **dict.fromkeys("·⋅∙", r"\cdot "),
+    **dict.fromkeys("°º", r"^\circ "),
+    **dict.fromkeys("″”“„", '"'),
+    **dict.fromkeys("′’‘", "'"),
+    **dict.fromkeys("\u200b\u200c\u200d\ufeff\u2061\u2062", ""),
+    **_GREEK,
+    "÷": "/",
+    "∞": r"\infty ",
+    "≤": r"\le ",
+    "≥": r"\ge ",
+    "≠": r"\ne ",
+    "≈": r"\approx ",
+    "±": r"\pm ",
+    "∪": r"\cup ",
+    "∩": r"\cap ",
+    "∅": r"\emptyset ",
+    "∈": r"\in ",
+    "ℝ": r"\mathbb{R}",
+    "ℤ": r"\mathbb{Z}",
+    "ℕ": r"\mathbb{N}",
+    "ℚ": r"\mathbb{Q}",
+    "⟨": r"\langle ",
+    "⟩": r"\rangle ",
+}
+_SIGN_TABLE = str.maketrans(dict(_SIGNS))
+_REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\\(?:d|t|c)frac(?![A-Za-z])", r"\\frac"),
+        (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits)(?![A-Za-z])\s*\.?", ""),
+        (r"\\(?:leq|leqslant)(?![A-Za-z])", r"\\le"),
+        (r"\\(?:geq|geqslant)(?![A-Za-z])", r"\\ge"),
+        (r"\\neq(?![A-Za-z])", r"\\ne"),
+        (r"\\lbrace(?![A-Za-z])", r"\\{"),
+        (r"\\rbrace(?![A-Za-z])", r"\\}"),
+        (r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
+        (r"\\(?:textrm|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname)\s*\{", r"\\text{"),
+        (r"(?<!\\)\\(?:[,;:!> ]|quad|qquad|hspace\{[^{}]*\})(?![A-Za-z])|~", " "),
+        (r"\\?sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+        (r"^(?:\\approx|\\sim)(?![A-Za-z])", ""),
+        (r"(?<![A-Za-z\\])(?=(?:sin|cos|tan|log|ln|exp|pi)(?![a-z]))", r"\\"),
+        (r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])", r"\\infty "),
+        (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])", r"^\\circ "),
+        (r"\{,\}", ","),
+        (r"\\%", "%"),
+        (r"\*\*", "^"),
+        (r"\s+", " "),
+    )
+)
+_WHOLE_TEXT = re.compile(r"^\\text\s*\{([^{}]*)\}$")
+_DELIMITERS = ((r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("$", "$"), ("**", "**"), ("`", "`"))
+
+
+def plain_notation(answer: str) -> str:
+    r"""`answer` in the one notation: `½` is `\frac{1}{2}`, `\dfrac` is `\frac`, `−` is `-`."""
+    text = without_delimiters(_without_end(answer.strip()))
+    text = _SUPERSCRIPT_RUN.sub(lambda run: f"^{{{run[0].translate(_SUPERSCRIPTS)}}}", text)
+    text = _SUBSCRIPT_RUN.sub(lambda run: f"_{{{run[0].translate(_SUBSCRIPTS)}}}", text)
+    text = _ROOT.sub(lambda root: f"{_ROOTS[root[1]]}{{{_inside(root[2])}}}", text)
+    text = "".join(_vulgar_fraction(sign) for sign in text).translate(_SIGN_TABLE)
+    text = unicodedata.normalize("NFKC", text)
+    for pattern, replacement in _REWRITES:
+        text = pattern.sub(replacement, text)
+    return _without_end(without_delimiters(text.strip()))
+
+
+def without_delimiters(text: str) -> str:
+    """`text` without the pairs of signs that surround all of it: dollars, stars, backticks."""
+    for opening, closing in _DELIMITERS:
+        is_pair = len(text) > len(opening) + len(closing)
+        if is_pair and text.startswith(opening) and text.endswith(closing):
+            inner = text[len(opening) : -len(closing)].strip()
+            if opening not in inner and closing not in inner and not inner.endswith("\\"):
+                return without_delimiters(inner)
+    return _WHOLE_TEXT.sub(r"\1", text).strip()
+
+
+def _inside(group: str) -> str:
+    return group[1:-1] if group[0] in "({" else group
+
+
+def _vulgar_fraction(sign: str) -> str:
+    """`½` as a LaTeX fraction, so that `1½` stays a mixed number; other signs as they are."""
+    if unicodedata.category(sign) != "No":
+        return sign
+    over, slash, under = unicodedata.normalize("NFKC", sign).partition("\u2044")
+    return f"\\frac{{{over}}}{{{under}}}" if slash and under else sign
+
+
+def _without_end(text: str) -> str:
+    """Without the full stop, comma or semicolon of the sentence around it."""
+    stripped = text.rstrip(" ,;")
+    is_sentence = stripped.endswith(".") and not stripped.endswith("..")
+    return stripped[:-1].rstrip() if is_sentence else stripped

@@ -1,0 +1,129 @@
+"""The choice among candidates, by every rule and every aggregation."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fasttts.config import Aggregation, Selection
+from fasttts.search.aggregate import aggregate, best_aggregate
+from fasttts.search.selection import rank
+from fasttts.types import Candidate, FinishReason
+
+SELECTIONS: Sequence[Selection] = get_args(Selection)
+AGGREGATIONS: Sequence[Aggregation] = get_args(Aggregation)
+
+
+def candidate(
+    index: int, answer: str | None, score: float | None, reason: FinishReason = "stop"
+) -> Candidate:
+    return Candidate(
+        path=(index,),
+        text=f"text {index}",
+        steps=(),
+        score=score,
+        answer=answer,
+        finish_reason=reason,
+        num_tokens=1,
+    )
+
+
+CANDIDATES = [
+    candidate(0, "1", 0.5),
+    candidate(1, "2", 0.9),
+    candidate(2, "1", 0.6),
+    candidate(3, None, 0.95),
+    candidate(4, "2", 0.1, "length"),
+    candidate(5, "3", 0.9),
+]
+
+scores = st.one_of(st.none(), st.integers(0, 10_000).map(lambda n: n / 10_000))
+answers = st.sampled_from([None, "", "1", "1.0", "2", "2 cm", "2 kg", "50%", "0.5", "50", "word"])
+reasons = st.sampled_from(["stop", "stop", "length"])
+
+
+@st.composite
+def candidate_lists(draw: st.DrawFn) -> list[Candidate]:
+    drawn = draw(st.lists(st.tuples(answers, scores, reasons), min_size=1, max_size=10))
+    return [candidate(index, *each) for index, each in enumerate(drawn)]
+
+
+@pytest.mark.parametrize(
+    ("selection", "order"),
+    [
+        ("best", [3, 1, 5, 2, 0, 4]),
+        ("majority", [2, 0, 1, 5, 3, 4]),
+        ("weighted", [2, 0, 1, 5, 3, 4]),
+    ],
+)
+def test_rank(selection: Selection, order: list[int]) -> None:
+    ranked = rank(CANDIDATES, selection)
+    assert [c.path[0] for c in ranked] == order
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+@given(candidates=candidate_lists(), random=st.randoms())
+def test_the_order_of_arrival_makes_no_difference(
+    selection: Selection, candidates: list[Candidate], random: object
+) -> None:
+    arrived = list(candidates)
+    random.shuffle(arrived)  # type: ignore[attr-defined]
+    assert rank(arrived, selection) == rank(candidates, selection)
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+@given(candidates=candidate_lists())
+def test_ranking_loses_nobody_and_prefers_the_complete(
+    selection: Selection, candidates: list[Candidate]
+) -> None:
+    ranked = rank(candidates, selection)
+    assert sorted(c.path for c in ranked) == [c.path for c in candidates]
+    assert [c.is_complete for c in ranked] == sorted((c.is_complete for c in ranked), reverse=True)
+
+
+@given(candidates=candidate_lists())
+def test_the_best_has_the_highest_score_and_the_smallest_path(candidates: list[Candidate]) -> None:
+    best = rank(candidates, "best")[0]
+    rivals = [c for c in candidates if c.is_complete == best.is_complete]
+    assert (-(best.score or 0), best.path) == min((-(c.score or 0), c.path) for c in rivals)
+
+
+def test_weighted_votes_may_overrule_the_majority() -> None:
+    votes = [candidate(0, "1", 0.2), candidate(1, "1", 0.2), candidate(2, "2", 0.9)]
+    assert rank(votes, "weighted")[0].answer == "2"
+    assert rank(votes, "majority")[0].answer == "1"
+
+
+def test_votes_work_without_scores() -> None:
+    votes = [candidate(0, "1", None), candidate(1, "2", None), candidate(2, "2", None)]
+    assert rank(votes, "majority")[0].path == (1,)
+
+
+def test_an_empty_box_is_no_vote() -> None:
+    votes = [candidate(0, "", 0.2), candidate(1, "", 0.2), candidate(2, "2", 0.1)]
+    assert rank(votes, "majority")[0].path == (2,)
+
+
+def test_ties_go_to_the_score_then_to_the_path() -> None:
+    votes = [candidate(0, "1", 0.2), candidate(1, "2", 0.4), candidate(2, "3", 0.4)]
+    assert [c.path[0] for c in rank(votes, "majority")] == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "score"), [("last", 0.5), ("min", 0.2), ("prod", 0.08), ("mean", 0.5)]
+)
+def test_aggregation(rule: Aggregation, score: float) -> None:
+    assert aggregate([0.8, 0.2, 0.5], rule) == score
+
+
+@pytest.mark.parametrize("rule", AGGREGATIONS)
+@given(scores_S=st.lists(st.floats(0, 1), max_size=12), score=st.floats(0, 1))
+def test_no_next_step_beats_the_best_aggregate(
+    rule: Aggregation, scores_S: list[float], score: float
+) -> None:
+    total = aggregate([*scores_S, score], rule)
+    assert 0 <= total <= best_aggregate(scores_S, rule) <= 1
+    assert aggregate([], rule) == 0
+    assert total == round(total, 4)
