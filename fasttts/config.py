@@ -16,10 +16,22 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from fasttts.errors import ConfigurationError
 from fasttts.sampling import Sampling
+from fasttts.steps import StepRule
 
-SearchMethod = Literal["none", "best_of_n", "beam_search"]
+SearchMethod = Literal[
+    "none",
+    "best_of_n",
+    "self_consistency",
+    "beam_search",
+    "dvts",
+    "dynamic_branching",
+    "varying_granularity",
+    "particle_filtering",
+    "lookahead",
+]
 Aggregation = Literal["last", "min", "prod", "mean"]
 Selection = Literal["best", "majority", "weighted"]
+Stopping = Literal["agreement", "beta"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Offloading = Literal["auto", "none", "kv", "sleep"]
 """Whether host memory is used: where it is faster; not at all; or in this way only."""
@@ -36,6 +48,9 @@ DEMO = "demo"
 """The name that stands for the bundled demonstration models."""
 
 _PREFIX = "FASTTTS_"
+
+_BY_BEAM_WIDTH = ("beam_search", "dvts", "varying_granularity", "lookahead")
+"""Searches in which `n / beam_width` beams survive."""
 
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -157,17 +172,30 @@ class SearchConfig(BaseModel):
 
     Attributes:
         search: "none" is plain decoding, "best_of_n" samples `n` whole answers, "beam_search"
-            keeps the best partial answers step by step.
-        n: Candidates (best-of-N) or beams (beam search).
+            keeps the best partial answers step by step; docs/policies.md describes all.
+        n: Candidates or beams.
         beam_width: Children of each surviving beam; `n / beam_width` beams survive a step.
+        stopping: When self-consistency stops sampling: "agreement" once the other samples could
+            not change the lead, "beta" once that is unlikely.
+        confidence: Probability that the lead is right at which "beta" stops.
+        wave_size: Samples between two decisions of self-consistency.
+        score_temperature: How evenly dynamic branching and particle filtering share the places
+            among beams of different scores; None means 0.1 and 1.
+        granularity: Steps of a node at each depth for varying-granularity search; the last number
+            stays.
+        lookahead_steps: Greedy steps after which lookahead scores a beam.
         temperature: 0 is greedy; None means 0 for "none" and 0.8 for searches.
         top_k: Sample among the k most likely tokens; 0 is off.
         top_p: Sample among the most likely tokens that reach this probability; 1 is off.
         min_p: Drop tokens below this share of the largest probability; 0 is off.
         max_tokens: Longest answer in tokens.
         max_step_tokens: Longest step; a longer one is cut there and goes on as the next step.
-        max_depth: Most steps of an answer.
+        max_depth: Most nodes of an answer, which hold a step each unless the search says otherwise.
         step_separator: The text that ends a step.
+        step_pattern: A regular expression whose matches end a step, instead of the separator.
+        step_tokens: Tokens of a step, instead of both.
+        thinking: Whether steps lie between `<think>` and `</think>` only, and what follows is one.
+        keep_code_blocks: Whether code between fences is never cut.
         stop: Strings that end an answer; they are not part of it.
         answer: Where a candidate's answer is looked for: "boxed", "answer_is", "last_number",
             "choice" (a letter), "code" (the last fenced block), "json:<field>", or "auto": the
@@ -184,6 +212,12 @@ class SearchConfig(BaseModel):
     search: SearchMethod = "beam_search"
     n: int = Field(default=16, ge=1, le=65_536)
     beam_width: int = Field(default=4, ge=1, le=65_536)
+    stopping: Stopping = "beta"
+    confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
+    wave_size: int = Field(default=4, ge=1, le=65_536)
+    score_temperature: Annotated[float, Field(ge=0.001, le=1000.0)] | None = None
+    granularity: Annotated[tuple[Tokens, ...], Field(min_length=1)] = (1, 1, 1, 4)
+    lookahead_steps: int = Field(default=1, ge=1, le=10_000)
     temperature: Annotated[float, Field(ge=0.0, le=100.0)] | None = None
     top_k: int = Field(default=0, ge=0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
@@ -192,6 +226,10 @@ class SearchConfig(BaseModel):
     max_step_tokens: Tokens = 256
     max_depth: int = Field(default=40, ge=1, le=10_000)
     step_separator: str = Field(default="\n\n", min_length=1)
+    step_pattern: Annotated[str, Field(min_length=1)] | None = None
+    step_tokens: Tokens | None = None
+    thinking: bool = False
+    keep_code_blocks: bool = True
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     answer: AnswerRule = "auto"
     aggregation: Aggregation = "last"
@@ -200,12 +238,46 @@ class SearchConfig(BaseModel):
 
     @model_validator(mode="after")
     def _beams_divide(self) -> Self:
-        if self.search == "beam_search" and self.n % self.beam_width:
+        if self.search in _BY_BEAM_WIDTH and self.n % self.beam_width:
             raise ValueError(
                 f"n={self.n} is not a multiple of beam_width={self.beam_width}: "
                 f"try n={self.n // self.beam_width * self.beam_width or self.beam_width}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _selection_fits(self) -> Self:
+        if self.search == "self_consistency" and self.selection not in (None, "majority"):
+            raise ValueError(
+                f"selection='{self.selection}' with search='self_consistency', which stops once a "
+                "majority is safe: use selection='majority', or search='best_of_n'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> Self:
+        if self.step_tokens is not None:
+            if self.step_pattern is not None or self.thinking:
+                raise ValueError("step_tokens goes with neither step_pattern nor thinking")
+            if self.step_tokens > self.max_step_tokens:
+                raise ValueError(
+                    f"step_tokens={self.step_tokens} is more than "
+                    f"max_step_tokens={self.max_step_tokens}: raise the latter"
+                )
+        if self.step_pattern is not None:
+            _check_pattern(self.step_pattern)
+        return self
+
+    @property
+    def step_rule(self) -> StepRule:
+        """What ends a step."""
+        return StepRule(
+            separator=self.step_separator,
+            pattern=self.step_pattern,
+            num_tokens=self.step_tokens,
+            has_thinking=self.thinking,
+            keeps_code=self.keep_code_blocks,
+        )
 
     @property
     def sampling(self) -> Sampling:
@@ -217,6 +289,15 @@ class SearchConfig(BaseModel):
             top_p=self.top_p,
             min_p=self.min_p,
         )
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        is_empty = re.search(pattern, "") is not None
+    except re.error as error:
+        raise ValueError(f"step_pattern={pattern!r} is no regular expression: {error}") from error
+    if is_empty:
+        raise ValueError(f"step_pattern={pattern!r} matches empty text, which ends no step")
 
 
 Model = TypeVar("Model", EngineConfig, SearchConfig)

@@ -15,11 +15,14 @@ class Beam:
         path: Position in the tree; the tie-breaker of every decision.
         score: Aggregated score on the grid of 1e-4; 0 where the policy asks for no scores.
         is_answer_ended: Whether nothing can follow.
+        answer: What a complete answer says, in its canonical spelling; None where it has none, and
+            where the policy asks for no answers.
     """
 
     path: Path
     score: float
     is_answer_ended: bool
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +32,14 @@ class Limits:
     Attributes:
         max_tokens: Most tokens of the node.
         at_max_tokens: Its finish reason there.
-        num_separators: Step separators at which it ends; None for a whole answer.
-        at_separator: Its finish reason there.
+        num_steps: Steps after which it ends; None for a whole answer.
+        at_step_end: Its finish reason there.
     """
 
     max_tokens: int
     at_max_tokens: FinishReason
-    num_separators: int | None
-    at_separator: FinishReason
+    num_steps: int | None
+    at_step_end: FinishReason
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -49,6 +52,8 @@ class Node:
         parent: None for a root candidate.
         num_prefix_tokens: Tokens before this node's first: the prompt and its ancestors.
         limits: Where it ends at the latest.
+        is_greedy: Whether its tokens are the most likely ones, whatever the search's temperature.
+        round: Decisions of its group before it became part of the tree.
         token_ids: This node's own tokens.
         text: Their text once the node ended, cut at a stop string.
         steps: `text` as steps; one for a step of a search, several for a whole answer.
@@ -67,6 +72,8 @@ class Node:
     parent: "Node | None"
     num_prefix_tokens: int
     limits: Limits
+    is_greedy: bool = False
+    round: int = 0
     token_ids: list[int] = field(default_factory=list)
     text: str = ""
     steps: tuple[str, ...] = ()
@@ -116,6 +123,10 @@ class Node:
             scores += node.scores_S
         return tuple(scores)
 
+    def text_before(self) -> str:
+        """Text of the path up to this node."""
+        return "" if self.parent is None else self.parent.path_text()
+
     def path_text(self) -> str:
         """Text of the whole path."""
         return "".join(node.text for node in self.lineage())
@@ -150,7 +161,20 @@ class SearchTree:
             yield node
             stack.extend(reversed(node.children))
 
-    def new_node(self, parent: Node | None, index: int, limits: Limits) -> Node:
+    def at(self, path: Path) -> Node | None:
+        """The node at a path of the tree; None for the prompt, whose path is empty."""
+        node: Node | None = None
+        for index in path:
+            node = self.children(node)[index]
+        return node
+
+    def children(self, parent: Node | None) -> list[Node]:
+        """The children of a node, or of the prompt."""
+        return self.roots if parent is None else parent.children
+
+    def new_node(
+        self, parent: Node | None, index: int, limits: Limits, *, is_greedy: bool = False
+    ) -> Node:
         """Child `index` of an ended node, or root candidate `index`; not yet part of the tree.
 
         Child 0 continues its parent's noise stream.
@@ -163,6 +187,7 @@ class SearchTree:
                 parent=None,
                 num_prefix_tokens=num_prefix_tokens,
                 limits=limits,
+                is_greedy=is_greedy,
             )
         return Node(
             path=(*parent.path, index),
@@ -170,11 +195,12 @@ class SearchTree:
             parent=parent,
             num_prefix_tokens=parent.num_prefix_tokens + len(parent.token_ids),
             limits=limits,
+            is_greedy=is_greedy,
         )
 
     def attach(self, node: Node) -> None:
         """Makes a node part of the tree; siblings are attached in order."""
-        siblings = node.parent.children if node.parent else self.roots
+        siblings = self.children(node.parent)
         assert len(siblings) == node.path[-1], f"{node.path} attached out of order"
         siblings.append(node)
         node.is_attached = True
@@ -197,7 +223,7 @@ class SearchTree:
         num_nodes = 0
         for node in self:
             num_nodes += 1
-            siblings = node.parent.children if node.parent else self.roots
+            siblings = self.children(node.parent)
             assert siblings[node.path[-1]] is node, f"{node.path} is not where its path says"
             assert node.parent is None or node.path[:-1] == node.parent.path
             assert node.parent is None or node.parent.finish_reason == "step"

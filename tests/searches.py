@@ -1,9 +1,11 @@
 """Searches driven by hand: a listener that records, a loop that is checked after every step."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fasttts.backends.base import Generator
-from fasttts.config import SearchConfig
+from fasttts.backends.fake import FakeGenerator, FakeTokenizer, FakeVerifier
+from fasttts.config import PLAIN, SearchConfig
 from fasttts.preparation import prepare, render
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
@@ -59,3 +61,34 @@ def same_tree(run: SearchRun, expected: Snapshot) -> bool:
         (one[:4] == other[:4] and one[5] == other[5]) if one[0] in given_up else one == other
         for one, other in zip(found, expected, strict=True)
     )
+
+
+class MarkedTokenizer(FakeTokenizer):
+    """A few of the fake model's letters stand for what ends, or keeps, a step."""
+
+    _MARKS = (("q", "\n```\n"), ("x", ". "), ("z", "</think>"))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        text = super().decode(token_ids)
+        for letter, mark in self._MARKS:
+            text = text.replace(letter, mark)
+        return text
+
+
+def marked_generator(**options: Any) -> FakeGenerator:
+    """A fake generator whose text has fences, sentences and thoughts."""
+    generator = FakeGenerator(**options)
+    generator.tokenizer = MarkedTokenizer()
+    return generator
+
+
+def alone(text: str, config: SearchConfig, generator: FakeGenerator | None = None) -> Snapshot:
+    """The tree of a search with every optimisation off and nothing beside it."""
+    generator = generator or FakeGenerator()
+    loop, recorder = Loop(generator, FakeVerifier(), PLAIN), Recorder()
+    run = make_run(generator, text, config)
+    loop.submit(run, recorder)
+    drive(loop)
+    assert recorder.outcomes == [None]
+    assert generator.num_unfinished() == 0
+    return snapshot(run)

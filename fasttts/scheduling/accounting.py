@@ -166,21 +166,21 @@ class PressureGauge:
 def plain_occupancy(nodes: Iterable[Node], num_slots: int) -> tuple[int, ...]:
     """Sequences in each iteration, had the plain loop searched the same tree alone.
 
-    The plain loop decodes a depth in the slots it has and waits for the last step before the next
-    depth begins; since every schedule finds the same tree, its iterations need not be run to be
-    counted.
+    The plain loop decodes a round of all groups in the slots it has and waits for the last step
+    before the next round begins; since every schedule finds the same tree, its iterations need not
+    be run to be counted.
     """
-    depths: dict[int, list[Node]] = collections.defaultdict(list)
+    rounds: dict[int, list[Node]] = collections.defaultdict(list)
     for node in nodes:
-        depths[node.depth].append(node)
+        rounds[node.round].append(node)
     occupancy: list[int] = []
-    for depth in sorted(depths):
-        ordered = sorted(depths[depth], key=lambda node: (node.path[-1], node.path))
-        occupancy += _one_depth([len(node.token_ids) for node in ordered], num_slots)
+    for number in sorted(rounds):
+        ordered = sorted(rounds[number], key=lambda node: (node.path[-1], node.path))
+        occupancy += _one_round([len(node.token_ids) for node in ordered], num_slots)
     return tuple(occupancy)
 
 
-def _one_depth(lengths: Sequence[int], num_slots: int) -> list[int]:
+def _one_round(lengths: Sequence[int], num_slots: int) -> list[int]:
     """Sequences in each iteration while steps of these lengths run, started in order."""
     free_at = [0] * num_slots
     changes: dict[int, int] = collections.Counter()

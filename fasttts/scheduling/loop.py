@@ -230,16 +230,16 @@ class Loop:
             if not node.is_ended:
                 return
             self._is_stale = True
-            if output.is_finished or not self._runs_on(node):
+            if output.is_finished or not self._runs_on(run, node):
                 self._slots.release(node, is_finished=output.is_finished)
                 return
             child, token_ids = run.first_child(node), token_ids[num_taken:]
             self._slots.hand_on(node, child)
             node = child
 
-    def _runs_on(self, node: Node) -> bool:
+    def _runs_on(self, run: SearchRun, node: Node) -> bool:
         """Whether the sequence of an ended node keeps its slot, as the node's first child."""
-        if node.finish_reason != "step" or not self._config.speculation:
+        if not self._config.speculation or not run.runs_on(node):
             return False
         return self._config.two_phase or not any(run.waiting for run in self._active)
 

@@ -4,17 +4,20 @@ Pure bookkeeping: it never touches a backend. The loop feeds it tokens and score
 what it asks for.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fasttts.backends.base import GenerationRequest, Tokenizer
 from fasttts.config import SchedulingConfig, SearchConfig
+from fasttts.sampling import Sampling
 from fasttts.scheduling.accounting import Counts
 from fasttts.scheduling.early_stop import hopeless
 from fasttts.scheduling.speculation import Group, Rule, predict
 from fasttts.search.aggregate import aggregate, best_aggregate
+from fasttts.search.answers import canonical_answer, extract_boxed
 from fasttts.search.policy import Branch, SearchPolicy
-from fasttts.steps import StepDetector, find_stop, split_steps
+from fasttts.steps import StepCutter, find_stop
 from fasttts.tree import Beam, Limits, Node, SearchTree
 from fasttts.types import FinishReason, Path
 
@@ -66,15 +69,13 @@ class SearchRun:
         self._policy = policy
         self._tokenizer = tokenizer
         self._eos_token_ids = tokenizer.eos_token_ids
-        self._detector = StepDetector(tokenizer, request.config.step_separator)
+        self._cutter = StepCutter(tokenizer, request.config.step_rule)
         self._max_answer_tokens = min(
             request.config.max_tokens, max_model_len - len(request.prompt_token_ids)
         )
         self._groups: dict[Path, Group] = {}
         self._num_unended: dict[Path, int] = {}
-        roots = [
-            self.tree.new_node(None, index, self._limits(None)) for index in range(policy.num_roots)
-        ]
+        roots = [self._new_node(None, index) for index in range(policy.num_roots)]
         self._enter_frontier(roots, Group())
 
     @property
@@ -91,7 +92,7 @@ class SearchRun:
             request_id=request_id,
             prompt_token_ids=prompt_token_ids,
             seed=node.seed,
-            sampling=self.request.config.sampling,
+            sampling=Sampling() if node.is_greedy else self.request.config.sampling,
             max_tokens=self._max_answer_tokens - num_answer_tokens,
             priority=self.priority + (not node.is_attached),
         )
@@ -113,9 +114,19 @@ class SearchRun:
 
     def guesses(self, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
         """Speculative nodes that could decode, most useful first; created as they are asked for."""
-        for group in self._groups.values():
-            for guess in predict(group, self._policy, config, rule):
-                yield guess.node or self._speculate(group, guess.parent, guess.number)
+        groups = [self._guesses_of(group, config, rule) for group in self._groups.values()]
+        for turn in itertools.zip_longest(*groups):
+            yield from (node for node in turn if node is not None)
+
+    def _guesses_of(self, group: Group, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
+        for guess in predict(group, self._policy, self.tree, config, rule):
+            yield guess.node or self._speculate(group, guess.parent, guess.number)
+
+    def runs_on(self, node: Node) -> bool:
+        """Whether an ended node's stream is, running on, that of its first child."""
+        if node.finish_reason != "step":
+            return False
+        return self._policy.step_shape((*node.path, 0)).is_greedy == node.is_greedy
 
     def first_child(self, node: Node) -> Node:
         """Child 0 of a node that ended a step: the same stream running on."""
@@ -135,7 +146,7 @@ class SearchRun:
         """Notes that nodes have their scores; parents come before their children."""
         for node in nodes:
             self.unscored.pop(node.path, None)
-            self._make_beam(node)
+            self._make_beam(node, self._score_path(node))
 
     def drop_hopeless(self) -> list[Node]:
         """Gives up finished steps that can no longer survive.
@@ -184,7 +195,7 @@ class SearchRun:
 
     def score(self, node: Node) -> float | None:
         """Aggregated score of the path to `node`; None while unscored."""
-        return node.beam.score if node.beam else None
+        return node.beam.score if node.beam and node.scores_S is not None else None
 
     def check_integrity(self) -> None:
         """Recounts what waits, runs and is unscored.
@@ -200,8 +211,7 @@ class SearchRun:
                 assert (node.path in self.waiting) != (node.request_id is not None), node.path
             for path, node in group.ahead.items():
                 assert node.path == path
-                assert node.parent is not None
-                assert node.parent.finish_reason == "step"
+                assert node.parent is None or node.parent.finish_reason == "step"
         alive = {id(node) for node in self.nodes()}
         assert all(id(node) in alive for node in self.unscored.values())
         assert self._groups.keys() == self._num_unended.keys()
@@ -210,14 +220,21 @@ class SearchRun:
         beams = [self._beam(node) for node in group.frontier]
         branches = self._policy.expand(beams, group.ended)
         group.ended = group.ended + [beam for beam in beams if beam.is_answer_ended]
-        nodes = {node.path: node for node in group.frontier}
-        children = [self._adopt(group, child) for b in branches for child in _children(nodes, b)]
+        children = [child for branch in branches for child in self._adopt(group, branch)]
+        for child in children:
+            child.round = group.frontier[0].round + 1
         return self._enter_frontier(sorted(children, key=lambda node: node.path), group)
 
-    def _adopt(self, group: Group, place: tuple[Node, int]) -> Node:
-        parent, index = place
-        node = group.ahead.pop((*parent.path, index), None)
-        return node or self.tree.new_node(parent, index, self._limits(parent))
+    def _adopt(self, group: Group, branch: Branch) -> list[Node]:
+        """What a branch starts; some of it may run already."""
+        parent = self.tree.at(branch.path)
+        first = len(self.tree.children(parent))
+        indices = range(first, first + branch.num_children)
+        ahead = [group.ahead.pop((*branch.path, index), None) for index in indices]
+        return [
+            node or self._new_node(parent, index)
+            for index, node in zip(indices, ahead, strict=True)
+        ]
 
     def _enter_frontier(self, nodes: Sequence[Node], old: Group) -> list[Node]:
         """Makes nodes the frontier of their groups; speculation that is no longer below is left."""
@@ -230,14 +247,16 @@ class SearchRun:
             self.depth = max(self.depth, node.depth)
             if not node.is_ended and node.request_id is None:
                 self.waiting[node.path] = node
-        return self._inherit(old, {node.path: node for node in nodes})
+        return self._inherit(old, {node.path for node in nodes})
 
-    def _inherit(self, old: Group, frontier: dict[Path, Node]) -> list[Node]:
-        """Moves speculation to the new groups; what hangs on no frontier node is dropped."""
-        depth = len(next(iter(frontier), ()))
+    def _inherit(self, old: Group, frontier: set[Path]) -> list[Node]:
+        """Moves speculation to the new groups; what no branch can ask for is dropped."""
+        growing = set(frontier)
+        if self._policy.is_revisiting:
+            growing |= {path[:end] for path in frontier for end in range(len(path))}
         dropped = []
         for path, node in old.ahead.items():
-            if path[:depth] in frontier and frontier:
+            if _attached_ancestor(node) in growing:
                 self._groups[self._policy.group(path)].ahead[path] = node
             else:
                 self.unscored.pop(path, None)
@@ -255,8 +274,8 @@ class SearchRun:
         assert before is not None, f"{node.path} is in the frontier before its parent is scored"
         return best_aggregate(before, self.request.config.aggregation)
 
-    def _speculate(self, group: Group, parent: Node, index: int) -> Node:
-        node = self.tree.new_node(parent, index, self._limits(parent))
+    def _speculate(self, group: Group, parent: Node | None, index: int) -> Node:
+        node = self._new_node(parent, index)
         group.ahead[node.path] = node
         return node
 
@@ -267,30 +286,45 @@ class SearchRun:
         return not self._policy.needs_scores or all(node.beam for node in group.frontier)
 
     def _beam(self, node: Node) -> Beam:
-        if self._policy.needs_scores:
-            assert node.beam is not None, f"{node.path} is decided before it is scored"
-            return node.beam
-        return Beam(path=node.path, score=0.0, is_answer_ended=node.is_answer_ended)
+        assert node.beam is not None, f"{node.path} is decided before it is scored"
+        return node.beam
 
-    def _make_beam(self, node: Node) -> None:
+    def _score_path(self, node: Node) -> float:
         scores_S = node.path_scores()
         assert scores_S is not None, f"{node.path} is scored before its parent"
-        score = aggregate(scores_S, self.request.config.aggregation)
-        node.beam = Beam(path=node.path, score=score, is_answer_ended=node.is_answer_ended)
+        return aggregate(scores_S, self.request.config.aggregation)
 
-    def _limits(self, parent: Node | None) -> Limits:
+    def _make_beam(self, node: Node, score: float) -> None:
+        answer = None
+        if self._policy.needs_answers and node.finish_reason == "stop":
+            answer = self._answer(node)
+        node.beam = Beam(
+            path=node.path, score=score, is_answer_ended=node.is_answer_ended, answer=answer
+        )
+
+    def _answer(self, node: Node) -> str | None:
+        answer = extract_boxed(node.path_text())
+        return None if answer is None else canonical_answer(answer)
+
+    def _new_node(self, parent: Node | None, index: int) -> Node:
+        """Child `index` of a node, or of the prompt, in the shape that the policy asks for."""
+        path = (index,) if parent is None else (*parent.path, index)
+        shape = self._policy.step_shape(path)
+        limits = self._limits(parent, shape.num_steps)
+        return self.tree.new_node(parent, index, limits, is_greedy=shape.is_greedy)
+
+    def _limits(self, parent: Node | None, num_steps: int | None) -> Limits:
         """Where a child of `parent` (None for roots) ends."""
         config, depth = self.request.config, 1 if parent is None else parent.depth + 1
         used = 0 if parent is None else parent.num_path_tokens(len(self.tree.prompt_token_ids))
         num_left = self._max_answer_tokens - used
-        num_separators = self._policy.step_shape(depth).num_separators
-        at_separator: FinishReason = "length" if depth >= config.max_depth else "step"
-        is_cut = num_separators is not None and config.max_step_tokens < num_left
+        max_tokens = num_left if num_steps is None else num_steps * config.max_step_tokens
+        at_step_end: FinishReason = "length" if depth >= config.max_depth else "step"
         return Limits(
-            max_tokens=config.max_step_tokens if is_cut else num_left,
-            at_max_tokens=at_separator if is_cut else "length",
-            num_separators=num_separators,
-            at_separator=at_separator,
+            max_tokens=min(max_tokens, num_left),
+            at_max_tokens=at_step_end if max_tokens < num_left else "length",
+            num_steps=num_steps,
+            at_step_end=at_step_end,
         )
 
     def _finish_reason(self, node: Node, token_id: int) -> FinishReason | None:
@@ -301,10 +335,10 @@ class SearchRun:
         limits = node.limits
         if len(node.token_ids) >= limits.max_tokens:
             return limits.at_max_tokens
-        if limits.num_separators is not None and self._detector.is_step_end(
-            node.token_ids, limits.num_separators
+        if limits.num_steps is not None and self._cutter.is_step_end(
+            node.token_ids, limits.num_steps, node.text_before
         ):
-            return limits.at_separator
+            return limits.at_step_end
         return None
 
     def _has_stop_string(self, node: Node) -> bool:
@@ -316,13 +350,21 @@ class SearchRun:
         text = self._tokenizer.decode(node.token_ids)
         stop_at = find_stop(text, config.stop)
         node.text = text if stop_at is None else text[:stop_at]
-        node.steps = split_steps(node.text, config.step_separator)
+        node.steps = self._cutter.split(
+            node.token_ids, node.text, node.limits.num_steps, node.text_before
+        )
         node.finish_reason = reason
+        if not self._policy.needs_scores:
+            self._make_beam(node, 0.0)
         if node.is_attached:
             self._num_unended[self._policy.group(node.path)] -= 1
         if self.request.uses_verifier:
             self.unscored[node.path] = node
 
 
-def _children(nodes: dict[Path, Node], branch: Branch) -> list[tuple[Node, int]]:
-    return [(nodes[branch.path], index) for index in range(branch.num_children)]
+def _attached_ancestor(node: Node) -> Path:
+    """The path of the nearest ancestor in the tree; the prompt's where there is none."""
+    parent = node.parent
+    while parent is not None and not parent.is_attached:
+        parent = parent.parent
+    return () if parent is None else parent.path

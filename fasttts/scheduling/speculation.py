@@ -14,6 +14,7 @@ Source: FastTTS, arXiv 2509.00195, section 4.1, which ranks by the parent's scor
 ahead ("paper"). Asking the policy, and going deeper, is ours.
 """
 
+import collections
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from typing import Literal, NamedTuple
 
 from fasttts.config import SchedulingConfig
 from fasttts.search.policy import Branch, SearchPolicy
-from fasttts.tree import Beam, Node
+from fasttts.tree import Beam, Node, SearchTree
 from fasttts.types import Path
 
 Rule = Literal["score", "likely", "paper"]
@@ -46,53 +47,78 @@ class Group:
 
 
 class Guess(NamedTuple):
-    """Child `number` of `parent`; `node` where it was started before."""
+    """Child `number` of `parent` (None for the prompt); `node` where it was started before."""
 
-    parent: Node
+    parent: Node | None
     number: int
     node: Node | None
 
 
 def predict(
-    group: Group, policy: SearchPolicy, config: SchedulingConfig, rule: Rule
+    group: Group, policy: SearchPolicy, tree: SearchTree, config: SchedulingConfig, rule: Rule
 ) -> Iterator[Guess]:
     """Unfinished steps behind the group's frontier, most useful first; lazily computed."""
     if rule == "paper":
         yield from _by_parents_score(group.frontier, group.ahead, config.num_bins, policy)
         return
     level: list[Place] = [(node.path, node) for node in group.frontier]
+    family = _Family(tree, group)
     ended = group.ended
     for depth in itertools.count():
         if depth == config.speculation_depth:
             return
-        beams = _guessed(level) if rule == "likely" else _unscored_as_worst(level)
+        beams = _guessed(level, ended) if rule == "likely" else _unscored_as_worst(level)
         branches = policy.expand(beams, ended)
-        for guess in _children(level, branches, group.ahead):
+        children, guesses = family.grow(branches)
+        for guess in guesses:
             if guess.node is None or guess.node.finish_reason is None:
                 yield guess
-        children = [_place(b.path, j, group.ahead) for b in branches for j in range(b.num_children)]
         if depth == 0:
             waiting = [node for node in group.frontier if node.beam is None]
             yield from _by_parents_score(waiting, group.ahead, config.num_bins, policy)
-        if not any(node is not None and node.beam is not None for _, node in children):
+        is_known = any(node is not None and node.beam is not None for _, node in children)
+        if not is_known and not any(branch.path == () for branch in branches):
             return
         ended = ended + [n.beam for _, n in level if n and n.beam and n.beam.is_answer_ended]
         level = children
 
 
-def _place(path: Path, number: int, ahead: Mapping[Path, Node]) -> Place:
-    return (child := (*path, number)), ahead.get(child)
+class _Family:
+    """The children that predicted branches start, behind those there are.
 
+    Args:
+        tree: Where the group's beams are.
+        group: Whose branches are predicted.
+    """
 
-def _children(
-    level: Sequence[Place], branches: Sequence[Branch], ahead: Mapping[Path, Node]
-) -> Iterator[Guess]:
-    """Of what the policy would start, that from beams whose score is known."""
-    nodes = {path: node for path, node in level if node is not None and _is_promising(node)}
-    for branch in branches:
-        parent = nodes.get(branch.path)
-        if parent is not None:
-            yield from _branch(parent, branch.num_children, ahead)
+    def __init__(self, tree: SearchTree, group: Group) -> None:
+        self._tree = tree
+        self._ahead = group.ahead
+        self._places: dict[Path, Node | None] = {node.path: node for node in group.frontier}
+        self._num_children: collections.Counter[Path] = collections.Counter()
+
+    def grow(self, branches: Sequence[Branch]) -> tuple[list[Place], list[Guess]]:
+        """All children of a prediction; and of them, those of beams whose score is known."""
+        children, guesses = [], []
+        for branch in branches:
+            parent = self._node(branch.path)
+            for path in self._next_paths(branch, parent):
+                node = self._places[path] = self._ahead.get(path)
+                children.append((path, node))
+                if not branch.path or (parent is not None and _is_promising(parent)):
+                    guesses.append(Guess(parent, path[-1], node))
+        return children, guesses
+
+    def _node(self, path: Path) -> Node | None:
+        """The beam at a path, None where it was not started and for the prompt."""
+        return self._places[path] if path in self._places else self._tree.at(path)
+
+    def _next_paths(self, branch: Branch, parent: Node | None) -> list[Path]:
+        is_there = parent is not None or not branch.path
+        first = self._num_children[branch.path]
+        first += len(self._tree.children(parent)) if is_there else 0
+        self._num_children[branch.path] += branch.num_children
+        return [(*branch.path, first + number) for number in range(branch.num_children)]
 
 
 def _is_promising(node: Node) -> bool:
@@ -104,12 +130,19 @@ def _unscored_as_worst(level: Sequence[Place]) -> list[Beam]:
     return [_beam(node) or _guess(path, 0.0) for path, node in level]
 
 
-def _guessed(level: Sequence[Place]) -> list[Beam]:
+def _guessed(level: Sequence[Place], ended: Sequence[Beam]) -> list[Beam]:
     """Every beam, those without a score as if each were the better of two known ones."""
     known = sorted(beam.score for _, node in level if (beam := _beam(node)) is not None)
     num_unknown = len(level) - len(known)
     guesses = iter(_better_of_two(known, num_unknown))
-    return [_beam(node) or _guess(path, next(guesses)) for path, node in level]
+    answer = _leading_answer([*ended, *(beam for _, node in level if (beam := _beam(node)))])
+    return [_beam(node) or _guess(path, next(guesses), answer) for path, node in level]
+
+
+def _leading_answer(beams: Sequence[Beam]) -> str | None:
+    """The most frequent answer, which good news would confirm."""
+    votes = collections.Counter(beam.answer for beam in beams if beam.answer is not None)
+    return max(votes, key=lambda answer: (votes[answer], answer), default=None)
 
 
 def _better_of_two(known: Sequence[float], count: int) -> list[float]:
@@ -124,8 +157,8 @@ def _beam(node: Node | None) -> Beam | None:
     return None if node is None else node.beam
 
 
-def _guess(path: Path, score: float) -> Beam:
-    return Beam(path=path, score=score, is_answer_ended=False)
+def _guess(path: Path, score: float, answer: str | None = None) -> Beam:
+    return Beam(path=path, score=score, is_answer_ended=False, answer=answer)
 
 
 def _branch(parent: Node, num_children: int, ahead: Mapping[Path, Node]) -> Iterator[Guess]:
@@ -142,6 +175,7 @@ def _by_parents_score(
     if not policy.needs_scores:
         return
     ended = [n for n in frontier if n.finish_reason == "step" and not n.is_hopeless]
+    ended = [n for n in ended if not n.is_greedy]
     ranked = sorted(ended, key=lambda node: (_bin(node, num_bins), node.path))
     for node in ranked:
         num_children = num_bins - _bin(node, num_bins) + 1

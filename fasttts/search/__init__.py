@@ -1,8 +1,16 @@
 """Search policies: pure functions from scored beams to branches, and the choice of an answer."""
 
-from fasttts.config import SearchConfig
+from collections.abc import Callable, Mapping
+
+from fasttts.config import SearchConfig, SearchMethod
 from fasttts.errors import ConfigurationError
 from fasttts.search.beam import BeamSearch
+from fasttts.search.consistency import SelfConsistency
+from fasttts.search.dvts import DiverseTreeSearch
+from fasttts.search.dynamic import DynamicBranching
+from fasttts.search.granularity import VaryingGranularity
+from fasttts.search.lookahead import Lookahead
+from fasttts.search.particles import ParticleFilter
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.search.sampling import Samples
 from fasttts.tree import Beam
@@ -11,19 +19,61 @@ __all__ = [
     "Beam",
     "BeamSearch",
     "Branch",
+    "DiverseTreeSearch",
+    "DynamicBranching",
+    "Lookahead",
+    "ParticleFilter",
     "Samples",
     "SearchPolicy",
+    "SelfConsistency",
+    "VaryingGranularity",
     "make_policy",
     "resolve",
     "uses_verifier",
 ]
 
 
+POLICIES: Mapping[SearchMethod, Callable[[SearchConfig], SearchPolicy]] = {
+    "none": lambda config: Samples(n=1),
+    "best_of_n": lambda config: Samples(n=config.n),
+    "self_consistency": lambda config: SelfConsistency(
+        n=config.n,
+        wave_size=config.wave_size,
+        stopping=config.stopping,
+        confidence=config.confidence,
+    ),
+    "beam_search": lambda config: BeamSearch(n=config.n, beam_width=config.beam_width),
+    "dvts": lambda config: DiverseTreeSearch(n=config.n, beam_width=config.beam_width),
+    "dynamic_branching": lambda config: DynamicBranching(
+        n=config.n, temperature=_score_temperature(config)
+    ),
+    "varying_granularity": lambda config: VaryingGranularity(
+        n=config.n, beam_width=config.beam_width, granularity=config.granularity
+    ),
+    "particle_filtering": lambda config: ParticleFilter(
+        n=config.n,
+        temperature=_score_temperature(config),
+        seed=config.seed,
+    ),
+    "lookahead": lambda config: Lookahead(
+        n=config.n, beam_width=config.beam_width, num_steps=config.lookahead_steps
+    ),
+}
+"""How each search method's policy follows from the options."""
+
+_SCORE_TEMPERATURES: Mapping[SearchMethod, float] = {
+    "dynamic_branching": 0.1,
+    "particle_filtering": 1.0,
+}
+
+
 def make_policy(config: SearchConfig) -> SearchPolicy:
     """The policy that `config.search` names."""
-    if config.search == "beam_search":
-        return BeamSearch(n=config.n, beam_width=config.beam_width)
-    return Samples(n=1 if config.search == "none" else config.n)
+    return POLICIES[config.search](config)
+
+
+def _score_temperature(config: SearchConfig) -> float:
+    return config.score_temperature or _SCORE_TEMPERATURES[config.search]
 
 
 def uses_verifier(config: SearchConfig) -> bool:
@@ -39,9 +89,14 @@ def resolve(config: SearchConfig, *, has_verifier: bool) -> SearchConfig:
     Raises:
         ConfigurationError: It needs a verifier and there is none.
     """
-    selection = config.selection or ("best" if has_verifier else "majority")
+    by_majority = config.search == "self_consistency" or not has_verifier
+    selection = config.selection or ("majority" if by_majority else "best")
     resolved = config.model_copy(
-        update={"selection": selection, "temperature": config.sampling.temperature}
+        update={
+            "selection": selection,
+            "temperature": config.sampling.temperature,
+            "score_temperature": config.score_temperature or _SCORE_TEMPERATURES.get(config.search),
+        }
     )
     if uses_verifier(resolved) and not has_verifier:
         choice = "" if selection == "majority" else f" with selection='{selection}'"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fasttts.search.policy import Branch
+from fasttts.search.sharing import best_first, share_evenly
 from fasttts.steps import StepShape
 from fasttts.tree import Beam
 from fasttts.types import Path
@@ -27,7 +28,9 @@ class BeamSearch:
     """
 
     needs_scores: ClassVar[bool] = True
+    needs_answers: ClassVar[bool] = False
     is_monotone: ClassVar[bool] = True
+    is_revisiting: ClassVar[bool] = False
 
     n: int
     beam_width: int
@@ -37,7 +40,7 @@ class BeamSearch:
         """The pool's size."""
         return self.n
 
-    def step_shape(self, depth: int) -> StepShape:
+    def step_shape(self, path: Path) -> StepShape:
         """A node is one step."""
         return StepShape()
 
@@ -51,10 +54,4 @@ class BeamSearch:
         num_ended = len(ended) + len(frontier) - len(alive)
         if not alive or num_ended >= self.n:
             return ()
-        best_first = sorted(alive, key=lambda beam: (-beam.score, beam.path))
-        survivors = best_first[: self.n // self.beam_width]
-        share, remainder = divmod(self.n, len(survivors))
-        return [
-            Branch(path=beam.path, num_children=share + (rank < remainder))
-            for rank, beam in enumerate(survivors)
-        ]
+        return share_evenly(self.n, best_first(alive)[: self.n // self.beam_width])

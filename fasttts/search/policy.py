@@ -11,7 +11,10 @@ from fasttts.types import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """An instruction to start `num_children` children of the beam at `path`."""
+    """An instruction to start `num_children` further children of the beam at `path`.
+
+    Indices of children go on from those the beam has. The empty path is the prompt.
+    """
 
     path: Path
     num_children: int
@@ -37,15 +40,30 @@ class SearchPolicy(Protocol):
         ...
 
     @property
-    def is_monotone(self) -> bool:
-        """Whether lowering the score of a beam that is not continued changes nothing.
+    def needs_answers(self) -> bool:
+        """Whether `expand` reads answers."""
+        ...
 
-        Then a step that no score could save needs none (`scheduling/early_stop.py`).
+    @property
+    def is_monotone(self) -> bool:
+        """Whether a lower score of an unfinished beam that is not continued changes nothing.
+
+        Then a step that no score could save needs none (`scheduling/early_stop.py`). Never true
+        where a beam is continued by a branch at its ancestor.
         """
         ...
 
-    def step_shape(self, depth: int) -> StepShape:
-        """How much text a node at `depth` (1 for roots) holds."""
+    @property
+    def is_revisiting(self) -> bool:
+        """Whether branches may start at ancestors of the frontier, the prompt among them.
+
+        Without it they start at beams of the frontier, and whatever else ran ahead is dropped.
+        Further children of the prompt are for policies of a single group.
+        """
+        ...
+
+    def step_shape(self, path: Path) -> StepShape:
+        """How much text the node at `path` holds, and how it is drawn."""
         ...
 
     def group(self, path: Path) -> Path:
@@ -53,7 +71,9 @@ class SearchPolicy(Protocol):
         ...
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
-        """What follows the group's frontier; nothing ends the group.
+        """What follows the group's frontier, each path once; nothing ends the group.
+
+        Beams whose answer ended have no children.
 
         Args:
             frontier: The group's beams at the present depth, in path order; those that just

@@ -18,7 +18,9 @@ class Samples:
     """
 
     needs_scores: ClassVar[bool] = False
+    needs_answers: ClassVar[bool] = False
     is_monotone: ClassVar[bool] = True
+    is_revisiting: ClassVar[bool] = False
 
     n: int
 
@@ -27,7 +29,7 @@ class Samples:
         """One root for each answer."""
         return self.n
 
-    def step_shape(self, depth: int) -> StepShape:
+    def step_shape(self, path: Path) -> StepShape:
         """A node is a whole answer."""
         return WHOLE_ANSWER
 

@@ -19,7 +19,7 @@ from fasttts.sampling import Sampling
         ({"n": 10**9}, "n=1000000000: "),
         ({"n": "many"}, "n='many': "),
         ({"beam_width": 0}, "beam_width=0: "),
-        ({"search": "bfs"}, "search='bfs': Input should be 'none', 'best_of_n' or 'beam_search'"),
+        ({"search": "bfs"}, "search='bfs': Input should be 'none', 'best_of_n', "),
         ({"temperature": -1}, "temperature=-1: "),
         ({"temperature": float("nan")}, "temperature=nan: "),
         ({"top_p": 0}, "top_p=0: "),

@@ -1,103 +1,17 @@
-"""The loop on the fake backend: one tree whatever runs beside it; faults stay where they are."""
+"""The loop on the fake backend: who goes first, whose fault a failure is, and what it cost."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
 from fasttts.backends.base import GenerationOutput, Verification, VerificationRequest
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.config import PLAIN, SchedulingConfig, SearchConfig, search_config
+from fasttts.config import PLAIN, SchedulingConfig, search_config
 from fasttts.errors import BackendError, ContractError
 from fasttts.scheduling.accounting import plain_occupancy
 from fasttts.scheduling.loop import Loop
-from tests.searches import Recorder, Snapshot, drive, make_run, same_tree, snapshot
-
-
-def alone(text: str, config: SearchConfig) -> Snapshot:
-    generator = FakeGenerator()
-    loop, recorder = Loop(generator, FakeVerifier(), PLAIN), Recorder()
-    run = make_run(generator, text, config)
-    loop.submit(run, recorder)
-    drive(loop)
-    assert recorder.outcomes == [None]
-    assert generator.num_unfinished() == 0
-    return snapshot(run)
-
-
-CONFIGS = st.builds(
-    lambda method, survivors, width, seed, depth, aggregation: search_config(
-        search=method,
-        n=survivors * width,
-        beam_width=width,
-        seed=seed,
-        max_depth=depth,
-        max_tokens=120,
-        max_step_tokens=20,
-        aggregation=aggregation,
-    ),
-    st.sampled_from(["none", "best_of_n", "beam_search"]),
-    st.integers(1, 3),
-    st.integers(1, 4),
-    st.integers(0, 5),
-    st.integers(1, 8),
-    st.sampled_from(["last", "min", "prod", "mean"]),
-)
-
-
-SCHEDULING = st.builds(
-    SchedulingConfig,
-    slots=st.integers(1, 40),
-    speculation=st.booleans(),
-    speculation_depth=st.sampled_from([None, 1, 2]),
-    speculation_rule=st.sampled_from(["measured", "score", "likely", "paper"]),
-    num_bins=st.integers(1, 5),
-    early_verification=st.booleans(),
-    verification_batch_tokens=st.sampled_from([1, 20, 200]),
-    lookahead_verification=st.booleans(),
-    prefix_order=st.booleans(),
-    early_stop=st.booleans(),
-    two_phase=st.booleans(),
-    kv_usage_threshold=st.sampled_from([0.1, 0.5, 0.95]),
-)
-POOLS = st.sampled_from([(16, 4096), (8, 60), (16, 20)])
-
-
-@hypothesis_settings(max_examples=200)
-@given(
-    scheduling=SCHEDULING,
-    pool=POOLS,
-    searches=st.lists(st.tuples(st.sampled_from("abc"), CONFIGS), min_size=1, max_size=4),
-    arrivals=st.lists(st.integers(0, 30), min_size=4, max_size=4),
-    preemptions=st.sets(st.integers(0, 60), max_size=5),
-)
-def test_a_search_is_a_pure_function_of_its_inputs(
-    scheduling: SchedulingConfig,
-    pool: tuple[int, int],
-    searches: list[tuple[str, SearchConfig]],
-    arrivals: list[int],
-    preemptions: set[int],
-) -> None:
-    generator = FakeGenerator(block_size=pool[0], num_blocks=pool[1])
-    loop = Loop(generator, FakeVerifier(), scheduling)
-    runs = [make_run(generator, text, config) for text, config in searches]
-    pending = sorted(zip(arrivals, range(len(runs)), strict=False))
-
-    def disturb(iteration: int) -> None:
-        if iteration in preemptions:
-            generator.preempt_all()
-        while pending and (pending[0][0] <= iteration or not loop.has_work):
-            loop.submit(runs[pending.pop(0)[1]], Recorder())
-
-    disturb(-1)
-    drive(loop, disturb)
-    for run, (text, config) in zip(runs, searches, strict=True):
-        assert same_tree(run, alone(text, config))
-    assert generator.num_unfinished() == 0
-    assert generator.pressure().kv_cache_usage == 0
+from tests.searches import Recorder, alone, drive, make_run, same_tree
 
 
 def test_a_cancelled_search_frees_its_slots_and_changes_nobody() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from fasttts.sampling import child_seed, root_seed
 from fasttts.tree import Limits, Node, SearchTree
 
-LIMITS = Limits(max_tokens=9, at_max_tokens="length", num_separators=1, at_separator="step")
+LIMITS = Limits(max_tokens=9, at_max_tokens="length", num_steps=1, at_step_end="step")
 
 
 def grow(tree: SearchTree, parent: Node | None, num_tokens: int) -> Node:

@@ -1,0 +1,56 @@
+"""Diverse verifier tree search: independent subtrees, each following its best step.
+
+The pool of `n` beams is `n / beam_width` subtrees of `beam_width` siblings. A subtree keeps its
+best beam and gives it `beam_width` children; it ends when its best beam's answer ended. Subtrees
+are groups: they never wait for each other, and a subtree with short steps is far ahead of the rest.
+
+Source: Beeching, Tunstall, Rush 2024, "Scaling test-time compute with open models", and its code
+(search-and-learn, `dvts.py`), which decodes all subtrees in step. One difference: answers that end
+without being their subtree's best stay candidates; there only the last step's siblings do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fasttts.search.policy import Branch
+from fasttts.search.sharing import best_first
+from fasttts.steps import StepShape
+from fasttts.tree import Beam
+from fasttts.types import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiverseTreeSearch:
+    """`n / beam_width` greedy subtrees of `beam_width` siblings.
+
+    `n` must be a multiple of `beam_width`; the configuration checks it.
+    """
+
+    needs_scores: ClassVar[bool] = True
+    needs_answers: ClassVar[bool] = False
+    is_monotone: ClassVar[bool] = True
+    is_revisiting: ClassVar[bool] = False
+
+    n: int
+    beam_width: int
+
+    @property
+    def num_roots(self) -> int:
+        """The siblings of all subtrees."""
+        return self.n
+
+    def step_shape(self, path: Path) -> StepShape:
+        """A node is one step."""
+        return StepShape()
+
+    def group(self, path: Path) -> Path:
+        """The number of the subtree."""
+        return (path[0] // self.beam_width,)
+
+    def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
+        """The subtree's best beam, unless its answer ended."""
+        best = best_first(frontier)[0]
+        if best.is_answer_ended:
+            return ()
+        return [Branch(path=best.path, num_children=self.beam_width)]

@@ -1,0 +1,61 @@
+"""Dynamic branching: the pool's places shared in proportion to score.
+
+Of `n` places, those of ended answers are given up; the others are shared among the beams that go
+on, in proportion to `exp(score / temperature)`. A low temperature follows the best beams, a high
+one keeps all. Nothing is pruned by rank: a beam goes on while its share is worth a place.
+
+Source: REBASE, Wu et al. 2024, arXiv 2408.00724, section 3.2 (their `T_b` is 0.1). One difference:
+shares are rounded by largest remainder, so that they add up to the budget; there each is rounded
+to the nearest number.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fasttts.search.policy import Branch
+from fasttts.search.sharing import best_first, share_by_weight
+from fasttts.steps import StepShape
+from fasttts.tree import Beam
+from fasttts.types import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicBranching:
+    """`n` places, shared by the softmax of the scores at `temperature`.
+
+    Not monotone: the score of a beam that gets no place still takes part in the shares of others.
+    """
+
+    needs_scores: ClassVar[bool] = True
+    needs_answers: ClassVar[bool] = False
+    is_monotone: ClassVar[bool] = False
+    is_revisiting: ClassVar[bool] = False
+
+    n: int
+    temperature: float
+
+    @property
+    def num_roots(self) -> int:
+        """The pool's size."""
+        return self.n
+
+    def step_shape(self, path: Path) -> StepShape:
+        """A node is one step."""
+        return StepShape()
+
+    def group(self, path: Path) -> Path:
+        """All beams compete."""
+        return ()
+
+    def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
+        """The unfinished beams, by their share."""
+        alive = best_first([beam for beam in frontier if not beam.is_answer_ended])
+        num_places = self.n - len(ended) - (len(frontier) - len(alive))
+        if not alive or num_places <= 0:
+            return ()
+        best = alive[0].score
+        weights = [math.exp((beam.score - best) / self.temperature) for beam in alive]
+        shares = zip(alive, share_by_weight(num_places, weights), strict=True)
+        return [Branch(path=beam.path, num_children=share) for beam, share in shares if share]

@@ -1,0 +1,54 @@
+"""How policies order beams and share the places of the next step among them."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from fasttts.search.policy import Branch
+from fasttts.tree import Beam
+
+
+def best_first(beams: Sequence[Beam]) -> list[Beam]:
+    """By falling score, ties by path."""
+    return sorted(beams, key=lambda beam: (-beam.score, beam.path))
+
+
+def share_evenly(num_places: int, beams: Sequence[Beam]) -> list[Branch]:
+    """The same for every beam; what does not divide evenly goes to the first."""
+    share, remainder = divmod(num_places, len(beams))
+    return [
+        Branch(path=beam.path, num_children=share + (rank < remainder))
+        for rank, beam in enumerate(beams)
+    ]
+
+
+def share_by_weight(num_places: int, weights: Sequence[float]) -> list[int]:
+    """Places in proportion to positive weights, by largest remainder (Hamilton's method).
+
+    They add up to `num_places`. Ties go to the earlier.
+    """
+    total = math.fsum(weights)
+    quotas = [num_places * weight / total for weight in weights]
+    shares = [math.floor(quota) for quota in quotas]
+    by_remainder = sorted(range(len(weights)), key=lambda i: (-_remainder(quotas[i]), i))
+    for index in by_remainder[: num_places - sum(shares)]:
+        shares[index] += 1
+    return shares
+
+
+def share_systematically(num_places: int, weights: Sequence[float], offset: float) -> list[int]:
+    """Places by systematic resampling: those at `(i + offset) / num_places` of the total weight.
+
+    In expectation over `offset`, uniform in [0, 1), they are in proportion to the weights, and
+    each beam gets its quota rounded down or up. Source: Douc and Cappe 2005, "Comparison of
+    resampling schemes for particle filtering", section 2.4.
+    """
+    total = math.fsum(weights)
+    reached = [num_places * bound / total - offset for bound in itertools.accumulate(weights)]
+    counts = [min(max(math.ceil(bound), 0), num_places) for bound in reached[:-1]]
+    return [j - i for i, j in itertools.pairwise([0, *counts, num_places])]
+
+
+def _remainder(quota: float) -> float:
+    """The part behind the point, without the last bits, which rounding decides."""
+    return round(quota - math.floor(quota), 9)

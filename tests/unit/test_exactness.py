@@ -1,0 +1,98 @@
+"""Exactness on the fake backend: one tree for every policy, whatever runs beside it."""
+
+from typing import Any, get_args
+
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from fasttts.backends.fake import FakeVerifier
+from fasttts.config import SchedulingConfig, SearchConfig, SearchMethod, search_config
+from fasttts.scheduling.loop import Loop
+from tests.searches import Recorder, alone, drive, make_run, marked_generator, same_tree
+
+STEPS: list[dict[str, Any]] = [
+    {},
+    {"step_separator": ". "},
+    {"step_pattern": r"[aeiou] |[.]\s"},
+    {"step_tokens": 5},
+    {"thinking": True},
+    {"keep_code_blocks": False},
+]
+
+CONFIGS = st.builds(
+    lambda method, steps, survivors, width, seed, depth, aggregation: search_config(
+        search=method,
+        **steps,
+        n=survivors * width,
+        beam_width=width,
+        seed=seed,
+        max_depth=depth,
+        max_tokens=120,
+        max_step_tokens=20,
+        aggregation=aggregation,
+        stopping=("agreement", "beta")[seed % 2],
+        wave_size=1 + seed % 3,
+        granularity=(1, 2) if seed % 2 else (2, 1, 3),
+        lookahead_steps=1 + seed % 2,
+    ),
+    st.sampled_from(get_args(SearchMethod)),
+    st.sampled_from(STEPS),
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.integers(0, 5),
+    st.integers(1, 8),
+    st.sampled_from(["last", "min", "prod", "mean"]),
+)
+
+
+SCHEDULING = st.builds(
+    SchedulingConfig,
+    slots=st.integers(1, 40),
+    speculation=st.booleans(),
+    speculation_depth=st.sampled_from([None, 1, 2]),
+    speculation_rule=st.sampled_from(["measured", "score", "likely", "paper"]),
+    num_bins=st.integers(1, 5),
+    early_verification=st.booleans(),
+    verification_batch_tokens=st.sampled_from([1, 20, 200]),
+    lookahead_verification=st.booleans(),
+    prefix_order=st.booleans(),
+    early_stop=st.booleans(),
+    two_phase=st.booleans(),
+    kv_usage_threshold=st.sampled_from([0.1, 0.5, 0.95]),
+)
+POOLS = st.sampled_from([(16, 4096), (8, 60), (16, 20)])
+
+
+@hypothesis_settings(max_examples=300)
+@given(
+    scheduling=SCHEDULING,
+    pool=POOLS,
+    searches=st.lists(st.tuples(st.sampled_from("abc"), CONFIGS), min_size=1, max_size=4),
+    arrivals=st.lists(st.integers(0, 30), min_size=4, max_size=4),
+    preemptions=st.sets(st.integers(0, 60), max_size=5),
+)
+def test_a_search_is_a_pure_function_of_its_inputs(
+    scheduling: SchedulingConfig,
+    pool: tuple[int, int],
+    searches: list[tuple[str, SearchConfig]],
+    arrivals: list[int],
+    preemptions: set[int],
+) -> None:
+    generator = marked_generator(block_size=pool[0], num_blocks=pool[1])
+    loop = Loop(generator, FakeVerifier(), scheduling)
+    runs = [make_run(generator, text, config) for text, config in searches]
+    pending = sorted(zip(arrivals, range(len(runs)), strict=False))
+
+    def disturb(iteration: int) -> None:
+        if iteration in preemptions:
+            generator.preempt_all()
+        while pending and (pending[0][0] <= iteration or not loop.has_work):
+            loop.submit(runs[pending.pop(0)[1]], Recorder())
+
+    disturb(-1)
+    drive(loop, disturb)
+    for run, (text, config) in zip(runs, searches, strict=True):
+        assert same_tree(run, alone(text, config, marked_generator()))
+    assert generator.num_unfinished() == 0
+    assert generator.pressure().kv_cache_usage == 0
