@@ -81,6 +81,9 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
         "trust_remote_code=True",
     ),
     "no tokenizer": (remove("tokenizer.json"), "has no tokenizer"),
+    "tokenizer is not JSON": (write("tokenizer.json", "{"), r"tokenizer\.json.*cannot be read"),
+    "tokenizer's options": (write("tokenizer_config.json", "["), "cannot be read"),
+    "generation's options": (write("generation_config.json", "[]"), "does not hold a JSON object"),
     "no weights": (remove("model.safetensors"), r"has no \*\.safetensors"),
     "pickle": (only_pickle, "pickle format only: convert them to safetensors"),
     "absent shard": (lambda f: shard(f, "a.safetensors"), r"lacks 1 of 2 .*b\.safetensors"),
@@ -141,6 +144,15 @@ def test_a_known_verifier_needs_no_remote_code(model: Path) -> None:
 def test_a_generator_is_no_verifier(model: Path) -> None:
     with pytest.raises(ConfigurationError, match="supported: Qwen2ForProcessRewardModel"):
         check_checkpoint(str(model), "verifier")
+
+
+@pytest.mark.parametrize(
+    "architecture", ["Qwen2ForProcessRewardModel", "LlamaForSequenceClassification"]
+)
+def test_a_verifier_is_no_generator(model: Path, architecture: str) -> None:
+    edit_config(model, architectures=[architecture])
+    with pytest.raises(ConfigurationError, match=f"a {architecture} scores text and generates no"):
+        check_checkpoint(str(model), "generator")
 
 
 def test_verifier_formats() -> None:

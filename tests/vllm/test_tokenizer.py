@@ -1,11 +1,12 @@
 """Chat templates and text, through the generator's tokenizer."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fasttts.backends.vllm.tokenizer import ChatTokenizer
+from fasttts.backends.vllm.tokenizer import ChatTokenizer, check_tokenizer_file
 from fasttts.errors import ConfigurationError
 
 pytestmark = pytest.mark.vllm
@@ -108,3 +109,13 @@ def test_decoding_leaves_special_tokens_out(tokenizer: ChatTokenizer) -> None:
 def test_end_tokens_come_from_three_places(tokenizer: ChatTokenizer) -> None:
     names = ["<|endoftext|>", "<|im_end|>"]
     assert tokenizer.eos_token_ids == {7, *tokenizer.backend.convert_tokens_to_ids(names)}
+
+
+@pytest.mark.parametrize("content", ["{}", "{", '{"model": {}, "added_tokens": []}'])
+def test_a_file_that_holds_no_tokenizer_is_named(tmp_path: Path, content: str) -> None:
+    check_tokenizer_file("generator", tmp_path)
+    (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(
+        ConfigurationError, match=r"verifier='.*tokenizer\.json' describes no token"
+    ):
+        check_tokenizer_file("verifier", tmp_path)

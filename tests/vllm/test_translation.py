@@ -36,6 +36,15 @@ CASES: list[tuple[Exception, type[FastTTSError], str]] = [
         ConfigurationError,
         "an architecture vLLM supports",
     ),
+    (
+        ValueError(
+            "1 validation error for SchedulerConfig\n  Value error, max_num_batched_tokens (4096) "
+            "must be greater than or equal to max_num_seqs (65536). [type=value_error, input_value="
+            "ArgsKwargs((), {'runner_t..., 'stream_interval': 1}), input_type=ArgsKwargs]\n    For more"
+        ),
+        ConfigurationError,
+        "to max_num_seqs (65536); lower max_num_seqs",
+    ),
     (TypeError("got an unexpected keyword argument 'x'"), ConfigurationError, "generator_args"),
     (
         OSError("org/x is not a local folder and is not valid"),
@@ -52,6 +61,17 @@ def test_known_texts(error: Exception, kind: type[FastTTSError], message: str) -
     assert type(found) is kind
     assert str(found).startswith("generator='m' cannot be opened: ")
     assert message in str(found)
+
+
+def test_the_list_of_all_architectures_is_left_out() -> None:
+    error = ValueError(
+        "Model architectures ['Foo'] are not supported for now. Supported architectures: "
+        "dict_keys(['BarForCausalLM'])"
+    )
+    assert str(translate(error, "generator", "what")) == (
+        "what: Model architectures ['Foo'] are not supported for now; choose a model with an "
+        "architecture vLLM supports"
+    )
 
 
 def test_long_texts_are_cut() -> None:

@@ -6,6 +6,7 @@ is reported in milliseconds and before any memory is taken.
 
 import json
 import os
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ VERIFIER_FORMATS: Mapping[str, str] = {"Qwen2ForProcessRewardModel": "process-re
 """Architectures that score steps, and the prompt format each was trained on."""
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
+_JSON_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
+_NO_GENERATOR = re.compile(r"RewardModel|(Sequence|Token)Classification")
+"""Architectures that give scores or classes for a text, and no text."""
+
 _TORCH_PATTERNS = ("*.bin", "*.pt", "*.pth")
 _INDEX = "model.safetensors.index.json"
 
@@ -72,15 +77,29 @@ def check_checkpoint(name: str, role: Role, trust_remote_code: bool = False) -> 
         what = "is a file, not a model directory" if folder.exists() else "does not exist"
         raise _error(role, folder, f"{what}: give a directory with config.json and safetensors")
     config = _read_config(role, folder)
-    _check_architectures(role, folder, config)
+    _check_named_architectures(role, folder, config)
     _check_remote_code(role, folder, config, trust_remote_code)
-    if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
-        raise _error(role, folder, "has no tokenizer: save the model's tokenizer.json beside it")
+    _check_tokenizer(role, folder)
     weights = _weight_files(role, folder)
     for file in weights:
         _check_safetensors(role, file)
     size = sum(file.stat().st_size for file in weights)
     return Checkpoint(name=str(folder), role=role, config=config, weight_bytes=size)
+
+
+def check_architectures(role: Role, name: str, architectures: tuple[str, ...]) -> None:
+    """Checks that models of these classes can be used as `role`.
+
+    Raises:
+        ConfigurationError: They cannot.
+    """
+    if role == "verifier":
+        check_verifier_architecture(name, architectures)
+    elif wrong := next(filter(_NO_GENERATOR.search, architectures), None):
+        raise ConfigurationError(
+            f"generator={name!r}: a {wrong} scores text and generates none: name a language model "
+            "here, and this one as the verifier"
+        )
 
 
 def check_verifier_architecture(name: str, architectures: tuple[str, ...]) -> str:
@@ -125,12 +144,18 @@ def _read_config(role: Role, folder: Path) -> dict[str, Any]:
     return _read_json(role, file)
 
 
-def _check_architectures(role: Role, folder: Path, config: Mapping[str, Any]) -> None:
+def _check_named_architectures(role: Role, folder: Path, config: Mapping[str, Any]) -> None:
     architectures = config.get("architectures")
     if not (isinstance(architectures, list) and architectures):
         raise _error(role, folder / "config.json", "names no architectures: add the model's class")
-    if role == "verifier":
-        check_verifier_architecture(str(folder), tuple(map(str, architectures)))
+    check_architectures(role, str(folder), tuple(map(str, architectures)))
+
+
+def _check_tokenizer(role: Role, folder: Path) -> None:
+    if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+        raise _error(role, folder, "has no tokenizer: save the model's tokenizer.json beside it")
+    for file in filter(Path.is_file, map(folder.joinpath, _JSON_FILES)):
+        _read_json(role, file)
 
 
 def _check_remote_code(

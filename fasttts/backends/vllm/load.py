@@ -6,16 +6,15 @@ generator opens, then the verifier.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fasttts.backends.vllm.arguments import Device, check_context, check_extra_arguments
-from fasttts.backends.vllm.checkpoint import (
-    Checkpoint,
-    check_checkpoint,
-    check_verifier_architecture,
-)
+from fasttts.backends.vllm.checkpoint import Checkpoint, check_architectures, check_checkpoint
 from fasttts.backends.vllm.environment import check_vllm_installed, prepare_environment, quiet
+from fasttts.backends.vllm.hub import check_on_hub
 from fasttts.backends.vllm.planning import try_plan
+from fasttts.backends.vllm.tokenizer import check_tokenizer_file
 from fasttts.config import DEMO, EngineConfig
 from fasttts.errors import Role
 from fasttts.scheduling.memory import MemoryPlan
@@ -37,6 +36,12 @@ class _Models:
         """Size of all weights; None when one is on a hub."""
         sizes = [model.weight_bytes for model in (self.generator, self.verifier) if model]
         return None if None in sizes else sum(size or 0 for size in sizes)
+
+    def check_tokenizers(self) -> None:
+        """Raises ConfigurationError for a tokenizer that cannot be read."""
+        for model in (self.generator, self.verifier):
+            if model is not None and model.is_local:
+                check_tokenizer_file(model.role, Path(model.name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,7 @@ def load_planned(config: EngineConfig, *, logits_processors: Sequence[type] = ()
     """
     models = _checked(config)
     check_vllm_installed()
+    models.check_tokenizers()
     prepare_environment(models.weight_bytes)
     with quiet():
         device = _prepare_vllm(config)
@@ -145,22 +151,27 @@ def _prepare_vllm(config: EngineConfig) -> Device:
 
 def _described(config: EngineConfig, models: _Models) -> _Models:
     """The models, those on a hub with the configuration the hub has for them and checked by it."""
-    generator, verifier = _resolved(config, models.generator), models.verifier
+    generator = _resolved(config, models.generator, config.generator_args.get("revision"))
+    verifier = models.verifier
     if verifier is not None:
-        verifier = _resolved(config, verifier)
-        check_verifier_architecture(verifier.name, verifier.architectures)
+        verifier = _resolved(config, verifier, config.verifier_args.get("revision"))
     described = _Models(generator=generator, verifier=verifier)
     _check_contexts(config, described)
     return described
 
 
-def _resolved(config: EngineConfig, checkpoint: Checkpoint) -> Checkpoint:
+def _resolved(config: EngineConfig, checkpoint: Checkpoint, revision: str | None) -> Checkpoint:
     if checkpoint.is_local:
         return checkpoint
+    check_on_hub(checkpoint, revision)
     from vllm.transformers_utils.config import get_config
 
     from fasttts.backends.vllm.translation import opening
 
     with opening(checkpoint.role, checkpoint.name):
-        found = get_config(checkpoint.name, trust_remote_code=config.trust_remote_code)
-    return replace(checkpoint, config=found.to_dict())
+        found = get_config(
+            checkpoint.name, trust_remote_code=config.trust_remote_code, revision=revision
+        )
+    resolved = replace(checkpoint, config=found.to_dict())
+    check_architectures(resolved.role, resolved.name, resolved.architectures)
+    return resolved

@@ -2,12 +2,27 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, Role
 from fasttts.types import Message
 
 _END_OF_TURN = "<|im_end|>"
+
+
+def check_tokenizer_file(role: Role, folder: Path) -> None:
+    """Raises ConfigurationError when a model's `tokenizer.json` is there and describes none."""
+    from tokenizers import Tokenizer
+
+    file = folder / "tokenizer.json"
+    try:
+        if file.is_file():
+            Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing more special
+        raise ConfigurationError(
+            f"{role}='{file}' describes no tokenizer ({error}): copy the file again"
+        ) from error
 
 
 class ChatTokenizer:

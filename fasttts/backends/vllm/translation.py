@@ -26,6 +26,10 @@ _CONFIGURATION = (
         "choose a model with an architecture vLLM supports",
     ),
     (
+        r"max_num_batched_tokens .* must be greater than or equal to max_num_seqs",
+        "lower max_num_seqs (or raise generator_args['max_num_batched_tokens'])",
+    ),
+    (
         r"unexpected keyword argument|validation error",
         "check dtype and generator_args or verifier_args",
     ),
@@ -38,6 +42,9 @@ _CONFIGURATION = (
         "check the model's name, the network and the token, or give a local directory",
     ),
 )
+
+_NOISE = re.compile(r"Supported architectures: .*|\[type=\w+, input_value=.*", re.DOTALL)
+"""Ends of messages that only repeat what there is: vLLM's list of all models, pydantic's input."""
 
 
 @contextmanager
@@ -72,5 +79,5 @@ def translate(error: Exception, role: Role, what: str) -> FastTTSError:
 
 
 def _first_lines(error: Exception, limit: int = 600) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(_NOISE.sub("", str(error)).split()).rstrip(".") or type(error).__name__
     return text if len(text) <= limit else text[:limit] + " ..."

@@ -1,0 +1,71 @@
+"""Whether a model on a hub can be had: asked once and briefly, before vLLM tries for minutes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fasttts.backends.vllm.checkpoint import Checkpoint
+from fasttts.errors import ConfigurationError
+
+_TIMEOUT_S = 10.0
+
+
+def ask_hub(name: str, revision: str | None) -> object:
+    """What the hub knows of a model; raises what huggingface_hub raises."""
+    from huggingface_hub import HfApi
+
+    return HfApi().model_info(name, revision=revision, timeout=_TIMEOUT_S)
+
+
+def check_on_hub(
+    model: Checkpoint,
+    revision: str | None = None,
+    *,
+    ask: Callable[[str, str | None], object] = ask_hub,
+) -> None:
+    """Checks that a name stands for a model, in the hub's local cache or on the hub.
+
+    Args:
+        model: The model; a directory needs no hub.
+        revision: Its branch, tag or commit; None is the main one.
+        ask: Looks name and revision up on the hub, and raises where there is no such model.
+
+    Raises:
+        ConfigurationError: It is in neither, or the hub cannot be reached.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from vllm import envs
+
+    if model.is_local or envs.VLLM_USE_MODELSCOPE:
+        return
+    with _translated(f"{model.role}={model.name!r}"):
+        cached = try_to_load_from_cache(model.name, "config.json", revision=revision)
+        if not isinstance(cached, str):
+            ask(model.name, revision)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        yield
+    except HFValidationError as error:
+        raise ConfigurationError(
+            f"{what} is neither a directory nor a name on the hub: give an existing directory, or "
+            "organisation/model"
+        ) from error
+    except HfHubHTTPError as error:
+        raise ConfigurationError(
+            f"{what} is no directory, and the hub refuses the name ({_first_line(error)}): check "
+            "the spelling; a gated or private model needs a token (hf auth login)"
+        ) from error
+    except Exception as error:  # no network: each version's HTTP library has its own errors
+        raise ConfigurationError(
+            f"{what} is no directory and not in the hub's local cache, and the hub cannot be "
+            f"reached ({_first_line(error)}): give a directory, or connect and try again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__).rstrip(".")
