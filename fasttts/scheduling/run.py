@@ -15,7 +15,8 @@ from fasttts.scheduling.accounting import Counts
 from fasttts.scheduling.early_stop import hopeless
 from fasttts.scheduling.speculation import Group, Rule, predict
 from fasttts.search.aggregate import aggregate, best_aggregate
-from fasttts.search.answers import canonical_answer, extract_boxed
+from fasttts.search.answers import canonical_answer
+from fasttts.search.extraction import make_extractor
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.steps import StepCutter, find_stop
 from fasttts.tree import Beam, Limits, Node, SearchTree
@@ -67,6 +68,7 @@ class SearchRun:
         self.waiting: dict[Path, Node] = {}
         self.unscored: dict[Path, Node] = {}
         self._policy = policy
+        self._extract = make_extractor(request.config.answer)
         self._tokenizer = tokenizer
         self._eos_token_ids = tokenizer.eos_token_ids
         self._cutter = StepCutter(tokenizer, request.config.step_rule)
@@ -303,8 +305,8 @@ class SearchRun:
         )
 
     def _answer(self, node: Node) -> str | None:
-        answer = extract_boxed(node.path_text())
-        return None if answer is None else canonical_answer(answer)
+        answer = self._extract(node.path_text())
+        return canonical_answer(answer) if answer else None
 
     def _new_node(self, parent: Node | None, index: int) -> Node:
         """Child `index` of a node, or of the prompt, in the shape that the policy asks for."""

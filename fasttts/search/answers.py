@@ -23,6 +23,14 @@ def answers_equal(left: str | None, right: str | None) -> bool:
     return left == right or _form(left)[0].equals(_form(right)[0])
 
 
+def canonical_answer(answer: str) -> str:
+    """One spelling of an answer, in no time: without algebra, `x+1` and `1+x` stay two.
+
+    For decisions in the loop, which nothing may hold up.
+    """
+    return _form_without(answer)[0].key
+
+
 def group_equal(answers: Sequence[str | None]) -> list[list[int]]:
     """Indices of equal answers together, groups in order of first appearance.
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fasttts.search import algebra
 from fasttts.search.algebra import ALGEBRA, Algebra, OutOfTime, is_readable
-from fasttts.search.answers import MAX_OUT_OF_TIME, answers_equal, group_equal
+from fasttts.search.answers import MAX_OUT_OF_TIME, answers_equal, canonical_answer, group_equal
 from fasttts.search.forms import make_form
 from fasttts.search.numbers import number_key, read_number
 from tests.unit.answer_cases import ADVERSARIAL, DIFFERENT, EQUAL, EXTRACTIONS
@@ -65,6 +65,21 @@ def test_numbers_are_read_exactly(value: object) -> None:
     read = read_number(str(value))
     assert read == value
     assert read_number(number_key(read)) is not None
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "is_same"),
+    [
+        ("1/2", "0.50", True),
+        (r"\text{Yes}", "yes", True),
+        ("x + 1", "x+1", True),
+        ("1+x", "x+1", False),
+    ],
+)
+def test_canonical_spelling_needs_no_algebra(left: str, right: str, is_same: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ALGEBRA, "describe", pytest.fail)
+        assert (canonical_answer(left) == canonical_answer(right)) is is_same
 
 
 def test_equal_answers_are_grouped_in_order_of_appearance() -> None:
