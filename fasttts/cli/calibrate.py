@@ -26,9 +26,10 @@ def run(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
-    """Measure how fast this machine decodes and prefills, in some seconds.
+    """Measure this machine for the memory planner.
 
-    The times are kept in the user's cache directory; plans for this machine use them from then on.
+    It takes some seconds to time how fast both models decode and prefill. The times are kept in
+    the user's cache directory; plans for this machine use them from then on.
     """
     with session.reported_errors(debug=debug):
         settings = _with_room(session.engine_settings(generator, verifier))

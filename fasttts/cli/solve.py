@@ -1,6 +1,7 @@
 """`fasttts solve`: one problem, watched while it is searched."""
 
 import sys
+from pathlib import Path
 
 from fasttts import FastTTS
 from fasttts.cli import options, render, session
@@ -48,10 +49,15 @@ def run(
         session.check_search(config, settings)
         with session.loaded(settings) as engine:
             result = (_print_json if as_json else _show)(engine, text, config, system)
-        if stats:
-            (render.stderr() if as_json else render.stdout()).print("", stats_view(result))
-        if plot is not None:
-            save_plot(result, plot)
+        _report(result, stats=stats, plot=plot, to_stderr=as_json)
+
+
+def _report(result: SearchResult, *, stats: bool, plot: Path | None, to_stderr: bool) -> None:
+    """What was asked for besides the answer."""
+    if stats:
+        (render.stderr() if to_stderr else render.stdout()).print("", stats_view(result))
+    if plot is not None:
+        save_plot(result, plot)
 
 
 def _print_json(

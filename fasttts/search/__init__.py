@@ -102,6 +102,7 @@ def resolve(config: SearchConfig, *, has_verifier: bool) -> SearchConfig:
         choice = "" if selection == "majority" else f" with selection='{selection}'"
         raise ConfigurationError(
             f"search='{config.search}'{choice} needs a verifier: load the engine with "
-            "verifier=..., or use search='best_of_n' with selection='majority'"
+            "verifier=... (--verifier), or use search='best_of_n' (--search) without a selection, "
+            "which then takes the most frequent answer"
         )
     return resolved

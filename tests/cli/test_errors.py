@@ -32,6 +32,12 @@ def test_help_reads_well_at_80_columns(run: Run, arguments: list[str], words: li
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+def test_every_command_is_summed_up_in_a_whole_sentence(run: Run) -> None:
+    _, _, commands = run("--help").stdout.partition("Commands:\n")
+    assert [line for line in commands.splitlines() if not line.endswith(".")] == []
+    assert "..." not in commands
+
+
 def test_version(run: Run) -> None:
     assert run("--version").stdout == f"fasttts {__version__}\n"
 
@@ -48,7 +54,8 @@ def test_version(run: Run) -> None:
         ([*SOLVE, "--temperature", "-1"], "temperature=-1.0"),
         ([*SOLVE, "--max-tokens", "0"], "max_tokens=0"),
         ([*SOLVE, "--seed", "-1"], "seed=-1"),
-        ([*SOLVE, "--generator", "some/model"], "needs a verifier"),
+        ([*SOLVE, "--generator", "some/model"], "needs a verifier: load the engine with"),
+        ([*SOLVE, "--generator", "some/model"], "(--verifier), or use search='best_of_n' (--se"),
         ([*SOLVE, "--generator", ""], "generator=''"),
         (["eval", "demo", "--generator", "some/model"], "needs a verifier"),
         (["eval", "gsm8k"], "unknown data set 'gsm8k': use demo"),

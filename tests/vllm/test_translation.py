@@ -40,7 +40,7 @@ CASES: list[tuple[Exception, type[FastTTSError], str]] = [
         ValueError(
             "1 validation error for SchedulerConfig\n  Value error, max_num_batched_tokens (4096) "
             "must be greater than or equal to max_num_seqs (65536). [type=value_error, input_value="
-            "ArgsKwargs((), {'runner_t..., 'stream_interval': 1}), input_type=ArgsKwargs]\n    For more"
+            "ArgsKwargs((), {'runner_t..., 'stream_interval': 1}), input_type=ArgsKwargs]\n For"
         ),
         ConfigurationError,
         "to max_num_seqs (65536); lower max_num_seqs",
