@@ -2,7 +2,7 @@
 
 from fasttts.config import SearchConfig
 from fasttts.errors import SearchError
-from fasttts.scheduling.accounting import plain_occupancy
+from fasttts.scheduling.accounting import plain_occupancy, token_counts
 from fasttts.scheduling.memory import MemoryPlan
 from fasttts.scheduling.run import SearchRun
 from fasttts.search.extraction import Extractor, make_extractor
@@ -104,18 +104,11 @@ def _steps(node: Node) -> tuple[Step, ...]:
 
 def _usage(run: SearchRun, best: Candidate) -> Usage:
     counts = run.counts
-    num_prompt = len(run.tree.prompt_token_ids)
     return Usage(
-        prompt_tokens=num_prompt,
-        generated_tokens=counts.generated_tokens,
-        needed_tokens=sum(len(node.token_ids) for node in run.tree),
-        speculated_tokens=sum(node.num_speculated_tokens for node in run.tree),
+        **token_counts(counts, run.tree),
+        prompt_tokens=len(run.tree.prompt_token_ids),
         returned_tokens=best.num_tokens,
-        recomputed_tokens=max(0, counts.requested_tokens - counts.cached_tokens - num_prompt),
-        verifier_computed_tokens=counts.verifier_computed_tokens,
-        verifier_cached_tokens=counts.verifier_cached_tokens,
         num_nodes=len(run.tree),
-        num_verifications=counts.num_verifications,
         num_iterations=counts.num_iterations,
         num_preemptions=counts.num_preemptions,
         peak_kv_cache_usage=counts.peak_kv_cache_usage,

@@ -39,6 +39,20 @@ class Counts:
         return len(self.num_needed)
 
 
+def token_counts(counts: Counts, tree: SearchTree) -> dict[str, int]:
+    """What one run has cost in tokens, by the names of `fasttts.types.Usage`."""
+    recomputed = counts.requested_tokens - counts.cached_tokens - len(tree.prompt_token_ids)
+    return {
+        "generated_tokens": counts.generated_tokens,
+        "needed_tokens": sum(len(node.token_ids) for node in tree),
+        "speculated_tokens": sum(node.num_speculated_tokens for node in tree),
+        "recomputed_tokens": max(0, recomputed),
+        "verifier_computed_tokens": counts.verifier_computed_tokens,
+        "verifier_cached_tokens": counts.verifier_cached_tokens,
+        "num_verifications": counts.num_verifications,
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineUsage:
     """What all searches of one engine have cost together.
@@ -121,18 +135,8 @@ class Account:
 
     def ended(self, counts: Counts, tree: SearchTree) -> None:
         """Adds the tokens of a search."""
-        recomputed = counts.requested_tokens - counts.cached_tokens - len(tree.prompt_token_ids)
         with self._lock:
-            self._add(
-                num_searches=1,
-                generated_tokens=counts.generated_tokens,
-                needed_tokens=sum(len(node.token_ids) for node in tree),
-                speculated_tokens=sum(node.num_speculated_tokens for node in tree),
-                recomputed_tokens=max(0, recomputed),
-                verifier_computed_tokens=counts.verifier_computed_tokens,
-                verifier_cached_tokens=counts.verifier_cached_tokens,
-                num_verifications=counts.num_verifications,
-            )
+            self._add(num_searches=1, **token_counts(counts, tree))
 
     def snapshot(self) -> EngineUsage:
         """The totals so far."""

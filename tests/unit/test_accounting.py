@@ -55,7 +55,7 @@ def test_a_stopped_search_counts() -> None:
     with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
         events = engine.stream("What is 2 + 2?", n=16)
         next(events)
-        events.close()  # type: ignore[attr-defined]
+        events.close()
     assert engine.usage.num_searches == 1
     assert engine.usage.generated_tokens > 0
 
