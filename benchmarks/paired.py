@@ -105,9 +105,8 @@ def _search(workload: Workload, arm: Arm, beams: int, slots: int) -> Search:
 
 
 def _scorer(workload: Workload, arm: Arm) -> Verifier:
-    if workload.name == "seeded":
-        return CostlySeededVerifier(workload.verifier, rescores=arm.rescores)
-    return Rescoring(workload.verifier) if arm.rescores else workload.verifier
+    scorer = Rescoring(workload.verifier) if arm.rescores else workload.verifier
+    return CostlySeededVerifier(scorer) if workload.name == "seeded" else scorer
 
 
 def _row(

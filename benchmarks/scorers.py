@@ -36,20 +36,17 @@ class CostlySeededVerifier:
 
     Args:
         inner: The verifier whose time and tokens count.
-        rescores: Whether every step is scored anew each time, as search-and-learn does.
     """
 
     name = "seeded"
 
-    def __init__(self, inner: Verifier, *, rescores: bool) -> None:
+    def __init__(self, inner: Verifier) -> None:
         self._inner = inner
-        self._rescores = rescores
         self._seeded = SeededVerifier()
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """Seeded scores at the real cost."""
-        asked = [replace(r, num_scored=0) if self._rescores else r for r in requests]
-        costs = self._inner.score(asked)
+        costs = self._inner.score(requests)
         return [
             replace(cost, scores=seeded.scores)
             for cost, seeded in zip(costs, self._seeded.score(requests), strict=True)

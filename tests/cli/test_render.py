@@ -72,7 +72,7 @@ def progress(**changes: object) -> Progress:
         "generated_tokens": 1200,
         "elapsed_s": 1.5,
     }
-    return Progress(**{**values, **changes})  # type: ignore[arg-type]
+    return Progress(**{**values, **changes})
 
 
 def test_the_outcome_is_laid_out_like_this() -> None:

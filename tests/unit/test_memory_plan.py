@@ -190,7 +190,7 @@ def test_what_does_not_fit_names_what_to_change() -> None:
 )
 def test_options_that_cannot_work(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        make_plan(RTX_4090, MATH, SKYWORK, BEAMS_64, **options)  # type: ignore[arg-type]
+        make_plan(RTX_4090, MATH, SKYWORK, BEAMS_64, **options)
 
 
 def test_offloading_needs_a_place_and_a_partner() -> None:

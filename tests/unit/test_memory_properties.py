@@ -48,7 +48,7 @@ WORKLOAD = st.builds(
 
 def planned(device: Device, *arguments: object, **options: object) -> MemoryPlan | None:
     try:
-        return make_plan(device, *arguments, **options)  # type: ignore[arg-type]
+        return make_plan(device, *arguments, **options)
     except CapacityError:
         return None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.dummy_models import QWEN2_1_5B, QWEN2_7B
 from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.backends.vllm.planning import try_plan
@@ -30,25 +31,11 @@ CPU = Device(is_cpu=True, name="cpu", memory_bytes=0)
 MATH_1_5B: Mapping[str, Any] = {
     "architectures": ["Qwen2ForCausalLM"],
     "model_type": "qwen2",
-    "hidden_size": 1536,
-    "intermediate_size": 8960,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 12,
-    "num_key_value_heads": 2,
-    "vocab_size": 151_936,
+    **QWEN2_1_5B,
     "max_position_embeddings": 4096,
-    "tie_word_embeddings": True,
     "torch_dtype": "bfloat16",
 }
-MATH_7B = {
-    **MATH_1_5B,
-    "hidden_size": 3584,
-    "intermediate_size": 18_944,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "vocab_size": 152_064,
-    "tie_word_embeddings": False,
-}
+MATH_7B = {**MATH_1_5B, **QWEN2_7B}
 PRM: Mapping[str, Any] = {"architectures": ["Qwen2ForProcessRewardModel"]}
 
 
