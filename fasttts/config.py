@@ -29,7 +29,7 @@ SearchMethod = Literal[
     "particle_filtering",
     "lookahead",
 ]
-Aggregation = Literal["last", "min", "prod", "mean"]
+Aggregation = Literal["last", "min", "prod", "mean", "model"]
 Selection = Literal["best", "majority", "weighted"]
 Stopping = Literal["agreement", "beta"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
@@ -200,7 +200,8 @@ class SearchConfig(BaseModel):
         answer: Where a candidate's answer is looked for: "boxed", "answer_is", "last_number",
             "choice" (a letter), "code" (the last fenced block), "json:<field>", or "auto": the
             last box, else what is stated as the answer.
-        aggregation: How step scores become a path's score.
+        aggregation: How step scores become a path's score; "model" lets the verifier score the
+            path so far as one step.
         selection: How the answer is chosen: highest score, most frequent answer, or the answer
             with the largest sum of scores. None means "best" where a verifier scores and
             "majority" where none does.

@@ -73,9 +73,7 @@ class Scorer:
 
     def _score(self, runs: Sequence[SearchRun]) -> list[Failure]:
         """As `score`, but raises what the whole batch failed with, having changed nothing."""
-        work = [
-            (run, batches(self._queued(run), run.request.problem, self._config)) for run in runs
-        ]
+        work = [(run, self._batches(run)) for run in runs]
         started = self._clock()
         answers = iter(self._call([batch.request for _, all_ in work for batch in all_]))
         seconds = self._clock() - started
@@ -88,6 +86,11 @@ class Scorer:
             except BackendError as error:
                 failures.append((run, error))
         return failures
+
+    def _batches(self, run: SearchRun) -> list[Batch]:
+        request = run.request
+        aggregation = request.config.aggregation
+        return batches(self._queued(run), request.problem, self._config, aggregation)
 
     def _queued(self, run: SearchRun) -> list[Node]:
         """The nodes to score; speculative ones only where they may be scored ahead."""

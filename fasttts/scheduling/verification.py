@@ -2,13 +2,15 @@
 
 With lookahead, a speculative step and its parent that are queued together share one request, so
 that their common prefix is run once. Source: FastTTS, arXiv 2509.00195, section 4.2.
+
+With the aggregation "model" each request is a path as one step, and what it scores is the path.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fasttts.backends.base import Verification, VerificationRequest
-from fasttts.config import SchedulingConfig
+from fasttts.config import Aggregation, SchedulingConfig
 from fasttts.errors import ContractError
 from fasttts.search.aggregate import on_grid
 from fasttts.tree import Node
@@ -16,14 +18,22 @@ from fasttts.tree import Node
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One request, and the nodes whose steps it scores: a path downwards, parents first."""
+    """One request, and the nodes whose steps it scores: a path downwards, parents first.
+
+    With `is_whole` it is one node, whose steps share the one score of the path.
+    """
 
     request: VerificationRequest
     nodes: tuple[Node, ...]
+    is_whole: bool = False
 
 
-def batches(queued: Sequence[Node], problem: str, config: SchedulingConfig) -> list[Batch]:
+def batches(
+    queued: Sequence[Node], problem: str, config: SchedulingConfig, aggregation: Aggregation
+) -> list[Batch]:
     """Requests for all of `queued`."""
+    if aggregation == "model":
+        return [_whole(node, problem) for node in queued]
     paths = _chains(queued) if config.lookahead_verification else [(node,) for node in queued]
     return [_batch(nodes, problem) for nodes in paths]
 
@@ -46,6 +56,13 @@ def _batch(nodes: tuple[Node, ...], problem: str) -> Batch:
     return Batch(request, nodes)
 
 
+def _whole(node: Node, problem: str) -> Batch:
+    steps = (node.path_text().strip(),)
+    num_scored = 0 if node.steps else 1
+    request = VerificationRequest(problem=problem, steps=steps, num_scored=num_scored)
+    return Batch(request, (node,), is_whole=True)
+
+
 def take_scores(batch: Batch, verification: Verification) -> None:
     """Gives each node of a batch its scores, on the grid.
 
@@ -53,9 +70,11 @@ def take_scores(batch: Batch, verification: Verification) -> None:
         ContractError: The verifier returned a wrong number of scores or not-a-number.
     """
     scores = verification.scores
-    num_asked = sum(len(node.steps) for node in batch.nodes)
+    num_asked = len(batch.request.steps) - batch.request.num_scored
     if len(scores) != num_asked or any(not 0 <= score <= 1 for score in scores):
         raise ContractError(f"expected {num_asked} scores in [0, 1], got {scores}", role="verifier")
+    if batch.is_whole:
+        scores *= len(batch.nodes[0].steps)
     start = 0
     for node in batch.nodes:
         end = start + len(node.steps)

@@ -1,4 +1,10 @@
-"""From the scores of steps to the score of a path."""
+"""From the scores of steps to the score of a path.
+
+`last`, `min` and `prod` are compared by Snell et al. 2024 (arXiv 2408.03314, appendix E) and
+Lightman et al. 2023 (arXiv 2305.20050). With `model` the verifier reads the whole path
+as one step (`scheduling/verification.py`), as reward_hub does, which its_hub uses; each step then
+carries the score of the path up to its end, and the last one counts.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,6 +19,7 @@ _RULES: dict[Aggregation, Callable[[Sequence[float]], float]] = {
     "min": min,
     "prod": math.prod,
     "mean": lambda scores_S: sum(scores_S) / len(scores_S),
+    "model": lambda scores_S: scores_S[-1],
 }
 
 

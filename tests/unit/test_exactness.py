@@ -7,7 +7,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from fasttts.backends.fake import FakeVerifier
-from fasttts.config import SchedulingConfig, SearchConfig, SearchMethod, search_config
+from fasttts.config import Aggregation, SchedulingConfig, SearchConfig, SearchMethod, search_config
 from fasttts.scheduling.loop import Loop
 from tests.searches import Recorder, alone, drive, make_run, marked_generator, same_tree
 
@@ -42,7 +42,7 @@ CONFIGS = st.builds(
     st.integers(1, 4),
     st.integers(0, 5),
     st.integers(1, 8),
-    st.sampled_from(["last", "min", "prod", "mean"]),
+    st.sampled_from(get_args(Aggregation)),
 )
 
 

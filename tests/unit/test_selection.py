@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttts.config import Aggregation, Selection
-from fasttts.search.aggregate import aggregate, best_aggregate
+from fasttts import FastTTS
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.config import Aggregation, SearchConfig, Selection
+from fasttts.search.aggregate import aggregate, best_aggregate, on_grid
 from fasttts.search.selection import rank
 from fasttts.types import Candidate, FinishReason
 
@@ -112,10 +114,28 @@ def test_ties_go_to_the_score_then_to_the_path() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "score"), [("last", 0.5), ("min", 0.2), ("prod", 0.08), ("mean", 0.5)]
+    ("rule", "score"), [("last", 0.5), ("min", 0.2), ("prod", 0.08), ("mean", 0.5), ("model", 0.5)]
 )
 def test_aggregation(rule: Aggregation, score: float) -> None:
     assert aggregate([0.8, 0.2, 0.5], rule) == score
+
+
+def test_a_model_that_aggregates_reads_each_path_as_one_step() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def score(problem: str, steps: Sequence[str]) -> float:
+        asked.append(tuple(steps))
+        return 1 / (1 + len(steps[-1]))
+
+    generator, config = FakeGenerator(), SearchConfig(n=4, beam_width=2, aggregation="model")
+    with FastTTS(generator, FakeVerifier(score)) as engine:
+        for search in ("beam_search", "best_of_n"):
+            result = engine.search("two", config=config, search=search)
+            for each in result.candidates:
+                whole = each.text.strip()
+                assert each.score == each.steps[-1].score == on_grid(1 / (1 + len(whole)))
+    assert asked
+    assert all(len(steps) == 1 for steps in asked)
 
 
 @pytest.mark.parametrize("rule", AGGREGATIONS)
