@@ -4,17 +4,14 @@ Environment variables are read here and nowhere else: `FASTTTS_GENERATOR=...` se
 `EngineConfig.generator`, and so on.
 """
 
-import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fasttts.errors import ConfigurationError
+from fasttts.refusal import check_variables, refused
 from fasttts.sampling import Sampling
 from fasttts.steps import StepRule
 
@@ -301,17 +298,15 @@ def _check_pattern(pattern: str) -> None:
         raise ValueError(f"step_pattern={pattern!r} matches empty text, which ends no step")
 
 
-Model = TypeVar("Model", EngineConfig, SearchConfig)
-
-
 def engine_config(**options: Any) -> EngineConfig:
     """An engine configuration from options and the environment.
 
     Raises:
         ConfigurationError: An option or a variable is unknown, or its value cannot work.
     """
-    _check_variables(os.environ)
-    return _checked(EngineConfig, EngineConfig, options)
+    check_variables(EngineConfig, _PREFIX, os.environ)
+    with refused(EngineConfig, _PREFIX):
+        return EngineConfig(**options)
 
 
 def search_config(base: SearchConfig | None = None, **options: Any) -> SearchConfig:
@@ -321,65 +316,5 @@ def search_config(base: SearchConfig | None = None, **options: Any) -> SearchCon
         ConfigurationError: An option is unknown or its value cannot work.
     """
     values = {**(base.model_dump(exclude_unset=True) if base else {}), **options}
-    return _checked(SearchConfig, SearchConfig, values)
-
-
-def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
-    """The end of an error about an unknown name: the closest known one.
-
-    Args:
-        name: What was given.
-        known: What there is.
-        otherwise: Said when nothing comes close; by default all that is known.
-    """
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return f"known: {', '.join(names)}" if otherwise is None else otherwise
-
-
-def _check_variables(names: Iterable[str]) -> None:
-    """Raises ConfigurationError for a variable that looks like an option and sets none."""
-    known = [f"{_PREFIX}{name.upper()}" for name in EngineConfig.model_fields]
-    for name in sorted(names):
-        if name.upper().startswith(_PREFIX) and name.upper() not in known:
-            raise ConfigurationError(
-                f"unknown variable {name}: {did_you_mean(name.upper(), known)}"
-            )
-
-
-def _checked(model: type[Model], build: Callable[..., Model], values: Mapping[str, Any]) -> Model:
-    try:
-        return build(**values)
-    except ValidationError as error:
-        lines = "; ".join(_describe(detail, model) for detail in error.errors())
-        raise ConfigurationError(lines) from error
-    except SettingsError as error:
-        raise ConfigurationError(_describe_variable(error)) from error
-
-
-def _describe(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    *outer, last = detail["loc"] or ("",)
-    name = ".".join(map(str, detail["loc"]))
-    if detail["type"] == "extra_forbidden":
-        return f"unknown option '{name}': {did_you_mean(str(last), _fields(model, outer))}"
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{name}={detail['input']!r}: {message}" if name else message
-
-
-def _fields(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
-    """The options of the part of `model` that `path` leads to."""
-    for name in path:
-        part = model.model_fields[str(name)].annotation
-        assert isinstance(part, type), "options are nested as models, not as unions of them"
-        assert issubclass(part, BaseModel)
-        model = part
-    return list(model.model_fields)
-
-
-def _describe_variable(error: SettingsError) -> str:
-    """A variable that pydantic-settings could not read; only its message names the field."""
-    field = re.search(r'field "(\w+)"', str(error))
-    name = _PREFIX + field[1].upper() if field else f"a variable {_PREFIX}..."
-    return f"{name} must be a JSON object such as '{{\"name\": 1}}': {error.__cause__}"
+    with refused(SearchConfig):
+        return SearchConfig(**values)

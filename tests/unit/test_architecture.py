@@ -23,7 +23,13 @@ PACKAGES = {
 }
 
 BASE = {"fasttts.errors", "fasttts.types"}
-PARTS = BASE | {"fasttts.config", "fasttts.sampling", "fasttts.steps", "fasttts.tree"}
+PARTS = BASE | {
+    "fasttts.config",
+    "fasttts.refusal",
+    "fasttts.sampling",
+    "fasttts.steps",
+    "fasttts.tree",
+}
 SEAM = {"fasttts.backends.base"}
 MEMORY = {"fasttts.scheduling.memory"}
 SEARCHING = PARTS | SEAM | MEMORY | {"fasttts.search", "fasttts.verifiers", "fasttts.scheduling"}
@@ -45,6 +51,7 @@ MAY_IMPORT = {
     "fasttts.errors": BASE,
     "fasttts.types": BASE,
     "fasttts.config": PARTS,
+    "fasttts.refusal": BASE,
     "fasttts.sampling": PARTS,
     "fasttts.steps": PARTS | SEAM,
     "fasttts.tree": PARTS,

@@ -6,8 +6,9 @@ from types import MappingProxyType
 from typing import Any
 
 from fasttts.backends.vllm.checkpoint import Checkpoint
-from fasttts.config import EngineConfig, did_you_mean
+from fasttts.config import EngineConfig
 from fasttts.errors import ConfigurationError
+from fasttts.refusal import did_you_mean
 from fasttts.scheduling.memory.needs import VERIFIER_CONTEXT_FACTOR
 
 _CPU_KV_CACHE_BYTES = 1 << 28

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fasttts.config import did_you_mean
 from fasttts.errors import ConfigurationError
+from fasttts.refusal import did_you_mean
 from fasttts.scheduling.memory.quantities import GIB, MIB, Unit, parse_quantity
 
 _PCIE_4, _PCIE_5 = 31.5e9, 63.0e9
