@@ -1,6 +1,6 @@
-"""Searches driven by hand: a listener that records, a loop that is checked after every step."""
+"""Searches from text, and what they find alone; the rest of the kit is `fasttts.testing`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fasttts.backends.base import Generator
@@ -10,57 +10,22 @@ from fasttts.preparation import prepare, render
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve
-from fasttts.tree import Node
+from fasttts.testing.searches import Recorder, Snapshot, drive, same_tree, snapshot
 
-Snapshot = list[tuple[object, ...]]
-
-
-class Recorder:
-    """A listener that remembers the outcome."""
-
-    def __init__(self) -> None:
-        self.outcomes: list[BaseException | None] = []
-        self.num_commits = 0
-
-    def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
-        assert node.token_ids[len(node.token_ids) - len(token_ids) :] == list(token_ids)
-
-    def on_commit(self, run: SearchRun) -> None:
-        self.num_commits += 1
-
-    def on_done(self, run: SearchRun, error: BaseException | None) -> None:
-        self.outcomes.append(error)
+__all__ = [
+    "Recorder",
+    "Snapshot",
+    "alone",
+    "drive",
+    "make_run",
+    "marked_generator",
+    "same_tree",
+    "snapshot",
+]
 
 
 def make_run(generator: Generator, text: str, config: SearchConfig) -> SearchRun:
     return prepare(render(text, generator), resolve(config, has_verifier=True), generator)
-
-
-def drive(loop: Loop, after_step: Callable[[int], None] = lambda _: None) -> int:
-    for iteration in range(20_000):
-        if not loop.has_work:
-            return iteration
-        loop.step()
-        loop.check_integrity()
-        after_step(iteration)
-    raise AssertionError("the loop does not end")
-
-
-def snapshot(run: SearchRun) -> Snapshot:
-    return [
-        (n.path, n.seed, tuple(n.token_ids), n.text, n.scores_S, n.finish_reason) for n in run.tree
-    ]
-
-
-def same_tree(run: SearchRun, expected: Snapshot) -> bool:
-    """Whether a run's tree is the expected one; steps given up before scoring have no score."""
-    found = snapshot(run)
-    given_up = {node.path for node in run.tree if node.is_hopeless}
-    assert all(not node.children for node in run.tree if node.is_hopeless)
-    return len(found) == len(expected) and all(
-        (one[:4] == other[:4] and one[5] == other[5]) if one[0] in given_up else one == other
-        for one, other in zip(found, expected, strict=True)
-    )
 
 
 class MarkedTokenizer(FakeTokenizer):

@@ -69,6 +69,7 @@ MAY_IMPORT = {
     "fasttts.engine": SEARCHING | WIRING | {"fasttts.backends", "fasttts.demo"},
     "fasttts.evaluation": SEARCHING | WIRING,
     "fasttts.registry": SEARCHING | WIRING,
+    "fasttts.testing": SEARCHING | {"fasttts.backends"},
     "fasttts.chat": PUBLIC,
     "fasttts.cli": PUBLIC | {"fasttts.demo"},
     "fasttts": PUBLIC,
