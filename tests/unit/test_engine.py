@@ -29,7 +29,7 @@ SOLUTION = "Two and two: 2 + 2 = 4.\n\nThe answer is \\boxed{4}."
 
 def solve(prompt: str) -> str | None:
     if "endless" in prompt:
-        return "word " * 1000
+        return "word " * 10_000
     return SOLUTION if "two" in prompt else None
 
 
