@@ -8,10 +8,10 @@ import os
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fasttts.refusal import check_variables, refused
+from fasttts.refusal import check_variables, did_you_mean, refused
 from fasttts.sampling import Sampling
 from fasttts.steps import StepRule
 
@@ -36,9 +36,17 @@ Offloading = Literal["auto", "none", "kv", "sleep"]
 JSON_FIELD = "json:"
 """What the answer rule that names a JSON field begins with."""
 
-AnswerRule = Annotated[
-    str, Field(pattern=rf"^(?:auto|boxed|answer_is|last_number|choice|code|{JSON_FIELD}.+)$")
-]
+ANSWER_RULES = ("auto", "boxed", "answer_is", "last_number", "choice", "code")
+
+
+def _check_answer_rule(rule: str) -> str:
+    names_a_field = rule.startswith(JSON_FIELD) and rule != JSON_FIELD
+    if rule not in ANSWER_RULES and not names_a_field:
+        raise ValueError(did_you_mean(rule, [*ANSWER_RULES, f"{JSON_FIELD}<field>"]))
+    return rule
+
+
+AnswerRule = Annotated[str, AfterValidator(_check_answer_rule)]
 """Where an answer is looked for in a candidate's text; see `search/extraction.py`."""
 
 DEMO = "demo"

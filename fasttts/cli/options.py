@@ -5,7 +5,14 @@ from typing import Annotated, get_args
 
 import typer
 
-from fasttts.config import SearchConfig, SearchMethod
+from fasttts.config import (
+    ANSWER_RULES,
+    JSON_FIELD,
+    Aggregation,
+    SearchConfig,
+    SearchMethod,
+    Selection,
+)
 from fasttts.evaluation import METHODS
 
 DEFAULTS = SearchConfig()
@@ -41,6 +48,29 @@ Temperature = Annotated[
     float | None, typer.Option(metavar="T", help="0 is greedy; searches default to 0.8.")
 ]
 MaxTokens = Annotated[int, typer.Option(metavar="N", help="Longest answer in tokens.")]
+Answer = Annotated[
+    str,
+    typer.Option(
+        metavar="RULE",
+        help=f"Where the answer stands: {', '.join(ANSWER_RULES)} or {JSON_FIELD}FIELD.",
+    ),
+]
+ChosenBy = Annotated[
+    str | None,
+    typer.Option(
+        "--selection",
+        metavar="RULE",
+        help=f"How it is chosen: {', '.join(get_args(Selection))}.",
+    ),
+]
+PathScore = Annotated[
+    str,
+    typer.Option(
+        "--aggregation",
+        metavar="RULE",
+        help=f"How steps score a path: {', '.join(get_args(Aggregation))}.",
+    ),
+]
 System = Annotated[str | None, typer.Option(metavar="TEXT", help="A system message.")]
 NumProblems = Annotated[int, typer.Option(metavar="N", help="Test problems.")]
 MinOperations = Annotated[int, typer.Option(metavar="N", help="Fewest operations of a problem.")]

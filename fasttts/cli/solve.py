@@ -21,6 +21,9 @@ def run(
     seed: options.Seed = DEFAULTS.seed,
     temperature: options.Temperature = None,
     max_tokens: options.MaxTokens = DEFAULTS.max_tokens,
+    answer: options.Answer = DEFAULTS.answer,
+    selection: options.ChosenBy = None,
+    aggregation: options.PathScore = DEFAULTS.aggregation,
     system: options.System = None,
     generator: options.Generator = None,
     verifier: options.Verifier = None,
@@ -42,6 +45,9 @@ def run(
             seed=seed,
             temperature=temperature,
             max_tokens=max_tokens,
+            answer=answer,
+            selection=selection,
+            aggregation=aggregation,
         )
         check_plot(plot)
         text = session.read_problem(problem)

@@ -25,6 +25,8 @@ NUM_POINTS = 3
 NUM_EXACT_DIGITS = 40
 """Digits that unknowns have; what cancellation leaves is more than `NUM_DIGITS`."""
 NUM_DIGITS = 20
+MAX_NUMBER_CHARACTERS = 2 * NUM_DIGITS
+"""Longer ones have exponents that no reader of decimals accepts."""
 MAX_CHARACTERS = 20_000
 """Longest description of a value that is written back."""
 
@@ -131,7 +133,8 @@ def _parts(value: Any) -> list[str] | None:
     parts = number.as_real_imag()
     if not all(part.is_Number and part.is_finite for part in parts):
         return None
-    return [str(part) for part in parts]
+    written = [str(part) for part in parts]
+    return written if max(map(len, written)) <= MAX_NUMBER_CHARACTERS else None
 
 
 def _values_at(value: Any, point: int) -> list[str] | None:

@@ -46,6 +46,9 @@ def test_solve_gives_what_the_engine_gives(run: Run, engines: list[FastTTS]) -> 
         "seed": 3,
         "temperature": 0.5,
         "max_tokens": 300,
+        "answer": "last_number",
+        "selection": "weighted",
+        "aggregation": "min",
     }
     flags = [f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}" for name in options]
     arguments = [str(part) for pair in zip(flags, options.values(), strict=True) for part in pair]

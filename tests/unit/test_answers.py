@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttts.search import algebra
@@ -19,6 +19,11 @@ from fasttts.search.numbers import number_key, read_number
 from tests.unit.answer_cases import ADVERSARIAL, DIFFERENT, EQUAL, EXTRACTIONS
 
 ENDLESS = r"\int \int \int e^{x^y} dx dy d"
+PIECES = [
+    *(r"\frac", r"\le", r"\sqrt", r"\pi", r"\pm", r"\cup", r"\in", "\\", "½", "²", "√"),
+    *"{}12x^_()[],=<i!%+-/&",
+    *("0.5", "99"),
+]
 SPELLINGS = ["1/2", "0.5", r"\frac12", "50%", "5", "5 cm", "5 kg", "5 cm^2", "x=5", "y=5", "B", ""]
 
 
@@ -58,6 +63,13 @@ def test_reading_any_text_ends_in_a_form(answer: str) -> None:
     form = make_form(answer, lambda text: None)
     assert form == make_form(answer, lambda text: None)
     assert form.equals(form)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=10).map("".join))
+def test_the_worker_reads_any_mathematics_or_none(answer: str) -> None:
+    assert answer.strip() == "" or answers_equal(answer, answer)
+    assert not answers_equal(answer, "an answer that is not it")
 
 
 @given(st.fractions(max_denominator=10**6))
