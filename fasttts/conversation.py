@@ -32,8 +32,10 @@ def check_conversation(problem: Conversation, system: str | None = None) -> list
     if system:
         problem = [{"role": "system", "content": system}, *problem]
     messages = [_message(message) for message in problem]
+    if all(message["role"] != "user" for message in messages):
+        raise ConfigurationError("the conversation has no message of the user")
     if not question(messages):
-        raise ConfigurationError("the prompt is empty: no message of the user has text")
+        raise ConfigurationError("the prompt is empty")
     _check_encodable(messages)
     return messages
 

@@ -198,7 +198,7 @@ def test_models_are_loaded_once_and_late(
 def test_what_is_no_question_is_refused(engine: FastTTS, text: str) -> None:
     with pytest.raises(ConfigurationError):
         ChatFastTTS(engine=engine).invoke(text)
-    with pytest.raises(ConfigurationError, match="no message of the user has text"):
+    with pytest.raises(ConfigurationError, match="the conversation has no message of the user"):
         ChatFastTTS(engine=engine).invoke([("system", "Be brief.")])
 
 

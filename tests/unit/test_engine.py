@@ -193,7 +193,7 @@ def test_closing_a_stream_stops_the_work() -> None:
         ([{"role": "user", "content": " "}], {}, "the prompt is empty"),
         ([{"role": "user"}], {}, "the prompt is empty"),
         ([{"role": "user", "content": []}], {}, "the prompt is empty"),
-        ([{"role": "system", "content": "x"}], {}, "no message of the user has text"),
+        ([{"role": "system", "content": "x"}], {}, "the conversation has no message of the user"),
         ([{"role": "user", "content": 5}], {}, "the content of a user message is text, not a int"),
         ([{"role": "user", "content": [{"type": "image"}]}], {}, "the models read text only"),
         (["x"], {}, "a message is a mapping of role and content, not a str: 'x'"),
