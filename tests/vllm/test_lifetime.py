@@ -154,7 +154,7 @@ ERRORS: dict[str, tuple[dict[str, Any], type[FastTTSError], str]] = {
     "hub name": (
         {"generator": "no-such-group/no-such-model"},
         ConfigurationError,
-        "generator='no-such-group/no-such-model' .*check the model's name",
+        "generator='no-such-group/no-such-model' is no directory",
     ),
     "context": ({"max_model_len": 1025}, ConfigurationError, "more than the 1024 tokens"),
     "unknown argument": (
