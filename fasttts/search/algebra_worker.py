@@ -40,27 +40,28 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    describe = _load()
+    describe = load_reader()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     answers.write("ready\n")
     answers.flush()
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)
-        reply = json.dumps(_described(describe, json.loads(line)))
+        reply = json.dumps(describe_any(describe, json.loads(line)))
         signal.setitimer(signal.ITIMER_PROF, 0)
         answers.write((reply if len(reply) <= MAX_CHARACTERS else "null") + "\n")
         answers.flush()
 
 
-def _described(describe: Callable[[str], Description | None], text: str) -> Description | None:
+def describe_any(describe: Callable[[str], Description | None], text: str) -> Description | None:
+    """The description of any text at all; None where it cannot be read."""
     try:
         return describe(text)
     except Exception:  # noqa: BLE001, whatever a parser does with what a model wrote
         return None
 
 
-def _load() -> Callable[[str], Description | None]:
-    """Imports what is slow to import, and lets the parser build its tables."""
+def load_reader() -> Callable[[str], Description | None]:
+    """What describes texts; imports what is slow to import and lets the parser build its tables."""
     import math_verify
     from sympy.core import random
 
@@ -74,7 +75,7 @@ def _load() -> Callable[[str], Description | None]:
         return _describe(parsed[0]) if parsed else None
 
     for text in (r"\frac{x+1}{2} \le \sqrt{3}", r"(1,2]\cup\{3\}", r"\sin(\pi) + 2^{x}"):
-        _described(describe, text)
+        describe_any(describe, text)
     return describe
 
 

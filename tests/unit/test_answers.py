@@ -1,18 +1,12 @@
 """Equality of answers: the table, its limits, and the groups that candidates vote for."""
 
-import itertools
-import logging
-import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasttts.search import algebra
-from fasttts.search.algebra import ALGEBRA, Algebra, OutOfTime, is_readable
+from fasttts.search.algebra import ALGEBRA, OutOfTime
 from fasttts.search.answers import MAX_OUT_OF_TIME, answers_equal, canonical_answer, group_equal
 from fasttts.search.forms import make_form
 from fasttts.search.numbers import number_key, read_number
@@ -148,82 +142,3 @@ def test_a_vote_gives_up_on_algebra_after_some_endless_answers() -> None:
         groups = group_equal(answers)
     assert len(asked) == MAX_OUT_OF_TIME
     assert sorted(map(len, groups)) == [1] * 8 + [2]
-
-
-@pytest.mark.parametrize("text", ["9^9^9", "10000!", "x" * 201, "(" * 20, "2^{99999}", "a$b"])
-def test_huge_texts_are_refused_unread(text: str) -> None:
-    assert not is_readable(text)
-
-
-@pytest.mark.parametrize("text", ["x^2+y^2+z^2+" * 4 + "1", "e^{x^2}", "2^{n+1}", "100!"])
-def test_usual_texts_are_read(text: str) -> None:
-    assert is_readable(text)
-
-
-def test_a_worker_that_ends_is_replaced() -> None:
-    worker = Algebra()
-    try:
-        with pytest.raises(OutOfTime, match="ended"):
-            worker.describe(ENDLESS + "z")
-        assert worker.describe(r"\sqrt{4}") == {"kind": "number", "parts": ["2/1", "0"]}
-        assert worker.describe(r"\frac{1}{") is None
-    finally:
-        worker.close()
-
-
-def test_a_worker_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = Algebra()
-    try:
-        assert worker.describe("x+1") is not None
-        monkeypatch.setattr(algebra, "WALL_LIMIT_S", 0.0)
-        with pytest.raises(OutOfTime, match="within 0 s"):
-            worker.describe("x+2")
-        monkeypatch.undo()
-        assert worker.describe("x+1") != worker.describe("x+2")
-    finally:
-        worker.close()
-
-
-def test_without_a_worker_answers_are_text(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(algebra, "_WORKER", tmp_path / "missing.py")
-    worker = Algebra()
-    with caplog.at_level(logging.WARNING):
-        assert [worker.describe("x+1"), worker.describe("x+2")] == [None, None]
-    assert caplog.text.count("compared as text") == 1
-    assert make_form("x+1", worker.describe).key == "text:x+1"
-
-
-def test_a_child_process_leaves_the_worker_to_its_parent() -> None:
-    worker = Algebra()
-    try:
-        assert worker.describe("x+1") is not None
-        process = worker._process
-        assert process is not None
-        with os.fdopen(os.dup(process.stdin.fileno()), "wb"):  # type: ignore[union-attr]
-            worker.forget()
-            assert process.poll() is None
-            assert worker.describe("x+1") is not None
-        assert process.wait(30) == 0
-    finally:
-        worker.close()
-
-
-def test_the_worker_gives_one_description_whatever_came_before() -> None:
-    texts = ["x+1", r"\frac{x^2-1}{x-1}", r"\sin^2 x+\cos^2 x", "2x+y=3", r"x^2<4"]
-    one, other = Algebra(), Algebra()
-    try:
-        first = {text: one.describe(text) for text in texts}
-        for order in itertools.islice(itertools.permutations(texts), 0, 120, 40):
-            assert {text: other.describe(text) for text in order} == first
-    finally:
-        one.close()
-        other.close()
-
-
-def test_the_worker_needs_nothing_of_fasttts() -> None:
-    source = Path(algebra.__file__).with_name("algebra_worker.py").read_text(encoding="utf-8")
-    assert "import fasttts" not in source
-    assert "from fasttts" not in source
-    assert sys.executable
