@@ -1,6 +1,5 @@
 """Every policy through the test kit, and what each of them decides."""
 
-from random import Random
 from typing import Any, get_args
 
 import pytest
@@ -43,13 +42,9 @@ def test_every_policy_keeps_the_promises(options: dict[str, Any]) -> None:
     check_policy(lambda: make_policy(config), num_searches=12)
 
 
-def beams(
-    scores: dict[Path, float], ended: tuple[Path, ...] = (), answers: dict[Path, str] | None = None
-) -> list[Beam]:
+def beams(scores: dict[Path, float], ended: tuple[Path, ...] = ()) -> list[Beam]:
     return [
-        Beam(
-            path=path, score=score, is_answer_ended=path in ended, answer=(answers or {}).get(path)
-        )
+        Beam(path=path, score=score, is_answer_ended=path in ended)
         for path, score in scores.items()
     ]
 
@@ -216,12 +211,3 @@ def test_what_methods_need_is_resolved() -> None:
     assert resolved("particle_filtering").score_temperature == 1.0
     assert resolved("particle_filtering", score_temperature=3).score_temperature == 3
     assert resolved("beam_search").score_temperature is None
-
-
-def test_lists_are_in_path_order_however_scores_fall() -> None:
-    scores = [0.5] * 6
-    Random(1).shuffle(scores)
-    frontier = beams({(i,): s for i, s in enumerate(scores)})
-    assert shares(DynamicBranching(n=3, temperature=1.0).expand(frontier, [])) == {
-        (0,): 1, (1,): 1, (2,): 1,
-    }  # fmt: skip
