@@ -6,7 +6,7 @@ Environment variables are read here and nowhere else: `FASTTTS_GENERATOR=...` se
 
 import os
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -29,6 +29,17 @@ SearchMethod = Literal[
 Aggregation = Literal["last", "min", "prod", "mean", "model"]
 Selection = Literal["best", "majority", "weighted"]
 Stopping = Literal["agreement", "beta"]
+
+_NAMED_POLICY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def _check_search(name: str) -> str:
+    methods = get_args(SearchMethod)
+    if name not in methods and not _NAMED_POLICY.fullmatch(name):
+        raise ValueError(did_you_mean(name, [*methods, "module:function"]))
+    return name
+
+
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Offloading = Literal["auto", "none", "kv", "sleep"]
 """Whether host memory is used: where it is faster; not at all; or in this way only."""
@@ -177,7 +188,8 @@ class SearchConfig(BaseModel):
 
     Attributes:
         search: "none" is plain decoding, "best_of_n" samples `n` whole answers, "beam_search"
-            keeps the best partial answers step by step; docs/policies.md describes all.
+            keeps the best partial answers step by step; docs/policies.md describes all. A
+            "module:function" makes a policy of your own, see docs/writing-a-policy.md.
         n: Candidates or beams.
         beam_width: Children of each surviving beam; `n / beam_width` beams survive a step.
         stopping: When self-consistency stops sampling: "agreement" once the other samples could
@@ -215,7 +227,7 @@ class SearchConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    search: SearchMethod = "beam_search"
+    search: Annotated[str, AfterValidator(_check_search)] = "beam_search"
     n: int = Field(default=16, ge=1, le=65_536)
     beam_width: int = Field(default=4, ge=1, le=65_536)
     stopping: Stopping = "beta"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from fasttts.config import SearchConfig, SearchMethod
+from fasttts.config import SearchConfig
 from fasttts.errors import ConfigurationError
 from fasttts.search.beam import BeamSearch
 from fasttts.search.consistency import SelfConsistency
@@ -10,6 +10,7 @@ from fasttts.search.dvts import DiverseTreeSearch
 from fasttts.search.dynamic import DynamicBranching
 from fasttts.search.granularity import VaryingGranularity
 from fasttts.search.lookahead import Lookahead
+from fasttts.search.named import make_named_policy
 from fasttts.search.particles import ParticleFilter
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.search.sampling import Samples
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 
-POLICIES: Mapping[SearchMethod, Callable[[SearchConfig], SearchPolicy]] = {
+POLICIES: Mapping[str, Callable[[SearchConfig], SearchPolicy]] = {
     "none": lambda config: Samples(n=1),
     "best_of_n": lambda config: Samples(n=config.n),
     "self_consistency": lambda config: SelfConsistency(
@@ -61,15 +62,19 @@ POLICIES: Mapping[SearchMethod, Callable[[SearchConfig], SearchPolicy]] = {
 }
 """How each search method's policy follows from the options."""
 
-_SCORE_TEMPERATURES: Mapping[SearchMethod, float] = {
+_SCORE_TEMPERATURES: Mapping[str, float] = {
     "dynamic_branching": 0.1,
     "particle_filtering": 1.0,
 }
 
 
 def make_policy(config: SearchConfig) -> SearchPolicy:
-    """The policy that `config.search` names."""
-    return POLICIES[config.search](config)
+    """The policy that `config.search` names.
+
+    Raises:
+        ConfigurationError: It is a function that cannot be imported or makes no policy.
+    """
+    return POLICIES.get(config.search, make_named_policy)(config)
 
 
 def _score_temperature(config: SearchConfig) -> float:

@@ -11,9 +11,9 @@ A wave is decided when all of its answers ended, so that the decision does not d
 answer came first. While free slots last, later waves run ahead.
 
 Source: self-consistency, Wang et al. 2022, arXiv 2203.11171; Aggarwal et al. 2023, "Let's sample
-step by step: adaptive-consistency", arXiv 2305.11860, section 3 (the Beta rule), which samples one
-by one. Answers are compared by their canonical spelling here, since algebra would hold up the
-loop: different spellings of one value delay the end, and `agreement` takes them for two answers.
+step by step: adaptive-consistency", arXiv 2305.11860 (the Beta rule), which samples one by one.
+Answers are compared by a spelling that needs no algebra, which would hold up the loop: different
+spellings of one value delay the end, and `agreement` takes them for two answers.
 """
 
 import collections

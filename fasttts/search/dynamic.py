@@ -4,9 +4,9 @@ Of `n` places, those of ended answers are given up; the others are shared among 
 on, in proportion to `exp(score / temperature)`. A low temperature follows the best beams, a high
 one keeps all. Nothing is pruned by rank: a beam goes on while its share is worth a place.
 
-Source: REBASE, Wu et al. 2024, arXiv 2408.00724, section 3.2 (their `T_b` is 0.1). One difference:
-shares are rounded by largest remainder, so that they add up to the budget; there each is rounded
-to the nearest number.
+Source: REBASE, Wu et al. 2024, "Inference scaling laws", arXiv 2408.00724 (their balance
+temperature). One difference: shares are rounded by largest remainder, so that they add up to the
+budget; there each is rounded to the nearest number.
 """
 
 import math

@@ -4,9 +4,8 @@ Verifying every step is costly, and early steps matter most: nodes are small at 
 later. With steps of a number of tokens (`step_tokens`), nodes are multiples of it.
 
 Source: Chen et al. 2025, "Rethinking optimal verification granularity for compute-efficient
-test-time scaling", arXiv 2505.11730 (VG-Search, with one granularity `g` for a whole search). A
-different one at each depth is how the FastTTS paper uses it (arXiv 2509.00195). Survivors and
-refills are those of `search/beam.py`.
+test-time scaling", arXiv 2505.11730 (VG-Search, with one granularity `g` for a whole search). One
+that varies with depth is ours. Survivors and refills are those of `search/beam.py`.
 """
 
 from collections.abc import Sequence

@@ -6,7 +6,7 @@ not from the rollout. In the tree the rollout is the step's child 0, and the bea
 its further children. A rollout that ends its answer is a candidate.
 
 Source: Snell et al. 2024, "Scaling LLM test-time compute optimally can be more effective than
-scaling model parameters", arXiv 2408.03314, section 5.2. Differences: rolled-out steps count in
+scaling model parameters", arXiv 2408.03314. Differences: rolled-out steps count in
 the aggregation of scores (with `last` only the end does, as there), and rollouts that end their
 answer are kept.
 """

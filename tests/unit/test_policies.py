@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttts.config import SearchMethod, search_config
+from fasttts.config import SearchConfig, SearchMethod, search_config
+from fasttts.errors import ConfigurationError
 from fasttts.search import (
     Beam,
     Branch,
@@ -14,6 +15,7 @@ from fasttts.search import (
     DynamicBranching,
     Lookahead,
     ParticleFilter,
+    Samples,
     SelfConsistency,
     VaryingGranularity,
     make_policy,
@@ -211,3 +213,29 @@ def test_what_methods_need_is_resolved() -> None:
     assert resolved("particle_filtering").score_temperature == 1.0
     assert resolved("particle_filtering", score_temperature=3).score_temperature == 3
     assert resolved("beam_search").score_temperature is None
+
+
+def three_answers(config: SearchConfig) -> Samples:
+    return Samples(n=3)
+
+
+def nothing(config: SearchConfig) -> None:
+    return None
+
+
+def test_a_policy_of_ones_own_is_named_by_its_function() -> None:
+    config = search_config(search=f"{__name__}:three_answers")
+    assert make_policy(config) == Samples(n=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no.such.module:f", "cannot be imported: No module named 'no'"),
+        (f"{__name__}:absent", "cannot be imported: .* has no attribute 'absent'"),
+        (f"{__name__}:nothing", "made a NoneType, .* it lacks num_roots, needs_scores, "),
+    ],
+)
+def test_a_name_without_a_policy_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        make_policy(search_config(search=name))

@@ -1,5 +1,7 @@
 """Searches on the real models: every optimisation on gives the tree of the plain loop."""
 
+from typing import Any
+
 import pytest
 
 from fasttts.backends.vllm import load_backends
@@ -11,11 +13,23 @@ from tests.searches import Recorder, drive, make_run, same_tree, snapshot
 
 pytestmark = pytest.mark.vllm
 
-NUM_SEARCHES = 20
+NUM_BEAM_SEARCHES, NUM_SEARCHES = 20, 30
 PROBLEMS = generate_problems("test", 11, NUM_SEARCHES, min_operations=2, max_operations=6)
+OTHERS: list[dict[str, Any]] = [
+    {"search": "best_of_n"},
+    {"search": "self_consistency", "wave_size": 3},
+    {"search": "dvts"},
+    {"search": "dynamic_branching"},
+    {"search": "varying_granularity", "granularity": (1, 2)},
+    {"search": "particle_filtering"},
+    {"search": "lookahead", "lookahead_steps": 2},
+    {"search": "beam_search", "step_tokens": 12},
+    {"search": "beam_search", "step_pattern": r"[.]\s|\n"},
+    {"search": "dvts", "thinking": True},
+]
 CONFIGS = [
     search_config(
-        search="best_of_n" if seed % 5 == 4 else "beam_search",
+        **(OTHERS[seed % len(OTHERS)] if seed >= NUM_BEAM_SEARCHES else {}),
         n=8,
         beam_width=(2, 4)[seed % 2],
         seed=seed,
