@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -58,6 +59,10 @@ def is_readable(text: str) -> bool:
     return deepest <= MAX_NESTING and "$" not in text
 
 
+class _Killed(OutOfTime):
+    """The process ended though it had time left: someone else needed its memory, say."""
+
+
 class Algebra:
     """One worker process, started when it is first needed, shared by all threads in turn."""
 
@@ -76,16 +81,10 @@ class Algebra:
         if not is_readable(text):
             return None
         with self._lock:
-            process = self._started()
-            if process is None:
-                return None
             try:
-                answer = _ask(process, json.dumps(text).encode() + b"\n", WALL_LIMIT_S)
-            except BaseException:
-                self._stop()  # or the next text would get this one's answer
-                raise
-        found: Description | None = json.loads(answer)
-        return found
+                return self._ask(text)
+            except _Killed:
+                return self._ask(text)  # not the text's fault, unless it happens again
 
     def close(self) -> None:
         """Ends the process; the next text starts a new one."""
@@ -99,6 +98,18 @@ class Algebra:
             _close_pipes(self._process)
             self._inherited.append(self._process)
             self._process = None
+
+    def _ask(self, text: str) -> Description | None:
+        process = self._started()
+        if process is None:
+            return None
+        try:
+            answer = _ask(process, json.dumps(text).encode() + b"\n", WALL_LIMIT_S)
+        except BaseException:
+            self._stop()  # or the next text would get this one's answer
+            raise
+        found: Description | None = json.loads(answer)
+        return found
 
     def _started(self) -> subprocess.Popen[bytes] | None:
         if self._process is not None and self._process.poll() is None:
@@ -167,10 +178,11 @@ def _ask(process: subprocess.Popen[bytes], line: bytes, limit_s: float) -> bytes
                 raise OutOfTime(f"no answer within {limit_s:g} s")
             part = os.read(process.stdout.fileno(), 1 << 16)
             if not part:
-                raise OutOfTime("the process ended")
+                raise BrokenPipeError("the process ended")
             answer += part
     except OSError as error:
-        raise OutOfTime(str(error)) from error
+        is_out_of_time = process.wait(START_LIMIT_S) == -signal.SIGPROF
+        raise (OutOfTime if is_out_of_time else _Killed)(str(error)) from error
     return answer
 
 

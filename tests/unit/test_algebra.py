@@ -4,6 +4,7 @@ import itertools
 import json
 import logging
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,24 @@ def test_a_worker_that_ends_is_replaced() -> None:
             worker.describe(ENDLESS)
         assert worker.describe(r"\sqrt{4}") == {"kind": "number", "parts": ["2/1", "0"]}
         assert worker.describe(r"\frac{1}{") is None
+    finally:
+        worker.close()
+
+
+def test_a_worker_that_someone_else_ends_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Algebra()
+    ask = algebra._ask
+
+    def killed_first(process: subprocess.Popen[bytes], line: bytes, limit_s: float) -> bytes:
+        monkeypatch.setattr(algebra, "_ask", ask)
+        process.kill()
+        process.wait()
+        return ask(process, line, limit_s)
+
+    try:
+        first = worker.describe("x+1")
+        monkeypatch.setattr(algebra, "_ask", killed_first)
+        assert worker.describe("x+1") == first
     finally:
         worker.close()
 
