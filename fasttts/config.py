@@ -63,6 +63,16 @@ AnswerRule = Annotated[str, AfterValidator(_check_answer_rule)]
 DEMO = "demo"
 """The name that stands for the bundled demonstration models."""
 
+JUDGE = "judge"
+"""The verifier that is the generator itself, asked whether the steps so far are right."""
+
+VerifierFormat = Literal[
+    "auto", "qwen-prm", "skywork-prm", "math-shepherd", "rlhflow", "outcome", "judge"
+]
+"""How a verifier's model is prompted and read; "auto" goes by its configuration and its name."""
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
 _PREFIX = "FASTTTS_"
 
 _BY_BEAM_WIDTH = ("beam_search", "dvts", "varying_granularity", "lookahead")
@@ -132,8 +142,11 @@ class EngineConfig(BaseSettings):
 
     Attributes:
         generator: "demo", a local model directory, or a hub name.
-        verifier: The same for the process reward model; None for searches that need none. With
-            the "demo" generator it defaults to the bundled verifier.
+        verifier: The same for the model that scores; "judge" has the generator judge itself, and
+            "module:function" is a Python function. None for searches that need none. With the
+            "demo" generator it defaults to the bundled verifier.
+        verifier_format: How the verifier's model is prompted and read; "auto" goes by its
+            configuration and its name.
         dtype: Of both models' weights; "auto" is float32 on a CPU and the model's own elsewhere.
         max_model_len: Longest prompt plus output in tokens; None takes the model's, and where
             the memory is planned no more than 8192.
@@ -160,6 +173,7 @@ class EngineConfig(BaseSettings):
 
     generator: str = Field(default=DEMO, min_length=1)
     verifier: str | None = Field(default=None, min_length=1)
+    verifier_format: VerifierFormat = "auto"
     dtype: Dtype = "auto"
     max_model_len: Annotated[int, Field(ge=16, le=10_000_000)] | None = None
     max_num_seqs: Annotated[int, Field(ge=1, le=65_536)] | None = None
@@ -181,6 +195,13 @@ class EngineConfig(BaseSettings):
         if isinstance(values, dict) and values.get("generator", DEMO) == DEMO:
             return {"verifier": DEMO, **values}
         return values
+
+    @property
+    def verifier_model(self) -> str | None:
+        """The model that is loaded beside the generator; None where there is none."""
+        if self.verifier is None or self.verifier == JUDGE or is_function_name(self.verifier):
+            return None
+        return self.verifier
 
 
 class SearchConfig(BaseModel):
@@ -338,3 +359,8 @@ def search_config(base: SearchConfig | None = None, **options: Any) -> SearchCon
     values = {**(base.model_dump(exclude_unset=True) if base else {}), **options}
     with refused(SearchConfig):
         return SearchConfig(**values)
+
+
+def is_function_name(name: str) -> bool:
+    """Whether a verifier's name is of the form `module:function`."""
+    return _FUNCTION.fullmatch(name) is not None

@@ -17,6 +17,7 @@ from fasttts.config import (
 )
 from fasttts.dispatch import Dispatch
 from fasttts.errors import SearchError
+from fasttts.loading import load_chosen
 from fasttts.outcome import make_result
 from fasttts.preparation import Problem, Prompt, prepare, render, seeded
 from fasttts.scheduling.accounting import EngineUsage
@@ -27,6 +28,7 @@ from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve
 from fasttts.search.extraction import Extractor
 from fasttts.types import Event, ParsedOutput, SearchResult
+from fasttts.verifiers.choice import Choice, check_loaded, choose
 
 
 class FastTTS:
@@ -37,7 +39,8 @@ class FastTTS:
 
     Args:
         generator: Any implementation of the protocol; owned and closed by the engine.
-        verifier: The same; None for an engine that only decodes plainly or votes.
+        verifier: The same, or a function `score(problem, steps)`, or a sequence of both, whose
+            mean is taken; None for an engine that only decodes plainly or votes.
         scheduling: Slots and optimisations of the step loop; no option changes a result.
         plan: How the two share the device, kept in every result; None where nothing was planned.
 
@@ -48,20 +51,22 @@ class FastTTS:
     def __init__(
         self,
         generator: GeneratorBackend,
-        verifier: Verifier | None = None,
+        verifier: Choice | None = None,
         *,
         scheduling: SchedulingConfig = SchedulingConfig(),  # noqa: B008, immutable
         plan: MemoryPlan | None = None,
     ) -> None:
         self.plan: Final = plan
         self._generator = generator
-        self._verifier = verifier
-        self._thread = LoopThread(Loop(generator, verifier, scheduling))
+        self._verifier = None if verifier is None else choose(verifier)
+        if self._verifier is not None:
+            check_loaded(self._verifier)
+        self._thread = LoopThread(Loop(generator, self._verifier, scheduling))
         result = functools.partial(
             make_result,
             num_slots=min(scheduling.slots or generator.max_num_seqs, generator.max_num_seqs),
             generator=generator.name,
-            verifier=verifier.name if verifier else None,
+            verifier=self.verifier_name,
             plan=plan,
         )
         self._dispatch = Dispatch(self._thread, generator.tokenizer, result)
@@ -74,7 +79,9 @@ class FastTTS:
 
         Args:
             generator: "demo" (the default), a local model directory, or a hub name.
-            options: Fields of `EngineConfig`, among them `verifier`.
+            options: Fields of `EngineConfig`, among them `verifier`, which may also be a function
+                `score(problem, steps)`, a verifier, a combination of several
+                (`fasttts.verifiers`), or a sequence of these, whose mean is taken.
 
         Raises:
             ConfigurationError: An option or a model cannot work; no memory was taken.
@@ -82,14 +89,20 @@ class FastTTS:
         """
         if generator is not None:
             options["generator"] = generator
-        return cls.from_config(engine_config(**options))
+        verifier = options.get("verifier")
+        if verifier is None or isinstance(verifier, str):
+            return cls.from_config(engine_config(**options))
+        return cls.from_config(engine_config(**{**options, "verifier": None}), verifier=verifier)
 
     @classmethod
-    def from_config(cls, config: EngineConfig) -> Self:
-        """Loads models on vLLM as `config` says; raises as `load` does."""
-        from fasttts.backends.vllm import load_planned
+    def from_config(cls, config: EngineConfig, *, verifier: Choice | None = None) -> Self:
+        """Loads models on vLLM as `config` says; raises as `load` does.
 
-        loaded = load_planned(config)
+        Args:
+            config: What to load.
+            verifier: Takes the place of the configuration's, as in `load`.
+        """
+        loaded = load_chosen(config, verifier)
         return cls(
             loaded.generator,
             loaded.verifier,

@@ -251,11 +251,11 @@ class Loop:
                 self._slots.abort(run.drop_hopeless())
 
     def _verify(self) -> None:
-        runs = [run for run in self._active if run.unscored]
-        if not runs or not self._scorer.is_due(runs):
+        failures = self._scorer.advance(list(self._active), is_idle=not self._slots)
+        if failures is None:
             return
         self._is_stale = True
-        for run, error in self._scorer.score(runs):
+        for run, error in failures:
             self._finish(run, error)
 
     def _commit(self) -> None:
@@ -272,6 +272,7 @@ class Loop:
         self._is_stale = True
         listener = self._listeners.pop(run)
         self._active.pop(run, None)
+        self._scorer.forget(run)
         self._account.ended(run.counts, run.tree)
         try:
             self._slots.abort_run(run)

@@ -1,12 +1,16 @@
 """The verifier's side of the loop: when queued steps are scored, and whose fault a failure is.
 
 At the barrier (the paper, and early verification off): once a decision waits for nothing but
-scores. Early: as soon as enough tokens are queued to use the device well.
+scores. Early: as soon as enough tokens are queued to use the device well. A verifier that works in
+other threads is not waited for while sequences decode.
 """
 
+import concurrent.futures
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import tenacity
 
@@ -17,6 +21,7 @@ from fasttts.scheduling.accounting import Account
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.verification import Batch, batches, take_scores
 from fasttts.tree import Node
+from fasttts.verifiers.flow import Flow, flow_of
 
 _retrying = tenacity.Retrying(
     retry=tenacity.retry_if_exception(lambda error: getattr(error, "retryable", False)),
@@ -24,7 +29,36 @@ _retrying = tenacity.Retrying(
     reraise=True,
 )
 
+_LONGEST_WAIT_S = 0.02
+"""How long a loop with nothing to decode waits for scores before it looks for commands again."""
+
 Failure = tuple[SearchRun, BackendError]
+Work = tuple[SearchRun, list[Batch]]
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """Work that the verifier has begun."""
+
+    work: list[Work]
+    flow: Flow
+    started: float
+    waits_for: "concurrent.futures.Future[Any] | None" = None
+    ended: set[SearchRun] = field(default_factory=set)
+    """Searches that wait for it no more."""
+
+    def nodes(self) -> Iterator[Node]:
+        return (node for _, own in self.work for batch in own for node in batch.nodes)
+
+    def resume(self) -> list[Verification] | None:
+        """The verifications; None while they are not there."""
+        while self.waits_for is None or self.waits_for.done():
+            try:
+                self.waits_for = next(self.flow)
+            except StopIteration as end:
+                verifications: list[Verification] = end.value
+                return verifications
+        return None
 
 
 class Scorer:
@@ -48,79 +82,144 @@ class Scorer:
         self._config = config
         self._account = account
         self._clock = clock
+        self._jobs: list[_Job] = []
+        self._begun: set[Node] = set()
+        """The nodes of all jobs."""
 
-    def is_due(self, runs: Sequence[SearchRun]) -> bool:
-        """Whether to score what these searches have queued."""
-        if any(run.is_awaiting_scores() for run in runs):
+    def advance(self, runs: Sequence[SearchRun], *, is_idle: bool) -> list[Failure] | None:
+        """Begins what is due and takes the scores that are there.
+
+        Args:
+            runs: The searches.
+            is_idle: Whether nothing decodes, so that there is time to wait for scores.
+
+        Returns:
+            The searches that failed; when a batch of several fails, each is tried alone. None
+            where nothing came back.
+        """
+        queued = [(run, nodes) for run in runs if (nodes := self._queued(run))]
+        if queued and self._is_due(queued):
+            self._begin([(run, self._batches(run, nodes)) for run, nodes in queued])
+        elif is_idle and self._jobs:
+            waited_for = [job.waits_for for job in self._jobs if job.waits_for is not None]
+            first = concurrent.futures.FIRST_COMPLETED
+            concurrent.futures.wait(waited_for, _LONGEST_WAIT_S, return_when=first)
+        return self._collect() if self._jobs else None
+
+    def forget(self, run: SearchRun) -> None:
+        """Says that a search has ended: what is still on its way for it is dropped."""
+        for job in self._jobs:
+            job.ended.add(run)
+
+    def _queued(self, run: SearchRun) -> list[Node]:
+        """The nodes to score; speculative ones only where they may be scored ahead.
+
+        What lies behind a node whose score is on its way follows when that is there.
+        """
+        nodes = list(run.unscored.values())
+        if self._begun:
+            nodes = [n for n in nodes if self._begun.isdisjoint(n.lineage())]
+        if self._config.early_verification or self._config.lookahead_verification:
+            return nodes
+        return [node for node in nodes if node.is_attached]
+
+    def _is_due(self, queued: Sequence[tuple[SearchRun, list[Node]]]) -> bool:
+        if any(run.is_awaiting_scores() for run, _ in queued):
             return True
         if not self._config.early_verification:
             return False
-        num_tokens = sum(len(node.token_ids) for run in runs for node in run.unscored.values())
+        num_tokens = sum(len(node.token_ids) for _, nodes in queued for node in nodes)
         return num_tokens >= self._config.verification_batch_tokens
 
-    def score(self, runs: Sequence[SearchRun]) -> list[Failure]:
-        """Scores the searches together; one that fails does not harm the others.
+    def _batches(self, run: SearchRun, nodes: Sequence[Node]) -> list[Batch]:
+        request = run.request
+        return batches(nodes, request.problem, self._config, request.config.aggregation)
 
-        Returns:
-            The searches that failed. When a batch of several fails, each is tried alone.
-        """
-        try:
-            return self._score(runs)
-        except BackendError as error:
-            if len(runs) == 1:
-                return [(runs[0], error)]
-        return [failure for run in runs for failure in self.score([run])]
+    def _begin(self, work: list[Work]) -> None:
+        assert self._verifier is not None, "a search that scores was admitted without a verifier"
+        requests = [batch.request for _, own in work for batch in own]
+        job = _Job(work, _asked(self._verifier, requests), self._clock())
+        self._jobs.append(job)
+        self._begun.update(job.nodes())
 
-    def _score(self, runs: Sequence[SearchRun]) -> list[Failure]:
-        """As `score`, but raises what the whole batch failed with, having changed nothing."""
-        work = [(run, self._batches(run)) for run in runs]
-        started = self._clock()
-        answers = iter(self._call([batch.request for _, all_ in work for batch in all_]))
-        seconds = self._clock() - started
+    def _collect(self) -> list[Failure] | None:
+        """Resumes every job, and those that take the place of a failed one."""
+        failures: list[Failure] = []
+        num_ended = 0
+        index = 0
+        while index < len(self._jobs):
+            job = self._jobs[index]
+            try:
+                answers = job.resume()
+            except BackendError as error:
+                self._end(job)
+                num_ended += 1
+                failures += self._failed(job, error)
+                continue
+            if answers is None:
+                index += 1
+                continue
+            self._end(job)
+            num_ended += 1
+            failures += self._take(job, answers)
+        return failures if num_ended else None
+
+    def _end(self, job: _Job) -> None:
+        self._jobs.remove(job)
+        self._begun = {node for other in self._jobs for node in other.nodes()}
+
+    def _failed(self, job: _Job, error: BackendError) -> list[Failure]:
+        """Who failed with a job; where that is not known, each search begins again alone."""
+        work = [(run, own) for run, own in job.work if run not in job.ended]
+        if len(job.work) == 1:
+            return [(run, error) for run, _ in work]
+        for one in work:
+            self._begin([one])
+        return []
+
+    def _take(self, job: _Job, verifications: Sequence[Verification]) -> list[Failure]:
+        """Gives the searches their scores; one whose scores are none fails alone."""
+        seconds = self._clock() - job.started
         self._account.verified(seconds)
+        answers = iter(verifications)
         failures = []
-        for run, own in work:
+        for run, own in job.work:
+            mine = list(itertools.islice(answers, len(own)))
+            if run in job.ended:
+                continue
             run.counts.verification_s += seconds
             try:
-                _give(run, own, itertools.islice(answers, len(own)))
+                _give(run, own, mine)
             except BackendError as error:
                 failures.append((run, error))
         return failures
 
-    def _batches(self, run: SearchRun) -> list[Batch]:
-        request = run.request
-        aggregation = request.config.aggregation
-        return batches(self._queued(run), request.problem, self._config, aggregation)
 
-    def _queued(self, run: SearchRun) -> list[Node]:
-        """The nodes to score; speculative ones only where they may be scored ahead."""
-        if self._config.early_verification or self._config.lookahead_verification:
-            return list(run.unscored.values())
-        return [node for node in run.unscored.values() if node.is_attached]
-
-    def _call(self, requests: list[VerificationRequest]) -> list[Verification]:
-        assert self._verifier is not None, "a search that scores was admitted without a verifier"
-        if not requests:
-            return []
-        try:
-            verifications = _retrying(self._verifier.score, requests)
-        except BackendError:
-            raise
-        except Exception as error:  # a verifier may be a user's function and raise anything
-            message = f"the verifier failed: {type(error).__name__}: {error}"
-            raise BackendError(message, role="verifier") from error
-        if len(verifications) != len(requests):
-            message = f"{len(verifications)} verifications for {len(requests)} requests"
-            raise ContractError(message, role="verifier")
-        return verifications
+def _asked(verifier: Verifier, requests: list[VerificationRequest]) -> Flow:
+    """The verifier's flow, retried where that may help, and its errors as ours."""
+    if not requests:
+        return []
+    try:
+        for attempt in _retrying.copy():
+            with attempt:
+                verifications = yield from flow_of(verifier, requests)
+    except BackendError:
+        raise
+    except Exception as error:  # a verifier may be a user's class and raise anything
+        message = f"the verifier failed: {type(error).__name__}: {error}"
+        raise BackendError(message, role="verifier") from error
+    if len(verifications) != len(requests):
+        message = f"{len(verifications)} verifications for {len(requests)} requests"
+        raise ContractError(message, role="verifier")
+    return verifications
 
 
-def _give(run: SearchRun, own: Sequence[Batch], answers: Iterable[Verification]) -> None:
-    """Gives a search its scores; drains `answers` before anything can fail."""
-    pairs = list(zip(own, list(answers), strict=True))
-    for batch, answer in pairs:
+def _give(run: SearchRun, own: Sequence[Batch], answers: Sequence[Verification]) -> None:
+    """Gives a search its scores; nodes that it has dropped meanwhile need none."""
+    for batch, answer in zip(own, answers, strict=True):
         take_scores(batch, answer)
         run.counts.verifier_computed_tokens += answer.num_computed_tokens
         run.counts.verifier_cached_tokens += answer.num_cached_tokens
         run.counts.num_verifications += 1
-    run.scored(sorted((node for batch in own for node in batch.nodes), key=lambda n: n.depth))
+    nodes = [node for batch in own for node in batch.nodes if run.unscored.get(node.path) is node]
+    run.scored(sorted(nodes, key=lambda node: node.depth))

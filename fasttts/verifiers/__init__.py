@@ -1,1 +1,8 @@
-"""How each kind of verifier is prompted; pure, given the verifier's tokenizer."""
+"""Verifiers: how each kind is prompted and read, functions as verifiers, and combinations."""
+
+from fasttts.verifiers.combination import Mean, Minimum, Product
+from fasttts.verifiers.function import FunctionVerifier
+from fasttts.verifiers.gate import Gate
+from fasttts.verifiers.model import ModelVerifier
+
+__all__ = ["FunctionVerifier", "Gate", "Mean", "Minimum", "ModelVerifier", "Product"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fasttts.backends.vllm.checkpoint import check_checkpoint, check_verifier_architecture, is_path
+from fasttts.backends.vllm.checkpoint import check_checkpoint, is_path
 from fasttts.errors import ConfigurationError
 
 CONFIG = {
@@ -142,8 +142,9 @@ def test_a_known_verifier_needs_no_remote_code(model: Path) -> None:
 
 
 def test_a_generator_is_no_verifier(model: Path) -> None:
-    with pytest.raises(ConfigurationError, match="supported: Qwen2ForProcessRewardModel"):
+    with pytest.raises(ConfigurationError, match="is a language model, which can be read in sev"):
         check_checkpoint(str(model), "verifier")
+    assert check_checkpoint(str(model), "verifier", verifier_format="judge").is_local
 
 
 @pytest.mark.parametrize(
@@ -153,12 +154,6 @@ def test_a_verifier_is_no_generator(model: Path, architecture: str) -> None:
     edit_config(model, architectures=[architecture])
     with pytest.raises(ConfigurationError, match=f"a {architecture} scores text and generates no"):
         check_checkpoint(str(model), "generator")
-
-
-def test_verifier_formats() -> None:
-    assert check_verifier_architecture("x", ("Qwen2ForProcessRewardModel",)) == "process-reward"
-    with pytest.raises(ConfigurationError, match="'x': architecture none"):
-        check_verifier_architecture("x", ())
 
 
 def test_a_hub_name_is_left_to_vllm() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fasttts import FastTTS, SchedulingConfig, demo
 from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
-from fasttts.backends.vllm.checkpoint import check_checkpoint, check_verifier_architecture
+from fasttts.backends.vllm.checkpoint import check_checkpoint
 from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.lifetime import open_engine
 from fasttts.backends.vllm.opening import Opening
@@ -19,7 +19,7 @@ from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import engine_config, search_config
 from fasttts.errors import CapacityError
 from fasttts.scheduling.memory import DEVICES, plan_engines, read_shape
-from fasttts.verifiers.formats import FORMATS
+from fasttts.verifiers.formats import ProcessRewardFormat
 
 QUESTION = "Tom has 3 boxes of 12 pencils each. Tom gives 5 pencils to Mia. How many are left?"
 
@@ -256,8 +256,7 @@ def in_turns(diary: list[str]) -> FastTTS:
         pooler_config=PoolerConfig(tok_pooling_type="ALL"),
         **verifier_arguments(config, generator, verifier, CPU),
     )
-    format_name = check_verifier_architecture("demo", verifier.architectures)
-    prompt_format = FORMATS[format_name](ChatTokenizer(llm.get_tokenizer(), "demo"), "demo")
+    prompt_format = ProcessRewardFormat(ChatTokenizer(llm.get_tokenizer(), "demo"), "demo")
     second = BesideIt(llm, diary=diary, turns=turns, name="demo", prompt_format=prompt_format)
     return FastTTS(first, second, scheduling=SchedulingConfig(early_verification=False))
 

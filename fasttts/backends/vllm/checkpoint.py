@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from fasttts.errors import ConfigurationError, Role
-
-VERIFIER_FORMATS: Mapping[str, str] = {"Qwen2ForProcessRewardModel": "process-reward"}
-"""Architectures that score steps, and the prompt format each was trained on."""
+from fasttts.verifiers.families import find_family
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 _JSON_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
-_NO_GENERATOR = re.compile(r"RewardModel|(Sequence|Token)Classification")
+_NO_GENERATOR = re.compile(r"RewardModel|PrmModel|(Sequence|Token)Classification")
 """Architectures that give scores or classes for a text, and no text."""
+
+_KNOWN_WITHOUT_CODE = {"Qwen2ForProcessRewardModel", "Qwen2ForPrmModel"}
+"""Verifiers whose repositories ship code that vLLM and its plugin make unnecessary."""
 
 _TORCH_PATTERNS = ("*.bin", "*.pt", "*.pth")
 _INDEX = "model.safetensors.index.json"
@@ -61,11 +62,19 @@ class Checkpoint:
         return tuple(self.config.get("architectures") or ())
 
 
-def check_checkpoint(name: str, role: Role, trust_remote_code: bool = False) -> Checkpoint:
+def check_checkpoint(
+    name: str, role: Role, trust_remote_code: bool = False, verifier_format: str = "auto"
+) -> Checkpoint:
     """Checks a model before any memory is taken.
 
     A name that starts with `.`, `/` or `~`, that has more than one separator, or that exists is a
     directory; anything else is a hub name and left to vLLM.
+
+    Args:
+        name: A directory or a hub name.
+        role: What it is used as.
+        trust_remote_code: Whether code in a model's repository may run.
+        verifier_format: How a verifier is to be read.
 
     Raises:
         ConfigurationError: The directory cannot be loaded; says what is missing or broken.
@@ -77,7 +86,7 @@ def check_checkpoint(name: str, role: Role, trust_remote_code: bool = False) -> 
         what = "is a file, not a model directory" if folder.exists() else "does not exist"
         raise _error(role, folder, f"{what}: give a directory with config.json and safetensors")
     config = _read_config(role, folder)
-    _check_named_architectures(role, folder, config)
+    _check_named_architectures(role, folder, config, verifier_format)
     _check_remote_code(role, folder, config, trust_remote_code)
     _check_tokenizer(role, folder)
     weights = _weight_files(role, folder)
@@ -87,35 +96,22 @@ def check_checkpoint(name: str, role: Role, trust_remote_code: bool = False) -> 
     return Checkpoint(name=str(folder), role=role, config=config, weight_bytes=size)
 
 
-def check_architectures(role: Role, name: str, architectures: tuple[str, ...]) -> None:
-    """Checks that models of these classes can be used as `role`.
+def check_architectures(
+    role: Role, name: str, config: Mapping[str, Any], verifier_format: str = "auto"
+) -> None:
+    """Checks that a model with this configuration can be used as `role`.
 
     Raises:
-        ConfigurationError: They cannot.
+        ConfigurationError: It cannot.
     """
+    architectures = map(str, config.get("architectures") or ())
     if role == "verifier":
-        check_verifier_architecture(name, architectures)
+        find_family(name, config, verifier_format)
     elif wrong := next(filter(_NO_GENERATOR.search, architectures), None):
         raise ConfigurationError(
             f"generator={name!r}: a {wrong} scores text and generates none: name a language model "
             "here, and this one as the verifier"
         )
-
-
-def check_verifier_architecture(name: str, architectures: tuple[str, ...]) -> str:
-    """The prompt format of a verifier.
-
-    Raises:
-        ConfigurationError: No known format belongs to its architecture.
-    """
-    for architecture in architectures:
-        if architecture in VERIFIER_FORMATS:
-            return VERIFIER_FORMATS[architecture]
-    found = ", ".join(architectures) or "none"
-    raise ConfigurationError(
-        f"verifier={name!r}: architecture {found} cannot be read as a verifier; "
-        f"supported: {', '.join(sorted(VERIFIER_FORMATS))}"
-    )
 
 
 def is_path(name: str) -> bool:
@@ -144,11 +140,13 @@ def _read_config(role: Role, folder: Path) -> dict[str, Any]:
     return _read_json(role, file)
 
 
-def _check_named_architectures(role: Role, folder: Path, config: Mapping[str, Any]) -> None:
+def _check_named_architectures(
+    role: Role, folder: Path, config: Mapping[str, Any], verifier_format: str
+) -> None:
     architectures = config.get("architectures")
     if not (isinstance(architectures, list) and architectures):
         raise _error(role, folder / "config.json", "names no architectures: add the model's class")
-    check_architectures(role, str(folder), tuple(map(str, architectures)))
+    check_architectures(role, str(folder), config, verifier_format)
 
 
 def _check_tokenizer(role: Role, folder: Path) -> None:
@@ -174,7 +172,7 @@ def _check_remote_code(
 def _is_known_without_code(config: Mapping[str, Any]) -> bool:
     """Whether vLLM and transformers have this architecture and its configuration built in."""
     named = set(map(str, config.get("architectures", ())))
-    return bool(named & set(VERIFIER_FORMATS)) and config.get("model_type") == "qwen2"
+    return bool(named & _KNOWN_WITHOUT_CODE) and config.get("model_type") == "qwen2"
 
 
 def _weight_files(role: Role, folder: Path) -> list[Path]:

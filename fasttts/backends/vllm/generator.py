@@ -1,6 +1,8 @@
 """The generator on vLLM: `backends.base.Generator` over an in-process engine."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.base import GenerationOutput, GenerationRequest, MemoryPressure
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
 
 _ROLE: Role = "generator"
+_FIRST = -1
+"""Priority of questions: before every other request."""
 
 
 class VLLMGenerator:
@@ -24,19 +28,31 @@ class VLLMGenerator:
         llm: An engine built with `generator_arguments`; this object closes it.
         name: Model name or path, for results and logs.
         tool_call_parser: vLLM's name of the model's tool call format.
+        num_reserved_seqs: Of the engine's sequences, those kept for `ask`.
     """
 
-    def __init__(self, llm: "LLM", *, name: str, tool_call_parser: str = "hermes") -> None:
+    def __init__(
+        self,
+        llm: "LLM",
+        *,
+        name: str,
+        tool_call_parser: str = "hermes",
+        num_reserved_seqs: int = 0,
+    ) -> None:
         self._llm: LLM | None = llm
         self._engine = llm.llm_engine
         self._name = name
         self._tool_call_parser = tool_call_parser
         self._max_model_len = int(self._engine.vllm_config.model_config.max_model_len)
-        self._max_num_seqs = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
+        num_seqs = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
+        self._max_num_seqs = num_seqs - num_reserved_seqs
         self._tokenizer = ChatTokenizer(llm.get_tokenizer(), name, _configured_eos(llm))
         self._call_marker = call_marker(self._tokenizer.backend, tool_call_parser)
         self._stop_token_ids = sorted(self._tokenizer.eos_token_ids)
         self._live: set[str] = set()
+        self._late: list[GenerationOutput] = []
+        """Outputs of iterations that `ask` has run, for the next `step`."""
+        self._question_ids = (f"question-{number}" for number in itertools.count())
         self._preemptions: dict[str, int] = {}
         self._num_preemptions = 0
         self._failure: BackendError | None = None
@@ -103,13 +119,45 @@ class VLLMGenerator:
     def step(self) -> list[GenerationOutput]:
         """One iteration; see `base.Generator.step`."""
         self._check_usable()
+        new, self._late = self._late or self._iterate({}), []
+        self._live.difference_update(output.request_id for output in new if output.is_finished)
+        return new
+
+    def ask(self, prompts: Sequence[Sequence[int]], params: "SamplingParams") -> list[Any]:
+        """Runs prompts to their end, before what waits and beside what decodes.
+
+        Args:
+            prompts: Token ids, each shorter than the context.
+            params: Of all of them.
+
+        Returns:
+            vLLM's last output for each.
+
+        Raises:
+            BackendError: The engine failed; every request in flight is lost.
+        """
+        self._check_usable()
+        from vllm.inputs import TokensPrompt
+
+        answers: dict[str, Any] = {next(self._question_ids): None for _ in prompts}
+        for request_id, token_ids in zip(answers, prompts, strict=True):
+            prompt = TokensPrompt(prompt_token_ids=list(token_ids))
+            try:
+                self._engine.add_request(request_id, prompt, params, priority=_FIRST)
+            except Exception as error:
+                raise self._fail(error) from error
+        while None in answers.values():
+            self._late = _merged([*self._late, *self._iterate(answers)])
+        return list(answers.values())
+
+    def _iterate(self, answers: dict[str, Any]) -> list[GenerationOutput]:
+        """One iteration of the engine; finished questions are noted in `answers`."""
         try:
             outputs = self._engine.step()
         except Exception as error:
             raise self._fail(error) from error
-        new = [_output(output) for output in outputs if output.request_id in self._live]
-        self._live.difference_update(output.request_id for output in new if output.is_finished)
-        return new
+        answers |= {o.request_id: o for o in outputs if o.request_id in answers and o.finished}
+        return [_output(output) for output in outputs if output.request_id in self._live]
 
     def abort(self, request_ids: Sequence[str]) -> None:
         """Ends requests and frees what they hold; unknown ids are ignored."""
@@ -118,6 +166,7 @@ class VLLMGenerator:
             return
         self._check_usable()
         self._live.difference_update(known)
+        self._late = [output for output in self._late if output.request_id in self._live]
         try:
             self._engine.abort_request(known)
         except Exception as error:
@@ -169,6 +218,7 @@ class VLLMGenerator:
         if llm is None:
             return
         self._live.clear()
+        self._late.clear()
         self._failure = BackendError("the generator is closed", role=_ROLE)
         del self._engine
         close_engine(llm)
@@ -184,6 +234,7 @@ class VLLMGenerator:
             translated = BackendError(str(translated), role=_ROLE)
         self._failure = translated
         self._live.clear()
+        self._late.clear()
         return translated
 
 
@@ -193,6 +244,20 @@ def _configured_eos(llm: "LLM") -> tuple[int, ...]:
     if configured is None:
         return ()
     return tuple(configured) if isinstance(configured, list) else (int(configured),)
+
+
+def _merged(outputs: Iterable[GenerationOutput]) -> list[GenerationOutput]:
+    """One output for each request, in the order of its first one."""
+    merged: dict[str, GenerationOutput] = {}
+    for new in outputs:
+        old = merged.get(new.request_id)
+        merged[new.request_id] = new if old is None else _joined(old, new)
+    return list(merged.values())
+
+
+def _joined(old: GenerationOutput, new: GenerationOutput) -> GenerationOutput:
+    token_ids = [*old.token_ids, *new.token_ids]
+    return replace(old, token_ids=token_ids, is_finished=new.is_finished)
 
 
 def _output(output: Any) -> GenerationOutput:

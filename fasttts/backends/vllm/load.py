@@ -15,12 +15,13 @@ from fasttts.backends.vllm.environment import check_vllm_installed, prepare_envi
 from fasttts.backends.vllm.hub import check_on_hub
 from fasttts.backends.vllm.planning import try_plan
 from fasttts.backends.vllm.tokenizer import check_tokenizer_file
-from fasttts.config import DEMO, EngineConfig
+from fasttts.config import DEMO, JUDGE, EngineConfig
 from fasttts.errors import Role
 from fasttts.scheduling.memory import MemoryPlan
 
 if TYPE_CHECKING:
     from fasttts.backends.vllm.generator import VLLMGenerator
+    from fasttts.backends.vllm.judge import GeneratorJudge
     from fasttts.backends.vllm.verifier import VLLMVerifier
 
 
@@ -51,11 +52,13 @@ class Backends:
     Attributes:
         generator: Open; the caller closes it.
         verifier: The same; None where none is configured.
+        judge: The generator as a verifier; None where it does not judge.
         plan: How they share the device; None where that was not planned.
     """
 
     generator: "VLLMGenerator"
     verifier: "VLLMVerifier | None"
+    judge: "GeneratorJudge | None"
     plan: MemoryPlan | None
 
 
@@ -67,11 +70,14 @@ def load_backends(
     return loaded.generator, loaded.verifier
 
 
-def load_planned(config: EngineConfig, *, logits_processors: Sequence[type] = ()) -> Backends:
+def load_planned(
+    config: EngineConfig, *, judges: bool = False, logits_processors: Sequence[type] = ()
+) -> Backends:
     """Checks and opens the models of a configuration, on a GPU as the memory planner says.
 
     Args:
-        config: What to load.
+        config: What to load; a verifier that is a function is not.
+        judges: Whether the generator is a verifier as well, whatever the configuration names.
         logits_processors: vLLM logits processors that act before the generator's sampler.
 
     Raises:
@@ -94,10 +100,13 @@ def load_planned(config: EngineConfig, *, logits_processors: Sequence[type] = ()
         verifier=models.verifier,
         device=device,
         plan=plan,
+        judges=judges or config.verifier == JUDGE,
     )
     generator = opening.open_generator(logits_processors)
     try:
-        return Backends(generator=generator, verifier=opening.open_verifier(), plan=plan)
+        judge = opening.judge(generator)
+        verifier = opening.open_verifier()
+        return Backends(generator=generator, verifier=verifier, judge=judge, plan=plan)
     except BaseException:
         generator.close()
         raise
@@ -107,8 +116,13 @@ def _checked(config: EngineConfig) -> _Models:
     """The models, after the checks that need no library."""
     trusted, verifier = config.trust_remote_code, None
     generator = check_checkpoint(_directory(config.generator, "generator"), "generator", trusted)
-    if config.verifier is not None:
-        verifier = check_checkpoint(_directory(config.verifier, "verifier"), "verifier", trusted)
+    if config.verifier_model is not None:
+        verifier = check_checkpoint(
+            _directory(config.verifier_model, "verifier"),
+            "verifier",
+            trusted,
+            config.verifier_format,
+        )
     models = _Models(generator=generator, verifier=verifier)
     _check_contexts(config, models)
     return models
@@ -173,5 +187,5 @@ def _resolved(config: EngineConfig, checkpoint: Checkpoint, revision: str | None
             checkpoint.name, trust_remote_code=config.trust_remote_code, revision=revision
         )
     resolved = replace(checkpoint, config=found.to_dict())
-    check_architectures(resolved.role, resolved.name, resolved.architectures)
+    check_architectures(resolved.role, resolved.name, resolved.config, config.verifier_format)
     return resolved

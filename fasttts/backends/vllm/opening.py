@@ -7,21 +7,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
-from fasttts.backends.vllm.checkpoint import Checkpoint, check_verifier_architecture
+from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.backends.vllm.generator import VLLMGenerator
+from fasttts.backends.vllm.judge import GeneratorJudge
 from fasttts.backends.vllm.lifetime import close_engine, open_engine
+from fasttts.backends.vllm.plugin import register
 from fasttts.backends.vllm.sampler import CounterSampler
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.turns import Turns, TurnTakingGenerator, TurnTakingVerifier
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import EngineConfig
 from fasttts.scheduling.memory import MemoryPlan, engine_arguments, process_environment
-from fasttts.verifiers.formats import FORMATS
+from fasttts.verifiers.families import Family, find_family
 
 if TYPE_CHECKING:
     from vllm import LLM
 
 logger = logging.getLogger(__name__)
+
+_JUDGE_SEQS = 16
+"""Questions to a judge that run together; they take one iteration each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,7 @@ class Opening:
         verifier: The verifier's; None without one.
         device: Where they run.
         plan: How they share it; None where that was not planned.
+        judges: Whether the generator also judges, in sequences of its batch kept for that.
         turns: Who runs, where the plan has the engines take turns.
     """
 
@@ -42,6 +48,7 @@ class Opening:
     verifier: Checkpoint | None
     device: Device
     plan: MemoryPlan | None
+    judges: bool = False
     turns: Turns = field(default_factory=Turns)
 
     def open_generator(self, logits_processors: Sequence[type]) -> VLLMGenerator:
@@ -51,6 +58,7 @@ class Opening:
         arguments = generator_arguments(
             self.config, self.generator, self.verifier, self.device, planned
         )
+        arguments["max_num_seqs"] += self._num_reserved_seqs
         processors = [*logits_processors, CounterSampler]
         llm = open_engine("generator", logits_processors=processors, **arguments)
         logger.info("%s is open after %.1f s", self.generator.name, time.perf_counter() - started_s)
@@ -60,11 +68,16 @@ class Opening:
             close_engine(llm)
             raise
 
+    def judge(self, generator: VLLMGenerator) -> GeneratorJudge | None:
+        """The generator as a verifier, where it is to judge."""
+        return GeneratorJudge(generator) if self.judges else None
+
     def open_verifier(self) -> VLLMVerifier | None:
         """The verifier of the configuration, where there is one."""
         if self.verifier is None:
             return None
         started_s = time.perf_counter()
+        register()
         self.turns.leave()
         llm = open_engine(
             "verifier", environment=self._verifier_environment, **self._verifier_arguments()
@@ -84,7 +97,16 @@ class Opening:
         name, parser = self.config.generator, self.config.tool_call_parser
         if self._takes_turns:
             return TurnTakingGenerator(llm, turns=self.turns, name=name, tool_call_parser=parser)
-        return VLLMGenerator(llm, name=name, tool_call_parser=parser)
+        return VLLMGenerator(
+            llm,
+            name=name,
+            tool_call_parser=parser,
+            num_reserved_seqs=self._num_reserved_seqs,
+        )
+
+    @property
+    def _num_reserved_seqs(self) -> int:
+        return _JUDGE_SEQS if self.judges else 0
 
     @property
     def _verifier_environment(self) -> Mapping[str, str]:
@@ -102,12 +124,17 @@ class Opening:
         arguments = verifier_arguments(
             self.config, self.generator, self.verifier, self.device, planned
         )
+        if self._family(self.verifier).is_generative:
+            return {**arguments, "runner": "generate"}
         return {**arguments, "pooler_config": pooler}
+
+    def _family(self, model: Checkpoint) -> Family:
+        return find_family(str(self.config.verifier), model.config, self.config.verifier_format)
 
     def _verifier(self, llm: "LLM", model: Checkpoint) -> VLLMVerifier:
         name = str(self.config.verifier)
-        format_name = check_verifier_architecture(name, model.architectures)
-        prompt_format = FORMATS[format_name](ChatTokenizer(llm.get_tokenizer(), name), name)
+        tokenizer = ChatTokenizer(llm.get_tokenizer(), name)
+        prompt_format = self._family(model).build(tokenizer, name)
         if self._takes_turns:
             return TurnTakingVerifier(llm, turns=self.turns, name=name, prompt_format=prompt_format)
         return VLLMVerifier(llm, name=name, prompt_format=prompt_format)

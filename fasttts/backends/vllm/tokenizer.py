@@ -54,6 +54,12 @@ class ChatTokenizer:
         """Tokens that end an answer."""
         return self._eos_token_ids
 
+    @property
+    def bos_token_id(self) -> int | None:
+        """The token that begins a text; None where the model has none."""
+        token_id: int | None = self._tokenizer.bos_token_id
+        return token_id
+
     def encode_chat(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
     ) -> list[int]:
@@ -61,6 +67,23 @@ class ChatTokenizer:
 
         Text is encoded as the template wrote it, without further special tokens.
         """
+        return self._encode_chat(messages, tools, opens_turn=True)
+
+    def encode_conversation(self, messages: Sequence[Message]) -> list[int]:
+        """A finished conversation through the chat template: no turn is opened at its end.
+
+        Raises:
+            ConfigurationError: The model has no chat template, or it rejects the messages.
+        """
+        return self._encode_chat(messages, None, opens_turn=False)
+
+    def _encode_chat(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None,
+        *,
+        opens_turn: bool,
+    ) -> list[int]:
         if not getattr(self._tokenizer, "chat_template", None):
             raise ConfigurationError(
                 f"{self._name!r} has no chat template: use an instruction-tuned model, or add "
@@ -70,7 +93,7 @@ class ChatTokenizer:
             text = self._tokenizer.apply_chat_template(
                 [_templated(message) for message in messages],
                 tools=list(tools) if tools else None,
-                add_generation_prompt=True,
+                add_generation_prompt=opens_turn,
                 tokenize=False,
             )
         except Exception as error:  # templates raise what they like

@@ -1,0 +1,62 @@
+"""The generator as its own verifier: one model in memory."""
+
+from collections.abc import Mapping, Sequence
+
+from fasttts.backends.base import Verification, VerificationRequest
+from fasttts.backends.vllm.generator import VLLMGenerator
+from fasttts.backends.vllm.readings import Likelihoods
+from fasttts.errors import BackendError
+from fasttts.verifiers.likelihoods import JudgeFormat
+from fasttts.verifiers.reading import Place, Reading, StepReader
+
+
+class GeneratorJudge:
+    """Asks the generator whether the steps so far are right.
+
+    Questions join the generator's batch, in seats that are kept for them, before anything else
+    that waits; sequences go on decoding beside them. What those gain meanwhile is handed out at
+    the generator's next step.
+
+    Args:
+        generator: Built with `num_reserved_seqs`; not closed by this object.
+    """
+
+    def __init__(self, generator: VLLMGenerator) -> None:
+        self._generator = generator
+        prompt_format = JudgeFormat(generator.tokenizer, generator.name)
+        self._asking = Likelihoods(prompt_format.choices)
+        self._reader = StepReader(
+            name=self.name,
+            prompt_format=prompt_format,
+            max_prompt_tokens=generator.max_model_len - self._asking.num_new_tokens,
+        )
+        self._is_closed = False
+
+    @property
+    def name(self) -> str:
+        """The model, and that it judges."""
+        return f"judge({self._generator.name})"
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        """Scores each request's unscored steps; see `base.Verifier.score`.
+
+        Raises:
+            CapacityError: A question is longer than the context; nothing has been computed then.
+        """
+        if self._is_closed:
+            raise BackendError("the verifier is closed", role="verifier")
+        return self._reader.score(requests, self._read)
+
+    def reset_prefix_cache(self) -> None:
+        """Empties the generator's prefix cache; has no effect while a sequence is in flight."""
+        self._generator.reset_prefix_cache()
+
+    def close(self) -> None:
+        """Refuses further work; the generator stays open."""
+        self._is_closed = True
+
+    def _read(self, prompts: Mapping[Place, Sequence[int]]) -> dict[Place, Reading]:
+        params = self._asking.params(reads_prefix_cache=True)
+        outputs = self._generator.ask(list(prompts.values()), params)
+        readings = map(self._asking.reading, outputs)
+        return dict(zip(prompts, readings, strict=True))

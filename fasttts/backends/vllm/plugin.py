@@ -1,0 +1,13 @@
+"""What vLLM calls in each of its processes: registers the models that it lacks."""
+
+_ARCHITECTURE = "Qwen2ForPrmModel"
+
+
+def register() -> None:
+    """Registers the model plugin; may be called any number of times."""
+    from vllm import ModelRegistry
+
+    if _ARCHITECTURE not in ModelRegistry.get_supported_archs():
+        ModelRegistry.register_model(
+            _ARCHITECTURE, f"fasttts.backends.vllm.value_head:{_ARCHITECTURE}"
+        )

@@ -1,0 +1,115 @@
+"""Several verifiers as one: a mean, the smallest score, a product.
+
+A step's score depends on the scores of the same step alone, so that a combination is as
+independent of batches as its parts are.
+"""
+
+import math
+from collections.abc import Sequence
+
+from fasttts.backends.base import Verification, VerificationRequest, Verifier
+from fasttts.errors import ConfigurationError, ContractError
+from fasttts.verifiers.flow import Flow, FlowingVerifier, finish, flow_of, together
+from fasttts.verifiers.parts import Part, as_verifier
+
+
+class Combination:
+    """Verifiers that all score every step; subclasses say how their scores become one.
+
+    Args:
+        parts: Verifiers, functions, or names of models; this object closes them.
+    """
+
+    rule = "combination"
+
+    def __init__(self, *parts: Part) -> None:
+        if not parts:
+            raise ConfigurationError(f"{self.rule}() needs at least one verifier")
+        self.parts: tuple[Verifier, ...] = tuple(as_verifier(part) for part in parts)
+
+    @property
+    def name(self) -> str:
+        """The rule and the parts' names."""
+        return f"{self.rule}({', '.join(part.name for part in self.parts)})"
+
+    def combine(self, scores_P: Sequence[float]) -> float:
+        """One step's score from those of the P parts, each in [0, 1]."""
+        raise NotImplementedError
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        """Scores each request's unscored steps; see `base.Verifier.score`."""
+        return finish(self.flow(requests))
+
+    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+        """`score` without blocking: functions begin first and run while models do."""
+        order = sorted(
+            range(len(self.parts)), key=lambda i: not isinstance(self.parts[i], FlowingVerifier)
+        )
+        found = yield from together([flow_of(self.parts[i], requests) for i in order])
+        by_part = [found[order.index(i)] for i in range(len(self.parts))]
+        return [self._merged(own) for own in zip(*by_part, strict=True)]
+
+    def close(self) -> None:
+        """Closes the parts."""
+        for part in self.parts:
+            part.close()
+
+    def _merged(self, found: Sequence[Verification]) -> Verification:
+        counts = {len(one.scores) for one in found}
+        if len(counts) > 1:
+            raise ContractError(
+                f"the parts of {self.name} gave {sorted(counts)} scores for the same steps",
+                role="verifier",
+            )
+        return Verification(
+            scores=tuple(map(self.combine, zip(*(one.scores for one in found), strict=True))),
+            num_computed_tokens=sum(one.num_computed_tokens for one in found),
+            num_cached_tokens=sum(one.num_cached_tokens for one in found),
+        )
+
+
+class Mean(Combination):
+    """The mean of the parts' scores.
+
+    Args:
+        parts: As for `Combination`.
+        weights: One for each part, positive; equal by default.
+    """
+
+    rule = "mean"
+
+    def __init__(self, *parts: Part, weights: Sequence[float] | None = None) -> None:
+        super().__init__(*parts)
+        self.weights = tuple(weights) if weights is not None else (1.0,) * len(self.parts)
+        if len(self.weights) != len(self.parts) or not all(
+            0 < weight < math.inf for weight in self.weights
+        ):
+            raise ConfigurationError(
+                f"weights={self.weights}: give one positive number for each of the "
+                f"{len(self.parts)} parts"
+            )
+
+    def combine(self, scores_P: Sequence[float]) -> float:
+        """The weighted mean."""
+        total = math.fsum(w * score for w, score in zip(self.weights, scores_P, strict=True))
+        return min(total / math.fsum(self.weights), 1.0)
+
+
+class Minimum(Combination):
+    """The smallest of the parts' scores."""
+
+    rule = "minimum"
+
+    def combine(self, scores_P: Sequence[float]) -> float:
+        """The smallest."""
+        return min(scores_P)
+
+
+class Product(Combination):
+    """The product of the parts' scores."""
+
+    rule = "product"
+
+    def combine(self, scores_P: Sequence[float]) -> float:
+        """The product."""
+        return math.prod(scores_P)

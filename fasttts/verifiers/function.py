@@ -1,0 +1,192 @@
+"""Verifiers that are Python functions: unit tests, calculators, schema checks, remote services.
+
+They run beside the step loop, sync ones in threads, async ones in an event loop of their own, so
+that a slow function never holds up decoding.
+"""
+
+import asyncio
+import functools
+import importlib
+import inspect
+import math
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, cast
+
+from fasttts.backends.base import Verification, VerificationRequest
+from fasttts.errors import BackendError, ConfigurationError, ContractError, Role
+from fasttts.verifiers.flow import Flow, finish
+
+_ROLE: Role = "verifier"
+
+Scores = float | Sequence[float]
+"""What a function returns: the newest step's score, or one for each of the steps it was given."""
+
+ScoreFunction = Callable[[str, tuple[str, ...]], Scores | Awaitable[Scores]]
+"""`score(problem, steps)`, sync or async; scores are in [0, 1]."""
+
+
+class FunctionVerifier:
+    """Scores with a Python function of the problem and the steps so far.
+
+    The result of a search depends on what the function returns, so it has to be pure: the same
+    steps may be asked about again.
+
+    Args:
+        function: `score(problem, steps)`, sync or async. It returns the score of the last of
+            `steps`, or a sequence with a score for each of them, in [0, 1].
+        name: For results and logs; the function's own by default.
+        num_threads: Calls of a sync function that may run at the same time: more than one only
+            for a function that allows it. Calls of an async function always run together.
+    """
+
+    def __init__(
+        self, function: ScoreFunction, *, name: str | None = None, num_threads: int = 1
+    ) -> None:
+        if num_threads < 1:
+            raise ConfigurationError(f"num_threads={num_threads}: a function needs one thread")
+        self._function = function
+        self._name = name or _name_of(function)
+        self._workers = _EventLoop() if _is_async(function) else _Threads(num_threads)
+        self._is_closed = False
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self._name
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        """Scores each request's unscored steps; see `base.Verifier.score`.
+
+        Raises:
+            BackendError: The function raised; that is the cause.
+            ContractError: It returned something else than scores in [0, 1], or too few.
+        """
+        return finish(self.flow(requests))
+
+    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+        """`score` without blocking; see `flow.FlowingVerifier`."""
+        if self._is_closed:
+            raise BackendError("the verifier is closed", role=_ROLE)
+        futures = [[self._call(request, end) for end in _ends(request)] for request in requests]
+        try:
+            scores: list[list[float]] = []
+            for request, own in zip(requests, futures, strict=True):
+                scores.append([])
+                for end, future in zip(_ends(request), own, strict=True):
+                    yield future
+                    scores[-1].append(self._score(future, end))
+            return [Verification(scores=tuple(found)) for found in scores]
+        finally:
+            for future in (future for own in futures for future in own):
+                future.cancel()
+
+    def close(self) -> None:
+        """Refuses further work; a call that runs is left to its end."""
+        self._is_closed = True
+        self._workers.close()
+
+    def _call(self, request: VerificationRequest, end: int) -> "Future[Any]":
+        return self._workers.submit(self._function, request.problem, request.steps[:end])
+
+    def _score(self, future: "Future[Any]", num_steps: int) -> float:
+        try:
+            returned = future.result()
+        except Exception as error:
+            what = f"{self._name} raised {type(error).__name__} for step {num_steps}: {error}"
+            raise BackendError(what, role=_ROLE) from error
+        is_list = isinstance(returned, Sequence) and not isinstance(returned, str)
+        if is_list and len(returned) != num_steps:
+            raise ContractError(
+                f"{self._name} returned {len(returned)} scores for {num_steps} steps: return one "
+                "for each step, or a number for the last one",
+                role=_ROLE,
+            )
+        value = returned[-1] if is_list else returned
+        try:
+            score = float(value)
+        except (TypeError, ValueError):
+            score = math.nan
+        if not 0 <= score <= 1:
+            raise ContractError(
+                f"{self._name} returned {value!r} for step {num_steps}: return a score in [0, 1]",
+                role=_ROLE,
+            )
+        return score
+
+
+def import_function(name: str) -> FunctionVerifier:
+    """The verifier that `module:function` names.
+
+    Raises:
+        ConfigurationError: There is no such module or function.
+    """
+    module, _, path = name.partition(":")
+    try:
+        found = functools.reduce(
+            getattr, path.split("."), cast(Any, importlib.import_module(module))
+        )
+    except Exception as error:  # a module may raise what it likes
+        raise ConfigurationError(
+            f"verifier={name!r} cannot be imported: {type(error).__name__}: {error}; give "
+            "module:function, where the module is installed or in the current directory"
+        ) from error
+    if not callable(found):
+        raise ConfigurationError(
+            f"verifier={name!r} is no function but {type(found).__name__}: give the name of "
+            "score(problem, steps)"
+        )
+    return FunctionVerifier(found, name=name)
+
+
+class _Threads:
+    """Runs calls of a sync function."""
+
+    def __init__(self, num_threads: int) -> None:
+        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="fasttts-verifier")
+
+    def submit(self, function: ScoreFunction, *arguments: Any) -> "Future[Any]":
+        return self._pool.submit(function, *arguments)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _EventLoop:
+    """Runs calls of an async function, all in one event loop, so that clients can be shared."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="fasttts-verifier", daemon=True)
+        self._thread.start()
+
+    def submit(self, function: ScoreFunction, *arguments: Any) -> "Future[Any]":
+        return asyncio.run_coroutine_threadsafe(_awaited(function, *arguments), self._loop)
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # cancels what is left
+            runner.get_loop().run_forever()
+
+
+async def _awaited(function: ScoreFunction, *arguments: Any) -> Any:
+    return await cast(Awaitable[Scores], function(*arguments))
+
+
+def _is_async(function: ScoreFunction) -> bool:
+    call = getattr(type(function), "__call__", None)  # noqa: B004, its kind is asked for
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def _name_of(function: ScoreFunction) -> str:
+    named = function.func if isinstance(function, functools.partial) else function
+    return getattr(named, "__qualname__", None) or type(named).__name__
+
+
+def _ends(request: VerificationRequest) -> range:
+    return range(request.num_scored + 1, len(request.steps) + 1)

@@ -1,0 +1,95 @@
+"""A cheap verifier before an expensive one."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from fasttts.backends.base import Verification, VerificationRequest, Verifier
+from fasttts.errors import ConfigurationError, ContractError
+from fasttts.verifiers.flow import Flow, finish, flow_of
+from fasttts.verifiers.parts import Part, as_verifier
+
+
+class Gate:
+    """Asks the second verifier only about steps that the first one lets through.
+
+    A step whose score by the first is below the threshold keeps that score. Any other has the
+    second's.
+
+    Args:
+        first: Cheap: a function, as a rule.
+        second: A model.
+        threshold: In (0, 1]; steps that score less are not shown to the second.
+    """
+
+    def __init__(self, first: Part, second: Part, *, threshold: float = 0.5) -> None:
+        if not 0 < threshold <= 1:
+            raise ConfigurationError(f"threshold={threshold} lets all or nothing through")
+        self.parts: tuple[Verifier, Verifier] = (as_verifier(first), as_verifier(second))
+        self.threshold = threshold
+
+    @property
+    def name(self) -> str:
+        """Both names and the threshold."""
+        first, second = (part.name for part in self.parts)
+        return f"gate({first} >= {self.threshold:g}, {second})"
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        """Scores each request's unscored steps; see `base.Verifier.score`."""
+        return finish(self.flow(requests))
+
+    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+        """`score` without blocking; see `flow.FlowingVerifier`."""
+        first, second = self.parts
+        opinions = yield from flow_of(first, requests)
+        passed = [
+            list(self._passed(request, opinion))
+            for request, opinion in zip(requests, opinions, strict=True)
+        ]
+        asked = list(itertools.chain.from_iterable(passed))
+        answers = iter((yield from flow_of(second, asked)) if asked else ())
+        return [
+            _merged(request, opinion, [(one, next(answers)) for one in own])
+            for request, opinion, own in zip(requests, opinions, passed, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Closes both."""
+        for part in self.parts:
+            part.close()
+
+    def _passed(
+        self, request: VerificationRequest, opinion: Verification
+    ) -> Iterator[VerificationRequest]:
+        """Requests for the stretches of steps that are let through."""
+        num_asked = len(request.steps) - request.num_scored
+        if len(opinion.scores) != num_asked:
+            message = f"{self.parts[0].name} gave {len(opinion.scores)} scores for {num_asked}"
+            raise ContractError(f"{message} steps", role="verifier")
+        start = request.num_scored
+        through = [score >= self.threshold for score in opinion.scores]
+        for is_through, stretch in itertools.groupby(through):
+            end = start + len(list(stretch))
+            if is_through:
+                yield replace(request, steps=request.steps[:end], num_scored=start)
+            start = end
+
+
+def _merged(
+    request: VerificationRequest,
+    opinion: Verification,
+    answers: Sequence[tuple[VerificationRequest, Verification]],
+) -> Verification:
+    scores = list(opinion.scores)
+    for asked, answer in answers:
+        place = slice(asked.num_scored - request.num_scored, len(asked.steps) - request.num_scored)
+        if len(answer.scores) != len(scores[place]):
+            message = f"{len(answer.scores)} scores for {len(scores[place])} steps behind a gate"
+            raise ContractError(message, role="verifier")
+        scores[place] = answer.scores
+    found = [opinion, *(answer for _, answer in answers)]
+    return Verification(
+        scores=tuple(scores),
+        num_computed_tokens=sum(one.num_computed_tokens for one in found),
+        num_cached_tokens=sum(one.num_cached_tokens for one in found),
+    )

@@ -1,0 +1,43 @@
+"""What users may give as a part of a verifier, and the verifier it stands for."""
+
+from collections.abc import Iterator, Sequence
+
+from fasttts.backends.base import Verifier
+from fasttts.config import is_function_name
+from fasttts.errors import ConfigurationError
+from fasttts.verifiers.function import FunctionVerifier, ScoreFunction, import_function
+from fasttts.verifiers.model import ModelVerifier
+
+Part = Verifier | ScoreFunction | str
+"""A verifier, a function `score(problem, steps)`, or a name: "judge", a model, module:function."""
+
+
+def as_verifier(part: Part) -> Verifier:
+    """The verifier that a part of a combination stands for; models are named, not loaded.
+
+    Raises:
+        ConfigurationError: It is none of the three.
+    """
+    if isinstance(part, str):
+        return import_function(part) if is_function_name(part) else ModelVerifier(part)
+    if callable(getattr(part, "score", None)):
+        return part  # type: ignore[return-value]
+    if callable(part):
+        return FunctionVerifier(part)
+    raise ConfigurationError(
+        f"verifier={part!r}: give a model's name, 'judge', 'module:function', a function "
+        "score(problem, steps), or a verifier"
+    )
+
+
+def parts_of(verifier: Verifier) -> Iterator[Verifier]:
+    """The verifier and all that it is combined of."""
+    yield verifier
+    parts: Sequence[Verifier] = getattr(verifier, "parts", ())
+    for part in parts:
+        yield from parts_of(part)
+
+
+def models_of(verifier: Verifier) -> list[ModelVerifier]:
+    """The models that it names."""
+    return [part for part in parts_of(verifier) if isinstance(part, ModelVerifier)]

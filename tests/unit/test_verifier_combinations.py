@@ -1,0 +1,190 @@
+"""Several verifiers as one: rules, weights, gates, names, faults."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fasttts import ConfigurationError, ContractError, FastTTS
+from fasttts.backends.base import Verification, VerificationRequest
+from fasttts.backends.fake import FakeGenerator, FakeVerifier, hashed_score
+from fasttts.verifiers import Gate, Mean, Minimum, ModelVerifier, Product
+from fasttts.verifiers.parts import as_verifier, models_of, parts_of
+
+STEPS = ("a", "bb", "ccc", "dddd")
+
+
+def request(*steps: str, num_scored: int = 0) -> VerificationRequest:
+    return VerificationRequest(problem="p", steps=steps, num_scored=num_scored)
+
+
+def length(problem: str, steps: Sequence[str]) -> float:
+    return min(len(steps[-1]) / 10, 1.0)
+
+
+class Counting(FakeVerifier):
+    """Remembers what it was asked."""
+
+    def __init__(self, function: Callable[..., float] = hashed_score) -> None:
+        super().__init__(function)
+        self.asked: list[VerificationRequest] = []
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        self.asked += requests
+        return super().score(requests)
+
+
+def scores(verifier: Any, *requests: VerificationRequest) -> list[tuple[float, ...]]:
+    return [found.scores for found in verifier.score(requests)]
+
+
+@pytest.mark.parametrize(
+    ("combination", "expected", "name"),
+    [
+        (Mean, lambda a, b: (a + b) / 2, "mean(fake-verifier, length)"),
+        (Minimum, min, "minimum(fake-verifier, length)"),
+        (Product, lambda a, b: a * b, "product(fake-verifier, length)"),
+        (
+            lambda *parts: Mean(*parts, weights=(3, 1)),
+            lambda a, b: 0.75 * a + 0.25 * b,
+            "mean(fake-verifier, length)",
+        ),
+    ],
+)
+def test_each_step_is_combined_alone(combination: Any, expected: Any, name: str) -> None:
+    model = FakeVerifier()
+    verifier = combination(model, length)
+    asked = [request(*STEPS), request(*STEPS, num_scored=3), request()]
+    singles = [
+        [expected(hashed_score("p", STEPS[:end]), len(STEPS[end - 1]) / 10) for end in ends]
+        for ends in (range(1, 5), (4,), ())
+    ]
+    assert scores(verifier, *asked) == [pytest.approx(one) for one in singles]
+    assert verifier.name == name
+    (found,) = verifier.score([request(*STEPS)])
+    (alone,) = model.score([request(*STEPS)])
+    assert found.num_computed_tokens == alone.num_computed_tokens
+    verifier.close()
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(1e-3, 1e3)), min_size=1, max_size=5))
+def test_a_mean_is_a_score_between_its_parts(parts: list[tuple[float, float]]) -> None:
+    values, weights = zip(*parts, strict=True)
+    mean = Mean(*[FakeVerifier() for _ in parts], weights=weights)
+    assert min(values) - 1e-9 <= mean.combine(values) <= min(1.0, max(values) + 1e-9)
+
+
+def test_functions_begin_before_models_run() -> None:
+    seen: list[str] = []
+
+    def function(problem: str, steps: Sequence[str]) -> float:
+        return 0.5
+
+    class Model(FakeVerifier):
+        def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+            seen.append("model")
+            return super().score(requests)
+
+    verifier = Mean(Model(), function)
+    function_part = verifier.parts[1]
+    begin = function_part.flow  # type: ignore[attr-defined]
+
+    def flow(requests: Any) -> Any:
+        seen.append("function")
+        return begin(requests)
+
+    function_part.flow = flow  # type: ignore[attr-defined]
+    verifier.score([request("a")])
+    assert seen == ["function", "model"]
+    verifier.close()
+
+
+def test_a_gate_asks_the_model_only_about_what_passes() -> None:
+    model = Counting()
+    gate = Gate(lambda problem, steps: 0.2 if steps[-1] == "bb" else 0.9, model, threshold=0.5)
+    (found,) = scores(gate, request(*STEPS))
+    assert found[1] == 0.2
+    assert [found[i] for i in (0, 2, 3)] == [hashed_score("p", STEPS[: i + 1]) for i in (0, 2, 3)]
+    assert model.asked == [request("a"), request(*STEPS, num_scored=2)]
+    model.asked.clear()
+    assert scores(gate, request("bb"), request("x", "bb", num_scored=1)) == [(0.2,), (0.2,)]
+    assert model.asked == []
+    assert gate.name.endswith(">= 0.5, fake-verifier)")
+    gate.close()
+
+
+def test_a_gate_scores_step_by_step_as_all_at_once() -> None:
+    gate = Gate(length, FakeVerifier(), threshold=0.3)
+    (whole,) = scores(gate, request(*STEPS))
+    single = [scores(gate, request(*STEPS[:end], num_scored=end - 1)) for end in range(1, 5)]
+    assert [one for ((one,),) in single] == list(whole)
+    gate.close()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (Mean, r"mean\(\) needs at least one"),
+        (lambda: Mean(length, weights=(1, 2)), "one positive number for each of the 1 parts"),
+        (lambda: Mean(length, weights=(0,)), "one positive number"),
+        (lambda: Mean(length, weights=(math.nan,)), "one positive number"),
+        (lambda: Mean(7), "verifier=7: give a model's name"),
+        (lambda: Gate(length, length, threshold=0), "lets all or nothing through"),
+        (lambda: Gate(length, length, threshold=1.5), "lets all or nothing through"),
+    ],
+)
+def test_what_cannot_work_is_refused(build: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        build()
+
+
+def test_parts_may_be_named() -> None:
+    combination = Gate(length, Mean("demo", FakeVerifier(), "judge"))
+    assert [model.model for model in models_of(combination)] == ["demo", "judge"]
+    assert len(list(parts_of(combination))) == 6
+    with pytest.raises(ConfigurationError, match="'demo' is not loaded: hand it to FastTTS"):
+        FastTTS(FakeGenerator(), combination)
+    for model in models_of(combination):
+        model.bind(FakeVerifier())
+    assert (
+        combination.name == "gate(length >= 0.5, mean(fake-verifier, fake-verifier, fake-verifier))"
+    )
+    with FastTTS(FakeGenerator(), combination) as engine:
+        assert engine.verifier_name == combination.name
+        assert engine.search("p", n=4, max_tokens=60).verifier == combination.name
+    with pytest.raises(ConfigurationError, match="loaded by another engine"):
+        models_of(combination)[0].bind(FakeVerifier())
+
+
+def test_a_named_model_passes_on() -> None:
+    named = ModelVerifier("demo")
+    named.close()
+    with pytest.raises(ConfigurationError, match="is not loaded"):
+        named.score([request("a")])
+    named.bind(FakeVerifier())
+    assert scores(named, request("a")) == scores(FakeVerifier(), request("a"))
+    assert as_verifier(named) is named
+    named.close()
+
+
+def test_a_list_is_a_mean_of_its_parts() -> None:
+    with FastTTS(FakeGenerator(), [FakeVerifier(), length]) as engine:
+        assert engine.verifier_name == "mean(fake-verifier, length)"
+
+
+class Short(FakeVerifier):
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        return [Verification(scores=()) for _ in requests]
+
+
+@pytest.mark.parametrize(
+    "verifier",
+    [Mean(Short(), length), Gate(Short(), length), Gate(length, Short(), threshold=0.01)],
+)
+def test_a_part_with_a_wrong_count_breaks_the_contract(verifier: Any) -> None:
+    with pytest.raises(ContractError, match="steps"):
+        verifier.score([request("aa")])
+    verifier.close()

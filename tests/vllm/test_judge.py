@@ -1,0 +1,169 @@
+"""The generator as its own verifier: scores, tokens that do not change, seats, one model."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fasttts import FastTTS
+from fasttts.backends.base import GenerationRequest, VerificationRequest
+from fasttts.backends.vllm.lifetime import _open_engines
+from fasttts.backends.vllm.load import load_planned
+from fasttts.config import engine_config
+from fasttts.errors import BackendError
+from fasttts.sampling import Sampling
+from fasttts.verifiers import Gate, Mean
+from fasttts.verifiers.likelihoods import JudgeFormat
+
+pytestmark = pytest.mark.vllm
+
+SLOTS = 8
+STEPS = ("3 + 4 = 7.", "7 - 2 = 5, so 5 are left.", "So 5.")
+
+
+@pytest.fixture(scope="module")
+def backends(tiny_generator: Path) -> Iterator[tuple[Any, Any]]:
+    config = engine_config(generator=str(tiny_generator), verifier="judge", max_num_seqs=SLOTS)
+    loaded = load_planned(config)
+    assert loaded.verifier is None
+    yield loaded.generator, loaded.judge
+    loaded.generator.close()
+
+
+def expected_scores(folder: Path, judge: Any, steps: tuple[str, ...]) -> list[float]:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    layout = judge._reader.prompt_format
+    found = []
+    for end in range(1, len(steps) + 1):
+        token_ids = layout.prompt("How many?", steps[:end]).token_ids
+        with torch.no_grad():
+            logits = model(torch.tensor([token_ids])).logits[0, -1]
+        found.append(logits[list(layout.choices)].softmax(-1)[0].item())
+    return found
+
+
+def requests(generator: Any, count: int, max_tokens: int) -> list[GenerationRequest]:
+    prompt = generator.tokenizer.encode_chat([{"role": "user", "content": "How many?"}])
+    return [
+        GenerationRequest(
+            request_id=f"r{seed}",
+            prompt_token_ids=prompt,
+            seed=seed,
+            sampling=Sampling(temperature=0.8),
+            max_tokens=max_tokens,
+        )
+        for seed in range(count)
+    ]
+
+
+def decode(generator: Any, asked: list[GenerationRequest], judge: Any = None) -> dict[str, Any]:
+    for one in asked:
+        generator.add(one)
+    tokens: dict[str, list[int]] = {one.request_id: [] for one in asked}
+    for iteration in itertools.count():
+        if not generator.num_unfinished():
+            return tokens
+        for output in generator.step():
+            tokens[output.request_id].extend(output.token_ids)
+        if judge is not None and iteration % 3 == 0:
+            question = VerificationRequest(problem=f"{iteration}?", steps=STEPS[:2], num_scored=1)
+            assert len(judge.score([question] * 3)) == 3
+    raise AssertionError
+
+
+def test_the_judge_has_the_scores_of_transformers(
+    backends: tuple[Any, Any], tiny_generator: Path
+) -> None:
+    _, judge = backends
+    expected = expected_scores(tiny_generator, judge, STEPS)
+    request = VerificationRequest(problem="How many?", steps=STEPS)
+    (whole,) = judge.score([request])
+    assert list(whole.scores) == pytest.approx(expected, abs=1e-5)
+    for end in range(1, 4):
+        request = VerificationRequest(problem="How many?", steps=STEPS[:end], num_scored=end - 1)
+        (found,) = judge.score([request])
+        assert found.scores == (pytest.approx(expected[end - 1], abs=1e-5),)
+        assert found.num_computed_tokens <= 32 + 32, "what follows the steps, and one block"
+
+
+def test_questions_change_no_token_of_what_decodes(backends: tuple[Any, Any]) -> None:
+    generator, judge = backends
+    alone = decode(generator, requests(generator, 12, 40))
+    assert decode(generator, requests(generator, 12, 40), judge) == alone
+
+
+def test_questions_find_a_seat_in_a_full_batch(backends: tuple[Any, Any]) -> None:
+    generator, judge = backends
+    assert generator.max_num_seqs == SLOTS
+    for one in requests(generator, 2 * SLOTS, 200):
+        generator.add(one)
+    generator.step()
+    judge.score([VerificationRequest(problem="full?", steps=STEPS)])
+    gained = [len(output.token_ids) for output in generator.step()]
+    assert 0 < max(gained) <= 4, "the question waited for no sequence to end"
+    generator.abort([f"r{seed}" for seed in range(2 * SLOTS)])
+    assert generator.step() == []
+
+
+def test_what_is_aborted_between_is_not_handed_out(backends: tuple[Any, Any]) -> None:
+    generator, judge = backends
+    for one in requests(generator, 2, 50):
+        generator.add(one)
+    generator.step()
+    judge.score([VerificationRequest(problem="between?", steps=STEPS)])
+    generator.abort(["r0"])
+    assert {output.request_id for output in generator.step()} == {"r1"}
+    generator.abort(["r1"])
+
+
+def test_the_tokens_of_yes_and_no_have_to_differ(backends: tuple[Any, Any]) -> None:
+    class OneToken:
+        def encode(self, text: str) -> list[int]:
+            return [7]
+
+    with pytest.raises(ValueError, match="Yes and No begin alike"):
+        JudgeFormat(OneToken(), "odd")  # type: ignore[arg-type]
+
+
+def test_after_close_everything_is_refused(backends: tuple[Any, Any]) -> None:
+    """Last of those that share the backends."""
+    _, judge = backends
+    judge.close()
+    with pytest.raises(BackendError, match="closed") as caught:
+        judge.score([VerificationRequest(problem="late", steps=STEPS)])
+    assert caught.value.role == "verifier"
+
+
+def half(problem: str, steps: tuple[str, ...]) -> float:
+    return 0.5
+
+
+@pytest.mark.parametrize(
+    ("verifier", "name"),
+    [
+        ("judge", "judge(demo)"),
+        (half, "half"),
+        ([half, "judge"], "mean(half, judge(demo))"),
+    ],
+)
+def test_one_model_in_memory(verifier: Any, name: str) -> None:
+    num_open = len(_open_engines)
+    with FastTTS.load(verifier=verifier) as engine:
+        assert len(_open_engines) == num_open + 1
+        result = engine.search("Tom has 2 apples and buys 3. How many?", n=4, max_tokens=80)
+        assert (engine.verifier_name, result.verifier) == (name, name)
+    assert len(_open_engines) == num_open
+
+
+def test_models_functions_and_the_judge_together() -> None:
+    combination = Gate(half, Mean("demo", "judge", weights=(3, 1)), threshold=0.4)
+    with FastTTS.load(verifier=combination) as engine:
+        result = engine.search("Tom has 2 apples and buys 3. How many?", n=4, max_tokens=80)
+        assert result.verifier == "gate(half >= 0.4, mean(demo, judge(demo)))"
+        again = engine.search("Tom has 2 apples and buys 3. How many?", n=4, max_tokens=80)
+        assert again.candidates == result.candidates
