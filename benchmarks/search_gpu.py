@@ -90,7 +90,12 @@ def _engine_config(generator: Path, verifier: Path, arguments: argparse.Namespac
         raise SystemExit(f"--memory-gib {arguments.memory_gib}: too little for these models")
     options = steps_options(str(generator), num_prompt_tokens=NUM_PROMPT_TOKENS, writes_text=True)
     own = [
-        {"load_format": "dummy", "kv_cache_memory_bytes": cache, **_device_arguments(weight, cache)}
+        {
+            "load_format": "dummy",
+            "kv_cache_memory_bytes": cache,
+            "enforce_eager": arguments.eager,
+            **_device_arguments(weight, cache),
+        }
         for weight, cache in zip(weights, caches, strict=True)
     ]
     return engine_config(
@@ -101,11 +106,10 @@ def _engine_config(generator: Path, verifier: Path, arguments: argparse.Namespac
         kv_cache_memory_bytes=caches[0],
         generator_args={
             **own[0],
-            **_generator_arguments(arguments),
+            "async_scheduling": arguments.async_scheduling,
             "additional_config": {ARGUMENTS: options},
         },
-        # Prompts of many lengths, so no graphs: a prefill keeps the device busy by itself.
-        verifier_args={**own[1], "max_model_len": MAX_MODEL_LEN, "enforce_eager": True},
+        verifier_args={**own[1], "max_model_len": MAX_MODEL_LEN},
     )
 
 
@@ -117,17 +121,3 @@ def _device_arguments(weight_bytes: int, cache_bytes: int) -> dict[str, Any]:
         return {}
     total = torch.cuda.get_device_properties(0).total_memory
     return {"gpu_memory_utilization": (weight_bytes + cache_bytes + RUNTIME_BYTES) / total}
-
-
-def _generator_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Graphs of decoding alone, captured in seconds, where the whole model would be compiled."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return {}
-    if arguments.eager:
-        return {"enforce_eager": True, "async_scheduling": arguments.async_scheduling}
-    return {
-        "async_scheduling": arguments.async_scheduling,
-        "compilation_config": {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"},
-    }
