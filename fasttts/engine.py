@@ -170,7 +170,10 @@ class FastTTS:
             BackendError: The generator or the verifier failed.
             SearchError: No candidate was complete within the caps, or `extract` failed.
         """
-        return self._dispatch.run(self._prepare(problem, config, system, tools, options), extract)
+        return self._dispatch.run(
+            self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
+            extract,
+        )
 
     async def asearch(
         self,
@@ -183,7 +186,7 @@ class FastTTS:
         **options: Any,
     ) -> SearchResult:
         """`search` for event loops; cancelling the task stops the work."""
-        run = self._prepare(problem, config, system, tools, options)
+        run = self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
         return await self._dispatch.arun(run, extract)
 
     def search_many(
@@ -214,7 +217,7 @@ class FastTTS:
         """
         configs = seeded(search_config(config, **options), seeds, problems)
         runs = [
-            self._prepare(problem, each, system, None, {})
+            self._prepare(problem, each, {}, system=system, extract=extract)
             for problem, each in zip(problems, configs, strict=True)
         ]
         return self._dispatch.run_many(runs, extract, on_result)
@@ -235,7 +238,8 @@ class FastTTS:
         `Progress`. Closing the generator stops the work. The work starts with the first event.
         """
         return self._dispatch.stream(
-            self._prepare(problem, config, system, tools, options), extract
+            self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
+            extract,
         )
 
     def astream(
@@ -250,7 +254,8 @@ class FastTTS:
     ) -> AsyncGenerator[Event, None]:
         """`stream` for event loops."""
         return self._dispatch.astream(
-            self._prepare(problem, config, system, tools, options), extract
+            self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
+            extract,
         )
 
     def render(
@@ -309,11 +314,13 @@ class FastTTS:
         self,
         problem: Problem,
         base: SearchConfig | None,
-        system: str | None,
-        tools: Sequence[Mapping[str, Any]] | None,
         options: Mapping[str, Any],
+        *,
+        system: str | None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        extract: Extractor | None,
     ) -> SearchRun:
         """Checks everything about a search and renders its prompt."""
         config = resolve(search_config(base, **options), has_verifier=self._verifier is not None)
         prompt = self.render(problem, system=system, tools=tools)
-        return prepare(prompt, config, self._generator)
+        return prepare(prompt, config, self._generator, extract)

@@ -10,6 +10,7 @@ from fasttts.conversation import Conversation, check_conversation, question
 from fasttts.errors import ConfigurationError
 from fasttts.scheduling.run import SearchRequest, SearchRun
 from fasttts.search import make_policy, uses_verifier
+from fasttts.search.extraction import Extractor
 
 _PLAIN_PRIORITY, _SEARCH_PRIORITY = 0, 1
 
@@ -63,19 +64,29 @@ def render(
     return Prompt(token_ids=tuple(token_ids), problem=question(messages))
 
 
-def prepare(prompt: Prompt, config: SearchConfig, generator: Generator) -> SearchRun:
+def prepare(
+    prompt: Prompt,
+    config: SearchConfig,
+    generator: Generator,
+    extract: Extractor | None = None,
+) -> SearchRun:
     """A search that can start.
 
     Args:
         prompt: What to solve.
         config: The search, resolved for the engine's models.
         generator: Whose tokens the search is made of.
+        extract: Finds answers where the search counts them, in place of the option `answer`.
+
+    Raises:
+        ConfigurationError: The search's policy is the user's own and cannot be made.
     """
     request = SearchRequest(
         prompt_token_ids=prompt.token_ids,
         problem=prompt.problem,
         config=config,
         uses_verifier=uses_verifier(config),
+        extract=extract,
     )
     return SearchRun(
         request,

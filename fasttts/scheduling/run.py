@@ -13,13 +13,12 @@ from fasttts.config import SchedulingConfig, SearchConfig
 from fasttts.sampling import Sampling
 from fasttts.scheduling.accounting import Counts
 from fasttts.scheduling.early_stop import hopeless
+from fasttts.scheduling.nodes import Nodes
 from fasttts.scheduling.speculation import Group, Rule, predict
 from fasttts.search.aggregate import aggregate, best_aggregate
-from fasttts.search.answers import canonical_answer
-from fasttts.search.extraction import make_extractor
+from fasttts.search.extraction import Extractor, make_extractor
 from fasttts.search.policy import Branch, SearchPolicy
-from fasttts.steps import StepCutter, find_stop
-from fasttts.tree import Beam, Limits, Node, SearchTree
+from fasttts.tree import Beam, Node, SearchTree
 from fasttts.types import FinishReason, Path
 
 
@@ -32,12 +31,15 @@ class SearchRequest:
         problem: The text that the verifier scores steps against.
         config: The resolved options.
         uses_verifier: Whether ended nodes are scored.
+        extract: Finds the answer in a candidate's text, where a policy counts answers; None goes
+            by the option `answer`.
     """
 
     prompt_token_ids: Sequence[int]
     problem: str
     config: SearchConfig
     uses_verifier: bool
+    extract: Extractor | None = None
 
 
 class SearchRun:
@@ -68,16 +70,17 @@ class SearchRun:
         self.waiting: dict[Path, Node] = {}
         self.unscored: dict[Path, Node] = {}
         self._policy = policy
-        self._extract = make_extractor(request.config.answer)
-        self._tokenizer = tokenizer
-        self._eos_token_ids = tokenizer.eos_token_ids
-        self._cutter = StepCutter(tokenizer, request.config.step_rule)
-        self._max_answer_tokens = min(
-            request.config.max_tokens, max_model_len - len(request.prompt_token_ids)
+        self._nodes = Nodes(
+            self.tree,
+            policy,
+            request.config,
+            tokenizer,
+            request.extract or make_extractor(request.config.answer),
+            max_model_len=max_model_len,
         )
         self._groups: dict[Path, Group] = {}
         self._num_unended: dict[Path, int] = {}
-        roots = [self._new_node(None, index) for index in range(policy.num_roots)]
+        roots = [self._nodes.new(None, index) for index in range(policy.num_roots)]
         self._enter_frontier(roots, Group())
 
     @property
@@ -95,7 +98,7 @@ class SearchRun:
             prompt_token_ids=prompt_token_ids,
             seed=node.seed,
             sampling=Sampling() if node.is_greedy else self.request.config.sampling,
-            max_tokens=self._max_answer_tokens - num_answer_tokens,
+            max_tokens=self._nodes.max_answer_tokens - num_answer_tokens,
             priority=self.priority + (not node.is_attached),
         )
 
@@ -108,7 +111,7 @@ class SearchRun:
         """Appends new tokens to a node until it ends; the number taken."""
         for num_taken, token_id in enumerate(token_ids, 1):
             node.token_ids.append(token_id)
-            reason = self._finish_reason(node, token_id)
+            reason = self._nodes.finish_reason(node)
             if reason is not None:
                 self._end(node, reason)
                 return num_taken
@@ -126,9 +129,7 @@ class SearchRun:
 
     def runs_on(self, node: Node) -> bool:
         """Whether an ended node's stream is, running on, that of its first child."""
-        if node.finish_reason != "step":
-            return False
-        return self._policy.step_shape((*node.path, 0)).is_greedy == node.is_greedy
+        return self._nodes.runs_on(node)
 
     def first_child(self, node: Node) -> Node:
         """Child 0 of a node that ended a step: the same stream running on."""
@@ -234,7 +235,7 @@ class SearchRun:
         indices = range(first, first + branch.num_children)
         ahead = [group.ahead.pop((*branch.path, index), None) for index in indices]
         return [
-            node or self._new_node(parent, index)
+            node or self._nodes.new(parent, index)
             for index, node in zip(indices, ahead, strict=True)
         ]
 
@@ -277,7 +278,7 @@ class SearchRun:
         return best_aggregate(before, self.request.config.aggregation)
 
     def _speculate(self, group: Group, parent: Node | None, index: int) -> Node:
-        node = self._new_node(parent, index)
+        node = self._nodes.new(parent, index)
         group.ahead[node.path] = node
         return node
 
@@ -297,65 +298,15 @@ class SearchRun:
         return aggregate(scores_S, self.request.config.aggregation)
 
     def _make_beam(self, node: Node, score: float) -> None:
-        answer = None
-        if self._policy.needs_answers and node.finish_reason == "stop":
-            answer = self._answer(node)
         node.beam = Beam(
-            path=node.path, score=score, is_answer_ended=node.is_answer_ended, answer=answer
+            path=node.path,
+            score=score,
+            is_answer_ended=node.is_answer_ended,
+            answer=self._nodes.answer(node),
         )
-
-    def _answer(self, node: Node) -> str | None:
-        answer = self._extract(node.path_text())
-        return canonical_answer(answer) if answer else None
-
-    def _new_node(self, parent: Node | None, index: int) -> Node:
-        """Child `index` of a node, or of the prompt, in the shape that the policy asks for."""
-        path = (index,) if parent is None else (*parent.path, index)
-        shape = self._policy.step_shape(path)
-        limits = self._limits(parent, shape.num_steps)
-        return self.tree.new_node(parent, index, limits, is_greedy=shape.is_greedy)
-
-    def _limits(self, parent: Node | None, num_steps: int | None) -> Limits:
-        """Where a child of `parent` (None for roots) ends."""
-        config, depth = self.request.config, 1 if parent is None else parent.depth + 1
-        used = 0 if parent is None else parent.num_path_tokens(len(self.tree.prompt_token_ids))
-        num_left = self._max_answer_tokens - used
-        max_tokens = num_left if num_steps is None else num_steps * config.max_step_tokens
-        at_step_end: FinishReason = "length" if depth >= config.max_depth else "step"
-        return Limits(
-            max_tokens=min(max_tokens, num_left),
-            at_max_tokens=at_step_end if max_tokens < num_left else "length",
-            num_steps=num_steps,
-            at_step_end=at_step_end,
-        )
-
-    def _finish_reason(self, node: Node, token_id: int) -> FinishReason | None:
-        if token_id in self._eos_token_ids:
-            return "stop"
-        if self.request.config.stop and self._has_stop_string(node):
-            return "stop"
-        limits = node.limits
-        if len(node.token_ids) >= limits.max_tokens:
-            return limits.at_max_tokens
-        if limits.num_steps is not None and self._cutter.is_step_end(
-            node.token_ids, limits.num_steps, node.text_before
-        ):
-            return limits.at_step_end
-        return None
-
-    def _has_stop_string(self, node: Node) -> bool:
-        text = self._tokenizer.decode(node.token_ids)
-        return find_stop(text, self.request.config.stop) is not None
 
     def _end(self, node: Node, reason: FinishReason) -> None:
-        config = self.request.config
-        text = self._tokenizer.decode(node.token_ids)
-        stop_at = find_stop(text, config.stop)
-        node.text = text if stop_at is None else text[:stop_at]
-        node.steps = self._cutter.split(
-            node.token_ids, node.text, node.limits.num_steps, node.text_before
-        )
-        node.finish_reason = reason
+        self._nodes.end(node, reason)
         if not self._policy.needs_scores:
             self._make_beam(node, 0.0)
         if node.is_attached:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -351,3 +352,19 @@ def test_a_bug_in_the_loop_reaches_the_caller(caplog: pytest.LogCaptureFixture) 
     ):
         engine.search("two", n=4)
     assert "the step loop failed" in caplog.text
+
+
+def test_a_search_that_counts_answers_counts_those_of_the_callers_extractor() -> None:
+    def first_letter(text: str) -> str:
+        return text[0]
+
+    def broken(text: str) -> str:
+        raise KeyError("no answer")
+
+    with FastTTS(FakeGenerator()) as engine:
+        options: dict[str, Any] = {"search": "self_consistency", "n": 64, "max_tokens": 200}
+        same = engine.search("a", extract=lambda text: "same", **options)
+        assert len(same.candidates) == 4
+        assert len(engine.search("a", extract=first_letter, **options).candidates) > 4
+        with pytest.raises(SearchError, match="broken"):
+            engine.search("a", extract=broken, **{**options, "n": 4})
