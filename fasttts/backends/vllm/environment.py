@@ -33,6 +33,8 @@ _DEFAULTS = {
     # The sampling rule is a logits processor of the first model runner; vLLM 0.24 and later may
     # choose the second one by themselves.
     "VLLM_USE_V2_MODEL_RUNNER": "0",
+    # Tokens are drawn by that processor, so FlashInfer's sampler would be compiled for nothing.
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",
 }
 
 _SMALL_WEIGHT_BYTES = 1 << 26
