@@ -30,12 +30,10 @@ Aggregation = Literal["last", "min", "prod", "mean", "model"]
 Selection = Literal["best", "majority", "weighted"]
 Stopping = Literal["agreement", "beta"]
 
-_NAMED_POLICY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-
 
 def _check_search(name: str) -> str:
     methods = get_args(SearchMethod)
-    if name not in methods and not _NAMED_POLICY.fullmatch(name):
+    if name not in methods and not is_function_name(name):
         raise ValueError(did_you_mean(name, [*methods, "module:function"]))
     return name
 
@@ -362,5 +360,5 @@ def search_config(base: SearchConfig | None = None, **options: Any) -> SearchCon
 
 
 def is_function_name(name: str) -> bool:
-    """Whether a verifier's name is of the form `module:function`."""
+    """Whether the name of a verifier or of a search is of the form `module:function`."""
     return _FUNCTION.fullmatch(name) is not None

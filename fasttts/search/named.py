@@ -4,8 +4,10 @@ The function makes a policy from the search's options. Results keep its name, so
 import it can repeat them.
 """
 
+import functools
 import importlib
 from collections.abc import Callable
+from typing import Any
 
 from fasttts.config import SearchConfig
 from fasttts.errors import ConfigurationError
@@ -41,11 +43,18 @@ def make_named_policy(config: SearchConfig) -> SearchPolicy:
 
 
 def _function(name: str) -> Callable[[SearchConfig], SearchPolicy]:
-    module_name, _, attribute = name.partition(":")
+    module, _, path = name.partition(":")
     try:
-        function: Callable[[SearchConfig], SearchPolicy] = getattr(
-            importlib.import_module(module_name), attribute
+        found: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
+    except Exception as error:  # a module may raise what it likes
+        raise ConfigurationError(
+            f"search={name!r} cannot be imported: {type(error).__name__}: {error}; give "
+            "module:function, where the module is installed or in the current directory"
+        ) from error
+    if not callable(found):
+        raise ConfigurationError(
+            f"search={name!r} is no function but {type(found).__name__}: give the name of what "
+            "makes a policy from the options"
         )
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"search='{name}' cannot be imported: {error}") from error
+    function: Callable[[SearchConfig], SearchPolicy] = found
     return function

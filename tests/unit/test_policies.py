@@ -231,8 +231,9 @@ def test_a_policy_of_ones_own_is_named_by_its_function() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no.such.module:f", "cannot be imported: No module named 'no'"),
+        ("no.such.module:f", "cannot be imported: ModuleNotFoundError: No module named 'no'"),
         (f"{__name__}:absent", "cannot be imported: .* has no attribute 'absent'"),
+        (f"{__name__}:OPTIONS", "is no function but list"),
         (f"{__name__}:nothing", "made a NoneType, .* it lacks num_roots, needs_scores, "),
     ],
 )
