@@ -5,7 +5,7 @@ from typing import Any
 
 from fasttts.backends.base import Generator
 from fasttts.backends.fake import FakeGenerator, FakeTokenizer, FakeVerifier
-from fasttts.config import PLAIN, SearchConfig
+from fasttts.config import PLAIN, SchedulingConfig, SearchConfig
 from fasttts.preparation import prepare, render
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
@@ -13,6 +13,7 @@ from fasttts.search import resolve
 from fasttts.testing.searches import Recorder, Snapshot, drive, same_tree, snapshot
 
 __all__ = [
+    "UNTIMED",
     "Recorder",
     "Snapshot",
     "alone",
@@ -22,6 +23,9 @@ __all__ = [
     "same_tree",
     "snapshot",
 ]
+
+UNTIMED = SchedulingConfig(speculation_rule="score")
+"""What is run ahead, and so what a search costs, does not depend on how long anything takes."""
 
 
 def make_run(generator: Generator, text: str, config: SearchConfig) -> SearchRun:

@@ -9,6 +9,7 @@ from fasttts import EngineConfig, FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier, Script
 from fasttts.cli import app, session
 from fasttts.demo.problems import Problem, generate_problems
+from tests.searches import UNTIMED
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def engines(
 
     def open_engine(settings: EngineConfig) -> FastTTS:
         named.append((settings.generator, settings.verifier))
-        engines.append(FastTTS(FakeGenerator(script), FakeVerifier()))
+        engines.append(FastTTS(FakeGenerator(script), FakeVerifier(), scheduling=UNTIMED))
         return engines[-1]
 
     monkeypatch.setattr(session, "open_engine", open_engine)

@@ -12,6 +12,7 @@ from fasttts.backends.fake import FakeGenerator, FakeVerifier, Script
 from fasttts.cli import session
 from fasttts.demo.problems import Problem
 from fasttts.sampling import derive_seed
+from tests.searches import UNTIMED
 
 Run = Callable[..., Result]
 
@@ -52,7 +53,7 @@ def test_majority_and_best_of_n_judge_the_same_samples(run: Run, engines: list[F
 def test_tokens_are_those_of_the_searches_with_the_problems_own_seeds(
     run: Run, engines: list[FastTTS], problems: list[Problem], script: Script
 ) -> None:
-    with FastTTS(FakeGenerator(script), FakeVerifier()) as engine:
+    with FastTTS(FakeGenerator(script), FakeVerifier(), scheduling=UNTIMED) as engine:
         results = [
             engine.search(problem.text, search="best_of_n", n=4, seed=derive_seed(0, index))
             for index, problem in enumerate(problems)

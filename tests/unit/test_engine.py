@@ -24,6 +24,7 @@ from fasttts import (
     TextDelta,
 )
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from tests.searches import UNTIMED
 
 SOLUTION = "Two and two: 2 + 2 = 4.\n\nThe answer is \\boxed{4}."
 
@@ -36,7 +37,7 @@ def solve(prompt: str) -> str | None:
 
 @pytest.fixture
 def engine() -> Iterator[FastTTS]:
-    with FastTTS(FakeGenerator(solve), FakeVerifier()) as engine:
+    with FastTTS(FakeGenerator(solve), FakeVerifier(), scheduling=UNTIMED) as engine:
         yield engine
 
 
