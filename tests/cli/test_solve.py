@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from rich.console import Console
@@ -12,6 +12,7 @@ from typer.testing import Result
 from fasttts import FastTTS, SearchResult
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.cli import render
+from fasttts.config import SearchMethod
 from fasttts.demo.problems import Problem
 
 Run = Callable[..., Result]
@@ -28,6 +29,19 @@ def test_solve_prints_answer_steps_with_scores_and_cost(run: Run, engines: list[
     assert any(line.startswith("verifier: ") and "cached" in line for line in lines)
     assert max(map(len, lines)) <= 80
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("search", get_args(SearchMethod))
+def test_solve_knows_every_search(run: Run, engines: list[FastTTS], search: str) -> None:
+    done = run("solve", "What is 2 + 2?", "-n", "4", "--search", search, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert SearchResult.from_json(done.stdout).config["search"] == search
+
+
+def test_an_unknown_search_is_refused_with_a_close_one(run: Run, engines: list[FastTTS]) -> None:
+    done = run("solve", "What is 2 + 2?", "--search", "dvst")
+    assert done.exit_code != 0
+    assert "did you mean 'dvts'?" in done.stderr
 
 
 def test_json_is_one_document_and_nothing_else(run: Run, engines: list[FastTTS]) -> None:
