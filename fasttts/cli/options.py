@@ -81,7 +81,10 @@ Generator = Annotated[
 ]
 Verifier = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The process reward model, named in the same way."),
+    typer.Option(
+        metavar="NAME",
+        help="A model, named in the same way; 'judge': the generator; or module:function.",
+    ),
 ]
 Stats = Annotated[
     bool, typer.Option("--stats", help="Also print counts: iterations, tokens, seconds.")

@@ -147,8 +147,8 @@ def _device(gpu: str | None, given: Mapping[str, str | None], settings: EngineCo
 
 def _plan(settings: EngineConfig, device: Device, workload: Workload) -> MemoryPlan:
     generator, verifier = _shape(settings.generator, "generator"), None
-    if settings.verifier is not None:
-        verifier = _shape(settings.verifier, "verifier")
+    if settings.verifier_model is not None:
+        verifier = _shape(settings.verifier_model, "verifier")
     return plan_engines(settings, device, generator, verifier, workload)
 
 

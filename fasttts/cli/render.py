@@ -158,7 +158,7 @@ def cost_view(result: SearchResult) -> Text:
     ]
     if usage.num_verifications:
         lines.append(
-            f"verifier: {usage.verifier_computed_tokens:,} tokens computed, "
+            f"verifier: {result.verifier}, {usage.verifier_computed_tokens:,} tokens computed, "
             f"{usage.verifier_cached_tokens:,} cached"
         )
     return Text("\n".join(lines), style="dim")

@@ -11,7 +11,7 @@ import typer
 
 from fasttts import FastTTS
 from fasttts.cli import render
-from fasttts.config import EngineConfig, SearchConfig, engine_config
+from fasttts.config import EngineConfig, SearchConfig, engine_config, is_function_name
 from fasttts.errors import ConfigurationError, FastTTSError
 from fasttts.search import resolve
 
@@ -37,7 +37,9 @@ def check_search(config: SearchConfig, settings: EngineConfig) -> None:
 
 
 def open_engine(settings: EngineConfig) -> FastTTS:
-    """Loads the models."""
+    """Loads the models; a verifier's module may be in the current directory."""
+    if settings.verifier is not None and is_function_name(settings.verifier):
+        sys.path.insert(0, os.getcwd())
     return FastTTS.from_config(settings)
 
 

@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[2]
 MAIN = "from fasttts.cli import main; main()"
 
 
-def started(*arguments: str) -> subprocess.CompletedProcess[str]:
+def started(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
-        cwd=ROOT,
+        cwd=cwd,
         env=os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         check=False,
@@ -38,6 +38,22 @@ def test_solve_json_is_one_document_and_stderr_stays_quiet() -> None:
     assert result.answer == str(problem.answer)
     assert result.usage.generated_tokens > result.usage.returned_tokens > 0
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("verifier", "name"), [("judge", "judge(demo)"), ("checks:score", "checks:score")]
+)
+def test_solve_says_which_verifier_was_used(verifier: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "checks.py").write_text("def score(problem, steps): return 1.0")
+    done = started("-c", MAIN, "solve", "2 + 2?", "-n", "4", "--verifier", verifier, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"verifier: {name}, " in done.stdout
+
+
+def test_a_function_that_is_not_there_is_named() -> None:
+    done = started("-c", MAIN, "solve", "2 + 2?", "--verifier", "no_such_module:score")
+    assert done.returncode == 2
+    assert "verifier='no_such_module:score' cannot be imported" in done.stderr
 
 
 def test_eval_json_gives_all_rows() -> None:

@@ -1,11 +1,33 @@
-"""How steps are laid out for process reward models."""
+"""How steps are laid out for each family of verifiers, and how a model's family is found."""
+
+import importlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fasttts.backends.fake import FakeTokenizer
 from fasttts.errors import ConfigurationError
-from fasttts.verifiers.formats import STEP_TAG, SYSTEM_PROMPT, ProcessRewardFormat
+from fasttts.verifiers.families import FAMILIES, find_family
+from fasttts.verifiers.formats import (
+    STEP_TAG,
+    SYSTEM_PROMPT,
+    ProcessRewardFormat,
+    ValueHeadFormat,
+    VerifierFormat,
+)
+from fasttts.verifiers.likelihoods import (
+    JUDGE_PROMPT,
+    SHEPHERD_TAG,
+    ConversationFormat,
+    JudgeFormat,
+    ShepherdFormat,
+)
+from fasttts.verifiers.outcome import OutcomeFormat
 
+ROOT = Path(__file__).parents[2]
 TAG = 999
 
 
@@ -70,3 +92,114 @@ def test_nothing_is_tokenised_twice(
 def test_a_tokenizer_without_tag_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=f"'prm'.*no token {STEP_TAG}"):
         ProcessRewardFormat(FakeTokenizer(), "prm")
+
+
+BOS = 998
+
+
+class FamilyTokenizer(FakeTokenizer):
+    """Bytes, with Math-Shepherd's tag, a token that begins texts, and finished conversations."""
+
+    bos_token_id = BOS
+
+    def encode(self, text: str) -> list[int]:
+        parts = [super(FamilyTokenizer, self).encode(part) for part in text.split(SHEPHERD_TAG)]
+        return [token for part in parts for token in (TAG, *part)][1:]
+
+    def encode_conversation(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        return self.encode_chat(messages)[: -len("assistant: ")]
+
+
+def test_the_value_head_reads_lines() -> None:
+    found = ValueHeadFormat(FamilyTokenizer(), "prm").prompt("p", ("a", "b"))
+    assert found.token_ids == (BOS, *b"p\na\nb\n")
+    assert found.positions == (4, 6)
+
+
+def test_shepherd_reads_numbered_steps() -> None:
+    tokenizer = FamilyTokenizer()
+    layout = ShepherdFormat(tokenizer, "prm")
+    found = layout.prompt("p", ("a", f"Step 2: b {SHEPHERD_TAG}"))
+    text = f"p Step 1: a {SHEPHERD_TAG}\nStep 2: b {SHEPHERD_TAG}"
+    assert found.token_ids == (BOS, *tokenizer.encode(text))
+    assert [found.token_ids[i] for i in found.positions] == [TAG, TAG]
+    assert layout.choices == (ord("+"), ord("-"))
+    with pytest.raises(ConfigurationError, match=f"has no token {SHEPHERD_TAG}"):
+        ShepherdFormat(TaggedTokenizer(), "prm")  # type: ignore[arg-type]
+
+
+def test_a_conversation_is_replied_to_with_plus() -> None:
+    tokenizer = FamilyTokenizer()
+    found = ConversationFormat(tokenizer, "prm").prompt("p", ("a", "b"))
+    messages = [("user", "p a"), ("assistant", "+"), ("user", "b")]
+    spoken = [{"role": role, "content": content} for role, content in messages]
+    assert found.token_ids == tuple(tokenizer.encode_chat(spoken))
+    assert found.positions == (len(tokenizer.encode_chat(spoken[:1])) - 1, len(found.token_ids) - 1)
+
+
+def test_a_template_that_rewrites_turns_is_refused() -> None:
+    class Counting(FamilyTokenizer):
+        def encode_chat(self, messages: Any, tools: Any = None) -> list[int]:
+            return [len(messages), *super().encode_chat(messages, tools)]
+
+    with pytest.raises(ConfigurationError, match="steps cannot be scored one by one"):
+        ConversationFormat(Counting(), "prm")
+
+
+@pytest.mark.parametrize("kind", [JudgeFormat, OutcomeFormat])
+def test_formats_that_do_not_cover_steps_read_the_last_position(kind: Any) -> None:
+    tokenizer = FamilyTokenizer()
+    layout: VerifierFormat = kind(tokenizer, "model")
+    found = layout.prompt("p", ("a", "b"))
+    asked = [{"role": "user", "content": JUDGE_PROMPT.format(problem="p", steps="a\n\nb")}]
+    said = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "a\n\nb"}]
+    is_judge = kind is JudgeFormat
+    expected = tokenizer.encode_chat(asked) if is_judge else tokenizer.encode_conversation(said)
+    assert found.token_ids == tuple(expected)
+    assert found.positions == (len(expected) - 1,)
+    assert not layout.covers_steps
+    assert layout.choices == ((ord("Y"), ord("N")) if is_judge else None)
+
+
+def config(architecture: str, **others: object) -> dict[str, object]:
+    return {"architectures": [architecture], **others}
+
+
+@pytest.mark.parametrize(
+    ("name", "described", "chosen", "family"),
+    [
+        ("x", config("Qwen2ForProcessRewardModel"), "auto", "qwen-prm"),
+        ("x", config("Qwen2ForPrmModel"), "auto", "skywork-prm"),
+        ("x", config("LlamaForSequenceClassification", num_labels=1), "auto", "outcome"),
+        ("x", config("MistralForSequenceClassification", id2label={"0": "r"}), "auto", "outcome"),
+        ("peiyi9979/math-shepherd-mistral-7b-prm", config("MistralForCausalLM"), "auto", None),
+        ("RLHFlow/Llama3.1-8B-PRM-Deepseek-Data", config("LlamaForCausalLM"), "auto", "rlhflow"),
+        ("x", config("LlamaForCausalLM", _name_or_path="RLHFlow/x"), "auto", "rlhflow"),
+        ("x", config("LlamaForCausalLM"), "math-shepherd", None),
+        ("x", config("LlamaForCausalLM"), "judge", "judge"),
+    ],
+)
+def test_families_are_found(name: str, described: Any, chosen: str, family: str | None) -> None:
+    assert find_family(name, described, chosen) is FAMILIES[family or "math-shepherd"]
+
+
+@pytest.mark.parametrize(
+    ("described", "chosen", "message"),
+    [
+        ({}, "auto", "architecture none cannot be read as a verifier; supported"),
+        (config("BertModel"), "auto", "architecture BertModel cannot be read as a verifier"),
+        (config("LlamaForCausalLM"), "auto", "say verifier_format='math-shepherd'"),
+        (config("LlamaForCausalLM"), "qwen-prm", "cannot be read as verifier_format='qwen-prm'"),
+        (config("LlamaForSequenceClassification"), "auto", "tells 2 labels apart"),
+        (config("LlamaForSequenceClassification", num_labels=5), "outcome", "tells 5 labels"),
+    ],
+)
+def test_what_is_no_verifier_is_refused(described: Any, chosen: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"verifier='x'.*{message}"):
+        find_family("x", described, chosen)
+
+
+def test_vllm_is_told_of_the_model_it_lacks() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, _, function = project["entry-points"]["vllm.general_plugins"]["fasttts"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))

@@ -89,6 +89,6 @@ def _in_type(shape: ModelShape, config: EngineConfig, device: Device) -> ModelSh
 
 def _calibrations(config: EngineConfig, device: Device) -> list[Calibration]:
     found = [try_calibration(device.name, config.generator, "generator")]
-    if config.verifier is not None:
-        found.append(try_calibration(device.name, config.verifier, "verifier"))
+    if config.verifier_model is not None:
+        found.append(try_calibration(device.name, config.verifier_model, "verifier"))
     return [calibration for calibration in found if calibration is not None]
