@@ -34,7 +34,7 @@ def run(
     with session.reported_errors(debug=debug):
         settings = _with_room(session.engine_settings(generator, verifier))
         with session.loaded(settings) as engine:
-            calibrations = _measure(engine)
+            calibrations = _measure(engine, has_model=settings.verifier_model is not None)
         paths = [save_calibration(calibration) for calibration in calibrations]
         if as_json:
             sys.stdout.write(json.dumps([asdict(each) for each in calibrations]) + "\n")
@@ -50,10 +50,13 @@ def _with_room(settings: EngineConfig) -> EngineConfig:
     return settings.model_copy(update={"planned_beams": _PLANNED_BEAMS})
 
 
-def _measure(engine: FastTTS) -> Sequence[Calibration]:
-    """Times both models; nothing else runs on an engine that was opened for this."""
+def _measure(engine: FastTTS, *, has_model: bool) -> Sequence[Calibration]:
+    """Times both models, or the generator alone where the verifier has no model of its own.
+
+    Nothing else runs on an engine that was opened for this.
+    """
     device = this_device_name() if engine.plan is None else engine.plan.device.name
     calibrations = [calibrate_generator(engine.generator, device)]
-    if engine.verifier is not None:
+    if engine.verifier is not None and has_model:
         calibrations.append(calibrate_verifier(engine.verifier, device))
     return calibrations

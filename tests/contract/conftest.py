@@ -6,19 +6,20 @@ from collections.abc import Iterator
 import pytest
 
 from fasttts.backends.base import Generator, Verifier
-from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.backends.fake import FakeGenerator, FakeVerifier, hashed_score
 from fasttts.config import engine_config
+from fasttts.verifiers import FunctionVerifier, Gate, Mean
 
 # Read when torch is first imported: models this small gain nothing from a second thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MAX_NUM_SEQS = 64
-BACKENDS = ["fake", pytest.param("vllm", marks=pytest.mark.vllm)]
+BACKENDS = ["fake", "combined", pytest.param("vllm", marks=pytest.mark.vllm)]
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def backends(request: pytest.FixtureRequest) -> Iterator[tuple[Generator, Verifier]]:
-    generator, verifier = _fake() if request.param == "fake" else _vllm()
+    generator, verifier = _OPENERS[request.param]()
     yield generator, verifier
     verifier.close()
     generator.close()
@@ -35,6 +36,16 @@ def _vllm() -> tuple[Generator, Verifier]:
     generator, verifier = load_backends(config)
     assert verifier is not None
     return generator, verifier
+
+
+def _combined() -> tuple[Generator, Verifier]:
+    """Functions beside a model, behind a gate: what they promise together."""
+    generator, model = _fake()
+    first = FunctionVerifier(hashed_score, num_threads=2)
+    return generator, Gate(first, Mean(model, hashed_score), threshold=0.4)
+
+
+_OPENERS = {"fake": _fake, "combined": _combined, "vllm": _vllm}
 
 
 @pytest.fixture

@@ -188,3 +188,19 @@ def test_a_part_with_a_wrong_count_breaks_the_contract(verifier: Any) -> None:
     with pytest.raises(ContractError, match="steps"):
         verifier.score([request("aa")])
     verifier.close()
+
+
+def test_an_engine_loads_one_verifier_model() -> None:
+    with pytest.raises(ConfigurationError, match="'demo', 'org/other' are two models"):
+        FastTTS.load(verifier=Mean("demo", "org/other"))
+    with pytest.raises(ConfigurationError, match="'no_such:function' cannot be imported"):
+        FastTTS.load(verifier="no_such:function")
+    with pytest.raises(ConfigurationError, match="'no_such:function' cannot be imported"):
+        FastTTS.load(verifier=["demo", "no_such:function"])
+
+
+def test_a_combination_belongs_to_one_engine() -> None:
+    combination = Mean("demo", length)
+    models_of(combination)[0].bind(FakeVerifier())
+    with pytest.raises(ConfigurationError, match="is loaded by another engine"):
+        FastTTS.load(verifier=combination)
