@@ -7,6 +7,7 @@ with FastTTS.load("demo") as engine:
     print(result.answer, result.score)
 """
 
+from fasttts.budget import Budget
 from fasttts.config import EngineConfig, SchedulingConfig, SearchConfig
 from fasttts.engine import FastTTS
 from fasttts.errors import (
@@ -31,11 +32,13 @@ from fasttts.types import (
     TextDelta,
     Timings,
     ToolCall,
+    TreeNode,
     Usage,
 )
 
 __all__ = [
     "BackendError",
+    "Budget",
     "Candidate",
     "CapacityError",
     "ConfigurationError",
@@ -57,6 +60,7 @@ __all__ = [
     "TextDelta",
     "Timings",
     "ToolCall",
+    "TreeNode",
     "Usage",
     "__version__",
     "shared_engine",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fasttts.budget import Budget
 from fasttts.refusal import check_variables, did_you_mean, refused
 from fasttts.sampling import Sampling
 from fasttts.steps import StepRule
@@ -242,6 +243,7 @@ class SearchConfig(BaseModel):
             with the largest sum of scores. None means "best" where a verifier scores and
             "majority" where none does.
         seed: The search seed.
+        budget: What the search may spend.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -272,6 +274,7 @@ class SearchConfig(BaseModel):
     aggregation: Aggregation = "last"
     selection: Selection | None = None
     seed: int = Field(default=0, ge=0, lt=1 << 63)
+    budget: Budget = Field(default_factory=Budget)
 
     @model_validator(mode="after")
     def _beams_divide(self) -> Self:

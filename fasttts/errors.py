@@ -3,7 +3,10 @@
 A beam that fails is data (it is a candidate that lost); an engine that fails is an exception.
 """
 
+from collections.abc import Sequence
 from typing import Literal
+
+from fasttts.types import StopReason, TreeNode
 
 Role = Literal["generator", "verifier"]
 
@@ -40,4 +43,21 @@ class ContractError(BackendError):
 
 
 class SearchError(FastTTSError, RuntimeError):
-    """A search ended without one finished candidate, or its answers could not be extracted."""
+    """A search ended without one finished candidate, or a function of the user's failed in it.
+
+    Args:
+        message: What happened, with values, and what to change.
+        stop_reason: Why the search ended.
+        tree: What it had found, in depth-first order.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stop_reason: StopReason = "complete",
+        tree: Sequence[TreeNode] = (),
+    ) -> None:
+        super().__init__(message)
+        self.stop_reason: StopReason = stop_reason
+        self.tree = tuple(tree)

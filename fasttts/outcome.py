@@ -1,6 +1,5 @@
 """From a finished run to the result a caller gets: answers extracted, candidates ranked."""
 
-from fasttts.config import SearchConfig
 from fasttts.errors import SearchError
 from fasttts.scheduling.accounting import plain_occupancy, token_counts
 from fasttts.scheduling.memory import MemoryPlan
@@ -8,7 +7,16 @@ from fasttts.scheduling.run import SearchRun
 from fasttts.search.extraction import Extractor, make_extractor
 from fasttts.search.selection import rank
 from fasttts.tree import Node
-from fasttts.types import Candidate, FinishReason, Occupancy, SearchResult, Step, Timings, Usage
+from fasttts.types import (
+    Candidate,
+    FinishReason,
+    Occupancy,
+    SearchResult,
+    Step,
+    Timings,
+    TreeNode,
+    Usage,
+)
 
 
 def make_result(
@@ -44,6 +52,7 @@ def make_result(
         generator=generator,
         verifier=verifier if run.request.uses_verifier else None,
         plan=None if plan is None else plan.to_dict(),
+        stop_reason=run.stop_reason,
     )
 
 
@@ -51,13 +60,35 @@ def _ranked_candidates(run: SearchRun, extract: Extractor | None) -> list[Candid
     config = run.request.config
     extractor = extract or make_extractor(run.request.config.answer)
     candidates = [_candidate(run, node, extractor) for node in run.ended_nodes()]
-    if config.search != "none" and not any(c.is_complete for c in candidates):
-        raise SearchError(_nothing_complete(config, len(candidates)))
+    if not candidates or (config.search != "none" and not any(c.is_complete for c in candidates)):
+        message = _nothing_complete(run, len(candidates))
+        raise SearchError(message, stop_reason=run.stop_reason, tree=partial_tree(run))
     assert config.selection is not None, "the engine resolves the selection"
     return rank(candidates, config.selection)
 
 
-def _nothing_complete(config: SearchConfig, num_candidates: int) -> str:
+def partial_tree(run: SearchRun) -> tuple[TreeNode, ...]:
+    """What a search has found so far, in depth-first order."""
+    return tuple(
+        TreeNode(
+            path=node.path,
+            text=node.text,
+            score=run.score(node),
+            finish_reason=node.finish_reason,
+            num_tokens=len(node.token_ids),
+        )
+        for node in run.tree
+    )
+
+
+def _nothing_complete(run: SearchRun, num_candidates: int) -> str:
+    config = run.request.config
+    if run.stop_reason != "complete":
+        spent = f"{run.stop_reason}={getattr(config.budget, run.stop_reason)}"
+        return (
+            f"no candidate finished within the budget of {spent} and its grace: raise them, or "
+            "look at the error's tree for what there was"
+        )
     return (
         f"none of {num_candidates} candidates finished within max_tokens={config.max_tokens} and "
         f"max_depth={config.max_depth}: raise them, or check that the model ends its answers"
@@ -95,11 +126,11 @@ def _answer(extract: Extractor, text: str) -> str | None:
 
 
 def _steps(node: Node) -> tuple[Step, ...]:
-    steps = node.path_steps()
-    scores_S = node.path_scores()
-    if scores_S is None:
-        return tuple(Step(text=text) for text in steps)
-    return tuple(Step(text=t, score=s) for t, s in zip(steps, scores_S, strict=True))
+    steps: list[Step] = []
+    for one in node.lineage():
+        scores_S = one.scores_S or (None,) * len(one.steps)
+        steps += (Step(text=t, score=s) for t, s in zip(one.steps, scores_S, strict=True))
+    return tuple(steps)
 
 
 def _usage(run: SearchRun, best: Candidate) -> Usage:

@@ -54,6 +54,7 @@ class Node:
         limits: Where it ends at the latest.
         is_greedy: Whether its tokens are the most likely ones, whatever the search's temperature.
         round: Decisions of its group before it became part of the tree.
+        begins_at: Iterations before its first token in a plain loop with room for every beam.
         token_ids: This node's own tokens.
         text: Their text once the node ended, cut at a stop string.
         steps: `text` as steps; one for a step of a search, several for a whole answer.
@@ -74,6 +75,7 @@ class Node:
     limits: Limits
     is_greedy: bool = False
     round: int = 0
+    begins_at: int = 0
     token_ids: list[int] = field(default_factory=list)
     text: str = ""
     steps: tuple[str, ...] = ()
@@ -90,6 +92,11 @@ class Node:
     def depth(self) -> int:
         """1 for a root candidate."""
         return len(self.path)
+
+    @property
+    def ends_at(self) -> int:
+        """Iterations before its next token in a plain loop with room for every beam."""
+        return self.begins_at + len(self.token_ids)
 
     @property
     def is_ended(self) -> bool:
@@ -206,6 +213,25 @@ class SearchTree:
         node.is_attached = True
         node.num_speculated_tokens = len(node.token_ids)
         self._num_nodes += 1
+
+    def cut(self, at: int) -> list[Node]:
+        """Takes back what came after iteration `at` of the loop that `Node.begins_at` counts by.
+
+        Returns:
+            The nodes that are running again.
+        """
+        reopened = []
+        for node in list(self):
+            if node.begins_at >= at:
+                siblings = self.children(node.parent)
+                del siblings[node.path[-1] :]
+            elif node.ends_at > at:
+                del node.token_ids[at - node.begins_at :]
+                node.steps, node.scores_S, node.finish_reason, node.beam = (), None, None, None
+                node.num_speculated_tokens = min(node.num_speculated_tokens, len(node.token_ids))
+                reopened.append(node)
+        self._num_nodes = sum(1 for _ in self)
+        return reopened
 
     def token_ids_before(self, node: Node) -> list[int]:
         """The tokens a request for `node` starts from, the node's own included."""

@@ -22,6 +22,30 @@ FinishReason = Literal["stop", "step", "length"]
 on tokens, depth or context was reached."""
 
 
+StopReason = Literal["complete", "seconds", "tokens", "verifier_calls", "refused"]
+"""Why a search ended: by its own rule, because that part of its budget was spent, or because it
+could not have met its deadline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeNode:
+    """A node of a search that ended without a result.
+
+    Attributes:
+        path: Position in the tree.
+        text: Its own text, as far as it came.
+        score: The path's aggregated score; None where it was not scored.
+        finish_reason: None where it was still running.
+        num_tokens: Its own tokens.
+    """
+
+    path: Path
+    text: str
+    score: float | None
+    finish_reason: FinishReason | None
+    num_tokens: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One reasoning step of a candidate, as the verifier read it.
@@ -136,6 +160,7 @@ class SearchResult:
         answer: The chosen candidate's extracted answer.
         score: The chosen candidate's aggregated score.
         finish_reason: The chosen candidate's.
+        stop_reason: Why the search ended; "complete" where no budget cut it short.
         candidates: Every ended candidate, best first by the selection rule.
         usage: Token and node counts.
         timings: Seconds by phase.
@@ -161,6 +186,7 @@ class SearchResult:
     generator: str
     verifier: str | None
     plan: dict[str, Any] | None = None
+    stop_reason: StopReason = "complete"
 
     def to_json(self, *, indent: int | None = None) -> str:
         """The result as one JSON document; `from_json` reads it back."""

@@ -22,6 +22,7 @@ from fasttts.scheduling.scoring import Scorer
 from fasttts.scheduling.slots import Owner, Slots
 from fasttts.scheduling.speculation import Rule
 from fasttts.tree import Node
+from fasttts.types import StopReason
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Loop:
 
     def submit(self, run: SearchRun, listener: Listener) -> None:
         """Admits a search; plain decodings go before searches, each kind in order of arrival."""
+        run.begin(self._clock())
         self._listeners[run] = listener
         self._num_submitted += 1
         heapq.heappush(self._queue, (run.priority, self._num_submitted, run))
@@ -116,6 +118,7 @@ class Loop:
         self._stop_early()
         self._verify()
         self._commit()
+        self._keep_budgets()
 
     def check_integrity(self) -> None:
         """Recounts slots and queues against the runs.
@@ -266,6 +269,27 @@ class Loop:
                 self._listeners[run].on_commit(run)
             if run.is_done:
                 self._finish(run, None)
+
+    def _keep_budgets(self) -> None:
+        """Ends searches whose budget is spent; one without an answer may finish its best path."""
+        for run in list(self._listeners):
+            if (spent := run.horizon()) is not None:
+                at, reason = spent
+                self._is_stale = True
+                self._slots.abort(run.hold(at))
+                if run.is_known_until(at):
+                    self._cut(run, reason, at)
+            if run.stop_reason == "complete" and run.is_late(self._clock()):
+                self._cut(run, "seconds", None)
+            if run.is_late(self._clock()):
+                self._slots.abort(run.give_up())
+            if run.is_done:
+                self._finish(run, None)
+
+    def _cut(self, run: SearchRun, reason: StopReason, at: int | None) -> None:
+        self._is_stale = True
+        self._scorer.forget(run)
+        self._slots.abort(run.cut(reason, at))
 
     def _finish(self, run: SearchRun, error: BaseException | None) -> None:
         """Takes a run out of the loop, frees its sequences and tells its listener."""

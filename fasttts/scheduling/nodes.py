@@ -81,6 +81,25 @@ class Nodes:
         )
         node.finish_reason = reason
 
+    def show(self, node: Node) -> None:
+        """Gives a node that runs the text it has so far."""
+        node.text = self._tokenizer.decode(node.token_ids)
+
+    def extend(self, node: Node, num_tokens: int) -> bool:
+        """Lets a node run on, to the end of its answer, for some more tokens; whether any is left.
+
+        It has no further steps: nothing is decided about what it gains.
+        """
+        num_path_tokens = node.num_path_tokens(len(self._tree.prompt_token_ids))
+        num_left = min(num_tokens, self.max_answer_tokens - num_path_tokens)
+        node.limits = Limits(
+            max_tokens=len(node.token_ids) + num_left,
+            at_max_tokens="length",
+            num_steps=None,
+            at_step_end="length",
+        )
+        return num_left > 0
+
     def answer(self, node: Node) -> str | None:
         """What a policy counts: the canonical answer of a complete candidate.
 

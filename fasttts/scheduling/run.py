@@ -13,13 +13,14 @@ from fasttts.config import SchedulingConfig, SearchConfig
 from fasttts.sampling import Sampling
 from fasttts.scheduling.accounting import Counts
 from fasttts.scheduling.early_stop import hopeless
+from fasttts.scheduling.limits import Horizon, best_partial, horizon
 from fasttts.scheduling.nodes import Nodes
 from fasttts.scheduling.speculation import Group, Rule, predict
 from fasttts.search.aggregate import aggregate, best_aggregate
 from fasttts.search.extraction import Extractor, make_extractor
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node, SearchTree
-from fasttts.types import FinishReason, Path
+from fasttts.types import FinishReason, Path, StopReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,12 @@ class SearchRun:
         self.depth = 0
         self.waiting: dict[Path, Node] = {}
         self.unscored: dict[Path, Node] = {}
+        self.stop_reason: StopReason = "complete"
+        self._began: float | None = None
+        self._held: set[Path] = set()
+        """Beams that stand where the budget ends."""
+        self._last: Node | None = None
+        """The path that is finished after the end of the budget."""
         self._policy = policy
         self._nodes = Nodes(
             self.tree,
@@ -86,7 +93,85 @@ class SearchRun:
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to decode, score or decide."""
-        return not self._groups and not self.unscored
+        is_last_done = self._last is None or self._last.is_ended
+        return not self._groups and not self.unscored and is_last_done
+
+    def begin(self, now: float) -> None:
+        """Starts the clock of the budget; `begin` a second time has no effect."""
+        if self._began is None:
+            self._began = now
+
+    def is_late(self, now: float) -> bool:
+        """Whether the seconds of the budget, or those to finish a path after it, are over."""
+        budget = self.request.config.budget
+        if budget.seconds is None or self._began is None:
+            return False
+        grace = 0.0 if self.stop_reason == "complete" else budget.grace_seconds
+        return now - self._began >= budget.seconds + grace
+
+    def horizon(self) -> Horizon | None:
+        """Where the budget ends, as far as the tree is known; None while it pays for all of it."""
+        budget = self.request.config.budget
+        if not budget.is_counted or self.stop_reason != "complete":
+            return None
+        return horizon(list(self.tree), budget, is_scored=self.request.uses_verifier)
+
+    def hold(self, at: int) -> list[Node]:
+        """Stops beams at iteration `at` of the loop that budgets are counted by.
+
+        Returns:
+            Those that run.
+        """
+        held = [n for n in self.frontier() if not n.is_ended and n.ends_at >= at]
+        self._held.update(node.path for node in held)
+        for node in held:
+            self.waiting.pop(node.path, None)
+        return [node for node in held if node.request_id is not None]
+
+    def is_known_until(self, at: int) -> bool:
+        """Whether nothing up to iteration `at` is left to decode, score or decide."""
+        for group in self._groups.values():
+            ends = [node.ends_at for node in group.frontier]
+            is_complete = all(node.is_ended for node in group.frontier)
+            if (
+                max(ends) < at
+                if is_complete
+                else any(not node.is_ended and node.ends_at < at for node in group.frontier)
+            ):
+                return False
+        return not any(n.is_attached and n.ends_at <= at for n in self.unscored.values())
+
+    def cut(self, reason: StopReason, at: int | None = None) -> list[Node]:
+        """Ends the search because `reason` is spent, and begins to finish a path if it must.
+
+        Args:
+            reason: Why the search ends.
+            at: The last iteration that counts; None takes the tree as it is.
+
+        Returns:
+            The nodes that no longer run.
+        """
+        running = [node for node in self.nodes() if node.request_id is not None]
+        self.stop_reason = reason
+        for books in (self._groups, self._num_unended, self.waiting, self.unscored):
+            books.clear()
+        if at is not None:
+            self.tree.cut(at)
+        for node in self.tree:
+            if not node.is_ended:
+                self._nodes.show(node)
+        if not any(node.finish_reason == "stop" for node in self.tree):
+            self._finish_best()
+        return running
+
+    def give_up(self) -> list[Node]:
+        """Ends what is finished after the end of the budget; returns it if it runs."""
+        node, self._last = self._last, None
+        self.waiting.clear()
+        if node is None or node.is_ended:
+            return []
+        self._nodes.show(node)
+        return [node] if node.request_id is not None else []
 
     def request_for(self, node: Node, request_id: str) -> GenerationRequest:
         """The request that decodes a node, from where it stands to the end of its answer."""
@@ -119,6 +204,8 @@ class SearchRun:
 
     def guesses(self, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
         """Speculative nodes that could decode, most useful first; created as they are asked for."""
+        if self._held:
+            return
         groups = [self._guesses_of(group, config, rule) for group in self._groups.values()]
         for turn in itertools.zip_longest(*groups):
             yield from (node for node in turn if node is not None)
@@ -129,7 +216,7 @@ class SearchRun:
 
     def runs_on(self, node: Node) -> bool:
         """Whether an ended node's stream is, running on, that of its first child."""
-        return self._nodes.runs_on(node)
+        return not self._held and self._nodes.runs_on(node)
 
     def first_child(self, node: Node) -> Node:
         """Child 0 of a node that ended a step: the same stream running on."""
@@ -138,6 +225,8 @@ class SearchRun:
 
     def is_awaiting_scores(self) -> bool:
         """Whether a decision, or the end, waits for nothing but scores."""
+        if self._held:
+            return bool(self.unscored)
         if not self._policy.needs_scores:
             return bool(self.unscored) and not self._groups
         return any(
@@ -158,6 +247,8 @@ class SearchRun:
             The speculative nodes behind them.
         """
         dropped: list[Node] = []
+        if self.request.config.budget.is_counted:
+            return dropped  # which steps are hopeless depends on what ran first
         for group in self._groups.values():
             for node in hopeless(group.frontier, group.ended, self._policy, self._best_score):
                 node.is_hopeless = True
@@ -211,7 +302,8 @@ class SearchRun:
             unended = [node for node in group.frontier if not node.is_ended]
             assert self._num_unended[name] == len(unended)
             for node in unended:
-                assert (node.path in self.waiting) != (node.request_id is not None), node.path
+                is_owned = node.path in self.waiting or node.path in self._held
+                assert is_owned != (node.request_id is not None), node.path
             for path, node in group.ahead.items():
                 assert node.path == path
                 assert node.parent is None or node.parent.finish_reason == "step"
@@ -241,7 +333,9 @@ class SearchRun:
 
     def _enter_frontier(self, nodes: Sequence[Node], old: Group) -> list[Node]:
         """Makes nodes the frontier of their groups; speculation that is no longer below is left."""
+        begins_at = max((node.ends_at for node in old.frontier), default=0)
         for node in nodes:
+            node.begins_at = begins_at
             self.tree.attach(node)
             name = self._policy.group(node.path)
             group = self._groups.setdefault(name, Group(ended=old.ended))
@@ -265,6 +359,34 @@ class SearchRun:
                 self.unscored.pop(path, None)
                 dropped.append(node)
         return dropped
+
+    def _finish_best(self) -> None:
+        """Lets the best living path run on; plain decoding ends where its budget does."""
+        node = best_partial(self._living())
+        if node is None or self.request.config.search == "none":
+            if node is not None and node.token_ids:
+                self._nodes.end(node, "length")
+            return
+        if node.is_ended:
+            node = self._nodes.new(node, 0)
+            self.tree.attach(node)
+        if self._nodes.extend(node, self.request.config.budget.grace_tokens):
+            self._last = self.waiting[node.path] = node
+
+    def _living(self) -> list[Node]:
+        """The newest nodes of every group, where their answers may go on."""
+        rounds: dict[Path, int] = {}
+        for node in self.tree:
+            name = self._policy.group(node.path)
+            rounds[name] = max(rounds.get(name, 0), node.round)
+        return [
+            node
+            for node in self.tree
+            if node.round == rounds[self._policy.group(node.path)]
+            and not node.is_answer_ended
+            and not node.children
+            and not node.is_hopeless
+        ]
 
     def _drop_behind(self, group: Group, node: Node) -> list[Node]:
         behind = [path for path in group.ahead if path[: node.depth] == node.path]
@@ -307,6 +429,8 @@ class SearchRun:
 
     def _end(self, node: Node, reason: FinishReason) -> None:
         self._nodes.end(node, reason)
+        if node is self._last:
+            return
         if not self._policy.needs_scores:
             self._make_beam(node, 0.0)
         if node.is_attached:

@@ -24,6 +24,7 @@ PACKAGES = {
 
 BASE = {"fasttts.errors", "fasttts.types"}
 PARTS = BASE | {
+    "fasttts.budget",
     "fasttts.config",
     "fasttts.refusal",
     "fasttts.sampling",
@@ -51,6 +52,7 @@ PUBLIC = SEARCHING | WIRING | {"fasttts"}
 MAY_IMPORT = {
     "fasttts.errors": BASE,
     "fasttts.types": BASE,
+    "fasttts.budget": BASE,
     "fasttts.config": PARTS,
     "fasttts.refusal": BASE,
     "fasttts.sampling": PARTS,

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 EXPORTS: dict[str, list[str]] = {
     "fasttts": [
         "BackendError",
+        "Budget",
         "Candidate",
         "CapacityError",
         "ConfigurationError",
@@ -40,6 +41,7 @@ EXPORTS: dict[str, list[str]] = {
         "TextDelta",
         "Timings",
         "ToolCall",
+        "TreeNode",
         "Usage",
         "__version__",
         "shared_engine",
