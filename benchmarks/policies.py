@@ -1,6 +1,6 @@
 """Accuracy against tokens of every search on the demonstration models.
 
-    python -m benchmarks.policies [--output docs/results] [--problems 4:200 16:100 64:40]
+    python -m benchmarks.policies [--output docs/results] [--problems 4:150 16:60 64:24]
 
 Writes `policies.json` after every row, and in the end `policies.md` and `policies.png`; with
 `--draw` alone it draws anew what the file holds. Tokens are those of the search trees, which every
@@ -24,7 +24,7 @@ from fasttts.sampling import derive_seed
 SEED = 20
 BEAM_WIDTH = 4
 MIN_OPERATIONS, MAX_OPERATIONS = 4, 8
-DEFAULT_PROBLEMS = ("4:200", "16:100", "64:40")
+DEFAULT_PROBLEMS = ("4:150", "16:60", "64:24")
 
 COLUMNS = {
     "arm": "method",
@@ -133,7 +133,8 @@ def _document(rows: Sequence[Mapping[str, Any]]) -> str:
         "intervals; tokens for each problem, of the generator's tree and computed by the verifier.",
         f"Beam width {BEAM_WIDTH}, other options at their defaults. The models solve one family of",
         "small problems: this compares the searches as they are built here, it does not rank them",
-        "for other models. `python -m benchmarks.policies` writes this page.",
+        "for other models. The intervals of the searches with a verifier overlap. Written by",
+        "`python -m benchmarks.policies`.",
         "",
         "![accuracy against tokens](policies.png)",
         "",

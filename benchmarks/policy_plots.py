@@ -28,8 +28,8 @@ _COLORS = (
     "#1a9c9c",
 )
 _MARKERS = "osD^vPX<>h"
-_SPREAD = 1.05
-"""Ratio of the positions of neighbouring methods, whose tokens are almost the same."""
+_SPREAD = 1.04
+"""Ratio of the positions of neighbouring methods whose tokens are almost the same."""
 
 _NUM_BEAMS, _NUM_SLOTS = 64, 32
 
@@ -37,16 +37,16 @@ _NUM_BEAMS, _NUM_SLOTS = 64, 32
 def draw_accuracy(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     """Accuracy with its interval against the tokens of a problem, a line for each method."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     figure = Figure(figsize=(9.5, 5.2), dpi=_DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
     methods = list(dict.fromkeys(row["arm"] for row in rows))
     for index, method in enumerate(methods):
         own = [row for row in rows if row["arm"] == method]
-        aside = _SPREAD ** (index - len(methods) / 2)
         accuracy = [100 * row["accuracy"] for row in own]
         axes.errorbar(
-            [row["tokens"] * (aside if row["n"] > 1 else 1) for row in own],
+            [_spread(row, rows) for row in own],
             accuracy,
             yerr=[
                 [100 * (row["accuracy"] - row["low"]) for row in own],
@@ -62,6 +62,9 @@ def draw_accuracy(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
             label=method,
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set_xlabel("tokens per problem; points that share a place are spread sideways")
     axes.set_ylabel("problems solved (%)")
     sizes = ", ".join(str(n) for n in sorted({row["n"] for row in rows} - {1}))
@@ -70,6 +73,13 @@ def draw_accuracy(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
     figure.savefig(file, format="png")
+
+
+def _spread(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> float:
+    """Where a row is drawn: beside those with the same tokens, within a twentieth."""
+    tokens: float = row["tokens"]
+    place = [other for other in rows if abs(other["tokens"] - tokens) < 0.05 * tokens]
+    return tokens * float(_SPREAD ** (place.index(row) - (len(place) - 1) / 2))
 
 
 def draw_occupancy(file: Path) -> None:

@@ -3,11 +3,12 @@
 import contextlib
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import search
+from benchmarks import policies, search
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +32,12 @@ def test_deep_speculation_saves_iterations_and_spends_few_tokens(document: dict[
     assert rows["deep"]["iterations_ratio"] <= 0.45
     assert rows["deep"]["token_work_ratio"] <= 1.3
     assert rows["deep_2x"]["iterations"] <= 1.1 * rows["oracle"]["iterations"]
+
+
+def test_the_results_page_is_drawn_from_its_rows(tmp_path: Path) -> None:
+    kept = Path(policies.__file__).parents[1] / "docs" / "results"
+    (tmp_path / "policies.json").write_bytes((kept / "policies.json").read_bytes())
+    policies.main(["--draw", "--output", str(tmp_path)])
+    page = (kept / "policies.md").read_text(encoding="utf-8")
+    assert (tmp_path / "policies.md").read_text(encoding="utf-8") == page
+    assert (tmp_path / "occupancy-groups.png").stat().st_size > 0
