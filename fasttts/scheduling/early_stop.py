@@ -8,7 +8,7 @@ and then it is a candidate.
 
 from collections.abc import Callable, Sequence
 
-from fasttts.search.policy import SearchPolicy
+from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node
 
 
@@ -28,30 +28,26 @@ def hopeless(
     """
     if not policy.is_monotone:
         return []
-    unscored = [n for n in frontier if n.beam is None and n.finish_reason == "step"]
-    if not unscored or not _is_full(frontier, ended, policy):
+    places = [i for i, n in enumerate(frontier) if n.beam is None and n.finish_reason == "step"]
+    if not places:
         return []
-    return [
-        node for node in unscored if not _survives(node, best_score(node), frontier, ended, policy)
-    ]
+    worst = [node.beam or _guess(node, 0.0) for node in frontier]
+    if not _is_full(frontier, policy.expand(worst, ended)):
+        return []
+    found = []
+    for place in places:
+        node = frontier[place]
+        beams = worst.copy()
+        beams[place] = _guess(node, best_score(node))
+        if all(branch.path != node.path for branch in policy.expand(beams, ended)):
+            found.append(node)
+    return found
 
 
-def _is_full(frontier: Sequence[Node], ended: Sequence[Beam], policy: SearchPolicy) -> bool:
+def _is_full(frontier: Sequence[Node], branches: Sequence[Branch]) -> bool:
     """Whether scored beams alone take every place, the cheap condition for hopelessness."""
     scored = {node.path for node in frontier if node.beam is not None}
-    branches = policy.expand([node.beam or _guess(node, 0.0) for node in frontier], ended)
     return all(branch.path in scored for branch in branches)
-
-
-def _survives(
-    candidate: Node,
-    score: float,
-    frontier: Sequence[Node],
-    ended: Sequence[Beam],
-    policy: SearchPolicy,
-) -> bool:
-    beams = [node.beam or _guess(node, score if node is candidate else 0.0) for node in frontier]
-    return any(branch.path == candidate.path for branch in policy.expand(beams, ended))
 
 
 def _guess(node: Node, score: float) -> Beam:

@@ -250,6 +250,8 @@ class SearchRun:
         if self.request.config.budget.is_counted:
             return dropped  # which steps are hopeless depends on what ran first
         for group in self._groups.values():
+            if not group.has_news():
+                continue
             for node in hopeless(group.frontier, group.ended, self._policy, self._best_score):
                 node.is_hopeless = True
                 node.beam = Beam(path=node.path, score=0.0, is_answer_ended=False)

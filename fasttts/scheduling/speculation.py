@@ -44,6 +44,14 @@ class Group:
     frontier: list[Node] = field(default_factory=list)
     ended: list[Beam] = field(default_factory=list)
     ahead: dict[Path, Node] = field(default_factory=dict)
+    _known: tuple[int, int] = (0, 0)
+
+    def has_news(self) -> bool:
+        """Whether a beam of the frontier got its score or came to an end since the last call."""
+        num_scored = sum(node.beam is not None for node in self.frontier)
+        num_finished = sum(node.finish_reason is not None for node in self.frontier)
+        before, self._known = self._known, (num_scored, num_finished)
+        return before != self._known
 
 
 class Guess(NamedTuple):
