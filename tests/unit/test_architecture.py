@@ -258,7 +258,8 @@ def project_files() -> Iterator[Path]:
     for folder, folders, names in os.walk(ROOT):
         folders[:] = sorted(name for name in folders if not is_generated(name))
         for path in (Path(folder, name) for name in sorted(names)):
-            if path.suffix in TEXT_SUFFIXES and not path.name.startswith(".coverage"):
+            is_ours = path.name != ".git" and not path.name.startswith(".coverage")
+            if is_ours and path.suffix in TEXT_SUFFIXES:
                 yield path
 
 

@@ -41,9 +41,11 @@ def test_a_good_policy_passes() -> None:
 
 
 class WithRandomness(KeepAll):
+    coin = random.Random(0)
+
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
         branches = super().expand(frontier, ended)
-        return branches if random.random() < 0.5 else branches[1:]
+        return branches if self.coin.random() < 0.5 else branches[1:]
 
 
 class WithMemory(KeepAll):
