@@ -13,6 +13,7 @@ from fasttts.search.lookahead import Lookahead
 from fasttts.search.named import make_named_policy
 from fasttts.search.particles import ParticleFilter
 from fasttts.search.policy import Branch, SearchPolicy
+from fasttts.search.pool import Pool
 from fasttts.search.sampling import Samples
 from fasttts.tree import Beam
 
@@ -24,6 +25,7 @@ __all__ = [
     "DynamicBranching",
     "Lookahead",
     "ParticleFilter",
+    "Pool",
     "Samples",
     "SearchPolicy",
     "SelfConsistency",

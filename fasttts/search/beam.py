@@ -14,39 +14,21 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fasttts.search.policy import Branch
+from fasttts.search.pool import Pool
 from fasttts.search.sharing import best_first, share_evenly
-from fasttts.steps import StepShape
 from fasttts.tree import Beam
-from fasttts.types import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BeamSearch:
+class BeamSearch(Pool):
     """Keep `n / beam_width` beams at every step, refill to `n`.
 
     `n` must be a multiple of `beam_width`; the configuration checks it.
     """
 
-    needs_scores: ClassVar[bool] = True
-    needs_answers: ClassVar[bool] = False
     is_monotone: ClassVar[bool] = True
-    is_revisiting: ClassVar[bool] = False
 
-    n: int
     beam_width: int
-
-    @property
-    def num_roots(self) -> int:
-        """The pool's size."""
-        return self.n
-
-    def step_shape(self, path: Path) -> StepShape:
-        """A node is one step."""
-        return StepShape()
-
-    def group(self, path: Path) -> Path:
-        """All beams compete."""
-        return ()
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
         """The best unfinished beams, the pool's places shared among them."""

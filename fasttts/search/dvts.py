@@ -14,35 +14,22 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fasttts.search.policy import Branch
+from fasttts.search.pool import Pool
 from fasttts.search.sharing import best_first
-from fasttts.steps import StepShape
 from fasttts.tree import Beam
 from fasttts.types import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiverseTreeSearch:
+class DiverseTreeSearch(Pool):
     """`n / beam_width` greedy subtrees of `beam_width` siblings.
 
     `n` must be a multiple of `beam_width`; the configuration checks it.
     """
 
-    needs_scores: ClassVar[bool] = True
-    needs_answers: ClassVar[bool] = False
     is_monotone: ClassVar[bool] = True
-    is_revisiting: ClassVar[bool] = False
 
-    n: int
     beam_width: int
-
-    @property
-    def num_roots(self) -> int:
-        """The siblings of all subtrees."""
-        return self.n
-
-    def step_shape(self, path: Path) -> StepShape:
-        """A node is one step."""
-        return StepShape()
 
     def group(self, path: Path) -> Path:
         """The number of the subtree."""

@@ -12,42 +12,21 @@ budget; there each is rounded to the nearest number.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from fasttts.search.policy import Branch
+from fasttts.search.pool import Pool
 from fasttts.search.sharing import best_first, share_by_weight
-from fasttts.steps import StepShape
 from fasttts.tree import Beam
-from fasttts.types import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DynamicBranching:
+class DynamicBranching(Pool):
     """`n` places, shared by the softmax of the scores at `temperature`.
 
     Not monotone: the score of a beam that gets no place still takes part in the shares of others.
     """
 
-    needs_scores: ClassVar[bool] = True
-    needs_answers: ClassVar[bool] = False
-    is_monotone: ClassVar[bool] = False
-    is_revisiting: ClassVar[bool] = False
-
-    n: int
     temperature: float
-
-    @property
-    def num_roots(self) -> int:
-        """The pool's size."""
-        return self.n
-
-    def step_shape(self, path: Path) -> StepShape:
-        """A node is one step."""
-        return StepShape()
-
-    def group(self, path: Path) -> Path:
-        """All beams compete."""
-        return ()
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
         """The unfinished beams, by their share."""

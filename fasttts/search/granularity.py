@@ -8,44 +8,20 @@ test-time scaling", arXiv 2505.11730 (VG-Search, with one granularity `g` for a 
 that varies with depth is ours. Survivors and refills are those of `search/beam.py`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from fasttts.search.beam import BeamSearch
-from fasttts.search.policy import Branch
 from fasttts.steps import StepShape
-from fasttts.tree import Beam
 from fasttts.types import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VaryingGranularity:
+class VaryingGranularity(BeamSearch):
     """Beam search with `granularity[d - 1]` steps in a node at depth `d`; the last number stays."""
 
-    needs_scores: ClassVar[bool] = True
-    needs_answers: ClassVar[bool] = False
-    is_monotone: ClassVar[bool] = True
-    is_revisiting: ClassVar[bool] = False
-
-    n: int
-    beam_width: int
     granularity: tuple[int, ...]
-
-    @property
-    def num_roots(self) -> int:
-        """The pool's size."""
-        return self.n
 
     def step_shape(self, path: Path) -> StepShape:
         """As many steps as its depth asks for."""
         depth = min(len(path), len(self.granularity))
         return StepShape(num_steps=self.granularity[depth - 1])
-
-    def group(self, path: Path) -> Path:
-        """All beams compete."""
-        return ()
-
-    def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
-        """What beam search does."""
-        return BeamSearch(n=self.n, beam_width=self.beam_width).expand(frontier, ended)

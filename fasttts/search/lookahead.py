@@ -17,41 +17,29 @@ from typing import ClassVar
 
 from fasttts.search.beam import BeamSearch
 from fasttts.search.policy import Branch
+from fasttts.search.pool import Pool
 from fasttts.steps import StepShape
 from fasttts.tree import Beam
 from fasttts.types import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lookahead:
+class Lookahead(Pool):
     """Beam search over scores from `num_steps` greedy steps ahead.
 
     Steps and rollouts alternate: the frontier holds either, never both.
     """
 
-    needs_scores: ClassVar[bool] = True
-    needs_answers: ClassVar[bool] = False
-    is_monotone: ClassVar[bool] = False
     is_revisiting: ClassVar[bool] = True
 
-    n: int
     beam_width: int
     num_steps: int
-
-    @property
-    def num_roots(self) -> int:
-        """The pool's size."""
-        return self.n
 
     def step_shape(self, path: Path) -> StepShape:
         """One step, or a rollout."""
         if _is_rollout(path):
             return StepShape(num_steps=self.num_steps, is_greedy=True)
         return StepShape()
-
-    def group(self, path: Path) -> Path:
-        """All beams compete."""
-        return ()
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
         """Rollouts of unfinished steps; after them, what beam search does with their scores."""

@@ -18,14 +18,12 @@ variance, and an ended answer competes once, however often it was drawn before.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from fasttts.sampling import SEED_BITS, derive_seed
 from fasttts.search.policy import Branch
+from fasttts.search.pool import Pool
 from fasttts.search.sharing import share_systematically
-from fasttts.steps import StepShape
 from fasttts.tree import Beam
-from fasttts.types import Path
 
 _SMALLEST = 0.5e-4
 """Half a step of the scores' grid: no score has odds of nothing or of infinity."""
@@ -35,7 +33,7 @@ _RESAMPLING = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ParticleFilter:
+class ParticleFilter(Pool):
     """`n` particles, weighted by their odds at `temperature`.
 
     Args:
@@ -44,27 +42,8 @@ class ParticleFilter:
         seed: The search seed.
     """
 
-    needs_scores: ClassVar[bool] = True
-    needs_answers: ClassVar[bool] = False
-    is_monotone: ClassVar[bool] = False
-    is_revisiting: ClassVar[bool] = False
-
-    n: int
     temperature: float
     seed: int
-
-    @property
-    def num_roots(self) -> int:
-        """The number of particles."""
-        return self.n
-
-    def step_shape(self, path: Path) -> StepShape:
-        """A node is one step."""
-        return StepShape()
-
-    def group(self, path: Path) -> Path:
-        """All beams compete."""
-        return ()
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
         """The unfinished beams among the draws."""
