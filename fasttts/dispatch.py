@@ -18,7 +18,7 @@ from fasttts.scheduling.driver import LoopThread
 from fasttts.scheduling.handle import SearchHandle, Sink
 from fasttts.scheduling.run import SearchRun
 from fasttts.search.extraction import Extractor
-from fasttts.types import Event, Finished, Progress, SearchResult, TextDelta
+from fasttts.types import Event, SearchResult
 
 
 class MakeResult(Protocol):
@@ -78,22 +78,27 @@ class Dispatch:
 
     def stream(self, run: SearchRun, extract: Extractor | None) -> Generator[Event, None, None]:
         """Tells one search as it happens; the work starts with the first event."""
-        events: queue.SimpleQueue[TextDelta | Progress | None] = queue.SimpleQueue()
+        events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         with self._in_flight(run, events.put) as handle:
+            yield from handle.opening()
             while (event := events.get()) is not None:
                 yield event
-            yield Finished(result=self._result(handle, extract))
+            yield from handle.closing(self._result(handle, extract))
 
     async def astream(
         self, run: SearchRun, extract: Extractor | None
     ) -> AsyncGenerator[Event, None]:
         """`stream` for event loops."""
-        events: asyncio.Queue[TextDelta | Progress | None] = asyncio.Queue()
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
         put = functools.partial(_call_soon, asyncio.get_running_loop(), events.put_nowait)
         with self._in_flight(run, put) as handle:
+            for opened in handle.opening():
+                yield opened
             while (event := await events.get()) is not None:
                 yield event
-            yield Finished(result=await asyncio.to_thread(self._result, handle, extract))
+            result = await asyncio.to_thread(self._result, handle, extract)
+            for closed in handle.closing(result):
+                yield closed
 
     @contextlib.contextmanager
     def _in_flight(self, run: SearchRun, sink: Sink | None = None) -> Iterator[SearchHandle]:
@@ -131,7 +136,7 @@ def _put(
 
 
 def _call_soon(
-    loop: asyncio.AbstractEventLoop, put: Callable[[Any], None], event: TextDelta | Progress | None
+    loop: asyncio.AbstractEventLoop, put: Callable[[Any], None], event: Event | None
 ) -> None:
     """Hands an event to an event loop that may be gone: then nobody waits for it."""
     with contextlib.suppress(RuntimeError):

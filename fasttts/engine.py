@@ -1,7 +1,9 @@
 """What users construct: `FastTTS` owns the models, the loop and the thread that drives it."""
 
 import atexit
+import contextlib
 import functools
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -16,7 +18,7 @@ from fasttts.config import (
     search_config,
 )
 from fasttts.dispatch import Dispatch
-from fasttts.errors import SearchError
+from fasttts.errors import BackendError, ConfigurationError, SearchError
 from fasttts.loading import load_chosen
 from fasttts.outcome import make_result
 from fasttts.preparation import Problem, Prompt, prepare, render, seeded
@@ -27,7 +29,7 @@ from fasttts.scheduling.memory import MemoryPlan, planned_scheduling
 from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve
 from fasttts.search.extraction import Extractor
-from fasttts.types import Event, ParsedOutput, SearchResult
+from fasttts.types import Event, Health, ParsedOutput, SearchResult
 from fasttts.verifiers.choice import Choice, check_loaded, choose
 
 
@@ -43,6 +45,7 @@ class FastTTS:
             mean is taken; None for an engine that only decodes plainly or votes.
         scheduling: Slots and optimisations of the step loop; no option changes a result.
         plan: How the two share the device, kept in every result; None where nothing was planned.
+        reload: Gives new models to `restart`; None for an engine that cannot be restarted.
 
     Attributes:
         plan: The same.
@@ -55,23 +58,32 @@ class FastTTS:
         *,
         scheduling: SchedulingConfig = SchedulingConfig(),  # noqa: B008, immutable
         plan: MemoryPlan | None = None,
+        reload: Callable[[], tuple[GeneratorBackend, Choice | None]] | None = None,
     ) -> None:
         self.plan: Final = plan
+        self._scheduling = scheduling
+        self._reload = reload
+        self._lifetime = threading.Lock()
+        self._open(generator, verifier)
+        self._is_closed = False
+        atexit.register(self.close)
+
+    def _open(self, generator: GeneratorBackend, verifier: Choice | None) -> None:
+        """Starts the loop on two models."""
         self._generator = generator
         self._verifier = None if verifier is None else choose(verifier)
         if self._verifier is not None:
             check_loaded(self._verifier)
-        self._thread = LoopThread(Loop(generator, self._verifier, scheduling))
+        self._thread = LoopThread(Loop(generator, self._verifier, self._scheduling))
+        slots = self._scheduling.slots or generator.max_num_seqs
         result = functools.partial(
             make_result,
-            num_slots=min(scheduling.slots or generator.max_num_seqs, generator.max_num_seqs),
+            num_slots=min(slots, generator.max_num_seqs),
             generator=generator.name,
             verifier=self.verifier_name,
-            plan=plan,
+            plan=self.plan,
         )
         self._dispatch = Dispatch(self._thread, generator.tokenizer, result)
-        self._is_closed = False
-        atexit.register(self.close)
 
     @classmethod
     def load(cls, generator: str | None = None, **options: Any) -> Self:
@@ -103,12 +115,45 @@ class FastTTS:
             verifier: Takes the place of the configuration's, as in `load`.
         """
         loaded = load_chosen(config, verifier)
+
+        def reload() -> tuple[GeneratorBackend, Choice | None]:
+            again = load_chosen(config, verifier)
+            return again.generator, again.verifier
+
         return cls(
             loaded.generator,
             loaded.verifier,
             scheduling=planned_scheduling(config.scheduling, loaded.plan),
             plan=loaded.plan,
+            reload=reload,
         )
+
+    @property
+    def health(self) -> Health:
+        """Whether calls are accepted; costs nothing, from any thread."""
+        if self._is_closed:
+            return Health(is_healthy=False, reason="the engine is closed")
+        fault = self._thread.fault
+        if fault is None:
+            return Health(is_healthy=True)
+        return Health(is_healthy=False, reason=f"{fault}; restart() loads the engine again")
+
+    def restart(self) -> None:
+        """Ends every search with a `BackendError`, frees both models and loads them again.
+
+        Raises:
+            ConfigurationError: The engine was made of backends and without `reload`.
+            BackendError: The engine is closed, or the models could not be loaded.
+        """
+        if self._reload is None:
+            raise ConfigurationError(
+                "this engine was made of backends: give it reload=..., or load it by name"
+            )
+        with self._lifetime:
+            if self._is_closed:
+                raise BackendError("the engine is closed", role="generator")
+            self._shut()
+            self._open(*self._reload())
 
     @property
     def is_closed(self) -> bool:
@@ -235,7 +280,9 @@ class FastTTS:
         """`search`, told as it happens; the last event is `Finished`.
 
         Plain decoding yields `TextDelta`s, which joined are the result's text; searches yield
-        `Progress`. Closing the generator stops the work. The work starts with the first event.
+        `SearchStarted`, `StepFinished`, `StepScored`, `Pruned`, `TrunkDelta`s, which joined are
+        the result's text too, `Progress`, `AnswerChosen` and `UsageReported`. Closing the
+        generator stops the work. The work starts with the first event.
         """
         return self._dispatch.stream(
             self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
@@ -283,14 +330,22 @@ class FastTTS:
 
     def close(self) -> None:
         """Ends every search with a `BackendError` and frees both models; safe to call twice."""
-        if self._is_closed:
+        with self._lifetime:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            atexit.unregister(self.close)
+            self._shut()
+
+    def _shut(self) -> None:
+        """Stops the loop and frees both models; a forked process leaves its parent's alone."""
+        if self._thread.is_of_another_process:
             return
-        self._is_closed = True
-        atexit.unregister(self.close)
         self._thread.close()
-        self._generator.close()
-        if self._verifier is not None:
-            self._verifier.close()
+        with contextlib.ExitStack() as stack:  # one that fails keeps no other from closing
+            stack.callback(self._generator.close)
+            if self._verifier is not None:
+                stack.callback(self._verifier.close)
 
     def __copy__(self) -> Self:
         """The engine itself: models are shared, so copies of what holds it keep working."""

@@ -123,6 +123,19 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether an engine can work.
+
+    Attributes:
+        is_healthy: Whether calls are accepted.
+        reason: What happened and what helps; None where the engine is healthy.
+    """
+
+    is_healthy: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Occupancy:
     """Sequences of one search in the generator's batch, one number for each iteration.
 
@@ -254,10 +267,77 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchStarted:
+    """A search was handed to the engine."""
+
+    num_beams: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished:
+    """A node of the tree ended; `text` is its own."""
+
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepScored:
+    """A path has its aggregated score."""
+
+    path: Path
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """Beams that are not continued."""
+
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkDelta:
+    """Text that every possible answer of a search begins with, after what was told before.
+
+    Joined, the deltas are a prefix of the result's text at any time, and at the end all of it.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerChosen:
+    """The candidate that won."""
+
+    text: str
+    answer: str | None
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReported:
+    """What the search cost."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """The last event of every stream."""
 
     result: SearchResult
 
 
-Event = TextDelta | Progress | Finished
+Event = (
+    TextDelta
+    | SearchStarted
+    | StepFinished
+    | StepScored
+    | Pruned
+    | TrunkDelta
+    | Progress
+    | AnswerChosen
+    | UsageReported
+    | Finished
+)

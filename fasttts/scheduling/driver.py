@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 class LoopThread:
     """Runs a loop in a daemon thread, asleep while there is no work.
 
+    It ends when it is closed, when the generator is lost, and when the loop itself fails; nobody
+    who waits for a search is left waiting, and nothing is admitted afterwards.
+
     Args:
         loop: Touched by this thread alone from now on.
     """
@@ -28,6 +32,8 @@ class LoopThread:
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._is_closing = False
+        self._fault: BackendError | None = None
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="fasttts-loop", daemon=True)
         self._thread.start()
 
@@ -36,12 +42,23 @@ class LoopThread:
         """What all searches have cost together."""
         return self._loop.usage()
 
+    @property
+    def fault(self) -> BackendError | None:
+        """What ended the thread; None while it works and once it was closed."""
+        return self._fault or self._loop.fault
+
+    @property
+    def is_of_another_process(self) -> bool:
+        """Whether this process was forked from the one in which the thread runs."""
+        return os.getpid() != self._pid
+
     def submit(self, run: SearchRun, listener: Listener) -> None:
         """Admits a search.
 
         Raises:
-            BackendError: The engine is closed.
+            BackendError: The engine is closed, failed, or belongs to another process.
         """
+        run.begin(self._loop.now())
         self._call(lambda: self._loop.submit(run, listener))
 
     def cancel(self, run: SearchRun) -> None:
@@ -51,13 +68,24 @@ class LoopThread:
             self._call(lambda: self._loop.cancel(run, error))
 
     def _call(self, command: Command) -> None:
+        if self.is_of_another_process:
+            message = (
+                f"the engine lives in process {self._pid} and this one was forked from it: load "
+                "models after the fork, or start processes with 'spawn'"
+            )
+            raise BackendError(message, role="generator")
         with self._lock:
+            if (fault := self.fault) is not None:
+                message = f"the engine failed: {fault}; restart() loads it again"
+                raise BackendError(message, role=fault.role) from fault
             if self._is_closing:
                 raise BackendError("the engine is closed", role="generator")
             self._commands.put(command)
 
     def close(self) -> None:
         """Ends every search with an error and waits for the thread; safe to call twice."""
+        if self.is_of_another_process:
+            return
         with self._lock:
             self._is_closing = True
         self._commands.put(lambda: None)  # wakes the thread
@@ -65,14 +93,18 @@ class LoopThread:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._is_closing:
-            self._run_commands()
-            try:
+        try:
+            while not self._is_closing and self._loop.fault is None:
+                self._run_commands()
                 self._loop.step()
-            except Exception as error:  # a bug of ours must not leave callers waiting
-                logger.exception("the step loop failed")
-                self._fail_all(f"the step loop failed: {type(error).__name__}: {error}", error)
-        self._fail_all("the engine was closed during the search")
+        except BaseException as error:  # a bug of ours must not leave callers waiting
+            logger.exception("the step loop failed")
+            message = f"the step loop failed: {type(error).__name__}: {error}"
+            fault = BackendError(message, role="generator")
+            fault.__cause__ = error
+            self._end(fault)
+        else:
+            self._end(self._loop.fault)
 
     def _run_commands(self) -> None:
         if not self._loop.has_work:
@@ -80,9 +112,13 @@ class LoopThread:
         while not self._commands.empty():
             self._commands.get()()
 
-    def _fail_all(self, message: str, cause: BaseException | None = None) -> None:
+    def _end(self, fault: BackendError | None) -> None:
+        """Refuses further calls, and ends those that were admitted."""
+        with self._lock:
+            self._fault = fault
+            self._is_closing = True
         while not self._commands.empty():
-            self._commands.get()()
-        error = BackendError(message, role="generator")
-        error.__cause__ = cause
-        self._loop.fail_all(error)
+            with contextlib.suppress(Exception):  # the loop may be broken; its listeners are told
+                self._commands.get()()
+        closed = BackendError("the engine was closed during the search", role="generator")
+        self._loop.fail_all(fault or closed)

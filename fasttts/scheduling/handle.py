@@ -1,16 +1,26 @@
 """A caller's end of a search: a future for its outcome and, if wanted, a sink for its events."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 
 from fasttts.backends.base import Tokenizer
+from fasttts.scheduling.narration import Narrator
 from fasttts.scheduling.run import SearchRun
 from fasttts.steps import TextStream
 from fasttts.tree import Node
-from fasttts.types import Progress, TextDelta
+from fasttts.types import (
+    AnswerChosen,
+    Event,
+    Finished,
+    Progress,
+    SearchResult,
+    SearchStarted,
+    TextDelta,
+    UsageReported,
+)
 
-Sink = Callable[[TextDelta | Progress | None], None]
+Sink = Callable[[Event | None], None]
 """Receives events in the loop's thread; None says that the search is over."""
 
 
@@ -31,20 +41,48 @@ class SearchHandle:
         self._sink = sink
         self._started = time.perf_counter()
         self._is_plain = run.request.config.search == "none"
+        self._narrator = Narrator()
+        self._num_told = 0
         self._text = TextStream(tokenizer, run.request.config.stop)
 
     def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
-        """Streams the text of a plain decoding."""
-        if self._sink is None or not self._is_plain:
+        """Streams the text of a plain decoding; tells of steps that ended."""
+        if self._sink is None:
+            return
+        if not self._is_plain:
+            self._tell(self._narrator.ended(node) if node.is_ended else iter(()))
             return
         text = self._text.finish(node.text) if node.is_ended else self._text.push(token_ids)
         if text:
+            self._num_told += len(text)
             self._sink(TextDelta(text=text))
 
     def on_commit(self, run: SearchRun) -> None:
         """Reports where the search stands."""
         if self._sink is not None and not self._is_plain:
+            self._tell(self._narrator.look(run))
             self._sink(self._progress(run))
+
+    def opening(self) -> Iterator[Event]:
+        """What is told before everything else."""
+        if not self._is_plain:
+            yield SearchStarted(num_beams=self.run.num_roots)
+
+    def closing(self, result: SearchResult) -> Iterator[Event]:
+        """What is told once the result is there."""
+        if self._is_plain:
+            if rest := result.text[self._num_told :]:
+                yield TextDelta(text=rest)
+        else:
+            yield from self._narrator.rest(result.text)
+            yield AnswerChosen(text=result.text, answer=result.answer, score=result.score)
+            yield UsageReported(usage=result.usage)
+        yield Finished(result=result)
+
+    def _tell(self, events: Iterator[Event]) -> None:
+        assert self._sink is not None
+        for event in events:
+            self._sink(event)
 
     def on_done(self, run: SearchRun, error: BaseException | None) -> None:
         """Resolves the future."""

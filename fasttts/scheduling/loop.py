@@ -4,19 +4,21 @@ One loop drives any number of searches and plain decodings over one generator an
 It is synchronous and single-threaded; `fasttts.engine` runs it in a thread of its own.
 """
 
+import contextlib
 import heapq
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from fasttts.backends.base import GenerationOutput, Generator, Verifier
 from fasttts.config import SchedulingConfig
-from fasttts.errors import BackendError
+from fasttts.errors import BackendError, CapacityError, SearchError
 from fasttts.scheduling.accounting import Account, EngineUsage, PressureGauge
 from fasttts.scheduling.cost import StepCost
 from fasttts.scheduling.order import in_order
+from fasttts.scheduling.retrying import retrying
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.scoring import Scorer
 from fasttts.scheduling.slots import Owner, Slots
@@ -75,6 +77,8 @@ class Loop:
         self._pressure = PressureGauge()
         self._cost = StepCost()
         self._num_allowed = num_slots
+        self.fault: BackendError | None = None
+        """What the generator was lost by; searches that are submitted afterwards cannot work."""
         self._is_stale = True
         """Whether anything happened that may change which sequences should run."""
 
@@ -86,6 +90,10 @@ class Loop:
     def usage(self) -> EngineUsage:
         """What all searches have cost together; may be asked from any thread."""
         return self._account.snapshot()
+
+    def now(self) -> float:
+        """The clock; may be asked from any thread."""
+        return self._clock()
 
     def submit(self, run: SearchRun, listener: Listener) -> None:
         """Admits a search; plain decodings go before searches, each kind in order of arrival."""
@@ -102,7 +110,10 @@ class Loop:
 
     def fail_all(self, error: BaseException) -> None:
         """Ends every search with `error`."""
-        for run in list(self._listeners):
+        self._fail(list(self._listeners), error)
+
+    def _fail(self, runs: Iterable[SearchRun], error: BaseException) -> None:
+        for run in runs:
             try:
                 self._finish(run, error)
             except Exception:  # a broken backend may refuse to abort; the caller is told anyway
@@ -183,9 +194,19 @@ class Loop:
     def _guesses(self, runs: Sequence[SearchRun], count: int) -> list[Owner]:
         """The most useful speculative nodes, one of each run in turn."""
         rule = self._rule()
-        streams = [_owned(run, run.guesses(self._config, rule)) for run in runs]
+        streams = [self._guesses_of(run, rule) for run in runs]
         turns = itertools.chain.from_iterable(itertools.zip_longest(*streams))
         return list(itertools.islice(filter(None, turns), count))
+
+    def _guesses_of(self, run: SearchRun, rule: Rule) -> Iterator[Owner]:
+        guesses = run.guesses(self._config, rule)
+        while run in self._active:
+            node = None
+            with self._confined(run):
+                node = next(guesses, None)
+            if node is None:
+                return
+            yield run, node
 
     def _rule(self) -> Rule:
         """Which steps run ahead; where that is to be measured, the likely ones until it is."""
@@ -198,16 +219,47 @@ class Loop:
         if not self._slots:
             return
         started = self._clock()
+        runs = self._slots.runs()
         try:
-            outputs = self._generator.step()
+            outputs = self._generate()
             self._pressure.read(self._generator.pressure())
         except BackendError as error:
-            for run in self._slots.runs():
-                self._finish(run, error)
+            if not isinstance(error, CapacityError):
+                self.fault = error
+            self._fail(runs, error)
             return
         self._count_iteration(self._clock() - started)
         for output in outputs:
-            self._take_output(output)
+            if self._slots.is_running(output):
+                self._take_output(output)
+
+    def _generate(self) -> list[GenerationOutput]:
+        """An iteration of the generator; what it lost by a retryable failure is added again."""
+        try:
+            for attempt in retrying(self._slots.add_again):
+                with attempt:
+                    return self._generator.step()
+        except BackendError:
+            raise
+        except MemoryError as error:
+            message = f"the generator is out of memory: {error}: lower slots or max_model_len"
+            raise CapacityError(message, role="generator") from error
+        except Exception as error:  # a generator may be a user's class and raise anything
+            message = f"the generator failed: {type(error).__name__}: {error}"
+            raise BackendError(message, role="generator") from error
+        raise AssertionError("an attempt returns or raises")
+
+    @contextlib.contextmanager
+    def _confined(self, run: SearchRun) -> Iterator[None]:
+        """Ends a search, and no other, with what its policy or its books raise."""
+        try:
+            yield
+        except Exception as error:  # a policy may be a user's class and raise anything
+            logger.warning("a search failed", exc_info=True)
+            message = f"the search's policy failed: {type(error).__name__}: {error}"
+            failure = SearchError(message)
+            failure.__cause__ = error
+            self._finish(run, failure)
 
     def _count_iteration(self, seconds: float) -> None:
         if not self._slots.has_fresh:
@@ -227,7 +279,11 @@ class Loop:
         run, node = self._slots.owner(output)
         token_ids = output.token_ids
         while token_ids:
-            num_taken = run.take_tokens(node, token_ids)
+            num_taken = 0
+            with self._confined(run):
+                num_taken = run.take_tokens(node, token_ids)
+            if run not in self._listeners:
+                return
             run.counts.generated_tokens += num_taken
             self._listeners[run].on_tokens(run, node, token_ids[:num_taken])
             if not node.is_ended:
@@ -249,9 +305,12 @@ class Loop:
     def _stop_early(self) -> None:
         if not self._config.early_stop:
             return
-        for run in self._active:
+        for run in list(self._active):
             if run.unscored:
-                self._slots.abort(run.drop_hopeless())
+                dropped: list[Node] = []
+                with self._confined(run):
+                    dropped = run.drop_hopeless()
+                self._slots.abort(dropped)
 
     def _verify(self) -> None:
         failures = self._scorer.advance(list(self._active), is_idle=not self._slots)
@@ -263,12 +322,17 @@ class Loop:
 
     def _commit(self) -> None:
         for run in list(self._active):
-            while (dropped := run.commit()) is not None:
+            while (dropped := self._decided(run)) is not None:
                 self._is_stale = True
                 self._slots.abort(dropped)
                 self._listeners[run].on_commit(run)
-            if run.is_done:
+            if run in self._listeners and run.is_done:
                 self._finish(run, None)
+
+    def _decided(self, run: SearchRun) -> list[Node] | None:
+        """What a search's decisions made useless; None where it decided nothing, or failed."""
+        with self._confined(run):
+            return run.commit()
 
     def _keep_budgets(self) -> None:
         """Ends searches whose budget is spent; one without an answer may finish its best path."""
@@ -302,7 +366,3 @@ class Loop:
             self._slots.abort_run(run)
         finally:
             listener.on_done(run, error)
-
-
-def _owned(run: SearchRun, nodes: Iterator[Node]) -> Iterator[Owner]:
-    return ((run, node) for node in nodes)

@@ -44,6 +44,8 @@ class Nodes:
         self._eos_token_ids = tokenizer.eos_token_ids
         self._cutter = StepCutter(tokenizer, config.step_rule)
         self.max_answer_tokens = min(config.max_tokens, max_model_len - len(tree.prompt_token_ids))
+        if config.search == "none" and config.budget.tokens is not None:
+            self.max_answer_tokens = min(self.max_answer_tokens, config.budget.tokens)
 
     def new(self, parent: Node | None, index: int) -> Node:
         """Child `index` of a node, or of the prompt, in the shape that the policy asks for."""

@@ -96,6 +96,16 @@ class SearchRun:
         is_last_done = self._last is None or self._last.is_ended
         return not self._groups and not self.unscored and is_last_done
 
+    @property
+    def num_roots(self) -> int:
+        """Beams that the search begins with."""
+        return self._policy.num_roots
+
+    @property
+    def is_trunk_certain(self) -> bool:
+        """Whether every further answer begins with what all living paths share."""
+        return not self._policy.is_revisiting and not self.request.config.budget.is_counted
+
     def begin(self, now: float) -> None:
         """Starts the clock of the budget; `begin` a second time has no effect."""
         if self._began is None:
@@ -433,6 +443,9 @@ class SearchRun:
         self._nodes.end(node, reason)
         if node is self._last:
             return
+        config = self.request.config
+        if config.search == "none" and len(node.token_ids) == config.budget.tokens:
+            self.stop_reason = "complete" if reason == "stop" else "tokens"
         if not self._policy.needs_scores:
             self._make_beam(node, 0.0)
         if node.is_attached:

@@ -12,22 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import tenacity
-
 from fasttts.backends.base import Verification, VerificationRequest, Verifier
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, ContractError
 from fasttts.scheduling.accounting import Account
+from fasttts.scheduling.retrying import retrying
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.verification import Batch, batches, take_scores
 from fasttts.tree import Node
 from fasttts.verifiers.flow import Flow, flow_of
-
-_retrying = tenacity.Retrying(
-    retry=tenacity.retry_if_exception(lambda error: getattr(error, "retryable", False)),
-    stop=tenacity.stop_after_attempt(3),
-    reraise=True,
-)
 
 _LONGEST_WAIT_S = 0.02
 """How long a loop with nothing to decode waits for scores before it looks for commands again."""
@@ -200,7 +193,7 @@ def _asked(verifier: Verifier, requests: list[VerificationRequest]) -> Flow:
     if not requests:
         return []
     try:
-        for attempt in _retrying.copy():
+        for attempt in retrying():
             with attempt:
                 verifications = yield from flow_of(verifier, requests)
     except BackendError:

@@ -63,6 +63,24 @@ class Slots:
         self._owners[request_id] = (run, node)
         self._fresh.add(request_id)
 
+    def add_again(self) -> None:
+        """Gives the generator, which lost them, all sequences again, from where they stand.
+
+        Raises:
+            BackendError: The generator refused one; the others are not started either.
+        """
+        lost = self._owners
+        self._owners, self._fresh = {}, set()
+        self._generator.abort(list(lost))
+        for _, node in lost.values():
+            node.request_id = None
+        for run, node in lost.values():
+            self.start(run, node)
+
+    def is_running(self, output: GenerationOutput) -> bool:
+        """Whether the sequence of these tokens was not taken out meanwhile."""
+        return output.request_id in self._owners
+
     def owner(self, output: GenerationOutput) -> Owner:
         """Whose tokens these are; counts what a new sequence found in the prefix cache."""
         run, node = self._owners[output.request_id]

@@ -102,8 +102,7 @@ def test_sync_async_streamed_and_batched_are_the_same_search(engine: FastTTS) ->
         assert other.candidates == result.candidates
         cost = replace(other.usage, recomputed_tokens=result.usage.recomputed_tokens)
         assert cost == result.usage  # only what a cache happened to hold may differ
-    assert progress
-    assert all(isinstance(event, Progress) for event in progress)
+    assert any(isinstance(event, Progress) for event in progress)
     generated = [event.generated_tokens for event in progress if isinstance(event, Progress)]
     assert generated == sorted(generated)
 

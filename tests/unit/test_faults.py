@@ -1,0 +1,240 @@
+"""Faults: what each does to the calls in flight, to the engine, and to nobody else."""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fasttts import (
+    BackendError,
+    CapacityError,
+    ConfigurationError,
+    ContractError,
+    FastTTS,
+    SearchError,
+    SearchResult,
+)
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.config import search_config
+from fasttts.scheduling.loop import Loop
+from fasttts.search.beam import BeamSearch
+from fasttts.search.policy import Branch
+from fasttts.testing.faults import FaultyGenerator, FaultyVerifier
+from fasttts.tree import Beam
+from tests.searches import Recorder, alone, drive, make_run, same_tree
+
+CONFIG = search_config(n=4, max_tokens=60)
+
+
+def lost(*, retryable: bool = False) -> BackendError:
+    return BackendError("the device is lost", role="generator", retryable=retryable)
+
+
+FAULTS = [
+    lost(),
+    CapacityError("out of memory", role="generator"),
+    MemoryError("of the device"),
+    KeyError("a bug of the backend"),
+]
+
+
+@settings(max_examples=15)
+@given(
+    at=st.integers(1, 25),
+    error=st.sampled_from(FAULTS),
+    dies=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_a_generator_that_fails_ends_what_it_ran(
+    at: int, error: Exception, dies: bool, seed: int
+) -> None:
+    generator = FaultyGenerator(FakeGenerator(), {at: error}, dies=dies)
+    loop = Loop(generator, FakeVerifier())
+    recorders = [Recorder() for _ in range(3)]
+    for text, recorder in zip("abc", recorders, strict=True):
+        loop.submit(make_run(generator, text, search_config(CONFIG, seed=seed)), recorder)
+    iterations = 0
+    while loop.has_work:
+        loop.step()
+        iterations += 1
+        assert iterations < 500
+    for recorder in recorders:
+        (outcome,) = recorder.outcomes
+        assert outcome is None or isinstance(outcome, BackendError)
+        if outcome is not None:
+            assert outcome.role == "generator"
+            assert outcome is error or outcome.__cause__ is error
+    is_capacity = isinstance(error, CapacityError | MemoryError)
+    if generator.num_steps >= at:
+        assert any(recorder.outcomes != [None] for recorder in recorders)
+        assert (loop.fault is None) == (is_capacity and not (dies and generator.num_steps > at))
+
+
+@settings(max_examples=15)
+@given(at=st.sets(st.integers(1, 30), min_size=1, max_size=6), seed=st.integers(0, 1000))
+def test_a_retryable_failure_of_the_generator_changes_no_token(at: set[int], seed: int) -> None:
+    at = {number for number in at if not {number - 1, number - 2} <= at}
+    config = search_config(CONFIG, seed=seed)
+    generator = FaultyGenerator(FakeGenerator(), dict.fromkeys(at, lost(retryable=True)))
+    loop, recorder = Loop(generator, FakeVerifier()), Recorder()
+    run = make_run(generator, "a", config)
+    loop.submit(run, recorder)
+    drive(loop)
+    assert recorder.outcomes == [None]
+    assert same_tree(run, alone("a", config))
+
+
+@settings(max_examples=15)
+@given(
+    at=st.integers(1, 8),
+    fault=st.sampled_from(["nan", "range", "few scores", "few answers", ValueError("no")]),
+    seed=st.integers(0, 1000),
+)
+def test_a_verifier_that_fails_once_costs_one_search_at_most(
+    at: int, fault: Any, seed: int
+) -> None:
+    verifier = FaultyVerifier(FakeVerifier(), {at: fault})
+    generator = FakeGenerator()
+    loop = Loop(generator, verifier)
+    config = search_config(CONFIG, seed=seed)
+    runs = [make_run(generator, text, config) for text in "abc"]
+    recorders = [Recorder() for _ in runs]
+    for run, recorder in zip(runs, recorders, strict=True):
+        loop.submit(run, recorder)
+    drive(loop)
+    failed = [error for recorder in recorders for error in recorder.outcomes if error is not None]
+    assert len(failed) <= 1
+    assert all(isinstance(error, BackendError) for error in failed)
+    assert all(isinstance(e, ContractError) for e in failed if not isinstance(fault, Exception))
+    for text, run, recorder in zip("abc", runs, recorders, strict=True):
+        if recorder.outcomes == [None]:
+            assert same_tree(run, alone(text, config))
+    assert generator.num_unfinished() == 0
+
+
+class Raising(BeamSearch):
+    """A policy that fails at its second decision, and where it is asked for groups."""
+
+    def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
+        if len(frontier[0].path) > 1:
+            raise ZeroDivisionError("by the user's policy")
+        return super().expand(frontier, ended)
+
+
+class Astray(BeamSearch):
+    """A policy that continues a beam that does not exist."""
+
+    def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
+        return [Branch(path=(77, 3), num_children=2)]
+
+
+def raising(config: Any) -> Raising:
+    return Raising(n=4, beam_width=2)
+
+
+def astray(config: Any) -> Astray:
+    return Astray(n=4, beam_width=2)
+
+
+@pytest.mark.parametrize("policy", ["raising", "astray"])
+def test_a_policy_that_fails_ends_its_own_search(policy: str) -> None:
+    with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
+        expected = engine.search("a", n=4, max_tokens=60).candidates
+        with pytest.raises(SearchError, match="the search's policy failed"):
+            engine.search("b", search=f"{__name__}:{policy}", n=4, max_tokens=60)
+        assert engine.health.is_healthy
+        assert engine.search("a", n=4, max_tokens=60).candidates == expected
+
+
+def test_a_dead_engine_fails_fast_and_can_be_restarted() -> None:
+    generators = [FaultyGenerator(FakeGenerator(), {3: lost()}, dies=True), FakeGenerator()]
+    models = iter(generators)
+    engine = FastTTS(next(models), FakeVerifier(), reload=lambda: (next(models), FakeVerifier()))
+    assert engine.health.is_healthy
+    with pytest.raises(BackendError, match="the device is lost"):
+        engine.search("a", n=4, max_tokens=60)
+    assert engine.health.reason == "the device is lost; restart() loads the engine again"
+    with pytest.raises(BackendError, match=r"the engine failed: .* restart\(\)") as caught:
+        engine.search("a", n=4)
+    assert str(caught.value.__cause__) == "the device is lost"
+    engine.restart()
+    assert engine.health.is_healthy
+    assert isinstance(engine.search("a", n=4, max_tokens=60), SearchResult)
+    engine.close()
+    assert engine.health.reason == "the engine is closed"
+    with pytest.raises(BackendError, match="closed"):
+        engine.restart()
+
+
+def test_an_engine_made_of_backends_needs_to_be_told_how_to_restart() -> None:
+    with (
+        FastTTS(FakeGenerator()) as engine,
+        pytest.raises(ConfigurationError, match="give it reload"),
+    ):
+        engine.restart()
+
+
+def test_when_the_loops_thread_dies_everybody_hears_of_it() -> None:
+    generator = FaultyGenerator(FakeGenerator(lambda _: "word " * 5000), {})
+    engine = FastTTS(generator)
+    outcomes: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            engine.search("a", search="none", max_tokens=4000)
+        except BackendError as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while generator.num_unfinished() < 4:
+        assert not outcomes
+        time.sleep(0.001)
+
+    def die() -> None:
+        raise SystemExit("of the thread")
+
+    engine._thread._call(die)
+    for thread in threads:
+        thread.join(20)
+    assert len(outcomes) == 4
+    assert all("the step loop failed: SystemExit" in str(error) for error in outcomes)
+    assert not engine.health.is_healthy
+    engine.close()
+
+
+def test_a_callback_that_raises_ends_the_call_and_frees_the_rest() -> None:
+    generator = FakeGenerator()
+
+    def complain(index: int, result: SearchResult) -> None:
+        raise KeyError("of the user")
+
+    with FastTTS(generator, FakeVerifier()) as engine:
+        with pytest.raises(KeyError, match="of the user"):
+            engine.search_many(["a", "b", "c"], n=4, max_tokens=60, on_result=complain)
+        assert engine.search("a", n=4, max_tokens=60).candidates
+        engine.search("x", search="none", max_tokens=2)  # runs after the cancellations
+        assert generator.num_unfinished() == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_is_told_to_load_its_own() -> None:
+    with FastTTS(FakeGenerator()) as engine:
+        engine.search("a", search="none", max_tokens=2)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                engine.search("a", search="none", max_tokens=2)
+            except BackendError as error:
+                code = 0 if "forked" in str(error) else 2
+            engine.close()
+            os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert engine.search("a", search="none", max_tokens=2).text
