@@ -142,24 +142,56 @@ class Loop:
             run.check_integrity()
 
     def _admit(self) -> None:
-        """Takes searches from the queue while their sequences would find a free slot."""
-        num_wanted = sum(len(run.waiting) for run in self._active) + self._slots.num_needed()
-        while self._queue and num_wanted < self._slots.num_slots:
+        """Takes plain decodings from the queue, and searches while they alone leave slots free."""
+        searches = [run for run in self._active if not _is_plain(run)]
+        num_wanted = sum(len(run.waiting) for run in searches)
+        num_wanted += sum(node.is_attached for run, node in self._slots if not _is_plain(run))
+        while self._queue and (num_wanted < self._slots.num_slots or _is_plain(self._queue[0][2])):
             _, _, run = heapq.heappop(self._queue)
             if run in self._listeners:
                 self._active[run] = None
-                num_wanted += len(run.waiting)
+                num_wanted += 0 if _is_plain(run) else len(run.waiting)
 
     def _fill_slots(self) -> None:
         """Needed steps first (plain decodings, then searches as admitted), then speculation."""
         runs = sorted(self._active, key=lambda run: run.priority)
-        needed = [(run, node) for run in runs for node in self._in_order(run)]
+        needed = self._in_turn([(run, node) for run in runs for node in self._in_order(run)])
         guesses = self._speculate(runs, len(needed)) if self._config.speculation else []
+        self._make_room(needed)
         for run, node in itertools.chain(needed, guesses):
             if self._slots.num_free == 0:
                 break
             if node.request_id is None and run in self._active:
                 self._start(run, node)
+
+    def _in_turn(self, needed: list[Owner]) -> list[Owner]:
+        """Plain decodings first, but those beyond three quarters of the slots after searches."""
+        num_running = sum(_is_plain(run) for run, _ in self._slots)
+        num_first = max(1, self._slots.num_slots * 3 // 4) - num_running
+        plain = [owner for owner in needed if _is_plain(owner[0])]
+        first, last = plain[: max(0, num_first)], plain[max(0, num_first) :]
+        return first + [owner for owner in needed if not _is_plain(owner[0])] + last
+
+    def _make_room(self, needed: Sequence[Owner]) -> None:
+        """Lets plain decodings take slots of searches, the newest search's last steps first.
+
+        What is taken out is decoded on from where it stands. A quarter of the slots is left to
+        searches, so that no stream of plain requests starves them.
+        """
+        if not self._config.two_phase:
+            return
+        running = [owner for owner in self._slots if not _is_plain(owner[0])]
+        num_waiting = sum(_is_plain(run) for run, _ in needed)
+        num_spare = len(running) - -(-self._slots.num_slots // 4)
+        num_taken = min(num_waiting - self._slots.num_free, num_spare)
+        if num_taken <= 0:
+            return
+        order = {run: number for number, run in enumerate(self._active)}
+        running.sort(key=lambda owner: (owner[1].is_attached, -order[owner[0]]))
+        for run, node in running[:num_taken]:
+            self._slots.abort([node])
+            if node.is_attached:
+                run.waiting[node.path] = node
 
     def _in_order(self, run: SearchRun) -> list[Node]:
         return in_order(run.waiting.values(), prefix_order=self._config.prefix_order)
@@ -366,3 +398,7 @@ class Loop:
             self._slots.abort_run(run)
         finally:
             listener.on_done(run, error)
+
+
+def _is_plain(run: SearchRun) -> bool:
+    return run.priority == 0

@@ -43,10 +43,6 @@ class Slots:
         """Whether a sequence has not reported yet, so that its prompt is being run."""
         return bool(self._fresh)
 
-    def num_needed(self) -> int:
-        """Sequences that some decision waits for."""
-        return sum(node.is_attached for _, node in self._owners.values())
-
     def speculative(self) -> list[Node]:
         """Nodes that run ahead of every decision."""
         return [node for _, node in self._owners.values() if not node.is_attached]
