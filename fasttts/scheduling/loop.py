@@ -18,6 +18,7 @@ from fasttts.errors import BackendError, CapacityError, SearchError
 from fasttts.scheduling.accounting import Account, EngineUsage, PressureGauge
 from fasttts.scheduling.cost import StepCost
 from fasttts.scheduling.order import in_order
+from fasttts.scheduling.pace import Pace
 from fasttts.scheduling.retrying import retrying
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.scoring import Scorer
@@ -76,6 +77,7 @@ class Loop:
         self._active: dict[SearchRun, None] = {}
         self._pressure = PressureGauge()
         self._cost = StepCost()
+        self._pace = Pace()
         self._num_allowed = num_slots
         self.fault: BackendError | None = None
         """What the generator was lost by; searches that are submitted afterwards cannot work."""
@@ -98,10 +100,29 @@ class Loop:
     def submit(self, run: SearchRun, listener: Listener) -> None:
         """Admits a search; plain decodings go before searches, each kind in order of arrival."""
         run.begin(self._clock())
+        if (refusal := self._refusal(run)) is not None:
+            listener.on_done(run, refusal)
+            return
         self._listeners[run] = listener
         self._num_submitted += 1
         heapq.heappush(self._queue, (run.priority, self._num_submitted, run))
         self._is_stale = True
+
+    def _refusal(self, run: SearchRun) -> SearchError | None:
+        """Why a search that asked for it is not begun: it would not end in time."""
+        config = run.request.config
+        if config.budget.seconds is None or not config.budget.refuse_late:
+            return None
+        ahead = (other for _, _, other in self._queue if other in self._listeners)
+        num_ahead = sum(other.priority <= run.priority for other in ahead)
+        expected = self._pace.expected_s(config, num_ahead, self._account.snapshot())
+        if expected <= config.budget.seconds:
+            return None
+        message = (
+            f"refused: such a search takes {expected:.3g} s behind {num_ahead} others, the budget "
+            f"is seconds={config.budget.seconds}: raise it, or search less"
+        )
+        return SearchError(message, stop_reason="refused")
 
     def cancel(self, run: SearchRun, error: BaseException) -> None:
         """Ends a search at once with `error` and frees what it holds; no effect on an ended one."""
@@ -394,6 +415,8 @@ class Loop:
         self._active.pop(run, None)
         self._scorer.forget(run)
         self._account.ended(run.counts, run.tree)
+        if error is None and run.stop_reason == "complete":
+            self._pace.ended(run.request.config, run.counts.num_iterations)
         try:
             self._slots.abort_run(run)
         finally:

@@ -185,3 +185,27 @@ def test_a_budget_is_an_option_of_every_call() -> None:
         result = engine.search("a", search="none", budget=budget)
         assert result.config["budget"]["tokens"] == 20
         assert SearchResult.from_json(result.to_json()) == result
+
+
+def test_a_search_that_cannot_end_in_time_is_refused_when_it_asks_for_that() -> None:
+    clock = Clock()
+
+    class TimedGenerator(FakeGenerator):
+        def step(self) -> Any:
+            clock.now += 1.0
+            return super().step()
+
+    generator = TimedGenerator()
+    loop = Loop(generator, FakeVerifier(), clock=clock)
+    outcomes = []
+    for seconds, refuse_late in ((2.0, True), (1000.0, True), (2.0, True), (2.0, False)):
+        budget = Budget(seconds=seconds, refuse_late=refuse_late, grace_tokens=0)
+        recorder = Recorder()
+        loop.submit(make_run(generator, "a", search_config(n=4, budget=budget)), recorder)
+        num_steps = drive(loop)
+        outcomes.append((recorder.outcomes[0], num_steps > 0))
+    assert [has_run for _, has_run in outcomes] == [True, True, False, True]
+    refusal = outcomes[2][0]
+    assert isinstance(refusal, SearchError)
+    assert refusal.stop_reason == "refused"
+    assert "refused: such a search takes" in str(refusal)
