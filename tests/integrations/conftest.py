@@ -11,6 +11,7 @@ import pytest
 from fasttts import FastTTS, ParsedOutput, ToolCall
 from fasttts.backends.base import GenerationOutput
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from tests.searches import UNTIMED
 
 CALL = re.compile(r"<tool_call>(.*?)</tool_call>|<tool_call>(.*)", re.DOTALL)
 PROMPT_END = "assistant: "
@@ -58,7 +59,7 @@ def generator() -> HermesGenerator:
 
 @pytest.fixture
 def engine(generator: HermesGenerator) -> Iterator[FastTTS]:
-    with FastTTS(generator, FakeVerifier()) as engine:
+    with FastTTS(generator, FakeVerifier(), scheduling=UNTIMED) as engine:
         yield engine
 
 
