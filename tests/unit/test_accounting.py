@@ -2,7 +2,7 @@
 
 import threading
 
-from fasttts import FastTTS, SearchResult
+from fasttts import FastTTS, Progress, SearchResult
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.scheduling.accounting import EngineUsage
 
@@ -54,7 +54,7 @@ def test_searches_add_up_and_share_iterations() -> None:
 def test_a_stopped_search_counts() -> None:
     with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
         events = engine.stream("What is 2 + 2?", n=16)
-        next(events)
+        next(event for event in events if isinstance(event, Progress))
         events.close()
     assert engine.usage.num_searches == 1
     assert engine.usage.generated_tokens > 0
