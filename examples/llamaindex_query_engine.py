@@ -10,7 +10,7 @@ from pathlib import Path
 from llama_index.core import Settings, SimpleDirectoryReader
 from llama_index.core.base.response.schema import Response
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.retrievers.bm25 import BM25Retriever  # type: ignore[import-untyped]
+from llama_index.retrievers.bm25 import BM25Retriever  # type: ignore[import-untyped]  # ships no types
 
 from fasttts import FastTTS as Engine
 from llama_index.llms.fasttts import FastTTS

@@ -111,7 +111,7 @@ class Nodes:
             return None
         try:
             found: object = self._extract(node.path_text())
-        except Exception:
+        except Exception:  # a user's function raises what it likes
             logger.debug("an extractor failed on %s", node.path, exc_info=True)
             return None
         return canonical_answer(found) if isinstance(found, str) and found else None

@@ -5,29 +5,21 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fasttts.search.policy import Branch
+from fasttts.search.pool import Pool
 from fasttts.steps import WHOLE_ANSWER, StepShape
 from fasttts.tree import Beam
 from fasttts.types import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Samples:
+class Samples(Pool):
     """`n` answers, each a group of its own, so that none waits for another.
 
     Best-of-N scores every answer once, at all of its steps, and leaves the choice to selection.
     """
 
     needs_scores: ClassVar[bool] = False
-    needs_answers: ClassVar[bool] = False
     is_monotone: ClassVar[bool] = True
-    is_revisiting: ClassVar[bool] = False
-
-    n: int
-
-    @property
-    def num_roots(self) -> int:
-        """One root for each answer."""
-        return self.n
 
     def step_shape(self, path: Path) -> StepShape:
         """A node is a whole answer."""

@@ -4,6 +4,7 @@ A step's score depends on the scores of the same step alone, so that a combinati
 independent of batches as its parts are.
 """
 
+import abc
 import math
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from fasttts.verifiers.flow import Flow, FlowingVerifier, finish, flow_of, toget
 from fasttts.verifiers.parts import Part, as_verifier
 
 
-class Combination:
+class Combination(abc.ABC):
     """Verifiers that all score every step; subclasses say how their scores become one.
 
     Args:
@@ -32,9 +33,9 @@ class Combination:
         """The rule and the parts' names."""
         return f"{self.rule}({', '.join(part.name for part in self.parts)})"
 
+    @abc.abstractmethod
     def combine(self, scores_P: Sequence[float]) -> float:
         """One step's score from those of the P parts, each in [0, 1]."""
-        raise NotImplementedError
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """Scores each request's unscored steps; see `base.Verifier.score`."""

@@ -4,6 +4,7 @@ Prompts end at the newest step's score position. So the prompt of a longer path 
 shorter one token by token, and a prefix cache serves it.
 """
 
+import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -75,7 +76,7 @@ class VerifierFormat(Protocol):
         ...
 
 
-class _TaggedSteps:
+class _TaggedSteps(abc.ABC):
     """A beginning that depends on the problem, then each step and the token after it.
 
     Problems and steps are tokenised once each; both memories are bounded.
@@ -99,8 +100,9 @@ class _TaggedSteps:
             positions.append(len(token_ids) - 1)
         return StepPrompt(token_ids=tuple(token_ids), positions=tuple(positions))
 
+    @abc.abstractmethod
     def _encode_problem(self, problem: str) -> tuple[int, ...]:
-        raise NotImplementedError
+        """What stands before the first step."""
 
     def _encode_step(self, step: str) -> tuple[int, ...]:
         return (*self._tokenizer.encode(step), self._tag)

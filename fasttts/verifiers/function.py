@@ -93,7 +93,7 @@ class FunctionVerifier:
     def _score(self, future: "Future[Any]", num_steps: int) -> float:
         try:
             returned = future.result()
-        except Exception as error:
+        except Exception as error:  # a user's function raises what it likes
             what = f"{self._name} raised {type(error).__name__} for step {num_steps}: {error}"
             raise BackendError(what, role=_ROLE) from error
         is_list = isinstance(returned, Sequence) and not isinstance(returned, str)

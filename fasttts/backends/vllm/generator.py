@@ -96,7 +96,7 @@ class VLLMGenerator:
             self._engine.add_request(
                 request.request_id, prompt, self._params(request), priority=request.priority
             )
-        except Exception as error:
+        except Exception as error:  # vLLM raises many types; each becomes one of ours
             raise translate(error, _ROLE, f"request {request.request_id!r}") from error
         self._live.add(request.request_id)
 
@@ -144,7 +144,7 @@ class VLLMGenerator:
             prompt = TokensPrompt(prompt_token_ids=list(token_ids))
             try:
                 self._engine.add_request(request_id, prompt, params, priority=_FIRST)
-            except Exception as error:
+            except Exception as error:  # whatever it is, the engine is lost
                 raise self._fail(error) from error
         while None in answers.values():
             self._late = _merged([*self._late, *self._iterate(answers)])
@@ -154,7 +154,7 @@ class VLLMGenerator:
         """One iteration of the engine; finished questions are noted in `answers`."""
         try:
             outputs = self._engine.step()
-        except Exception as error:
+        except Exception as error:  # whatever it is, the engine is lost
             raise self._fail(error) from error
         answers |= {o.request_id: o for o in outputs if o.request_id in answers and o.finished}
         return [_output(output) for output in outputs if output.request_id in self._live]
@@ -169,7 +169,7 @@ class VLLMGenerator:
         self._late = [output for output in self._late if output.request_id in self._live]
         try:
             self._engine.abort_request(known)
-        except Exception as error:
+        except Exception as error:  # whatever it is, the engine is lost
             raise self._fail(error) from error
 
     def num_unfinished(self) -> int:
@@ -179,7 +179,7 @@ class VLLMGenerator:
     def pressure(self) -> MemoryPressure:
         """How full the KV cache is; read off the scheduler, which lives in this process."""
         self._check_usable()
-        scheduler: Any = self._engine.engine_core.engine_core.scheduler  # type: ignore[attr-defined]
+        scheduler: Any = self._engine.engine_core.engine_core.scheduler  # type: ignore[attr-defined]  # the client in this process alone has it
         counts = {name: r.num_preemptions for name, r in scheduler.requests.items()}
         self._num_preemptions += sum(
             count - self._preemptions.get(name, 0) for name, count in counts.items()

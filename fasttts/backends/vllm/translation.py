@@ -60,7 +60,7 @@ def opening(role: Role, name: str) -> Iterator[None]:
         yield
     except FastTTSError:
         raise
-    except Exception as error:
+    except Exception as error:  # vLLM raises many types; each becomes one of ours
         raise translate(error, role, f"{role}={name!r} cannot be opened") from error
 
 

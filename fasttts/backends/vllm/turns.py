@@ -105,7 +105,7 @@ class TurnTakingGenerator(VLLMGenerator):
 
     @property
     def _executor(self) -> Any:
-        return self._engine.engine_core.engine_core.model_executor  # type: ignore[attr-defined]
+        return self._engine.engine_core.engine_core.model_executor  # type: ignore[attr-defined]  # the client in this process alone has it
 
     def close(self) -> None:
         """Frees the engine's memory; awake, because vLLM cannot free what is not there."""
@@ -166,5 +166,5 @@ def _translated(role: Role) -> Iterator[None]:
         yield
     except FastTTSError:
         raise
-    except Exception as error:
+    except Exception as error:  # vLLM raises many types; each becomes one of ours
         raise translate(error, role, f"the {role} could not change turns") from error

@@ -91,7 +91,7 @@ class VLLMVerifier:
             return self._run(prompts)
         except ContractError:
             raise
-        except Exception as error:
+        except Exception as error:  # vLLM raises many types; each becomes one of ours
             failure = translate(error, _ROLE, "the verifier's engine failed")
             if isinstance(failure, BackendError):
                 self._failure = failure
