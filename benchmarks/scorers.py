@@ -7,17 +7,24 @@ from benchmarks.workload import SeededVerifier
 from fasttts.backends.base import Verification, VerificationRequest, Verifier
 
 
-class Rescoring:
-    """Scores every step anew each time, as search-and-learn does.
+class _Around:
+    """A verifier around another one, which belongs to the caller.
 
     Args:
         inner: The verifier that scores.
     """
 
-    name = "rescoring"
-
     def __init__(self, inner: Verifier) -> None:
         self._inner = inner
+
+    def close(self) -> None:
+        """Leaves the inner verifier open."""
+
+
+class Rescoring(_Around):
+    """Scores every step anew each time, as search-and-learn does."""
+
+    name = "rescoring"
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """The scores asked for, at the cost of all."""
@@ -27,21 +34,14 @@ class Rescoring:
             for one, request in zip(found, requests, strict=True)
         ]
 
-    def close(self) -> None:
-        """The inner verifier belongs to the caller."""
 
-
-class CostlySeededVerifier:
-    """Runs a real verifier for its cost and answers with seeded scores.
-
-    Args:
-        inner: The verifier whose time and tokens count.
-    """
+class CostlySeededVerifier(_Around):
+    """Runs a real verifier for its cost and answers with seeded scores."""
 
     name = "seeded"
 
     def __init__(self, inner: Verifier) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._seeded = SeededVerifier()
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
@@ -52,30 +52,20 @@ class CostlySeededVerifier:
             for cost, seeded in zip(costs, self._seeded.score(requests), strict=True)
         ]
 
-    def close(self) -> None:
-        """The inner verifier belongs to the caller."""
 
-
-class Watched:
-    """Remembers what a verifier was asked, to be counted after the search.
-
-    Args:
-        inner: The verifier that scores.
-    """
+class Watched(_Around):
+    """Remembers what a verifier was asked, to be counted after the search."""
 
     name = "watched"
 
     def __init__(self, inner: Verifier) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._asked: list[VerificationRequest] = []
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """The inner verifier's answer."""
         self._asked += requests
         return self._inner.score(requests)
-
-    def close(self) -> None:
-        """The inner verifier belongs to the caller."""
 
     def num_new_tokens(self, encode: Callable[[str], Sequence[int]]) -> int:
         """Tokens of the problem and of every step that was asked for, its tag included."""

@@ -4,7 +4,6 @@ One loop drives any number of searches and plain decodings over one generator an
 It is synchronous and single-threaded; `fasttts.engine` runs it in a thread of its own.
 """
 
-import contextlib
 import heapq
 import itertools
 import logging
@@ -16,6 +15,7 @@ from fasttts.backends.base import GenerationOutput, Generator, Verifier
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, CapacityError, SearchError
 from fasttts.scheduling.accounting import Account, EngineUsage, PressureGauge
+from fasttts.scheduling.confinement import Confinement
 from fasttts.scheduling.cost import StepCost
 from fasttts.scheduling.order import in_order
 from fasttts.scheduling.pace import Pace
@@ -302,17 +302,9 @@ class Loop:
             raise BackendError(message, role="generator") from error
         raise AssertionError("an attempt returns or raises")
 
-    @contextlib.contextmanager
-    def _confined(self, run: SearchRun) -> Iterator[None]:
+    def _confined(self, run: SearchRun) -> Confinement:
         """Ends a search, and no other, with what its policy or its books raise."""
-        try:
-            yield
-        except Exception as error:  # a policy may be a user's class and raise anything
-            logger.warning("a search failed", exc_info=True)
-            message = f"the search's policy failed: {type(error).__name__}: {error}"
-            failure = SearchError(message)
-            failure.__cause__ = error
-            self._finish(run, failure)
+        return Confinement(self._finish, run)
 
     def _count_iteration(self, seconds: float) -> None:
         if not self._slots.has_fresh:
@@ -386,6 +378,7 @@ class Loop:
         """What a search's decisions made useless; None where it decided nothing, or failed."""
         with self._confined(run):
             return run.commit()
+        return None
 
     def _keep_budgets(self) -> None:
         """Ends searches whose budget is spent; one without an answer may finish its best path."""

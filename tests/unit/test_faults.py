@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from fasttts import (
     SearchError,
     SearchResult,
 )
+from fasttts.backends.base import GenerationOutput
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import search_config
 from fasttts.scheduling.loop import Loop
@@ -179,9 +179,17 @@ def test_an_engine_made_of_backends_needs_to_be_told_how_to_restart() -> None:
         engine.restart()
 
 
+class Deadly(FakeGenerator):
+    """Waits until four sequences run, then ends the thread that steps it."""
+
+    def step(self) -> list[GenerationOutput]:
+        if self.num_unfinished() < 4:
+            return []
+        raise SystemExit("of the thread")
+
+
 def test_when_the_loops_thread_dies_everybody_hears_of_it() -> None:
-    generator = FaultyGenerator(FakeGenerator(lambda _: "word " * 5000), {})
-    engine = FastTTS(generator)
+    engine = FastTTS(Deadly(lambda _: "word " * 5000))
     outcomes: list[BaseException] = []
 
     def call() -> None:
@@ -193,14 +201,6 @@ def test_when_the_loops_thread_dies_everybody_hears_of_it() -> None:
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:
         thread.start()
-    while generator.num_unfinished() < 4:
-        assert not outcomes
-        time.sleep(0.001)
-
-    def die() -> None:
-        raise SystemExit("of the thread")
-
-    engine._thread._call(die)
     for thread in threads:
         thread.join(20)
     assert len(outcomes) == 4
