@@ -2,7 +2,9 @@
 
 import os
 import threading
+import weakref
 from dataclasses import dataclass
+from typing import Any, Self
 
 from fasttts.config import EngineConfig
 from fasttts.engine import FastTTS
@@ -15,7 +17,9 @@ class _Shared:
     num_users: int = 0
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""Reentrant: a hold that falls away gives its user back from wherever the garbage is collected."""
+
 _engines: dict[str, _Shared] = {}
 
 
@@ -43,7 +47,7 @@ def release_engine(engine: FastTTS) -> None:
     Nothing happens to an engine that is not shared, or closed already.
     """
     with _lock:
-        key = next((key for key, one in _engines.items() if one.engine is engine), None)
+        key = _key_of(engine)
         if key is None:
             return
         _engines[key].num_users -= 1
@@ -53,10 +57,58 @@ def release_engine(engine: FastTTS) -> None:
     engine.close()
 
 
+class EngineHold:
+    """One user's hold on a shared engine: taken at the first need, given back once.
+
+    A hold that falls away without `release` is no user any more, but leaves the engine open for
+    the next one. Copies of a hold begin without an engine.
+    """
+
+    def __init__(self) -> None:
+        self._engine: FastTTS | None = None
+        self._finalizer: weakref.finalize[[FastTTS], EngineHold] | None = None
+
+    def take(self, config: EngineConfig) -> FastTTS:
+        """The shared engine; taken again after `release`, a fork or the engine's end."""
+        with _lock:
+            if self._engine is None or self._engine.is_closed or _key_of(self._engine) is None:
+                if self._finalizer is not None:
+                    self._finalizer()
+                self._engine = shared_engine(config)
+                self._finalizer = weakref.finalize(self, _forget_user, self._engine)
+                self._finalizer.atexit = False
+            return self._engine
+
+    def release(self) -> None:
+        """Gives the engine back, as `release_engine` does; nothing happens a second time."""
+        with _lock:
+            engine, self._engine = self._engine, None
+            if self._finalizer is not None:
+                self._finalizer.detach()
+        if engine is not None:
+            release_engine(engine)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return type(self)()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        return type(self), ()
+
+
+def _key_of(engine: FastTTS) -> str | None:
+    return next((key for key, one in _engines.items() if one.engine is engine), None)
+
+
+def _forget_user(engine: FastTTS) -> None:
+    with _lock:
+        if key := _key_of(engine):
+            _engines[key].num_users -= 1
+
+
 def _forget_all() -> None:
     """In a forked process: the parent's engines are not there, and the lock may be held."""
     global _lock  # noqa: PLW0603, the lock of a thread that the fork left behind
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _engines.clear()
 
 

@@ -4,11 +4,12 @@ import asyncio
 import difflib
 import warnings
 from collections.abc import Iterable, Sequence
+from types import TracebackType
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from fasttts import FastTTS, shared_engine
+from fasttts import FastTTS
 from fasttts.chat.reply import ReplyFormat
 from fasttts.chat.request import ChatRequest
 from fasttts.chat.tools import Tool, offered_tools
@@ -20,6 +21,7 @@ from fasttts.config import (
     search_config,
 )
 from fasttts.errors import ConfigurationError
+from fasttts.registry import EngineHold
 from fasttts.search import resolve
 from fasttts.types import Message
 
@@ -65,6 +67,7 @@ class ChatOptions(BaseModel):
     search_args: dict[str, Any] = Field(default_factory=dict)
     engine_args: dict[str, Any] = Field(default_factory=dict)
     engine: FastTTS | None = Field(default=None, exclude=True, repr=False)
+    _hold: EngineHold = PrivateAttr(default_factory=EngineHold)
 
     @model_validator(mode="before")
     @classmethod
@@ -150,9 +153,27 @@ class ChatOptions(BaseModel):
         loaded = None if self.engine is not None else self._engine_config().model_dump()
         return {**names, **self._search_config().model_dump(), "engine": loaded}
 
+    def close(self) -> None:
+        """Gives the engine back: the last object that used it closes it and frees its memory.
+
+        An engine that was given as `engine` stays open. A later call loads again.
+        """
+        self._hold.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
     def _resolve_engine(self) -> FastTTS:
         """The engine, loaded if need be."""
-        return shared_engine(self._engine_config()) if self.engine is None else self.engine
+        return self._hold.take(self._engine_config()) if self.engine is None else self.engine
 
     async def _aresolve_engine(self) -> FastTTS:
         """The engine; loading one takes seconds and must not hold up the event loop."""

@@ -186,7 +186,7 @@ def test_models_are_loaded_once_and_late(
         asked.append(config)
         return engine
 
-    monkeypatch.setattr("fasttts.chat.options.shared_engine", load)
+    monkeypatch.setattr(FastTTS, "from_config", load)
     model = ChatFastTTS(engine_args={"max_model_len": 512})
     assert asked == []
     generator.answers["Why?"] = "Because."
