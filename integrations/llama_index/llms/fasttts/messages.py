@@ -1,4 +1,4 @@
-"""LlamaIndex messages to the engine's."""
+"""LlamaIndex messages to the engine's, and the engine's replies to LlamaIndex messages."""
 
 import json
 from collections.abc import Sequence
@@ -7,12 +7,17 @@ from typing import Any
 from llama_index.core.base.llms.types import (
     CachePoint,
     ChatMessage,
+    CitableBlock,
+    CitationBlock,
+    ContentBlock,
     MessageRole,
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
 )
+from pydantic import BaseModel
 
+from fasttts.chat import Call, Reply
 from fasttts.errors import ConfigurationError
 from fasttts.types import Message
 
@@ -26,11 +31,13 @@ _ROLES = {
     MessageRole.TOOL: "tool",
     MessageRole.FUNCTION: "tool",
 }
-_READABLE = (TextBlock, ThinkingBlock, ToolCallBlock, CachePoint)
+_WITHOUT_TEXT = (ThinkingBlock, ToolCallBlock, CachePoint)
 
 
 def engine_messages(messages: Sequence[ChatMessage]) -> list[Message]:
-    """The messages in the form the engine takes.
+    """The messages in the form the engine takes, one for one and in their order.
+
+    Texts of several blocks are joined by newlines, as `ChatMessage.content` does.
 
     Raises:
         ConfigurationError: A message has content other than text.
@@ -38,14 +45,36 @@ def engine_messages(messages: Sequence[ChatMessage]) -> list[Message]:
     return [_engine_message(message) for message in messages]
 
 
+def reply_message(reply: Reply) -> ChatMessage:
+    """A finished reply; `engine_messages` makes the same turn of it again.
+
+    The calls stand in blocks and in `additional_kwargs`: parts of LlamaIndex read only one.
+    """
+    calls = [_engine_call(call.name, call.arguments, call.id) for call in reply.calls]
+    return ChatMessage(
+        role=MessageRole.ASSISTANT,
+        blocks=reply_blocks(reply.reasoning, reply.content, reply.calls),
+        additional_kwargs={"tool_calls": calls} if calls else {},
+    )
+
+
+def reply_blocks(reasoning: str, content: str, calls: Sequence[Call] = ()) -> list[ContentBlock]:
+    """Thoughts, one block of text, calls; the text is left out only beside calls."""
+    blocks: list[ContentBlock] = [ThinkingBlock(content=reasoning)] if reasoning else []
+    if content or not calls:
+        blocks.append(TextBlock(text=content))
+    blocks += [
+        ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments)
+        for call in calls
+    ]
+    return blocks
+
+
 def _engine_message(message: ChatMessage) -> Message:
-    unreadable = [b.block_type for b in message.blocks if not isinstance(b, _READABLE)]
-    if unreadable:
-        raise ConfigurationError(
-            f"a {message.role.value} message holds {unreadable}; the models read text only"
-        )
-    converted: dict[str, Any] = {"role": _ROLES[message.role], "content": message.content or ""}
-    for key in ("tool_call_id", "name"):
+    role = _ROLES[message.role]
+    texts = [text for block in message.blocks for text in _texts(block, message.role)]
+    converted: dict[str, Any] = {"role": role, "content": "\n".join(texts)}
+    for key in ("tool_call_id", "name") if role == "tool" else ("name",):
         if value := message.additional_kwargs.get(key):
             converted[key] = value
     if thoughts := [b.content for b in message.blocks if isinstance(b, ThinkingBlock)]:
@@ -55,15 +84,29 @@ def _engine_message(message: ChatMessage) -> Message:
     return converted
 
 
+def _texts(block: object, role: MessageRole) -> list[str]:
+    """What the model reads of a block."""
+    match block:
+        case TextBlock():
+            return [block.text]
+        case CitableBlock() | CitationBlock():
+            return [text for part in block.nested_blocks for text in _texts(part, role)]
+        case _ if isinstance(block, _WITHOUT_TEXT):
+            return []
+    kind = getattr(block, "block_type", type(block).__name__)
+    raise ConfigurationError(f"a {role.value} message holds {kind!r}; the models read text only")
+
+
 def _calls(message: ChatMessage) -> list[dict[str, Any]]:
-    """The calls from the blocks, or where there are none, as older code keeps them."""
+    """The calls from the blocks, or where there are none, as other classes keep them."""
     blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
-    if not blocks:
-        return list(message.additional_kwargs.get("tool_calls") or ())
-    return [engine_call(block.tool_name, block.tool_kwargs, block.tool_call_id) for block in blocks]
+    if blocks:
+        return [_engine_call(b.tool_name, b.tool_kwargs, b.tool_call_id) for b in blocks]
+    calls = message.additional_kwargs.get("tool_calls") or ()
+    return [call.model_dump() if isinstance(call, BaseModel) else call for call in calls]
 
 
-def engine_call(name: str, arguments: dict[str, Any] | str, call_id: str | None) -> dict[str, Any]:
+def _engine_call(name: str, arguments: dict[str, Any] | str, call_id: str | None) -> dict[str, Any]:
     """A call in OpenAI's form."""
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments, ensure_ascii=False)
