@@ -18,6 +18,7 @@ from fasttts.errors import (
     FastTTSError,
     SearchError,
 )
+from fasttts.handle import SearchHandle
 from fasttts.registry import release_engine, shared_engine
 from fasttts.types import (
     AnswerChosen,
@@ -66,6 +67,7 @@ __all__ = [
     "SchedulingConfig",
     "SearchConfig",
     "SearchError",
+    "SearchHandle",
     "SearchResult",
     "SearchStarted",
     "Step",

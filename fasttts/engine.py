@@ -1,8 +1,6 @@
 """What users construct: `FastTTS` owns the models, the loop and the thread that drives it."""
 
 import atexit
-import contextlib
-import functools
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from types import TracebackType
@@ -17,20 +15,18 @@ from fasttts.config import (
     engine_config,
     search_config,
 )
-from fasttts.dispatch import Dispatch
+from fasttts.core import EngineCore
 from fasttts.errors import BackendError, ConfigurationError, SearchError
+from fasttts.handle import SearchHandle
 from fasttts.loading import load_chosen
-from fasttts.outcome import make_result
 from fasttts.preparation import Problem, Prompt, prepare, render, seeded
 from fasttts.scheduling.accounting import EngineUsage
-from fasttts.scheduling.driver import LoopThread
-from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.memory import MemoryPlan, planned_scheduling
 from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve
 from fasttts.search.extraction import Extractor
 from fasttts.types import Event, Health, ParsedOutput, SearchResult
-from fasttts.verifiers.choice import Choice, check_loaded, choose
+from fasttts.verifiers.choice import Choice
 
 
 class FastTTS:
@@ -64,26 +60,9 @@ class FastTTS:
         self._scheduling = scheduling
         self._reload = reload
         self._lifetime = threading.Lock()
-        self._open(generator, verifier)
+        self._core = EngineCore(generator, verifier, scheduling, plan)
         self._is_closed = False
         atexit.register(self.close)
-
-    def _open(self, generator: GeneratorBackend, verifier: Choice | None) -> None:
-        """Starts the loop on two models."""
-        self._generator = generator
-        self._verifier = None if verifier is None else choose(verifier)
-        if self._verifier is not None:
-            check_loaded(self._verifier)
-        self._thread = LoopThread(Loop(generator, self._verifier, self._scheduling))
-        slots = self._scheduling.slots or generator.max_num_seqs
-        result = functools.partial(
-            make_result,
-            num_slots=min(slots, generator.max_num_seqs),
-            generator=generator.name,
-            verifier=self.verifier_name,
-            plan=self.plan,
-        )
-        self._dispatch = Dispatch(self._thread, generator.tokenizer, result)
 
     @classmethod
     def load(cls, generator: str | None = None, **options: Any) -> Self:
@@ -133,10 +112,10 @@ class FastTTS:
         """Whether calls are accepted; costs nothing, from any thread."""
         if self._is_closed:
             return Health(is_healthy=False, reason="the engine is closed")
-        fault = self._thread.fault
-        if fault is None:
+        reason = self._core.fault or ("the last restart failed" if self._core.is_closed else None)
+        if reason is None:
             return Health(is_healthy=True)
-        return Health(is_healthy=False, reason=f"{fault}; restart() loads the engine again")
+        return Health(is_healthy=False, reason=f"{reason}; restart() loads the engine again")
 
     def restart(self) -> None:
         """Ends every search with a `BackendError`, frees both models and loads them again.
@@ -152,8 +131,8 @@ class FastTTS:
         with self._lifetime:
             if self._is_closed:
                 raise BackendError("the engine is closed", role="generator")
-            self._shut()
-            self._open(*self._reload())
+            self._core.close()
+            self._core = EngineCore(*self._reload(), self._scheduling, self.plan)
 
     @property
     def is_closed(self) -> bool:
@@ -163,32 +142,32 @@ class FastTTS:
     @property
     def generator(self) -> GeneratorBackend:
         """The generator; the loop drives it, so measure with it while no search is in flight."""
-        return self._generator
+        return self._core.generator
 
     @property
     def verifier(self) -> Verifier | None:
         """The verifier, for the same use; None without one."""
-        return self._verifier
+        return self._core.verifier
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The generator's tokenizer."""
-        return self._generator.tokenizer
+        return self.generator.tokenizer
 
     @property
     def max_model_len(self) -> int:
         """The generator's context in tokens."""
-        return self._generator.max_model_len
+        return self.generator.max_model_len
 
     @property
     def generator_name(self) -> str:
         """Name or path of the generator."""
-        return self._generator.name
+        return self.generator.name
 
     @property
     def verifier_name(self) -> str | None:
         """Name or path of the verifier."""
-        return self._verifier.name if self._verifier else None
+        return None if self.verifier is None else self.verifier.name
 
     def search(
         self,
@@ -215,7 +194,7 @@ class FastTTS:
             BackendError: The generator or the verifier failed.
             SearchError: No candidate was complete within the caps, or `extract` failed.
         """
-        return self._dispatch.run(
+        return self._core.dispatch.run(
             self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
             extract,
         )
@@ -232,7 +211,7 @@ class FastTTS:
     ) -> SearchResult:
         """`search` for event loops; cancelling the task stops the work."""
         run = self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
-        return await self._dispatch.arun(run, extract)
+        return await self._core.dispatch.arun(run, extract)
 
     def search_many(
         self,
@@ -265,7 +244,25 @@ class FastTTS:
             self._prepare(problem, each, {}, system=system, extract=extract)
             for problem, each in zip(problems, configs, strict=True)
         ]
-        return self._dispatch.run_many(runs, extract, on_result)
+        return self._core.dispatch.run_many(runs, extract, on_result)
+
+    def submit(
+        self,
+        problem: Problem,
+        *,
+        config: SearchConfig | None = None,
+        system: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        extract: Extractor | None = None,
+        **options: Any,
+    ) -> SearchHandle:
+        """Starts `search` and returns at once.
+
+        The handle waits for the result, tells the events, and stops the work, from any thread.
+        Its methods raise what `search` does; bad input is refused here.
+        """
+        run = self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
+        return self._core.dispatch.start(run, extract, is_watched=True)
 
     def stream(
         self,
@@ -284,7 +281,7 @@ class FastTTS:
         the result's text too, `Progress`, `AnswerChosen` and `UsageReported`. Closing the
         generator stops the work. The work starts with the first event.
         """
-        return self._dispatch.stream(
+        return self._core.dispatch.stream(
             self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
             extract,
         )
@@ -300,7 +297,7 @@ class FastTTS:
         **options: Any,
     ) -> AsyncGenerator[Event, None]:
         """`stream` for event loops."""
-        return self._dispatch.astream(
+        return self._core.dispatch.astream(
             self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
             extract,
         )
@@ -317,16 +314,16 @@ class FastTTS:
         Raises:
             ConfigurationError: The input cannot work.
         """
-        return render(problem, self._generator, system=system, tools=tools)
+        return render(problem, self.generator, system=system, tools=tools)
 
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
         """Separates tool calls from text in the format of the generator's model."""
-        return self._generator.parse_tool_calls(text, tools)
+        return self.generator.parse_tool_calls(text, tools)
 
     @property
     def usage(self) -> EngineUsage:
         """What all searches of this engine have cost so far; from any thread, also once closed."""
-        return self._thread.usage
+        return self._core.usage
 
     def close(self) -> None:
         """Ends every search with a `BackendError` and frees both models; safe to call twice."""
@@ -335,17 +332,7 @@ class FastTTS:
                 return
             self._is_closed = True
             atexit.unregister(self.close)
-            self._shut()
-
-    def _shut(self) -> None:
-        """Stops the loop and frees both models; a forked process leaves its parent's alone."""
-        if self._thread.is_of_another_process:
-            return
-        self._thread.close()
-        with contextlib.ExitStack() as stack:  # one that fails keeps no other from closing
-            stack.callback(self._generator.close)
-            if self._verifier is not None:
-                stack.callback(self._verifier.close)
+            self._core.close()
 
     def __copy__(self) -> Self:
         """The engine itself: models are shared, so copies of what holds it keep working."""
@@ -376,6 +363,6 @@ class FastTTS:
         extract: Extractor | None,
     ) -> SearchRun:
         """Checks everything about a search and renders its prompt."""
-        config = resolve(search_config(base, **options), has_verifier=self._verifier is not None)
+        config = resolve(search_config(base, **options), has_verifier=self.verifier is not None)
         prompt = self.render(problem, system=system, tools=tools)
-        return prepare(prompt, config, self._generator, extract)
+        return prepare(prompt, config, self.generator, extract)

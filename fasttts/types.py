@@ -22,9 +22,9 @@ FinishReason = Literal["stop", "step", "length"]
 on tokens, depth or context was reached."""
 
 
-StopReason = Literal["complete", "seconds", "tokens", "verifier_calls", "refused"]
-"""Why a search ended: by its own rule, because that part of its budget was spent, or because it
-could not have met its deadline."""
+StopReason = Literal["complete", "seconds", "tokens", "verifier_calls", "refused", "cancelled"]
+"""Why a search ended: by its own rule, because that part of its budget was spent, because it could
+not have met its deadline, or because its caller stopped it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from fasttts.errors import BackendError
+from fasttts.errors import BackendError, SearchError
 from fasttts.scheduling.accounting import EngineUsage
 from fasttts.scheduling.loop import Listener, Loop
 from fasttts.scheduling.run import SearchRun
@@ -63,17 +63,21 @@ class LoopThread:
 
     def cancel(self, run: SearchRun) -> None:
         """Ends a search between two iterations; nothing happens to an ended one."""
-        error = BackendError("the search was cancelled", role="generator")
+        error = SearchError("the search was cancelled", stop_reason="cancelled")
         with contextlib.suppress(BackendError):  # a closed engine has ended it already
             self._call(lambda: self._loop.cancel(run, error))
 
-    def _call(self, command: Command) -> None:
+    def check_process(self) -> None:
+        """Raises BackendError in a forked process, in which nobody would ever answer."""
         if self.is_of_another_process:
             message = (
                 f"the engine lives in process {self._pid} and this one was forked from it: load "
                 "models after the fork, or start processes with 'spawn'"
             )
             raise BackendError(message, role="generator")
+
+    def _call(self, command: Command) -> None:
+        self.check_process()
         with self._lock:
             if (fault := self.fault) is not None:
                 message = f"the engine failed: {fault}; restart() loads it again"

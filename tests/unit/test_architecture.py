@@ -36,9 +36,11 @@ MEMORY = {"fasttts.scheduling.memory"}
 SEARCHING = PARTS | SEAM | MEMORY | {"fasttts.search", "fasttts.verifiers", "fasttts.scheduling"}
 WIRING = {
     "fasttts.conversation",
+    "fasttts.core",
     "fasttts.dispatch",
     "fasttts.engine",
     "fasttts.evaluation",
+    "fasttts.handle",
     "fasttts.loading",
     "fasttts.outcome",
     "fasttts.preparation",
@@ -66,7 +68,9 @@ MAY_IMPORT = {
     "fasttts.scheduling": SEARCHING,
     "fasttts.demo": PARTS,
     "fasttts.conversation": BASE,
-    "fasttts.dispatch": SEARCHING | {"fasttts.outcome"},
+    "fasttts.handle": SEARCHING,
+    "fasttts.dispatch": SEARCHING | {"fasttts.handle"},
+    "fasttts.core": SEARCHING | {"fasttts.dispatch", "fasttts.outcome"},
     "fasttts.outcome": SEARCHING,
     "fasttts.preparation": SEARCHING | {"fasttts.conversation"},
     "fasttts.engine": SEARCHING | WIRING | {"fasttts.backends", "fasttts.demo"},

@@ -171,6 +171,25 @@ def test_a_dead_engine_fails_fast_and_can_be_restarted() -> None:
         engine.restart()
 
 
+def test_a_restart_that_fails_can_be_tried_again() -> None:
+    def models() -> Any:
+        loads.append(1)
+        if len(loads) == 1:
+            raise BackendError("no memory left", role="generator")
+        return FakeGenerator(), FakeVerifier()
+
+    loads: list[int] = []
+    with FastTTS(FakeGenerator(), FakeVerifier(), reload=models) as engine:
+        with pytest.raises(BackendError, match="no memory left"):
+            engine.restart()
+        assert engine.health.reason == "the last restart failed; restart() loads the engine again"
+        with pytest.raises(BackendError, match="closed"):
+            engine.search("a", n=4)
+        engine.restart()
+        assert engine.health.is_healthy
+        assert engine.search("a", n=4, max_tokens=60).candidates
+
+
 def test_an_engine_made_of_backends_needs_to_be_told_how_to_restart() -> None:
     with (
         FastTTS(FakeGenerator()) as engine,
@@ -227,13 +246,20 @@ def test_a_callback_that_raises_ends_the_call_and_frees_the_rest() -> None:
 def test_a_forked_process_is_told_to_load_its_own() -> None:
     with FastTTS(FakeGenerator()) as engine:
         engine.search("a", search="none", max_tokens=2)
+        handle = engine.submit("a", search="none", max_tokens=2)
         child = os.fork()
         if child == 0:
-            code = 1
-            try:
-                engine.search("a", search="none", max_tokens=2)
-            except BackendError as error:
-                code = 0 if "forked" in str(error) else 2
+            code = 0
+            for call in (
+                lambda: engine.submit("a", search="none"),
+                handle.result,
+                lambda: next(handle.events()),
+            ):
+                try:
+                    call()
+                    code = 1
+                except BackendError as error:
+                    code |= 0 if "forked" in str(error) else 2
             engine.close()
             os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -39,6 +39,7 @@ EXPORTS: dict[str, list[str]] = {
         "SchedulingConfig",
         "SearchConfig",
         "SearchError",
+        "SearchHandle",
         "SearchResult",
         "SearchStarted",
         "Step",

@@ -94,8 +94,8 @@ def test_every_call_has_its_own_outcome_and_nothing_leaks() -> None:
                     expected = alone.get(number % (5 * len(KINDS)))
                     assert expected is None or outcome == expected
         call(engine, 0)  # runs after the last cancellation
-        assert not engine._thread._loop.has_work
+        assert not engine._core._thread._loop.has_work
         assert generator.num_unfinished() == 0
         assert generator.pressure().kv_cache_usage == 0.0
-        engine._thread._loop.check_integrity()
+        engine._core._thread._loop.check_integrity()
     assert threading.active_count() <= num_threads

@@ -1,10 +1,11 @@
-"""A caller's end of a search: a future for its outcome and, if wanted, a sink for its events."""
+"""What is heard of one search: a future for its outcome and, if wanted, its events."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
 from fasttts.backends.base import Tokenizer
+from fasttts.scheduling.events import EventLog
 from fasttts.scheduling.narration import Narrator
 from fasttts.scheduling.run import SearchRun
 from fasttts.steps import TextStream
@@ -20,34 +21,33 @@ from fasttts.types import (
     UsageReported,
 )
 
-Sink = Callable[[Event | None], None]
-"""Receives events in the loop's thread; None says that the search is over."""
 
-
-class SearchHandle:
-    """Listens to one run.
+class Watcher:
+    """Listens to one run, in the loop's thread.
 
     Args:
         run: The run it will be submitted with.
         tokenizer: The generator's, for text deltas.
-        sink: Where events go; None where nobody watches.
+        log: Where events go; None where nobody reads them.
     """
 
-    def __init__(self, run: SearchRun, tokenizer: Tokenizer, sink: Sink | None = None) -> None:
+    def __init__(self, run: SearchRun, tokenizer: Tokenizer, log: EventLog | None = None) -> None:
         self.run = run
         self.future: Future[SearchRun] = Future()
         self.future.set_running_or_notify_cancel()
         self.total_s = 0.0
-        self._sink = sink
+        self._log = log
         self._started = time.perf_counter()
         self._is_plain = run.request.config.search == "none"
         self._narrator = Narrator()
         self._num_told = 0
         self._text = TextStream(tokenizer, run.request.config.stop)
+        if log is not None and not self._is_plain:
+            log.tell(SearchStarted(num_beams=run.num_roots))
 
     def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
         """Streams the text of a plain decoding; tells of steps that ended."""
-        if self._sink is None:
+        if self._log is None:
             return
         if not self._is_plain:
             self._tell(self._narrator.ended(node) if node.is_ended else iter(()))
@@ -55,21 +55,26 @@ class SearchHandle:
         text = self._text.finish(node.text) if node.is_ended else self._text.push(token_ids)
         if text:
             self._num_told += len(text)
-            self._sink(TextDelta(text=text))
+            self._log.tell(TextDelta(text=text))
 
     def on_commit(self, run: SearchRun) -> None:
         """Reports where the search stands."""
-        if self._sink is not None and not self._is_plain:
+        if self._log is not None and not self._is_plain:
             self._tell(self._narrator.look(run))
-            self._sink(self._progress(run))
+            self._log.tell(self._progress(run))
 
-    def opening(self) -> Iterator[Event]:
-        """What is told before everything else."""
-        if not self._is_plain:
-            yield SearchStarted(num_beams=self.run.num_roots)
+    def on_done(self, run: SearchRun, error: BaseException | None) -> None:
+        """Resolves the future."""
+        self.total_s = time.perf_counter() - self._started
+        if error is None:
+            self.future.set_result(run)
+        else:
+            self.future.set_exception(error)
+        if self._log is not None:
+            self._log.end()
 
     def closing(self, result: SearchResult) -> Iterator[Event]:
-        """What is told once the result is there."""
+        """What is told once the result is there; asked for once."""
         if self._is_plain:
             if rest := result.text[self._num_told :]:
                 yield TextDelta(text=rest)
@@ -80,19 +85,9 @@ class SearchHandle:
         yield Finished(result=result)
 
     def _tell(self, events: Iterator[Event]) -> None:
-        assert self._sink is not None
+        assert self._log is not None
         for event in events:
-            self._sink(event)
-
-    def on_done(self, run: SearchRun, error: BaseException | None) -> None:
-        """Resolves the future."""
-        self.total_s = time.perf_counter() - self._started
-        if error is None:
-            self.future.set_result(run)
-        else:
-            self.future.set_exception(error)
-        if self._sink is not None:
-            self._sink(None)
+            self._log.tell(event)
 
     def _progress(self, run: SearchRun) -> Progress:
         ended = run.ended_nodes()

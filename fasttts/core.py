@@ -1,0 +1,79 @@
+"""Two models at work: what a restart of the engine replaces as a whole."""
+
+import contextlib
+import functools
+
+from fasttts.backends.base import Generator, Verifier
+from fasttts.config import SchedulingConfig
+from fasttts.dispatch import Dispatch
+from fasttts.errors import BackendError
+from fasttts.outcome import make_result
+from fasttts.scheduling.accounting import EngineUsage
+from fasttts.scheduling.driver import LoopThread
+from fasttts.scheduling.loop import Loop
+from fasttts.scheduling.memory import MemoryPlan
+from fasttts.verifiers.choice import Choice, check_loaded, choose
+
+
+class EngineCore:
+    """A generator, a verifier and the thread that drives them.
+
+    Args:
+        generator: Owned and closed here.
+        verifier: The same; None for none.
+        scheduling: Slots and optimisations.
+        plan: How the two share the device, kept in every result.
+
+    Attributes:
+        generator: The loop drives it.
+        verifier: The same; a choice of several as one.
+        dispatch: Takes searches.
+        is_closed: Whether `close` was called.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        verifier: Choice | None,
+        scheduling: SchedulingConfig,
+        plan: MemoryPlan | None,
+    ) -> None:
+        self.generator = generator
+        self.verifier: Verifier | None = None if verifier is None else choose(verifier)
+        if self.verifier is not None:
+            check_loaded(self.verifier)
+        self._thread = LoopThread(Loop(generator, self.verifier, scheduling))
+        slots = scheduling.slots or generator.max_num_seqs
+        result = functools.partial(
+            make_result,
+            num_slots=min(slots, generator.max_num_seqs),
+            generator=generator.name,
+            verifier=None if self.verifier is None else self.verifier.name,
+            plan=plan,
+        )
+        self.dispatch = Dispatch(self._thread, generator.tokenizer, result)
+        self.is_closed = False
+
+    @property
+    def fault(self) -> BackendError | None:
+        """What the models were lost by; None while they work and once they were closed."""
+        return self._thread.fault
+
+    @property
+    def usage(self) -> EngineUsage:
+        """What all searches have cost together; from any thread, also once closed."""
+        return self._thread.usage
+
+    def close(self) -> None:
+        """Ends every search, stops the loop and frees both models.
+
+        A forked process leaves its parent's alone.
+        """
+        if self._thread.is_of_another_process:
+            return
+        self.is_closed = True
+        self._thread.close()
+        with contextlib.ExitStack() as stack:  # one that fails keeps no other from closing
+            stack.callback(self.generator.close)
+            if self.verifier is not None:
+                stack.callback(self.verifier.close)
