@@ -252,14 +252,9 @@ class Loop:
         return list(itertools.islice(filter(None, turns), count))
 
     def _guesses_of(self, run: SearchRun, rule: Rule) -> Iterator[Owner]:
-        guesses = run.guesses(self._config, rule)
-        while run in self._active:
-            node = None
-            with self._confined(run):
-                node = next(guesses, None)
-            if node is None:
-                return
-            yield run, node
+        with self._confined(run):
+            for node in run.guesses(self._config, rule):
+                yield run, node
 
     def _rule(self) -> Rule:
         """Which steps run ahead; where that is to be measured, the likely ones until it is."""

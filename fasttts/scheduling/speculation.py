@@ -78,9 +78,7 @@ def predict(
         beams = _guessed(level, ended) if rule == "likely" else _unscored_as_worst(level)
         branches = policy.expand(beams, ended)
         children, guesses = family.grow(branches)
-        for guess in guesses:
-            if guess.node is None or guess.node.finish_reason is None:
-                yield guess
+        yield from guesses
         if depth == 0:
             waiting = [node for node in group.frontier if node.beam is None]
             yield from _by_parents_score(waiting, group.ahead, config.num_bins, policy)
@@ -106,15 +104,21 @@ class _Family:
         self._num_children: collections.Counter[Path] = collections.Counter()
 
     def grow(self, branches: Sequence[Branch]) -> tuple[list[Place], list[Guess]]:
-        """All children of a prediction; and of them, those of beams whose score is known."""
-        children, guesses = [], []
+        """All children of a prediction; and of them, the unfinished ones of scored beams."""
+        children: list[Place] = []
+        guesses: list[Guess] = []
+        find = self._ahead.get
         for branch in branches:
             parent = self._node(branch.path)
-            for path in self._next_paths(branch, parent):
-                node = self._places[path] = self._ahead.get(path)
-                children.append((path, node))
-                if not branch.path or (parent is not None and _is_promising(parent)):
-                    guesses.append(Guess(parent, path[-1], node))
+            places = [(path, find(path)) for path in self._next_paths(branch, parent)]
+            children += places
+            if not branch.path or (parent is not None and _is_promising(parent)):
+                guesses += [
+                    Guess(parent, path[-1], node)
+                    for path, node in places
+                    if node is None or node.finish_reason is None
+                ]
+        self._places.update(children)
         return children, guesses
 
     def _node(self, path: Path) -> Node | None:

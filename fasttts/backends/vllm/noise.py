@@ -35,6 +35,11 @@ def gumbel_noise(keys_B: torch.Tensor, terms_V: torch.Tensor) -> torch.Tensor:
     return uniform.log_().neg_().log_().neg_()
 
 
+def pick(scaled_BV: torch.Tensor, keys_B: torch.Tensor, terms_V: torch.Tensor) -> torch.Tensor:
+    """The token with the largest sum of logit and noise in each row, int64 [B, 1]."""
+    return gumbel_noise(keys_B, terms_V).add_(scaled_BV).argmax(dim=1, keepdim=True)
+
+
 def keep_min_p(scaled_BV: torch.Tensor, log_min_p_B: torch.Tensor) -> torch.Tensor:
     """Rows with the tokens below `min_p` times the largest probability removed."""
     threshold_B = scaled_BV.amax(dim=1, keepdim=True).to(torch.float64) + log_min_p_B

@@ -2,7 +2,10 @@
 
 vLLM decodes greedily; this processor replaces each sampled row of the logits by one that is 1 at
 the token `fasttts.sampling.sample_token` draws and 0 elsewhere. The choice is made here in
-float64, so that it depends neither on vLLM's dtype nor on the batch around a row.
+float64, so that it depends neither on vLLM's dtype nor on the batch around a row. On a GPU the
+noise is compiled into one kernel, unless compilation is off (`enforce_eager`): a dozen passes over
+rows and vocabulary would take longer than the model. No rounding depends on that: the only sums and
+products before the logarithms are exact.
 
 Axes: B rows that sample, V vocabulary.
 """
@@ -42,9 +45,9 @@ def sampler_arguments(seed: int, sampling: Sampling) -> dict[str, Any]:
 class _Row:
     """One sampling request of the batch; `output` is vLLM's live list of its new tokens."""
 
-    seed: int
+    first_key: int
+    """The noise counter behind its prompt."""
     sampling: Sampling
-    num_prompt_tokens: int
     output: Sequence[int]
 
 
@@ -54,25 +57,23 @@ class _Rows:
     def __init__(self, rows: dict[int, _Row], device: torch.device) -> None:
         indices = sorted(rows)
         values = [rows[index] for index in indices]
-        options = [row.sampling for row in values]
         self._device = device
         self._outputs = [row.output for row in values]
-        self._prompts_B = np.array([row.num_prompt_tokens for row in values], dtype=np.uint64)
-        self._keys_B = np.array([noise_key(row.seed, 0) for row in values], dtype=np.uint64)
+        self._keys_B = np.array([row.first_key for row in values], dtype=np.uint64)
         self.is_whole_batch = indices == list(range(len(indices)))
         self.indices_B = torch.tensor(indices, dtype=torch.int64, device=device)
-        self.temperature_B = self._column([o.temperature for o in options], torch.float32)
-        self.top_p_B = self._column([o.top_p for o in options], torch.float64)
-        self.top_k_B = self._column([o.top_k for o in options], torch.int64)
-        min_p = np.array([o.min_p for o in options], dtype=np.float64)
+        options = np.array(
+            [(o.temperature, o.top_p, o.top_k, o.min_p) for o in (row.sampling for row in values)]
+        )
         with np.errstate(divide="ignore"):
-            self.log_min_p_B = self._column(np.log(min_p).tolist(), torch.float64)
-        self.has_min_p = bool((min_p > 0).any())
-        self.has_top_p = any(o.top_p < 1 for o in options)
-        self.largest_k = max(o.top_k for o in options)
-
-    def _column(self, values: Sequence[float], dtype: torch.dtype) -> torch.Tensor:
-        return torch.tensor(values, dtype=dtype, device=self._device)[:, None]
+            log_min_p = np.log(options[:, 3:])
+        self.has_top_p = bool((options[:, 1] < 1).any())
+        self.largest_k = int(options[:, 2].max())
+        self.has_min_p = bool((options[:, 3] > 0).any())
+        columns = torch.from_numpy(np.hstack([options, log_min_p])).to(device)[:, :, None]
+        self.temperature_B = columns[:, 0].to(torch.float32)
+        self.top_p_B, self.log_min_p_B = columns[:, 1], columns[:, 4]
+        self.top_k_B = columns[:, 2].to(torch.int64)
 
     def __len__(self) -> int:
         return len(self._outputs)
@@ -80,7 +81,7 @@ class _Rows:
     def keys_B(self) -> torch.Tensor:
         """The noise counter of each row at the position it samples now, int64 [B, 1]."""
         lengths = np.fromiter(map(len, self._outputs), dtype=np.uint64, count=len(self))
-        keys = self._keys_B + (self._prompts_B + lengths) * _POSITION_TERM
+        keys = self._keys_B + lengths * _POSITION_TERM
         return torch.from_numpy(keys.view(np.int64)).to(self._device)[:, None]
 
     def filtered(self, logits_BV: torch.Tensor, part: slice) -> torch.Tensor:
@@ -109,6 +110,9 @@ class CounterSampler(LogitsProcessor):
         self._chunk_elements = _CHUNK_ELEMENTS_CPU if is_cpu else _CHUNK_ELEMENTS_DEVICE
         self._by_index: dict[int, _Row] = {}
         self._rows: _Rows | None = None
+        self._pick = noise.pick
+        if not (is_cpu or vllm_config.model_config.enforce_eager):
+            self._pick = torch.compile(noise.pick, dynamic=True)
         self._terms_V = torch.empty(0, dtype=torch.int64)
 
     @classmethod
@@ -148,7 +152,7 @@ class CounterSampler(LogitsProcessor):
             return
         seed, sampling = argument
         if sampling.temperature > 0:
-            self._by_index[index] = _Row(seed, sampling, num_prompt_tokens, output)
+            self._by_index[index] = _Row(noise_key(seed, num_prompt_tokens), sampling, output)
 
     def _move(self, source: int, target: int, direction: MoveDirectionality) -> None:
         moved, displaced = self._by_index.pop(source, None), self._by_index.pop(target, None)
@@ -179,7 +183,7 @@ class CounterSampler(LogitsProcessor):
         drawn = []
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
-            noisy = noise.gumbel_noise(keys_B[part], self._terms_V)
-            noisy += rows.filtered(logits_BV[part], part)
-            drawn.append(noisy.argmax(dim=1, keepdim=True))
+            drawn.append(
+                self._pick(rows.filtered(logits_BV[part], part), keys_B[part], self._terms_V)
+            )
         return torch.cat(drawn)
