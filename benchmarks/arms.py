@@ -29,6 +29,12 @@ ARMS: dict[str, Arm] = {
     "paper": Arm(scheduling=SchedulingConfig(speculation_rule="paper", early_verification=False)),
     "deep": Arm(scheduling=FULL),
     "no_measuring": Arm(scheduling=FULL.model_copy(update={"speculation_rule": "score"})),
+    **{
+        f"verify_{size}": Arm(
+            scheduling=FULL.model_copy(update={"verification_batch_tokens": size})
+        )
+        for size in (1024, 4096)
+    },
     **{f"no_{name}": Arm(scheduling=FULL.model_copy(update={name: False})) for name in SWITCHES},
 }
 MAIN_ARMS = ("plain", "plain+cache", "paper", "deep")
