@@ -79,7 +79,8 @@ def paired_rows(
             if repetition:
                 found[name].append(one)
         if repetition:
-            yield [_row(name, workload, beams, slots or beams, found) for name in arms]
+            num_slots = min(slots or beams, workload.generator.max_num_seqs)
+            yield [_row(name, workload, beams, num_slots, found) for name in arms]
 
 
 def is_over(deadline: float | None) -> bool:

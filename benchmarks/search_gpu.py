@@ -1,15 +1,15 @@
 """Seconds of a search on models of real sizes with dummy weights, memory capped at 24 GB.
 
 Steps have seeded lengths and seeded text, scores are seeded; generator and verifier do the work of
-real ones. The memory that weights leave is split 4 to 1 between generator and verifier.
+real ones. The planner splits the memory between them.
 """
 
 import argparse
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from benchmarks.arms import MAIN_ARMS
 from benchmarks.dummy_models import MAX_MODEL_LEN, write_generator, write_verifier
@@ -20,15 +20,17 @@ from fasttts.backends.vllm import load_backends
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import EngineConfig, engine_config
 from fasttts.demo.problems import generate_problems
-from fasttts.scheduling.memory import read_shape
+from fasttts.scheduling.memory import (
+    MemoryPlan,
+    engine_arguments,
+    plan_engines,
+    read_shape,
+    this_device,
+)
+from fasttts.scheduling.memory import Workload as PlannedWorkload
 
 PAIRS = ("1.5B+1.5B", "1.5B+7B", "7B+1.5B")
 GIB = 1 << 30
-USABLE = 0.9
-RUNTIME_BYTES = GIB
-"""Activations and graphs of one engine."""
-GENERATOR_SHARE = 0.8
-MIN_CACHE_BYTES = 1 << 26
 
 
 def gpu_rows(arguments: argparse.Namespace, deadline: float | None) -> Iterator[list[Row]]:
@@ -83,41 +85,40 @@ def _open(pair: str, folder: Path, arguments: argparse.Namespace) -> Workload:
 
 
 def _engine_config(generator: Path, verifier: Path, arguments: argparse.Namespace) -> EngineConfig:
-    weights = [read_shape(path).weight_bytes for path in (generator, verifier)]
-    left = USABLE * arguments.memory_gib * GIB - sum(weights) - 2 * RUNTIME_BYTES
-    caches = [int(GENERATOR_SHARE * left), int((1 - GENERATOR_SHARE) * left)]
-    if min(caches) < MIN_CACHE_BYTES:
-        raise SystemExit(f"--memory-gib {arguments.memory_gib}: too little for these models")
-    options = steps_options(str(generator), num_prompt_tokens=NUM_PROMPT_TOKENS, writes_text=True)
-    own = [
-        {
-            "load_format": "dummy",
-            "kv_cache_memory_bytes": cache,
-            "enforce_eager": arguments.eager,
-            **_device_arguments(weight, cache),
-        }
-        for weight, cache in zip(weights, caches, strict=True)
-    ]
-    return engine_config(
+    config = engine_config(
         generator=str(generator),
         verifier=str(verifier),
         max_model_len=MAX_MODEL_LEN,
         max_num_seqs=arguments.slots or max(arguments.beams),
-        kv_cache_memory_bytes=caches[0],
-        generator_args={
+        offloading="none",
+    )
+    plan = _plan(config, generator, verifier, arguments)
+    own = [
+        {"load_format": "dummy", "enforce_eager": arguments.eager, **planned}
+        for planned in engine_arguments(plan)
+    ]
+    options = steps_options(str(generator), num_prompt_tokens=NUM_PROMPT_TOKENS, writes_text=True)
+    update = {
+        "max_num_seqs": plan.generator.max_num_seqs,
+        "generator_args": {
             **own[0],
             "async_scheduling": arguments.async_scheduling,
             "additional_config": {ARGUMENTS: options},
         },
-        verifier_args={**own[1], "max_model_len": MAX_MODEL_LEN},
+        "verifier_args": own[1],
+    }
+    return config.model_copy(update=update)
+
+
+def _plan(
+    config: EngineConfig, generator: Path, verifier: Path, arguments: argparse.Namespace
+) -> MemoryPlan:
+    """How both models share the capped memory at the largest number of beams."""
+    workload = PlannedWorkload(
+        num_beams=max(arguments.beams),
+        beam_width=arguments.beam_width,
+        depth=arguments.depth,
+        prompt_tokens=NUM_PROMPT_TOKENS,
     )
-
-
-def _device_arguments(weight_bytes: int, cache_bytes: int) -> dict[str, Any]:
-    """The share of the device that vLLM looks for at start."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return {}
-    total = torch.cuda.get_device_properties(0).total_memory
-    return {"gpu_memory_utilization": (weight_bytes + cache_bytes + RUNTIME_BYTES) / total}
+    device = replace(this_device(), memory_bytes=int(arguments.memory_gib * GIB))
+    return plan_engines(config, device, read_shape(generator), read_shape(verifier), workload)

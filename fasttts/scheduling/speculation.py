@@ -101,7 +101,7 @@ class _Family:
         self._tree = tree
         self._ahead = group.ahead
         self._places: dict[Path, Node | None] = {node.path: node for node in group.frontier}
-        self._num_children: collections.Counter[Path] = collections.Counter()
+        self._num_children: dict[Path, int] = {}
 
     def grow(self, branches: Sequence[Branch]) -> tuple[list[Place], list[Guess]]:
         """All children of a prediction; and of them, the unfinished ones of scored beams."""
@@ -126,11 +126,13 @@ class _Family:
         return self._places[path] if path in self._places else self._tree.at(path)
 
     def _next_paths(self, branch: Branch, parent: Node | None) -> list[Path]:
-        is_there = parent is not None or not branch.path
-        first = self._num_children[branch.path]
-        first += len(self._tree.children(parent)) if is_there else 0
-        self._num_children[branch.path] += branch.num_children
-        return [(*branch.path, first + number) for number in range(branch.num_children)]
+        path = branch.path
+        first = self._num_children.get(path)
+        if first is None:
+            is_there = parent is not None or not path
+            first = len(self._tree.children(parent)) if is_there else 0
+        self._num_children[path] = last = first + branch.num_children
+        return [(*path, number) for number in range(first, last)]
 
 
 def _is_promising(node: Node) -> bool:
