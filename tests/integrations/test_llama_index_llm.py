@@ -5,7 +5,6 @@ import copy
 from typing import Any
 
 import pytest
-from llama_index.core.agent.workflow import AgentStream, FunctionAgent, ReActAgent
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.llms.function_calling import FunctionCallingLLM
@@ -192,33 +191,6 @@ def test_token_counting_reads_the_usage(engine: Engine) -> None:
     llm.chat(WHY)
     assert counter.completion_llm_token_count == 18
     assert len(counter.llm_token_counts) == 2
-
-
-def script_of_an_agent(generator: Any, call: str) -> None:
-    generator.answers["Rain?"] = f"Let me look.\n{call}"
-    generator.answers["tool: sunny in Paris"] = "It is sunny."
-
-
-async def test_a_function_agent_runs_tools(
-    engine: Engine, generator: Any, weather_call: str
-) -> None:
-    script_of_an_agent(generator, weather_call)
-    agent = FunctionAgent(tools=[WEATHER], llm=FastTTS(engine=engine))
-    handler = agent.run("Rain?")
-    deltas = [e.delta async for e in handler.stream_events() if isinstance(e, AgentStream)]
-    assert str(await handler) == "It is sunny."
-    assert "".join(deltas) == "Let me look.It is sunny."
-
-
-# LlamaIndex 0.14.25: its ReAct agent uses a deprecated property of its own workflows.
-@pytest.mark.filterwarnings("ignore:is_running called:DeprecationWarning")
-async def test_a_react_agent_runs_tools(engine: Engine, generator: Any) -> None:
-    action = 'Thought: I need a tool.\nAction: get_weather\nAction Input: {"city": "Paris"}'
-    generator.answers["Rain?"] = action
-    final = "Thought: I can answer without using any more tools.\nAnswer: It is sunny."
-    generator.answers["Observation: sunny in Paris"] = final
-    agent = ReActAgent(tools=[WEATHER], llm=FastTTS(engine=engine))
-    assert str(await agent.run("Rain?")) == "It is sunny."
 
 
 @pytest.mark.parametrize("text", ["", " \n", "\ud800"])

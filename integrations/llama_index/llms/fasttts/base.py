@@ -29,6 +29,7 @@ from llama_index.core.tools.types import BaseTool
 from typing_extensions import override
 
 from fasttts import FastTTS as Engine
+from fasttts.backends.base import Tokenizer
 from fasttts.chat import ChatOptions, ChatRequest, offered_tools
 from llama_index.llms.fasttts.messages import engine_messages
 from llama_index.llms.fasttts.responses import chat_response, streamed_response
@@ -64,6 +65,11 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
             is_function_calling_model=True,
             model_name=self.model,
         )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer, for `Settings.tokenizer` and memories; loads the engine."""
+        return self._resolve_engine().tokenizer
 
     def to_payload(self) -> dict[str, Any]:
         """What traces show; unlike `metadata` it needs no engine."""
