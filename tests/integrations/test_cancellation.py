@@ -69,6 +69,7 @@ CALLS: dict[str, Callable[[Engine], Awaitable[object]]] = {
         {"messages": [("user", HANDED_ON)]}
     ),
     "LlamaIndex LLM": lambda engine: llm(engine).achat(CHAT),
+    "LlamaIndex completion": lambda engine: llm(engine).acomplete(ASKED),
     "LlamaIndex tool": lambda engine: deliberate_tool(engine, SEARCH).acall(problem=ASKED),
 }
 
@@ -103,8 +104,12 @@ async def test_cancelling_a_llama_index_agent(
 
 @pytest.mark.parametrize(
     "start",
-    [lambda engine: chat(engine).stream(ASKED), lambda engine: llm(engine).stream_chat(CHAT)],
-    ids=["LangChain", "LlamaIndex"],
+    [
+        lambda engine: chat(engine).stream(ASKED),
+        lambda engine: llm(engine).stream_chat(CHAT),
+        lambda engine: llm(engine).stream_complete(ASKED),
+    ],
+    ids=["LangChain", "LlamaIndex chat", "LlamaIndex completion"],
 )
 def test_leaving_a_stream(
     engine: Engine, is_idle: Callable[[], bool], start: Callable[[Engine], Any]
@@ -123,7 +128,11 @@ async def llama_index_stream(engine: Engine) -> Any:
     return await llm(engine).astream_chat(CHAT)
 
 
-@pytest.mark.parametrize("start", [langchain_stream, llama_index_stream])
+async def llama_index_completion(engine: Engine) -> Any:
+    return await llm(engine).astream_complete(ASKED)
+
+
+@pytest.mark.parametrize("start", [langchain_stream, llama_index_stream, llama_index_completion])
 async def test_leaving_an_async_stream(
     engine: Engine, is_idle: Callable[[], bool], start: Callable[[Engine], Awaitable[Any]]
 ) -> None:

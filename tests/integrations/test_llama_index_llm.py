@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
-from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.tools import FunctionTool
 
@@ -182,15 +181,6 @@ def test_errors_of_the_engine_come_through(engine: Engine, generator: Any) -> No
         llm.complete("Why?")
     with pytest.raises(SearchError):
         list(llm.stream_complete("Why?"))
-
-
-def test_token_counting_reads_the_usage(engine: Engine) -> None:
-    counter = TokenCountingHandler(tokenizer=engine.tokenizer.encode)
-    llm = FastTTS(engine=engine, max_tokens=9, callback_manager=CallbackManager([counter]))
-    llm.complete("Why?")
-    llm.chat(WHY)
-    assert counter.completion_llm_token_count == 18
-    assert len(counter.llm_token_counts) == 2
 
 
 @pytest.mark.parametrize("text", ["", " \n", "\ud800"])
