@@ -7,11 +7,12 @@ what is known of the tree while it grows bounds it from above.
 """
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from fasttts.budget import Budget
+from fasttts.search.policy import SearchPolicy
 from fasttts.tree import Node
-from fasttts.types import StopReason
+from fasttts.types import Path, StopReason
 
 Horizon = tuple[int, StopReason]
 """The last iteration that is paid for, and what is spent then."""
@@ -53,16 +54,28 @@ def _last_paid(nodes: Sequence[Node], num_tokens: int) -> int | None:
     raise AssertionError("the nodes have more tokens than that")
 
 
-def best_partial(nodes: Sequence[Node]) -> Node | None:
-    """The living path to finish: the best score known on it, then the longest, then the first.
+def best_partial(tree: Iterable[Node], policy: SearchPolicy) -> Node | None:
+    """The living path to finish: the best score known on it, then the longest, then the first."""
 
-    Args:
-        nodes: The newest nodes of every group that may go on.
-    """
-
-    def key(node: Node) -> tuple[float, int, tuple[int, ...]]:
+    def key(node: Node) -> tuple[float, int, Path]:
         scored = [one.beam.score for one in node.lineage() if one.beam and one.scores_S is not None]
         num_tokens = node.num_prefix_tokens + len(node.token_ids)
         return (-(scored[-1] if scored else -1.0), -num_tokens, node.path)
 
-    return min(nodes, key=key, default=None)
+    return min(_living(list(tree), policy), key=key, default=None)
+
+
+def _living(nodes: Sequence[Node], policy: SearchPolicy) -> list[Node]:
+    """The newest nodes of every group, where their answers may go on."""
+    rounds: dict[Path, int] = {}
+    for node in nodes:
+        name = policy.group(node.path)
+        rounds[name] = max(rounds.get(name, 0), node.round)
+    return [
+        node
+        for node in nodes
+        if node.round == rounds[policy.group(node.path)]
+        and not node.is_answer_ended
+        and not node.children
+        and not node.is_hopeless
+    ]

@@ -13,9 +13,10 @@ from fasttts.config import SchedulingConfig, SearchConfig
 from fasttts.sampling import Sampling
 from fasttts.scheduling.accounting import Counts
 from fasttts.scheduling.early_stop import hopeless
+from fasttts.scheduling.groups import Group, Groups
 from fasttts.scheduling.limits import Horizon, best_partial, horizon
 from fasttts.scheduling.nodes import Nodes
-from fasttts.scheduling.speculation import Group, Rule, predict
+from fasttts.scheduling.speculation import Rule, predict
 from fasttts.search.aggregate import aggregate, best_aggregate
 from fasttts.search.extraction import Extractor, make_extractor
 from fasttts.search.policy import Branch, SearchPolicy
@@ -85,8 +86,7 @@ class SearchRun:
             request.extract or make_extractor(request.config.answer),
             max_model_len=max_model_len,
         )
-        self._groups: dict[Path, Group] = {}
-        self._num_unended: dict[Path, int] = {}
+        self._groups = Groups(policy)
         roots = [self._nodes.new(None, index) for index in range(policy.num_roots)]
         self._enter_frontier(roots, Group())
 
@@ -140,15 +140,8 @@ class SearchRun:
 
     def is_known_until(self, at: int) -> bool:
         """Whether nothing up to iteration `at` is left to decode, score or decide."""
-        for group in self._groups.values():
-            ends = [node.ends_at for node in group.frontier]
-            is_complete = all(node.is_ended for node in group.frontier)
-            if (
-                max(ends) < at
-                if is_complete
-                else any(not node.is_ended and node.ends_at < at for node in group.frontier)
-            ):
-                return False
+        if not all(group.is_known_until(at) for group in self._groups):
+            return False
         return not any(n.is_attached and n.ends_at <= at for n in self.unscored.values())
 
     def cut(self, reason: StopReason, at: int | None = None) -> list[Node]:
@@ -163,7 +156,7 @@ class SearchRun:
         """
         running = [node for node in self.nodes() if node.request_id is not None]
         self.stop_reason = reason
-        for books in (self._groups, self._num_unended, self.waiting, self.unscored):
+        for books in (self._groups, self.waiting, self.unscored):
             books.clear()
         if at is not None:
             self.tree.cut(at)
@@ -216,7 +209,7 @@ class SearchRun:
         """Speculative nodes that could decode, most useful first; created as they are asked for."""
         if self._held:
             return
-        groups = [self._guesses_of(group, config, rule) for group in self._groups.values()]
+        groups = [self._guesses_of(group, config, rule) for group in self._groups]
         for turn in itertools.zip_longest(*groups):
             yield from (node for node in turn if node is not None)
 
@@ -230,7 +223,7 @@ class SearchRun:
 
     def first_child(self, node: Node) -> Node:
         """Child 0 of a node that ended a step: the same stream running on."""
-        group = self._group(node)
+        group = self._groups.of(node)
         return group.ahead.get((*node.path, 0)) or self._speculate(group, node, 0)
 
     def is_awaiting_scores(self) -> bool:
@@ -239,10 +232,7 @@ class SearchRun:
             return bool(self.unscored)
         if not self._policy.needs_scores:
             return bool(self.unscored) and not self._groups
-        return any(
-            num_unended == 0 and not self._is_ready(self._groups[name])
-            for name, num_unended in self._num_unended.items()
-        )
+        return self._groups.is_awaiting_scores()
 
     def scored(self, nodes: Sequence[Node]) -> None:
         """Notes that nodes have their scores; parents come before their children."""
@@ -259,14 +249,14 @@ class SearchRun:
         dropped: list[Node] = []
         if self.request.config.budget.is_counted:
             return dropped  # which steps are hopeless depends on what ran first
-        for group in self._groups.values():
+        for group in self._groups:
             if not group.has_news():
                 continue
             for node in hopeless(group.frontier, group.ended, self._policy, self._best_score):
                 node.is_hopeless = True
                 node.beam = Beam(path=node.path, score=0.0, is_answer_ended=False)
                 self.unscored.pop(node.path, None)
-                dropped += self._drop_behind(group, node)
+                dropped += self._given_up(group.drop_behind(node))
         return dropped
 
     def commit(self) -> list[Node] | None:
@@ -275,20 +265,13 @@ class SearchRun:
         Returns:
             Speculative nodes that turned out useless; None when nothing could be decided.
         """
-        ready = [name for name, num in self._num_unended.items() if num == 0]
-        ready = [name for name in ready if self._is_ready(self._groups[name])]
-        if not ready:
-            return None
-        dropped: list[Node] = []
-        for name in ready:
-            del self._num_unended[name]
-            dropped += self._decide(self._groups.pop(name))
-        return dropped
+        ready = self._groups.take_ready()
+        return [node for group in ready for node in self._decide(group)] if ready else None
 
     def nodes(self) -> Iterator[Node]:
         """Every node alive: the tree's and the speculative ones."""
         yield from self.tree
-        for group in self._groups.values():
+        for group in self._groups:
             yield from group.ahead.values()
 
     def ended_nodes(self) -> list[Node]:
@@ -297,7 +280,7 @@ class SearchRun:
 
     def frontier(self) -> list[Node]:
         """The beams under consideration."""
-        return [node for group in self._groups.values() for node in group.frontier]
+        return self._groups.frontier()
 
     def score(self, node: Node) -> float | None:
         """Aggregated score of the path to `node`; None while unscored."""
@@ -310,18 +293,12 @@ class SearchRun:
             AssertionError: The books contradict each other.
         """
         self.tree.check_integrity()
-        for name, group in self._groups.items():
-            unended = [node for node in group.frontier if not node.is_ended]
-            assert self._num_unended[name] == len(unended)
-            for node in unended:
-                is_owned = node.path in self.waiting or node.path in self._held
-                assert is_owned != (node.request_id is not None), node.path
-            for path, node in group.ahead.items():
-                assert node.path == path
-                assert node.parent is None or node.parent.finish_reason == "step"
+        self._groups.check_integrity()
+        for node in self.frontier():
+            is_owned = node.path in self.waiting or node.path in self._held
+            assert node.is_ended or is_owned != (node.request_id is not None), node.path
         alive = {id(node) for node in self.nodes()}
         assert all(id(node) in alive for node in self.unscored.values())
-        assert self._groups.keys() == self._num_unended.keys()
 
     def _decide(self, group: Group) -> list[Node]:
         beams = [self._beam(node) for node in group.frontier]
@@ -349,32 +326,21 @@ class SearchRun:
         for node in nodes:
             node.begins_at = begins_at
             self.tree.attach(node)
-            name = self._policy.group(node.path)
-            group = self._groups.setdefault(name, Group(ended=old.ended))
-            group.frontier.append(node)
-            self._num_unended[name] = self._num_unended.get(name, 0) + (not node.is_ended)
+            self._groups.enter(node, old.ended)
             self.depth = max(self.depth, node.depth)
             if not node.is_ended and node.request_id is None:
                 self.waiting[node.path] = node
-        return self._inherit(old, {node.path for node in nodes})
+        return self._given_up(self._groups.inherit(old.ahead.values(), nodes))
 
-    def _inherit(self, old: Group, frontier: set[Path]) -> list[Node]:
-        """Moves speculation to the new groups; what no branch can ask for is dropped."""
-        growing = set(frontier)
-        if self._policy.is_revisiting:
-            growing |= {path[:end] for path in frontier for end in range(len(path))}
-        dropped = []
-        for path, node in old.ahead.items():
-            if _attached_ancestor(node) in growing:
-                self._groups[self._policy.group(path)].ahead[path] = node
-            else:
-                self.unscored.pop(path, None)
-                dropped.append(node)
+    def _given_up(self, dropped: list[Node]) -> list[Node]:
+        """Speculative nodes, which need no score any more."""
+        for node in dropped:
+            self.unscored.pop(node.path, None)
         return dropped
 
     def _finish_best(self) -> None:
         """Lets the best living path run on; plain decoding ends where its budget does."""
-        node = best_partial(self._living())
+        node = best_partial(self.tree, self._policy)
         if node is None or self.request.config.search == "none":
             if node is not None and node.token_ids:
                 self._nodes.end(node, "length")
@@ -385,27 +351,6 @@ class SearchRun:
         if self._nodes.extend(node, self.request.config.budget.grace_tokens):
             self._last = self.waiting[node.path] = node
 
-    def _living(self) -> list[Node]:
-        """The newest nodes of every group, where their answers may go on."""
-        rounds: dict[Path, int] = {}
-        for node in self.tree:
-            name = self._policy.group(node.path)
-            rounds[name] = max(rounds.get(name, 0), node.round)
-        return [
-            node
-            for node in self.tree
-            if node.round == rounds[self._policy.group(node.path)]
-            and not node.is_answer_ended
-            and not node.children
-            and not node.is_hopeless
-        ]
-
-    def _drop_behind(self, group: Group, node: Node) -> list[Node]:
-        behind = [path for path in group.ahead if path[: node.depth] == node.path]
-        for path in behind:
-            self.unscored.pop(path, None)
-        return [group.ahead.pop(path) for path in behind]
-
     def _best_score(self, node: Node) -> float:
         before = node.parent.path_scores() if node.parent else ()
         assert before is not None, f"{node.path} is in the frontier before its parent is scored"
@@ -415,12 +360,6 @@ class SearchRun:
         node = self._nodes.new(parent, index)
         group.ahead[node.path] = node
         return node
-
-    def _group(self, node: Node) -> Group:
-        return self._groups[self._policy.group(node.path)]
-
-    def _is_ready(self, group: Group) -> bool:
-        return not self._policy.needs_scores or all(node.beam for node in group.frontier)
 
     def _beam(self, node: Node) -> Beam:
         assert node.beam is not None, f"{node.path} is decided before it is scored"
@@ -449,14 +388,6 @@ class SearchRun:
         if not self._policy.needs_scores:
             self._make_beam(node, 0.0)
         if node.is_attached:
-            self._num_unended[self._policy.group(node.path)] -= 1
+            self._groups.of(node).num_unended -= 1
         if self.request.uses_verifier:
             self.unscored[node.path] = node
-
-
-def _attached_ancestor(node: Node) -> Path:
-    """The path of the nearest ancestor in the tree; the prompt's where there is none."""
-    parent = node.parent
-    while parent is not None and not parent.is_attached:
-        parent = parent.parent
-    return () if parent is None else parent.path

@@ -18,10 +18,10 @@ import collections
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from fasttts.config import SchedulingConfig
+from fasttts.scheduling.groups import Group
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node, SearchTree
 from fasttts.types import Path
@@ -29,29 +29,6 @@ from fasttts.types import Path
 Rule = Literal["score", "likely", "paper"]
 Place = tuple[Path, Node | None]
 """A beam of a predicted frontier; None where it was not started."""
-
-
-@dataclass(slots=True)
-class Group:
-    """Beams that decide together.
-
-    Attributes:
-        frontier: The nodes whose scores the next decision waits for, in path order.
-        ended: Beams whose answers ended at earlier depths.
-        ahead: Speculative nodes below the frontier.
-    """
-
-    frontier: list[Node] = field(default_factory=list)
-    ended: list[Beam] = field(default_factory=list)
-    ahead: dict[Path, Node] = field(default_factory=dict)
-    _known: tuple[int, int] = (0, 0)
-
-    def has_news(self) -> bool:
-        """Whether a beam of the frontier got its score or came to an end since the last call."""
-        num_scored = sum(node.beam is not None for node in self.frontier)
-        num_finished = sum(node.finish_reason is not None for node in self.frontier)
-        before, self._known = self._known, (num_scored, num_finished)
-        return before != self._known
 
 
 class Guess(NamedTuple):

@@ -1,0 +1,139 @@
+"""Which beams of a search decide together, and what each decision still waits for."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from fasttts.search.policy import SearchPolicy
+from fasttts.tree import Beam, Node
+from fasttts.types import Path
+
+
+@dataclass(slots=True)
+class Group:
+    """Beams that decide together.
+
+    Attributes:
+        frontier: The nodes whose scores the next decision waits for, in path order.
+        ended: Beams whose answers ended at earlier depths.
+        ahead: Speculative nodes below the frontier.
+        num_unended: Nodes of the frontier that still decode.
+    """
+
+    frontier: list[Node] = field(default_factory=list)
+    ended: list[Beam] = field(default_factory=list)
+    ahead: dict[Path, Node] = field(default_factory=dict)
+    num_unended: int = 0
+    _known: tuple[int, int] = (0, 0)
+
+    def has_news(self) -> bool:
+        """Whether a beam of the frontier got its score or came to an end since the last call."""
+        num_scored = sum(node.beam is not None for node in self.frontier)
+        num_finished = sum(node.finish_reason is not None for node in self.frontier)
+        before, self._known = self._known, (num_scored, num_finished)
+        return before != self._known
+
+    def is_known_until(self, at: int) -> bool:
+        """Whether nothing up to iteration `at` is left to decode or decide.
+
+        The iterations are those of a plain loop with room for every beam; see `limits`.
+        """
+        if self.num_unended == 0:
+            return max(node.ends_at for node in self.frontier) >= at
+        return all(node.is_ended or node.ends_at >= at for node in self.frontier)
+
+    def drop_behind(self, node: Node) -> list[Node]:
+        """Forgets the speculative nodes below one of the frontier."""
+        behind = [path for path in self.ahead if path[: node.depth] == node.path]
+        return [self.ahead.pop(path) for path in behind]
+
+
+class Groups:
+    """The undecided groups of one search; empty once everything is decided.
+
+    Args:
+        policy: Says which beams decide together, and whether they need scores.
+    """
+
+    def __init__(self, policy: SearchPolicy) -> None:
+        self._policy = policy
+        self._by_name: dict[Path, Group] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self._by_name.values())
+
+    def of(self, node: Node) -> Group:
+        """The group that a node, or what it stands behind, belongs to."""
+        return self._by_name[self._policy.group(node.path)]
+
+    def frontier(self) -> list[Node]:
+        """The beams under consideration."""
+        return [node for group in self for node in group.frontier]
+
+    def enter(self, node: Node, ended: list[Beam]) -> None:
+        """Makes a node part of its group's frontier; `ended` is what a new group begins with."""
+        name = self._policy.group(node.path)
+        group = self._by_name.setdefault(name, Group(ended=ended))
+        group.frontier.append(node)
+        group.num_unended += not node.is_ended
+
+    def inherit(self, ahead: Iterable[Node], frontier: Iterable[Node]) -> list[Node]:
+        """Gives the speculative nodes of a decided group to those that took its place.
+
+        Args:
+            ahead: What was speculated below the decided frontier.
+            frontier: The nodes that the decision let live.
+
+        Returns:
+            Those that no branch can ask for any more.
+        """
+        growing = {node.path for node in frontier}
+        if self._policy.is_revisiting:
+            growing |= {path[:end] for path in growing for end in range(len(path))}
+        dropped = []
+        for node in ahead:
+            if _attached_ancestor(node) in growing:
+                self.of(node).ahead[node.path] = node
+            else:
+                dropped.append(node)
+        return dropped
+
+    def take_ready(self) -> list[Group]:
+        """Takes out the groups that can be decided."""
+        ready = [name for name, group in self._by_name.items() if self._is_ready(group)]
+        return [self._by_name.pop(name) for name in ready]
+
+    def is_awaiting_scores(self) -> bool:
+        """Whether a decision waits for nothing but scores."""
+        return any(group.num_unended == 0 and not self._is_ready(group) for group in self)
+
+    def clear(self) -> None:
+        """Leaves everything undecided."""
+        self._by_name.clear()
+
+    def check_integrity(self) -> None:
+        """Recounts the frontiers and what runs ahead of them.
+
+        Raises:
+            AssertionError: The books contradict each other.
+        """
+        for group in self:
+            assert group.num_unended == sum(not node.is_ended for node in group.frontier)
+            for path, node in group.ahead.items():
+                assert node.path == path
+                assert node.parent is None or node.parent.finish_reason == "step"
+
+    def _is_ready(self, group: Group) -> bool:
+        if group.num_unended:
+            return False
+        return not self._policy.needs_scores or all(node.beam for node in group.frontier)
+
+
+def _attached_ancestor(node: Node) -> Path:
+    """The path of the nearest ancestor in the tree; the prompt's where there is none."""
+    parent = node.parent
+    while parent is not None and not parent.is_attached:
+        parent = parent.parent
+    return () if parent is None else parent.path
