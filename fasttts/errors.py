@@ -6,7 +6,7 @@ A beam that fails is data (it is a candidate that lost); an engine that fails is
 from collections.abc import Sequence
 from typing import Literal
 
-from fasttts.types import StopReason, TreeNode
+from fasttts.types import StopReason, TreeNode, Usage
 
 Role = Literal["generator", "verifier"]
 
@@ -49,6 +49,7 @@ class SearchError(FastTTSError, RuntimeError):
         message: What happened, with values, and what to change.
         stop_reason: Why the search ended.
         tree: What it had found, in depth-first order.
+        usage: What it had cost.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class SearchError(FastTTSError, RuntimeError):
         *,
         stop_reason: StopReason = "complete",
         tree: Sequence[TreeNode] = (),
+        usage: Usage = Usage(),  # noqa: B008, immutable
     ) -> None:
         super().__init__(message)
         self.stop_reason: StopReason = stop_reason
         self.tree = tuple(tree)
+        self.usage = usage

@@ -44,7 +44,7 @@ def make_result(
         score=best.score,
         finish_reason=best.finish_reason,
         candidates=tuple(ranked),
-        usage=_usage(run, best),
+        usage=_usage(run, returned_tokens=best.num_tokens),
         timings=_timings(run, total_s),
         occupancy=_occupancy(run, num_slots),
         seed=config.seed,
@@ -62,7 +62,12 @@ def _ranked_candidates(run: SearchRun, extract: Extractor | None) -> list[Candid
     candidates = [_candidate(run, node, extractor) for node in run.ended_nodes()]
     if not candidates or (config.search != "none" and not any(c.is_complete for c in candidates)):
         message = _nothing_complete(run, len(candidates))
-        raise SearchError(message, stop_reason=run.stop_reason, tree=partial_tree(run))
+        raise SearchError(
+            message,
+            stop_reason=run.stop_reason,
+            tree=partial_tree(run),
+            usage=_usage(run, returned_tokens=0),
+        )
     assert config.selection is not None, "the engine resolves the selection"
     return rank(candidates, config.selection)
 
@@ -133,12 +138,12 @@ def _steps(node: Node) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _usage(run: SearchRun, best: Candidate) -> Usage:
+def _usage(run: SearchRun, *, returned_tokens: int) -> Usage:
     counts = run.counts
     return Usage(
         **token_counts(counts, run.tree),
         prompt_tokens=len(run.tree.prompt_token_ids),
-        returned_tokens=best.num_tokens,
+        returned_tokens=returned_tokens,
         num_nodes=len(run.tree),
         num_iterations=counts.num_iterations,
         num_preemptions=counts.num_preemptions,

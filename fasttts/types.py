@@ -184,6 +184,8 @@ class SearchResult:
         verifier: Name or path of the verifier; None when none took part.
         plan: The memory plan of the engine as JSON data, which `MemoryPlan.from_dict` reads; None
             where its memory was not planned.
+        routing: The decision of a routing policy as JSON data, whose cost is part of `usage`; None
+            where none decided.
     """
 
     text: str
@@ -200,6 +202,7 @@ class SearchResult:
     verifier: str | None
     plan: dict[str, Any] | None = None
     stop_reason: StopReason = "complete"
+    routing: dict[str, Any] | None = None
 
     def to_json(self, *, indent: int | None = None) -> str:
         """The result as one JSON document; `from_json` reads it back."""

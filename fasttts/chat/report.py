@@ -29,4 +29,5 @@ def cost_report(result: SearchResult) -> dict[str, Any]:
         "config": result.config,
         "generator": result.generator,
         "verifier": result.verifier,
+        "routing": result.routing,
     }

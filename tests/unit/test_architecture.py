@@ -46,7 +46,7 @@ WIRING = {
     "fasttts.preparation",
     "fasttts.registry",
 }
-PUBLIC = SEARCHING | WIRING | {"fasttts"}
+PUBLIC = SEARCHING | WIRING | {"fasttts", "fasttts.routing"}
 
 # Each unit, and the other units it may import. The longest name that fits a module is its unit, so
 # `fasttts.backends` stands for the implementations behind the seam. Units within one set above may
@@ -77,6 +77,7 @@ MAY_IMPORT = {
     "fasttts.evaluation": SEARCHING | WIRING,
     "fasttts.loading": SEARCHING | {"fasttts.backends"},
     "fasttts.registry": SEARCHING | WIRING,
+    "fasttts.routing": SEARCHING | WIRING,
     "fasttts.testing": SEARCHING | {"fasttts.backends"},
     "fasttts.chat": PUBLIC,
     "fasttts.cli": PUBLIC | {"fasttts.demo"},

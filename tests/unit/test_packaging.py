@@ -63,6 +63,28 @@ EXPORTS: dict[str, list[str]] = {
 
 # The same for the parts of packages that users import by their own names.
 INNER_EXPORTS: dict[str, list[str]] = {
+    "fasttts.routing": [
+        "AllOf",
+        "Always",
+        "AnyOf",
+        "Attentive",
+        "Cascade",
+        "Classifier",
+        "Decided",
+        "Decision",
+        "Draft",
+        "DraftWanted",
+        "Heuristics",
+        "Never",
+        "RoutedEvent",
+        "Router",
+        "RoutingPolicy",
+        "ShareWanted",
+        "Turn",
+        "Where",
+        "decided",
+        "default_policy",
+    ],
     "fasttts.verifiers": [
         "FunctionVerifier",
         "Gate",

@@ -1,0 +1,42 @@
+"""Deciding, call by call, between plain decoding and search.
+
+A policy is a pure object with one method; `Router` runs an engine as a policy decides.
+"""
+
+from fasttts.routing.cascade import Cascade
+from fasttts.routing.classifier import Classifier
+from fasttts.routing.composition import AllOf, AnyOf, Where
+from fasttts.routing.decision import (
+    Decision,
+    DraftWanted,
+    RoutingPolicy,
+    ShareWanted,
+    decided,
+)
+from fasttts.routing.policies import Always, Attentive, Heuristics, Never
+from fasttts.routing.router import Decided, RoutedEvent, Router
+from fasttts.routing.store import default_policy
+from fasttts.routing.turn import Draft, Turn
+
+__all__ = [
+    "AllOf",
+    "Always",
+    "AnyOf",
+    "Attentive",
+    "Cascade",
+    "Classifier",
+    "Decided",
+    "Decision",
+    "Draft",
+    "DraftWanted",
+    "Heuristics",
+    "Never",
+    "RoutedEvent",
+    "Router",
+    "RoutingPolicy",
+    "ShareWanted",
+    "Turn",
+    "Where",
+    "decided",
+    "default_policy",
+]

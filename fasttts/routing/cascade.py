@@ -1,0 +1,59 @@
+"""The default: decode once, let the verifier read it, and search only what it doubts."""
+
+from dataclasses import dataclass
+
+from fasttts.errors import ConfigurationError
+from fasttts.routing.decision import Decision, DraftWanted, Wanted, decided
+from fasttts.routing.policies import Attentive
+from fasttts.routing.turn import Draft, Turn
+
+DEFAULT_THRESHOLD = 0.5
+"""Where no calibration says otherwise: the verifier finds every step rather right than wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade(Attentive):
+    """Accepts a plain draft whose every step scores at least `threshold`, and searches otherwise.
+
+    The draft is not lost: it is one of the candidates of the search. A draft that calls a tool is
+    accepted unread, and so is one that took all of the budget.
+
+    Attributes:
+        threshold: The lowest score of an accepted step, in [0, 1]; `fasttts calibrate-router`
+            finds one.
+    """
+
+    threshold: float = DEFAULT_THRESHOLD
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ConfigurationError(f"threshold={self.threshold}: scores are between 0 and 1")
+
+    def weigh(self, turn: Turn) -> Decision | Wanted:
+        """The draft, or a search where the verifier doubts it."""
+        draft = turn.draft
+        if draft is None:
+            return DraftWanted()
+        if draft.calls_tools:
+            return decided(turn, "plain", self, "the draft calls a tool")
+        if turn.budget_tokens is not None and turn.budget_tokens <= 0:
+            return decided(turn, "plain", self, "the draft took all of the budget")
+        return self._judge(turn, draft)
+
+    def _judge(self, turn: Turn, draft: Draft) -> Decision:
+        lowest = draft.lowest_score
+        signals = {
+            "lowest_score": lowest,
+            "threshold": self.threshold,
+            "num_steps": len(draft.steps),
+            "is_complete": draft.is_complete,
+        }
+        if not draft.is_complete:
+            return decided(turn, "search", self, "the draft does not end", **signals)
+        if lowest is None:
+            return decided(turn, "search", self, "the draft has no scores", **signals)
+        if lowest < self.threshold:
+            reason = f"a step of the draft scores {lowest:.4f}, under {self.threshold:g}"
+            return decided(turn, "search", self, reason, **signals)
+        reason = f"every step of the draft scores {lowest:.4f} or more"
+        return decided(turn, "plain", self, reason, **signals)

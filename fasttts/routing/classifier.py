@@ -1,0 +1,52 @@
+"""The local model decides by itself, with one token."""
+
+from dataclasses import dataclass
+
+from fasttts.errors import ConfigurationError
+from fasttts.routing.decision import Decision, ShareWanted, Wanted, decided
+from fasttts.routing.policies import Attentive
+from fasttts.routing.turn import Turn
+
+QUESTION = (
+    "Do not answer the question above yet. Does it take several steps of careful reasoning to get "
+    "right? Reply with one word, Yes or No."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classifier(Attentive):
+    """Asks the model a yes-or-no question about the conversation and searches on "yes".
+
+    Attributes:
+        question: What it is asked.
+        threshold: The share of "yes" from which on a turn is searched.
+        num_samples: Answers drawn; one is the most likely answer, many estimate how likely "yes"
+            is.
+    """
+
+    question: str = QUESTION
+    threshold: float = 0.5
+    num_samples: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.threshold <= 1.0 or self.num_samples < 1:
+            raise ConfigurationError(
+                f"threshold={self.threshold}, num_samples={self.num_samples}: the first is a share "
+                "above 0, the second at least 1"
+            )
+
+    def weigh(self, turn: Turn) -> Decision | Wanted:
+        """A search if the model says so."""
+        share = turn.shares.get(self.question)
+        if share is None:
+            return ShareWanted(question=self.question, num_samples=self.num_samples)
+        is_searched = share >= self.threshold
+        return decided(
+            turn,
+            "search" if is_searched else "plain",
+            self,
+            f"the model says that it {'takes' if is_searched else 'does not take'} several steps",
+            share=share,
+            threshold=self.threshold,
+            num_samples=self.num_samples,
+        )

@@ -1,0 +1,216 @@
+"""The course of one routed call, without I/O: what is to be run, and what becomes of it.
+
+A generator that yields work and takes outcomes, so that threads, event loops and streams drive the
+same code and come to the same decisions.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fasttts.config import SearchConfig
+from fasttts.conversation import Conversation, check_conversation
+from fasttts.errors import SearchError
+from fasttts.routing.decision import Decision, DraftWanted, RoutingPolicy, ShareWanted
+from fasttts.routing.merging import (
+    added_usage,
+    begun_draft,
+    draft_of,
+    routed,
+    with_draft,
+)
+from fasttts.routing.turn import Turn
+from fasttts.sampling import derive_seed
+from fasttts.types import Message, SearchResult, Timings
+
+_ANSWER_TOKENS = 4
+"""As long as the answer to a yes-or-no question may be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What is asked for.
+
+    Attributes:
+        messages: The conversation.
+        config: The search, should there be one; a plain decoding takes its other options.
+        tools: Offered to the model.
+        is_constrained: Whether the reply must have a given form.
+        calls_tools: Whether a text is a tool call, in the format of the model.
+    """
+
+    messages: tuple[Message, ...]
+    config: SearchConfig
+    tools: tuple[Mapping[str, Any], ...] = ()
+    is_constrained: bool = False
+    calls_tools: Callable[[str], bool] = lambda text: False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One decoding or search for the engine.
+
+    Attributes:
+        messages: What it is about.
+        config: How it is done.
+        tools: Offered to the model.
+        is_reply: Whether its text is that of the reply, so that it may be shown as it grows.
+        is_told: Whether its events are.
+    """
+
+    messages: tuple[Message, ...]
+    config: SearchConfig
+    tools: tuple[Mapping[str, Any], ...] = ()
+    is_reply: bool = False
+    is_told: bool = False
+
+
+Outcome = SearchResult | SearchError
+Course = Generator[Work | Decision | SearchResult, Outcome | None, None]
+"""Yields work, for which it is sent the outcome; the decision; and at last the result."""
+
+
+def call_of(
+    problem: Conversation,
+    config: SearchConfig,
+    *,
+    tools: Sequence[Mapping[str, Any]] | None,
+    **about: Any,
+) -> Call:
+    """A checked call.
+
+    Raises:
+        ConfigurationError: The conversation cannot work.
+    """
+    messages = tuple(check_conversation(problem))
+    return Call(messages=messages, config=config, tools=tuple(tools or ()), **about)
+
+
+def course(call: Call, policy: RoutingPolicy) -> Course:
+    """Asks `policy` until it has decided, and answers the call as it says."""
+    asked = _Asked(call)
+    while not isinstance(wanted := policy.decide(asked.turn), Decision):
+        if isinstance(wanted, DraftWanted):
+            asked.take_draft((yield asked.draft_work()))
+        else:
+            for work in asked.share_work(wanted):
+                asked.take_answer(wanted, (yield work))
+    yield wanted
+    if wanted.route == "plain" and asked.draft is not None:
+        yield routed(asked.draft, wanted, asked.timings, is_draft=True)
+        return
+    outcome = yield asked.reply_work(wanted)
+    yield asked.reply(wanted, outcome)
+
+
+def draft_config(config: SearchConfig) -> SearchConfig:
+    """Plain decoding whose steps the verifier scores: the text is that of plain decoding."""
+    temperature = plain_config(config).sampling.temperature
+    update = {"search": "best_of_n", "n": 1, "selection": "best", "temperature": temperature}
+    return config.model_copy(update=update)
+
+
+def plain_config(config: SearchConfig) -> SearchConfig:
+    """Plain decoding with the other options of a search."""
+    return config.model_copy(update={"search": "none"})
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What is known of a call, and the work that finds out more."""
+
+    call: Call
+    draft: SearchResult | None = None
+    timings: list[Timings] = field(default_factory=list)
+    answers: dict[str, list[bool]] = field(default_factory=dict)
+    turn: Turn = field(init=False)
+
+    def __post_init__(self) -> None:
+        call = self.call
+        self.turn = Turn(
+            messages=call.messages,
+            tools=call.tools,
+            is_constrained=call.is_constrained,
+            budget_tokens=call.config.budget.tokens,
+        )
+
+    def draft_work(self) -> Work:
+        call = self.call
+        return Work(messages=call.messages, config=draft_config(self._left()), tools=call.tools)
+
+    def take_draft(self, outcome: Outcome | None) -> None:
+        self._pay(outcome)
+        if isinstance(outcome, SearchResult):
+            self.draft = outcome
+            draft = draft_of(outcome, calls_tools=self.call.calls_tools(outcome.text))
+        else:
+            assert outcome is not None, "work has an outcome"
+            draft = begun_draft(outcome.tree)
+        self.turn = replace(self.turn, draft=draft)
+
+    def share_work(self, wanted: ShareWanted) -> list[Work]:
+        """One decoding for each sample; a single one is greedy."""
+        asked = (*self.call.messages, {"role": "user", "content": wanted.question})
+        config = plain_config(self.call.config).model_copy(
+            update={"max_tokens": _ANSWER_TOKENS, "temperature": float(wanted.num_samples > 1)}
+        )
+        seeds = [derive_seed(config.seed, index) for index in range(wanted.num_samples)]
+        return [
+            Work(messages=asked, config=config.model_copy(update={"seed": seed})) for seed in seeds
+        ]
+
+    def take_answer(self, wanted: ShareWanted, outcome: Outcome | None) -> None:
+        self._pay(outcome)
+        answers = self.answers.setdefault(wanted.question, [])
+        answers.append(isinstance(outcome, SearchResult) and _says_yes(outcome.text))
+        if len(answers) == wanted.num_samples:
+            shares = {**self.turn.shares, wanted.question: sum(answers) / len(answers)}
+            self.turn = replace(self.turn, shares=shares)
+
+    def reply_work(self, decision: Decision) -> Work:
+        """The decoding or search that answers; with a draft no text of it is certain."""
+        config = self._left()
+        is_plain = decision.route == "plain"
+        return Work(
+            messages=self.call.messages,
+            config=plain_config(config) if is_plain else config,
+            tools=self.call.tools,
+            is_reply=is_plain or self.draft is None,
+            is_told=True,
+        )
+
+    def reply(self, decision: Decision, outcome: Outcome | None) -> SearchResult:
+        """The result; a draft stands in for a search that found nothing."""
+        assert outcome is not None, "work has an outcome"
+        if isinstance(outcome, SearchError):
+            if self.draft is None:
+                raise outcome
+            self._pay(outcome)
+            decision = replace(decision, cost=self.turn.cost)
+            return routed(self.draft, decision, self.timings, is_draft=True)
+        if self.draft is not None:
+            outcome = with_draft(outcome, self.draft)
+        return routed(outcome, decision, self.timings, is_draft=False)
+
+    def _left(self) -> SearchConfig:
+        """The call's options, with what is left of its budget."""
+        config, left = self.call.config, self.turn.budget_tokens
+        if left is None:
+            return config
+        budget = config.budget.model_copy(update={"tokens": max(1, left)})
+        return config.model_copy(update={"budget": budget})
+
+    def _pay(self, outcome: Outcome | None) -> None:
+        assert outcome is not None, "work has an outcome"
+        if isinstance(outcome, SearchResult):
+            self.timings.append(outcome.timings)
+        left = self.turn.budget_tokens
+        self.turn = replace(
+            self.turn,
+            cost=added_usage(self.turn.cost, outcome.usage),
+            budget_tokens=None if left is None else left - outcome.usage.needed_tokens,
+        )
+
+
+def _says_yes(text: str) -> bool:
+    return text.strip().lower().startswith("yes")

@@ -1,0 +1,92 @@
+"""What a routing policy returns: a decision that explains itself, or what it has to know first."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+from fasttts.routing.turn import Turn
+from fasttts.types import Usage
+
+Route = Literal["plain", "search"]
+Signal = float | int | str | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How one call is answered.
+
+    Attributes:
+        route: "plain" decodes once, or takes the draft where there is one; "search" searches, with
+            the draft among the candidates where there is one.
+        policy: Who decided.
+        reason: Why, in a few words.
+        signals: What the decision was made from, by name.
+        cost: What finding out has cost.
+    """
+
+    route: Route
+    policy: str
+    reason: str
+    signals: Mapping[str, Signal] = field(default_factory=dict)
+    cost: Usage = field(default_factory=Usage)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The decision as JSON data."""
+        return {**asdict(self), "signals": dict(self.signals)}
+
+    def __str__(self) -> str:
+        spent = f", for {self.cost.generated_tokens} tokens" if self.cost.generated_tokens else ""
+        return f"{self.route}: {self.reason} ({self.policy}{spent})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftWanted:
+    """The policy has to see the plain reply, scored by the verifier."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareWanted:
+    """The policy has to know what the model itself answers to a yes-or-no question.
+
+    Attributes:
+        question: Put to the model after the conversation.
+        num_samples: One asks greedily; more are drawn at temperature 1, and their share of "yes"
+            estimates its probability.
+    """
+
+    question: str
+    num_samples: int = 1
+
+
+Wanted = DraftWanted | ShareWanted
+
+
+class RoutingPolicy(Protocol):
+    """Decides whether a call is worth a search; pure: no clock, no randomness, no I/O.
+
+    The router asks again, with what was wanted in the turn, until there is a decision. The same
+    turn gives the same decision, whoever calls, in a thread or an event loop, streamed or not.
+    """
+
+    def decide(self, turn: Turn) -> Decision | Wanted:
+        """A decision, or what has to be found out first."""
+        ...
+
+
+def decided(turn: Turn, route: Route, policy: object, reason: str, **signals: Signal) -> Decision:
+    """A decision about `turn`, with its cost.
+
+    Args:
+        turn: What it is about.
+        route: What is done.
+        policy: Who decides; named by its class.
+        reason: Why, in a few words.
+        signals: What it was decided from.
+    """
+    return Decision(
+        route=route,
+        policy=type(policy).__name__,
+        reason=reason,
+        signals=signals,
+        cost=turn.cost,
+    )

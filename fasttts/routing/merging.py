@@ -1,0 +1,90 @@
+"""What a routed call returns: one result for everything that was decoded for it."""
+
+from collections.abc import Iterable
+from dataclasses import fields, replace
+
+from fasttts.routing.decision import Decision
+from fasttts.routing.turn import Draft
+from fasttts.search.selection import rank
+from fasttts.types import Candidate, Path, SearchResult, Timings, TreeNode, Usage
+
+DRAFT_PATH: Path = ()
+"""Where a draft stands among the candidates of a search: in no tree, and first of equals."""
+
+
+def draft_of(result: SearchResult, *, calls_tools: bool) -> Draft:
+    """The draft that a scored plain decoding is."""
+    return Draft(
+        text=result.text,
+        steps=result.candidates[0].steps,
+        is_complete=result.candidates[0].is_complete,
+        calls_tools=calls_tools,
+    )
+
+
+def begun_draft(tree: Iterable[TreeNode]) -> Draft:
+    """What there is of a draft that did not end."""
+    text = "".join(node.text for node in tree)
+    return Draft(text=text, steps=(), is_complete=False)
+
+
+def with_draft(result: SearchResult, draft: SearchResult) -> SearchResult:
+    """A search's result with the draft among its candidates, ranked by the search's own rule."""
+    candidate = replace(draft.candidates[0], path=DRAFT_PATH)
+    selection = result.config["selection"]
+    return _headed(result, rank([candidate, *result.candidates], selection))
+
+
+def routed(
+    result: SearchResult, decision: Decision, timings: Iterable[Timings], *, is_draft: bool
+) -> SearchResult:
+    """The result of a routed call: its cost is that of the reply and of the decision together.
+
+    Args:
+        result: The reply.
+        decision: How it came to be.
+        timings: Those of everything that was decoded for the decision.
+        is_draft: Whether the reply is the draft, whose cost is the decision's already.
+    """
+    if is_draft:
+        usage, total = decision.cost, added_timings(timings)
+    else:
+        usage = added_usage(decision.cost, result.usage)
+        total = added_timings([*timings, result.timings])
+    usage = replace(
+        usage,
+        prompt_tokens=result.usage.prompt_tokens,
+        returned_tokens=result.candidates[0].num_tokens,
+    )
+    return replace(result, usage=usage, timings=total, routing=decision.to_dict())
+
+
+def added_usage(*parts: Usage) -> Usage:
+    """The sum of several costs; of the KV cache's use the peak, of the prompts the longest."""
+    names = [field.name for field in fields(Usage)]
+    total = {name: sum(getattr(part, name) for part in parts) for name in names}
+    for name in ("prompt_tokens", "peak_kv_cache_usage"):
+        total[name] = max(getattr(part, name) for part in parts)
+    return Usage(**total)
+
+
+def added_timings(parts: Iterable[Timings]) -> Timings:
+    """The sum of the seconds of what ran one after the other."""
+    timings = list(parts)
+    return Timings(
+        total_s=sum(part.total_s for part in timings),
+        generation_s=sum(part.generation_s for part in timings),
+        verification_s=sum(part.verification_s for part in timings),
+    )
+
+
+def _headed(result: SearchResult, candidates: list[Candidate]) -> SearchResult:
+    best = candidates[0]
+    return replace(
+        result,
+        text=best.text,
+        answer=best.answer,
+        score=best.score,
+        finish_reason=best.finish_reason,
+        candidates=tuple(candidates),
+    )

@@ -1,0 +1,108 @@
+"""Policies that look at the conversation alone, and the turns that stay plain unless told."""
+
+import re
+from dataclasses import dataclass
+
+from fasttts.routing.decision import Decision, DraftWanted, Wanted, decided
+from fasttts.routing.turn import Turn
+
+_NUMBER = re.compile(r"\d[\d,.]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Always:
+    """Searches, whatever the turn is.
+
+    Attributes:
+        with_draft: Whether the plain reply is decoded first and joins the candidates.
+    """
+
+    with_draft: bool = False
+
+    def decide(self, turn: Turn) -> Decision | Wanted:
+        """A search."""
+        if self.with_draft and turn.draft is None:
+            return DraftWanted()
+        return decided(turn, "search", self, "every call is searched")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Never:
+    """Decodes plainly, whatever the turn is."""
+
+    def decide(self, turn: Turn) -> Decision | Wanted:
+        """Plain decoding."""
+        return decided(turn, "plain", self, "no call is searched")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attentive:
+    """Keeps turns plain on which a search would be wasted; a base of policies.
+
+    Attributes:
+        tool_results: Whether turns that go on from a tool's result may be searched.
+        formatting: Whether turns that bring something given into another form may be.
+    """
+
+    tool_results: bool = False
+    formatting: bool = False
+
+    def decide(self, turn: Turn) -> Decision | Wanted:
+        """Plain decoding of routine turns; the policy's own decision about others."""
+        if turn.is_tool_result and not self.tool_results:
+            return decided(turn, "plain", self, "a tool's result is passed on", role=turn.last_role)
+        if turn.is_formatting and not self.formatting:
+            return decided(turn, "plain", self, "the reply brings something into a form")
+        return self.weigh(turn)
+
+    def weigh(self, turn: Turn) -> Decision | Wanted:
+        """The decision about a turn that may be searched."""
+        raise NotImplementedError(f"{type(self).__name__} has no method `weigh`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heuristics(Attentive):
+    """Searches what looks hard: long, full of numbers, or with a telling word.
+
+    Attributes:
+        min_words: Words of the question from which on it is searched; None never goes by length.
+        min_numbers: The same for the numbers in it.
+        keywords: Words that make a question hard, in any case.
+        with_tools: Whether a call that is offered tools may be searched.
+    """
+
+    min_words: int | None = 60
+    min_numbers: int | None = 5
+    keywords: tuple[str, ...] = ("prove", "step by step")
+    with_tools: bool = False
+
+    def weigh(self, turn: Turn) -> Decision | Wanted:
+        """A search if any sign of difficulty is there."""
+        text = turn.question
+        words, numbers = len(text.split()), len(_NUMBER.findall(text))
+        keyword = next((word for word in self.keywords if word.lower() in text.lower()), None)
+        signs = {
+            f"at least {self.min_words} words": _reaches(words, self.min_words),
+            f"at least {self.min_numbers} numbers": _reaches(numbers, self.min_numbers),
+            f"the word {keyword!r}": keyword is not None,
+        }
+        found = [sign for sign, is_there in signs.items() if is_there]
+        is_searched = bool(found) and (self.with_tools or not turn.tools)
+        reason = ", ".join(found) or "nothing looks hard"
+        if found and not is_searched:
+            reason += ", but tools are offered"
+        return decided(
+            turn,
+            "search" if is_searched else "plain",
+            self,
+            reason,
+            words=words,
+            numbers=numbers,
+            keyword=keyword,
+            num_tools=len(turn.tools),
+            role=turn.last_role,
+        )
+
+
+def _reaches(count: int, least: int | None) -> bool:
+    return least is not None and count >= least
