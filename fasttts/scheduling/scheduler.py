@@ -1,0 +1,183 @@
+"""Which steps decode: plain decodings first, then what searches need, then speculation.
+
+Within a kind the order is that of arrival. Nothing here changes a result.
+"""
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+from fasttts.config import SchedulingConfig
+from fasttts.errors import BackendError
+from fasttts.scheduling.accounting import PressureGauge
+from fasttts.scheduling.confinement import Confinement
+from fasttts.scheduling.cost import StepCost
+from fasttts.scheduling.order import in_order
+from fasttts.scheduling.run import SearchRun
+from fasttts.scheduling.slots import Owner, Slots
+from fasttts.scheduling.speculation import Rule
+from fasttts.tree import Node
+
+
+class Scheduler:
+    """Admits searches and gives them the generator's slots.
+
+    Args:
+        slots: What is given.
+        config: Which optimisations are on.
+        pressure: How full the generator's memory is.
+        finish: Ends a search that failed; calls `remove`.
+    """
+
+    def __init__(
+        self,
+        slots: Slots,
+        config: SchedulingConfig,
+        pressure: PressureGauge,
+        finish: Callable[[SearchRun, BaseException], None],
+    ) -> None:
+        self._slots = slots
+        self._config = config
+        self._pressure = pressure
+        self._finish = finish
+        self._queue: list[tuple[int, int, SearchRun]] = []
+        self._waiting: set[SearchRun] = set()
+        self._active: dict[SearchRun, None] = {}
+        self._arrivals = itertools.count()
+        self._cost = StepCost()
+        self._num_allowed = slots.num_slots
+
+    @property
+    def active(self) -> list[SearchRun]:
+        """The admitted searches, in order of admission."""
+        return list(self._active)
+
+    def add(self, run: SearchRun) -> None:
+        """Queues a search."""
+        self._waiting.add(run)
+        heapq.heappush(self._queue, (run.priority, next(self._arrivals), run))
+
+    def remove(self, run: SearchRun) -> None:
+        """Forgets a search that ended."""
+        self._waiting.discard(run)
+        self._active.pop(run, None)
+
+    def num_ahead(self, run: SearchRun) -> int:
+        """Queued searches that would be admitted before a new one."""
+        return sum(other.priority <= run.priority for other in self._waiting)
+
+    def measured(self, seconds: float) -> None:
+        """Takes the time of the iteration that all slots just ran."""
+        if not self._slots.has_fresh:
+            self._cost.measured(len(self._slots), seconds)
+
+    def fill(self) -> None:
+        """Admits what there is room for and starts what should run."""
+        self._admit()
+        self._fill_slots()
+
+    def _admit(self) -> None:
+        """Takes plain decodings from the queue, and searches while they alone leave slots free."""
+        searches = [run for run in self._active if not _is_plain(run)]
+        num_wanted = sum(len(run.waiting) for run in searches)
+        num_wanted += sum(node.is_attached for run, node in self._slots if not _is_plain(run))
+        while self._queue and (num_wanted < self._slots.num_slots or _is_plain(self._queue[0][2])):
+            _, _, run = heapq.heappop(self._queue)
+            if run in self._waiting:
+                self._waiting.remove(run)
+                self._active[run] = None
+                num_wanted += 0 if _is_plain(run) else len(run.waiting)
+
+    def _fill_slots(self) -> None:
+        """Needed steps first (plain decodings, then searches as admitted), then speculation."""
+        runs = sorted(self._active, key=lambda run: run.priority)
+        needed = self._in_turn([(run, node) for run in runs for node in self._in_order(run)])
+        guesses = self._speculate(runs, len(needed)) if self._config.speculation else []
+        self._make_room(needed)
+        for run, node in itertools.chain(needed, guesses):
+            if self._slots.num_free == 0:
+                break
+            if node.request_id is None and run in self._active:
+                self._start(run, node)
+
+    def _in_turn(self, needed: list[Owner]) -> list[Owner]:
+        """Plain decodings first, but those beyond three quarters of the slots after searches."""
+        num_running = sum(_is_plain(run) for run, _ in self._slots)
+        num_first = max(1, self._slots.num_slots * 3 // 4) - num_running
+        plain = [owner for owner in needed if _is_plain(owner[0])]
+        first, last = plain[: max(0, num_first)], plain[max(0, num_first) :]
+        return first + [owner for owner in needed if not _is_plain(owner[0])] + last
+
+    def _make_room(self, needed: Sequence[Owner]) -> None:
+        """Lets plain decodings take slots of searches, the newest search's last steps first.
+
+        What is taken out is decoded on from where it stands. A quarter of the slots is left to
+        searches, so that no stream of plain requests starves them.
+        """
+        if not self._config.two_phase:
+            return
+        running = [owner for owner in self._slots if not _is_plain(owner[0])]
+        num_waiting = sum(_is_plain(run) for run, _ in needed)
+        num_spare = len(running) - -(-self._slots.num_slots // 4)
+        num_taken = min(num_waiting - self._slots.num_free, num_spare)
+        if num_taken <= 0:
+            return
+        order = {run: number for number, run in enumerate(self._active)}
+        running.sort(key=lambda owner: (owner[1].is_attached, -order[owner[0]]))
+        for run, node in running[:num_taken]:
+            self._slots.abort([node])
+            if node.is_attached:
+                run.waiting[node.path] = node
+
+    def _in_order(self, run: SearchRun) -> list[Node]:
+        return in_order(run.waiting.values(), prefix_order=self._config.prefix_order)
+
+    def _start(self, run: SearchRun, node: Node) -> None:
+        try:
+            self._slots.start(run, node)
+        except BackendError as error:
+            self._finish(run, error)
+
+    def _speculate(self, runs: Sequence[SearchRun], num_waiting: int) -> list[Owner]:
+        """What should run ahead in the slots nobody needs; drops what no longer should."""
+        running = self._slots.speculative()
+        num_slots = self._slots.num_free + len(running) - num_waiting
+        if not self._config.two_phase:
+            return self._guesses(runs, max(num_slots, len(running)))
+        guesses = self._guesses(runs, max(0, min(num_slots, self._allowance(len(running)))))
+        wanted = {node for _, node in guesses}
+        self._slots.abort([node for node in running if node not in wanted])
+        return guesses
+
+    def _allowance(self, num_running: int) -> int:
+        """Speculative sequences that memory allows: half of the running ones while it is short.
+
+        It doubles again at each change once memory is no longer short.
+        """
+        is_short = self._pressure.is_short(self._config.kv_usage_threshold)
+        grown = min(2 * self._num_allowed + 1, self._slots.num_slots)
+        self._num_allowed = num_running // 2 if is_short else grown
+        return self._num_allowed
+
+    def _guesses(self, runs: Sequence[SearchRun], count: int) -> list[Owner]:
+        """The most useful speculative nodes, one of each run in turn."""
+        rule = self._rule()
+        streams = [self._guesses_of(run, rule) for run in runs]
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*streams))
+        return list(itertools.islice(filter(None, turns), count))
+
+    def _guesses_of(self, run: SearchRun, rule: Rule) -> Iterator[Owner]:
+        with Confinement(self._finish, run):
+            for node in run.guesses(self._config, rule):
+                yield run, node
+
+    def _rule(self) -> Rule:
+        """Which steps run ahead; where that is to be measured, the likely ones until it is."""
+        rule = self._config.speculation_rule
+        if rule != "measured":
+            return rule
+        return "score" if self._cost.is_cheap(self._slots.num_slots) else "likely"
+
+
+def _is_plain(run: SearchRun) -> bool:
+    return run.priority == 0
