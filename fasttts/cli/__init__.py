@@ -1,4 +1,4 @@
-"""The command line: `fasttts solve` and `fasttts eval`.
+"""The command line: `fasttts solve`, `fasttts chat` and the others.
 
 Results go to stdout, everything else to stderr. Exit codes: 0, 2 for a usage error or any
 `FastTTSError`, 130 after Ctrl-C.
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fasttts import __version__
-from fasttts.cli import calibrate, evaluate, plan, solve
+from fasttts.cli import calibrate, chat, evaluate, plan, solve
 
 __all__ = ["app", "main"]
 
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("solve")(solve.run)
+app.command("chat")(chat.run)
 app.command("eval")(evaluate.run)
 app.command("plan")(plan.run)
 app.command("calibrate")(calibrate.run)
@@ -46,6 +47,8 @@ def root(
     Try it on the bundled demonstration models:
 
       fasttts solve "Tom has 3 boxes of 12 pencils each. He gives 5 away. How many are left?"
+
+      fasttts chat
 
       fasttts eval demo --num-problems 20
     """

@@ -71,6 +71,30 @@ PathScore = Annotated[
         help=f"How steps score a path: {', '.join(get_args(Aggregation))}.",
     ),
 ]
+ChatSearch = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        metavar="METHOD",
+        help="How it deliberates; beam_search with a verifier, self_consistency without.",
+    ),
+]
+Effort = Annotated[
+    str, typer.Option(metavar="LEVEL", help="How wide searches are: low, medium, high.")
+]
+Files = Annotated[
+    Path | None,
+    typer.Option(metavar="DIRECTORY", help="Files below it may be read, others may not."),
+]
+OfferTools = Annotated[
+    bool | None,
+    typer.Option(
+        "--tools/--no-tools",
+        help="Whether the model may call tools; the demonstration models cannot.",
+        show_default=False,
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the last conversation.")]
 System = Annotated[str | None, typer.Option(metavar="TEXT", help="A system message.")]
 NumProblems = Annotated[int, typer.Option(metavar="N", help="Test problems.")]
 MinOperations = Annotated[int, typer.Option(metavar="N", help="Fewest operations of a problem.")]

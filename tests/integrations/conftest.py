@@ -1,55 +1,14 @@
 """A small engine without models for the chat classes: scripted answers, and Hermes tool calls."""
 
-import json
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from fasttts import FastTTS, ParsedOutput, ToolCall
-from fasttts.backends.base import GenerationOutput
-from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts import FastTTS
+from fasttts.backends.fake import FakeVerifier
+from tests.hermes import HermesGenerator
 from tests.searches import UNTIMED
-
-CALL = re.compile(r"<tool_call>(.*?)</tool_call>|<tool_call>(.*)", re.DOTALL)
-PROMPT_END = "assistant: "
-
-
-class HermesGenerator(FakeGenerator):
-    """Answers prompts by their ending, and reads tool calls as vLLM's Hermes parser does."""
-
-    name = "fake-hermes"
-    call_marker = "<tool_call>"
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(self._answer, max_model_len=16_384, **options)
-        self.answers: dict[str, str] = {}
-        self.prompts: list[str] = []
-        self.step_s = 0.0
-
-    def step(self) -> list[GenerationOutput]:
-        time.sleep(self.step_s)
-        return super().step()
-
-    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
-        found = [closed or cut_off for closed, cut_off in CALL.findall(text)]
-        try:
-            calls = tuple(_call(json.loads(body)) for body in found)
-        except (ValueError, KeyError):
-            calls = ()
-        content = text.partition("<tool_call>")[0] if calls else text
-        return ParsedOutput(content=content, tool_calls=calls)
-
-    def _answer(self, prompt: str) -> str | None:
-        self.prompts.append(prompt)
-        asked = prompt.removesuffix(PROMPT_END)
-        return next((text for end, text in self.answers.items() if asked.endswith(end)), None)
-
-
-def _call(body: dict[str, Any]) -> ToolCall:
-    return ToolCall(name=body["name"], arguments=json.dumps(body["arguments"]))
 
 
 @pytest.fixture

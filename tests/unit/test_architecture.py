@@ -80,7 +80,7 @@ MAY_IMPORT = {
     "fasttts.routing": SEARCHING | WIRING,
     "fasttts.testing": SEARCHING | {"fasttts.backends"},
     "fasttts.chat": PUBLIC,
-    "fasttts.cli": PUBLIC | {"fasttts.demo"},
+    "fasttts.cli": PUBLIC | {"fasttts.chat", "fasttts.demo", "fasttts.routing"},
     "fasttts": PUBLIC,
     "langchain_fasttts": PUBLIC | {"fasttts.chat"},
     "llama_index.llms.fasttts": PUBLIC | {"fasttts.chat"},

@@ -1,0 +1,76 @@
+"""`fasttts chat`: an assistant in the terminal, on models of this machine."""
+
+from fasttts import FastTTS
+from fasttts.cli import options, render, session
+from fasttts.cli.chat.dialogue import Dialogue, check_effort
+from fasttts.cli.chat.files import Folder
+from fasttts.cli.chat.history import Conversation, Store
+from fasttts.cli.chat.program import Program
+from fasttts.cli.chat.screen import Screen
+from fasttts.cli.chat.tools import Toolbox
+from fasttts.cli.options import DEFAULTS
+from fasttts.config import DEMO, search_config
+from fasttts.errors import ConfigurationError
+
+
+def run(
+    *,
+    search: options.ChatSearch = None,
+    effort: options.Effort = "medium",
+    files: options.Files = None,
+    tools: options.OfferTools = None,
+    resume: options.Resume = False,
+    system: options.System = None,
+    seed: options.Seed = DEFAULTS.seed,
+    max_tokens: options.MaxTokens = DEFAULTS.max_tokens,
+    generator: options.Generator = None,
+    verifier: options.Verifier = None,
+    debug: options.Debug = False,
+) -> None:
+    """Chat with a model that deliberates.
+
+    Answers are searched, or decoded plainly after /plain; /help lists all commands. Conversations
+    are kept on this machine alone.
+    """
+    with session.reported_errors(debug=debug):
+        settings = session.engine_settings(generator, verifier)
+        method = search or ("self_consistency" if settings.verifier is None else DEFAULTS.search)
+        if method == "none":
+            raise ConfigurationError("search='none' is what /plain does: name a search")
+        config = search_config(search=method, seed=seed, max_tokens=max_tokens)
+        session.check_search(config, settings)
+        level = check_effort(effort)
+        folder = None if files is None else Folder(files)
+        store = Store()
+        conversation = _conversation(store, resume=resume)
+        is_offering = settings.generator != DEMO if tools is None else tools
+        toolbox = Toolbox(folder) if is_offering else None
+        with session.loaded(settings) as engine:
+            dialogue = Dialogue(engine, conversation, toolbox=toolbox, base=config, system=system)
+            dialogue.effort = level
+            _chat(engine, dialogue, store, folder, toolbox)
+
+
+def _chat(
+    engine: FastTTS,
+    dialogue: Dialogue,
+    store: Store,
+    folder: Folder | None,
+    toolbox: Toolbox | None,
+) -> None:
+    screen = Screen(render.stdout())
+    if screen.console.is_terminal:
+        tools = toolbox.names if toolbox else []
+        screen.greet(engine, files=folder.root if folder else None, tools=tools)
+    if dialogue.conversation.turns:
+        screen.resumed(dialogue.conversation)
+    Program(engine, dialogue, store, screen, folder=folder).run()
+
+
+def _conversation(store: Store, *, resume: bool) -> Conversation:
+    if not resume:
+        return store.new()
+    recent = store.recent(1)
+    if not recent:
+        raise ConfigurationError("there is no conversation to go on with: leave --resume out")
+    return recent[0]

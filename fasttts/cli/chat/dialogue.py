@@ -1,0 +1,231 @@
+"""What happens between a message and its answer: replies of the model, tools, and the record.
+
+A dialogue yields events and prints nothing. A turn is kept once its answer is complete; one that
+is left early, by Ctrl-C or an error, leaves no trace.
+"""
+
+import json
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from fasttts.chat import Call, Delta, Reply, ReplyFormat, ReplyStream, Tool
+from fasttts.cli.chat.history import Conversation, Cost, Turn
+from fasttts.cli.chat.tools import Outcome, Toolbox
+from fasttts.config import SearchConfig
+from fasttts.engine import FastTTS
+from fasttts.errors import ConfigurationError
+from fasttts.refusal import did_you_mean
+from fasttts.types import Event, Finished, Message, SearchResult, TextDelta
+
+MAX_ROUNDS = 6
+"""Replies of the model to one message; tools are offered to all but the last."""
+
+Effort = Literal["low", "medium", "high"]
+Mode = Literal["plain", "deliberate"]
+
+EFFORTS: Mapping[Effort, Mapping[str, int]] = {
+    "low": {"n": 4, "beam_width": 2},
+    "medium": {"n": 16, "beam_width": 4},
+    "high": {"n": 64, "beam_width": 4},
+}
+"""How wide a search is at each level."""
+
+_WITH_DOCUMENTS = (
+    "Context information is below.\n"
+    "---------------------\n"
+    "{documents}\n"
+    "---------------------\n"
+    "Given the context information and not prior knowledge, answer the query.\n"
+    "Query: {question}\n"
+    "Answer: "
+)
+"""LlamaIndex's wording, which small models know best."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """So many of the oldest turns no longer fit into the model's context."""
+
+    num_turns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    """What a plainly decoded reply gained."""
+
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replied:
+    """A complete reply of the model, and the result it was read from."""
+
+    reply: Reply
+    result: SearchResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRan:
+    """A tool that the model called, and what it said."""
+
+    call: Call
+    outcome: Outcome
+
+
+ChatEvent = LeftOut | Grown | Replied | ToolRan | Event
+
+
+def check_effort(name: str) -> Effort:
+    """The level of that name.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    for level in get_args(Effort):
+        if level == name:
+            return level  # type: ignore[no-any-return]  # get_args knows no types
+    raise ConfigurationError(f"unknown effort '{name}': {did_you_mean(name, EFFORTS)}")
+
+
+class Dialogue:
+    """One conversation with the model, and how its next answer is made.
+
+    Args:
+        engine: Decodes and searches.
+        conversation: Goes on with the answers of this dialogue.
+        toolbox: Tools that the model is offered; None for none.
+        base: Options of every answer; its `n` and `beam_width` come from the effort.
+        system: A system message put before the conversation.
+
+    Attributes:
+        conversation: The same; another one may take its place between two answers.
+        mode: How messages are answered that say nothing themselves.
+        effort: How wide searches are.
+        documents: Texts that the next message is about.
+    """
+
+    def __init__(
+        self,
+        engine: FastTTS,
+        conversation: Conversation,
+        *,
+        toolbox: Toolbox | None = None,
+        base: SearchConfig,
+        system: str | None = None,
+    ) -> None:
+        self.conversation = conversation
+        self.mode: Mode = "deliberate"
+        self.effort: Effort = "medium"
+        self.documents: list[str] = []
+        self._engine = engine
+        self._toolbox = toolbox
+        self._base = base
+        self._system = system
+
+    @property
+    def search_config(self) -> SearchConfig:
+        """The search of a deliberated answer."""
+        return self._base.model_copy(update=dict(EFFORTS[self.effort]))
+
+    def answer(self, text: str, mode: Mode | None = None) -> Generator[ChatEvent, None, None]:
+        """Answers a message; closing the generator stops the engine's work.
+
+        Args:
+            text: The message.
+            mode: How it is answered; None takes the dialogue's own.
+
+        Raises:
+            FastTTSError: As `FastTTS.search` does.
+        """
+        messages: list[Message] = [{"role": "user", "content": self._content(text)}]
+        costs: list[Cost] = []
+        for num_left in reversed(range(MAX_ROUNDS)):
+            tools = self._toolbox.schemas if self._toolbox and num_left else ()
+            replied = yield from self._reply(messages, tuple(tools), mode or self.mode)
+            messages.append(_assistant_message(replied.reply))
+            costs.append(Cost.of(replied.result))
+            if not replied.reply.calls:
+                break
+            for call in replied.reply.calls:
+                outcome = self._run(call)
+                yield ToolRan(call=call, outcome=outcome)
+                messages.append(_tool_message(call, outcome))
+        self.documents.clear()
+        self.conversation.add(Turn(asked=text, messages=tuple(messages), costs=tuple(costs)))
+
+    def _reply(
+        self, new: list[Message], tools: tuple[Tool, ...], mode: Mode
+    ) -> Generator[ChatEvent, None, Replied]:
+        config = self.search_config
+        if mode == "plain":
+            config = config.model_copy(update={"search": "none"})
+        messages, num_left_out = self._fitting(new, tools)
+        if num_left_out:
+            yield LeftOut(num_turns=num_left_out)
+        prompt = self._engine.render(messages, tools=tools or None)
+        reply_format = ReplyFormat.of_call(self._engine, prompt, tools)
+        growing = ReplyStream(reply_format)
+        events = self._engine.stream(messages, config=config, tools=tools or None)
+        with closing(events):
+            for event in events:
+                match event:
+                    case TextDelta(text=text):
+                        yield Grown(delta=growing.add(text))
+                    case Finished(result=result):
+                        reply = reply_format.read(result.text, result.finish_reason)
+                        replied = Replied(reply=reply, result=result)
+                        if mode == "plain":
+                            yield Grown(delta=growing.finish(reply))
+                        yield replied
+                        return replied
+                    case _:
+                        yield event
+        raise AssertionError("the stream ended without a result")
+
+    def _fitting(self, new: list[Message], tools: tuple[Tool, ...]) -> tuple[list[Message], int]:
+        """The conversation without the oldest turns that leave no room for an answer."""
+        opening: list[Message] = []
+        if self._system:
+            opening.append({"role": "system", "content": self._system})
+        turns = self.conversation.turns
+        room = self._engine.max_model_len - min(
+            self._base.max_tokens, self._engine.max_model_len // 2
+        )
+        for start in range(len(turns) + 1):
+            old = [message for turn in turns[start:] for message in turn.messages]
+            messages = [*opening, *old, *new]
+            tokens = self._engine.tokenizer.encode_chat(messages, tools or None)
+            if len(tokens) <= room:
+                break
+        return messages, start
+
+    def _content(self, text: str) -> str:
+        if not self.documents:
+            return text
+        documents = "\n\n".join(self.documents)
+        return _WITH_DOCUMENTS.format(documents=documents, question=text)
+
+    def _run(self, call: Call) -> Outcome:
+        if self._toolbox is None:
+            return Outcome(text="there are no tools: answer yourself", is_error=True)
+        return self._toolbox.run(call)
+
+
+def _assistant_message(reply: Reply) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": reply.content}
+    if reply.calls:
+        message["tool_calls"] = [_call_message(call) for call in reply.calls]
+    return message
+
+
+def _call_message(call: Call) -> dict[str, Any]:
+    arguments = json.dumps(call.arguments, ensure_ascii=False)
+    function = {"name": call.name, "arguments": arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _tool_message(call: Call, outcome: Outcome) -> dict[str, Any]:
+    content = f"error: {outcome.text}" if outcome.is_error else outcome.text
+    return {"role": "tool", "name": call.name, "tool_call_id": call.id, "content": content}

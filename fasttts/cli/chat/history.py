@@ -1,0 +1,153 @@
+"""Conversations on disk: one file each, one line a turn, only ever added to."""
+
+import datetime
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fasttts.chat import cost_report
+from fasttts.errors import ConfigurationError
+from fasttts.types import Message, SearchResult
+
+SUFFIX = ".jsonl"
+MAX_TITLE = 50
+
+
+class Cost(BaseModel):
+    """How one reply of the model came about.
+
+    Attributes:
+        search: The method; "none" is plain decoding.
+        n: Candidates or beams.
+        score: The verifier's, of the chosen candidate; None where it took no part.
+        generated_tokens: Sampled on all paths.
+        verifier_tokens: Run through the verifier.
+        seconds: Until the answer was chosen.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    search: str
+    n: int
+    score: float | None = None
+    generated_tokens: int
+    verifier_tokens: int
+    seconds: float
+
+    @classmethod
+    def of(cls, result: SearchResult) -> "Cost":
+        """The cost of a result."""
+        report = cost_report(result)
+        usage, config = report["usage"], report["config"]
+        return cls(
+            search=config["search"],
+            n=1 if config["search"] == "none" else config["n"],
+            score=report["score"],
+            generated_tokens=usage["generated_tokens"],
+            verifier_tokens=usage["verifier_computed_tokens"],
+            seconds=report["timings"]["total_s"],
+        )
+
+
+class Turn(BaseModel):
+    """A message of the user and everything that followed until the answer.
+
+    Attributes:
+        asked: What the user wrote.
+        messages: In the order in which the model reads them, tool calls and results among them.
+        costs: Of each reply of the model.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    asked: str
+    messages: tuple[dict[str, Any], ...]
+    costs: tuple[Cost, ...] = ()
+
+
+class Conversation:
+    """The turns of one conversation, and the file that holds them once there is one.
+
+    Args:
+        path: The file; it and its folder are made with the first turn, for the user alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.turns: list[Turn] = []
+        self.num_damaged = 0
+        if path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        for line in self.path.read_bytes().splitlines():
+            try:
+                self.turns.append(Turn.model_validate_json(line))
+            except ValidationError:
+                self.num_damaged += 1
+
+    @property
+    def name(self) -> str:
+        """What it is resumed by."""
+        return self.path.stem
+
+    @property
+    def title(self) -> str:
+        """How it began, in one line."""
+        line = " ".join(self.turns[0].asked.split()) if self.turns else ""
+        return line if len(line) <= MAX_TITLE else f"{line[: MAX_TITLE - 3]}..."
+
+    @property
+    def messages(self) -> list[Message]:
+        """All turns as the model reads them."""
+        return [message for turn in self.turns for message in turn.messages]
+
+    def add(self, turn: Turn) -> None:
+        """Keeps a turn, in the file first."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "rb+") as file:
+            size = file.seek(0, os.SEEK_END)
+            is_torn = size and os.pread(file.fileno(), 1, size - 1) != b"\n"
+            file.write((b"\n" if is_torn else b"") + turn.model_dump_json().encode() + b"\n")
+        self.turns.append(turn)
+
+
+class Store:
+    """The folder of all conversations.
+
+    Args:
+        folder: Where they lie; None takes the user's data directory.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or user_data_path("fasttts") / "chats"
+
+    def new(self) -> Conversation:
+        """A conversation without turns, named by the time and four random digits."""
+        now = datetime.datetime.now().astimezone()
+        name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        return Conversation(self.folder / f"{name}{SUFFIX}")
+
+    def recent(self, count: int) -> list[Conversation]:
+        """The conversations that were continued last, newest first."""
+        paths = self.folder.glob(f"*{SUFFIX}")
+        newest = sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        return [Conversation(path) for path in newest[:count]]
+
+    def find(self, name: str, count: int) -> Conversation:
+        """A conversation by its name, or by its place in `recent(count)`, counted from 1.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        recent = self.recent(count)
+        if name.isdecimal() and 1 <= int(name) <= len(recent):
+            return recent[int(name) - 1]
+        if any(path.stem == name for path in self.folder.glob(f"*{SUFFIX}")):
+            return Conversation(self.folder / f"{name}{SUFFIX}")
+        raise ConfigurationError(f"there is no conversation {name!r}: /resume lists them")

@@ -1,0 +1,59 @@
+"""Lines from the keyboard: editing, earlier lines, and commands completed by Tab."""
+
+import contextlib
+import os
+import readline
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from platformdirs import user_state_path
+
+from fasttts.cli.chat.commands import completions
+
+MAX_LINES = 1000
+_PROMPT = "> "
+_BOLD_PROMPT = "\001\033[1m\002> \001\033[0m\002"
+"""The same in bold; the marks tell readline what takes no room."""
+
+
+def read_line() -> str:
+    """The next line.
+
+    Raises:
+        EOFError: There is none.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return input()
+    return input(_PROMPT if "NO_COLOR" in os.environ else _BOLD_PROMPT)
+
+
+@contextlib.contextmanager
+def remembered(path: Path | None = None) -> Iterator[None]:
+    """Brings back the lines of earlier chats, and keeps those of this one.
+
+    Args:
+        path: Where they lie; None takes the user's state directory.
+    """
+    if not sys.stdin.isatty():
+        yield
+        return
+    path = path or user_state_path("fasttts") / "chat-lines"
+    readline.set_history_length(MAX_LINES)
+    with contextlib.suppress(OSError):
+        readline.read_history_file(path)
+    readline.set_completer_delims("")
+    readline.set_completer(_completer)
+    readline.parse_and_bind("tab: complete")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+            readline.write_history_file(path)
+
+
+def _completer(text: str, index: int) -> str | None:
+    found = completions(text) if text.startswith("/") else []
+    return found[index] if index < len(found) else None

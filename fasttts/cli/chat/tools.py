@@ -1,0 +1,136 @@
+"""The tools of the chat: a calculator, a clock, and reading files below one directory."""
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fasttts.chat import Call, Tool, offered_tools
+from fasttts.cli.chat.calculator import calculate
+from fasttts.cli.chat.files import Folder
+from fasttts.errors import ConfigurationError
+from fasttts.refusal import did_you_mean
+
+
+class _Arguments(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class CalculatorInput(_Arguments):
+    """What the calculator is given."""
+
+    expression: str = Field(description="An arithmetic expression, such as (3 + 4) * 12.")
+
+
+class ClockInput(_Arguments):
+    """The clock needs nothing."""
+
+
+class ReadFileInput(_Arguments):
+    """What file reading is given."""
+
+    path: str = Field(description="The file's path, relative to the directory.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatTool:
+    """A tool and what the model reads about it.
+
+    Attributes:
+        name: What the model calls it.
+        description: What it is good for.
+        arguments: The model of its arguments.
+        run: Takes a checked instance of it and returns text, or raises `ConfigurationError`.
+    """
+
+    name: str
+    description: str
+    arguments: type[BaseModel]
+    run: Callable[[Any], str]
+
+    @property
+    def schema(self) -> Tool:
+        """The tool in OpenAI's form."""
+        parameters = {"properties": {}, **self.arguments.model_json_schema()}
+        parameters.pop("description", None)
+        function = {
+            "name": self.name,
+            "description": self.description,
+            "parameters": parameters,
+        }
+        return {"type": "function", "function": function}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a tool said: its result, or why there is none, for the model to read."""
+
+    text: str
+    is_error: bool = False
+
+
+class Toolbox:
+    """The tools of one chat.
+
+    Args:
+        folder: Where files may be read; None for a chat that reads none.
+        now: The clock.
+    """
+
+    def __init__(
+        self,
+        folder: Folder | None = None,
+        now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now().astimezone(),
+    ) -> None:
+        tools = [
+            ChatTool(
+                name="calculator",
+                description="Compute the exact value of an arithmetic expression.",
+                arguments=CalculatorInput,
+                run=lambda given: calculate(given.expression),
+            ),
+            ChatTool(
+                name="clock",
+                description="Tell the date, the time and the time zone.",
+                arguments=ClockInput,
+                run=lambda _: f"{now():%A, %Y-%m-%d %H:%M:%S %Z}",
+            ),
+        ]
+        if folder is not None:
+            tools.append(
+                ChatTool(
+                    name="read_file",
+                    description=f"Read a text file below the directory {folder.root.name}.",
+                    arguments=ReadFileInput,
+                    run=lambda given: folder.read(given.path),
+                )
+            )
+        self._tools: Mapping[str, ChatTool] = {tool.name: tool for tool in tools}
+
+    @property
+    def names(self) -> list[str]:
+        """What can be called."""
+        return list(self._tools)
+
+    @property
+    def schemas(self) -> Sequence[Tool]:
+        """All tools in OpenAI's form."""
+        return offered_tools([tool.schema for tool in self._tools.values()])
+
+    def run(self, call: Call) -> Outcome:
+        """Does what the model asked for; a mistake of its is an outcome, not an exception."""
+        tool = self._tools.get(call.name)
+        if tool is None:
+            hint = did_you_mean(call.name, self._tools)
+            return Outcome(text=f"there is no tool {call.name!r}: {hint}", is_error=True)
+        try:
+            return Outcome(text=tool.run(tool.arguments.model_validate(call.arguments)))
+        except ValidationError as error:
+            wrong = "; ".join(
+                f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
+            )
+            return Outcome(text=f"wrong arguments for {call.name}: {wrong}", is_error=True)
+        except ConfigurationError as error:
+            return Outcome(text=str(error), is_error=True)

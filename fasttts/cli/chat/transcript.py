@@ -1,0 +1,55 @@
+"""A conversation as a Markdown document."""
+
+from pathlib import Path
+
+from fasttts.cli.chat.answer_view import cost_line
+from fasttts.cli.chat.history import Conversation, Turn
+from fasttts.errors import ConfigurationError
+
+
+def save(conversation: Conversation, name: str) -> Path:
+    """Writes a conversation; a file that exists is left alone.
+
+    Args:
+        conversation: What is written.
+        name: The file; empty for one in the current directory, named as the conversation is.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigurationError: There is nothing to write, or it cannot be written.
+    """
+    if not conversation.turns:
+        raise ConfigurationError("there is nothing to save yet")
+    path = Path(name or f"chat-{conversation.name}.md").expanduser()
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(document(conversation))
+    except FileExistsError as error:
+        raise ConfigurationError(f"{path} exists already: name another file") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(f"cannot write {path}: {reason.lower()}") from error
+    return path
+
+
+def document(conversation: Conversation) -> str:
+    """All turns, with tools and costs."""
+    title = f"# FastTTS chat {conversation.name}"
+    return "\n\n".join([title, *(_turn(turn) for turn in conversation.turns)]) + "\n"
+
+
+def _turn(turn: Turn) -> str:
+    parts = ["## " + " ".join(turn.asked.split())]
+    for message in turn.messages[1:]:
+        if message["role"] == "tool":
+            lines = str(message["content"]).splitlines()
+            parts.append("\n".join([f"> {message['name']}:", *(f"> {line}" for line in lines)]))
+            continue
+        calls = [call["function"] for call in message.get("tool_calls", ())]
+        parts += [f"`{call['name']}({call['arguments']})`" for call in calls]
+        if message["content"]:
+            parts.append(message["content"])
+    parts += [f"*{cost_line(cost)}*" for cost in turn.costs]
+    return "\n\n".join(parts)

@@ -1,0 +1,66 @@
+"""Text in a column of its own, broken into lines between words, also while it grows."""
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+
+class Wrapping:
+    """Breaks a growing text at the width of the screen.
+
+    A word is given out once it has ended, because only then it is known where it fits.
+
+    Args:
+        width: Columns of the screen.
+        indent: Columns left free at the beginning of each line.
+    """
+
+    def __init__(self, width: int, indent: int = 0) -> None:
+        self._width = width
+        self._indent = " " * indent
+        self._column = 0
+        self._space = ""
+        self._word = ""
+
+    def add(self, text: str) -> str:
+        """What can be written now."""
+        return "".join(self._written(character) for character in text)
+
+    def finish(self) -> str:
+        """The last word."""
+        return self._flushed()
+
+    def _written(self, character: str) -> str:
+        if not character.isspace():
+            self._word += character
+            return ""
+        before = self._flushed()
+        if character == "\n":
+            self._column, self._space = 0, ""
+            return f"{before}\n"
+        self._space += character
+        return before
+
+    def _flushed(self) -> str:
+        if not self._word:
+            return ""
+        before = "" if self._column else self._indent
+        piece = self._space + self._word
+        if self._column + cell_len(before + piece) > self._width:
+            before, piece = f"\n{self._indent}" if self._column else self._indent, self._word
+            self._column = 0
+        self._column += cell_len(before.lstrip("\n") + piece)
+        self._space = self._word = ""
+        return before + piece
+
+
+def print_indented(console: Console, what: Text | Table, indent: int) -> None:
+    """Prints in a column of its own, and nothing behind the ends of lines of text."""
+    if isinstance(what, Table):
+        console.print(Padding(what, (0, 0, 0, indent), expand=False))
+        return
+    for line in what.wrap(console, console.width - indent):
+        line.rstrip()
+        console.print(Text.assemble(" " * indent, line), soft_wrap=True)

@@ -1,0 +1,73 @@
+"""A program in a terminal of 80 columns: keys go in, the screen is read."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pexpect
+import pyte
+
+COLUMNS, LINES = 80, 100
+PROMPT = re.compile(r"^> *$", re.MULTILINE)
+CTRL_C, CTRL_D, TAB = "\x03", "\x04", "\t"
+
+
+class Terminal:
+    """Everything that the program has written, as a person sees it.
+
+    Args:
+        child: The program.
+    """
+
+    def __init__(self, child: "pexpect.spawn[str]") -> None:
+        self.child = child
+        self._screen = pyte.Screen(COLUMNS, LINES)
+        self._stream = pyte.Stream(self._screen)
+
+    @property
+    def text(self) -> str:
+        """The screen, without what fills lines up."""
+        return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
+
+    def wait_for(self, pattern: str | re.Pattern[str], timeout_s: float = 60) -> str:
+        """The screen, as soon as the pattern stands on it."""
+        while not re.search(pattern, self.text):
+            try:
+                self._stream.feed(self.child.read_nonblocking(65_536, timeout_s))
+            except (pexpect.TIMEOUT, pexpect.EOF) as error:
+                raise AssertionError(f"no {pattern!r} on the screen:\n{self.text}") from error
+        return self.text
+
+    def type(self, keys: str) -> None:
+        """Keys without a return."""
+        self.child.send(keys)
+
+    def say(self, line: str, until: str | re.Pattern[str] = PROMPT) -> str:
+        """Clears the screen, types a line, and reads the screen when it is done with."""
+        self._screen.reset()
+        self.child.send(f"{line}\r")
+        return self.wait_for(until)
+
+    def end(self) -> int | None:
+        """Waits for the program to end by itself; its exit code."""
+        self.child.expect(pexpect.EOF)
+        self._stream.feed(self.child.before or "")
+        self.child.wait()
+        return self.child.exitstatus
+
+
+@contextmanager
+def terminal(command: str, *arguments: str, env: Mapping[str, str]) -> Iterator[Terminal]:
+    """A terminal in which a program runs, which is ended in the end."""
+    child = pexpect.spawn(
+        command,
+        list(arguments),
+        env=dict(env) | {"TERM": "xterm-256color"},
+        dimensions=(LINES, COLUMNS),
+        encoding="utf-8",
+        timeout=60,
+    )
+    try:
+        yield Terminal(child)
+    finally:
+        child.close(force=True)

@@ -1,0 +1,182 @@
+"""The tools of the chat: what they do, and what they refuse."""
+
+import datetime
+import os
+from pathlib import Path
+
+import pytest
+
+from fasttts import ConfigurationError
+from fasttts.chat import Call
+from fasttts.cli.chat.calculator import MAX_CHARS, calculate
+from fasttts.cli.chat.files import MAX_FILE_BYTES, Folder
+from fasttts.cli.chat.tools import Toolbox
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("(3 + 4) * 12", "84"),
+        ("2 ^ 10", "1024"),
+        ("2 ** -1", "0.5"),
+        ("7 / 2", "3.5"),
+        ("8 / 2", "4"),
+        ("-7 // 2", "-4"),
+        ("7 % 4", "3"),
+        ("+1 - -1", "2"),
+        ("sqrt(2) * sqrt(2) - 2 < 1", None),
+        ("max(1, 2, 3) - min(4, 5)", "-1"),
+        ("round(pi, 2)", "3.14"),
+        ("0.1 + 0.2", "0.30000000000000004"),
+    ],
+)
+def test_the_calculator_computes(expression: str, value: str | None) -> None:
+    if value is None:
+        with pytest.raises(ConfigurationError, match="no arithmetic"):
+            calculate(expression)
+    else:
+        assert calculate(expression) == value
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "",
+        "1 +",
+        "__import__('os').getcwd()",
+        "().__class__",
+        "open('x')",
+        "x",
+        "'a' * 3",
+        "[1][0]",
+        "True + 1",
+        "1j",
+        "1 if 1 else 2",
+        "max(*[1])",
+        "round(1.5, ndigits=1)",
+        "lambda: 1",
+        "(x := 1)",
+        "1, 2",
+        "1\n2",
+        "\0",
+        "(" * 220 + "1" + ")" * 220,
+    ],
+)
+def test_the_calculator_refuses_what_is_no_arithmetic(expression: str) -> None:
+    with pytest.raises(ConfigurationError):
+        calculate(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("1 / 0", "no value"),
+        ("sqrt(-1)", "no value"),
+        ("sqrt()", "no value"),
+        ("(-8) ^ 0.5", "no real number"),
+        ("0 ^ -1", "no value"),
+        ("9 ^ 9 ^ 9", "too large"),
+        ("2 ^ 2000 * 2 ^ 2000 * 2 ^ 2000", "4096 bits"),
+        ("1e308 * 10", "too large or undefined"),
+        ("10.0 ^ 400", "no value"),
+        ("1" * (MAX_CHARS + 1), f"more than {MAX_CHARS} characters"),
+        ("-" * 100 + "1", "levels deep"),
+    ],
+)
+def test_the_calculator_says_why_there_is_no_value(expression: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        calculate(expression)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A directory with a file, a folder, and links that lead out of it."""
+    root = tmp_path / "root"
+    (root / "notes").mkdir(parents=True)
+    (root / "notes" / "eggs.txt").write_text("45 eggs")
+    (root / "latin.txt").write_bytes(b"caf\xe9")
+    (root / "large.txt").write_text("x" * (MAX_FILE_BYTES + 1))
+    (tmp_path / "secret.txt").write_text("secret")
+    (root / "link.txt").symlink_to("../secret.txt")
+    (root / "up").symlink_to("..")
+    (root / "inside.txt").symlink_to("notes/eggs.txt")
+    os.mkfifo(root / "pipe")
+    return Folder(root)
+
+
+@pytest.mark.parametrize("path", ["notes/eggs.txt", "./notes//eggs.txt"])
+def test_files_below_the_directory_are_read(folder: Folder, path: str) -> None:
+    assert folder.read(path) == "45 eggs"
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("../secret.txt", "leads out of the directory"),
+        ("notes/../../secret.txt", "leads out of the directory"),
+        ("notes/../notes/eggs.txt", "leads out of the directory"),
+        ("/etc/passwd", "leads out of the directory"),
+        ("notes\0", "leads out of the directory"),
+        ("link.txt", "symbolic links are not followed"),
+        ("up/secret.txt", "not a directory|symbolic links"),
+        ("inside.txt", "symbolic links are not followed"),
+        ("missing.txt", "no such file"),
+        ("notes/eggs.txt/more", "not a directory"),
+        ("x" * 300, "file name too long"),
+        ("pipe", "no regular file"),
+        ("large.txt", "more than 65,536 bytes"),
+        ("latin.txt", "no UTF-8 text"),
+        ("notes", "this directory holds eggs.txt"),
+        ("", "this directory holds inside.txt, large.txt"),
+        (".", "this directory holds"),
+    ],
+)
+def test_other_files_are_refused(folder: Folder, path: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        folder.read(path)
+
+
+def test_nothing_stays_open(folder: Folder) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for path in ("notes/eggs.txt", "link.txt", "notes", "pipe", "missing/more", "large.txt"):
+        Toolbox(folder).run(Call(name="read_file", arguments={"path": path}))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_folder_must_be_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "missing", tmp_path / "file"):
+        with pytest.raises(ConfigurationError, match="no readable directory"):
+            Folder(path)
+
+
+def test_tools_run_and_tell_of_mistakes(folder: Folder) -> None:
+    now = datetime.datetime(2026, 2, 3, 4, 5, 6, tzinfo=datetime.UTC)
+    toolbox = Toolbox(folder, now=lambda: now)
+    assert toolbox.names == ["calculator", "clock", "read_file"]
+    for name, arguments, text, is_error in [
+        ("calculator", {"expression": "6 * 7"}, "42", False),
+        ("clock", {}, "Tuesday, 2026-02-03 04:05:06 UTC", False),
+        ("read_file", {"path": "notes/eggs.txt"}, "45 eggs", False),
+        ("read_file", {"path": "../secret.txt"}, "leads out of the directory", True),
+        ("calculator", {"expression": 3}, "wrong arguments for calculator: expression", True),
+        ("calculator", {}, "expression: Field required", True),
+        ("clock", {"place": "here"}, "place: Extra inputs", True),
+        ("calculater", {}, "did you mean 'calculator'?", True),
+    ]:
+        outcome = toolbox.run(Call(name=name, arguments=arguments))
+        assert (text in outcome.text, outcome.is_error) == (True, is_error), outcome
+
+
+def test_without_a_directory_no_file_can_be_read() -> None:
+    assert Toolbox().names == ["calculator", "clock"]
+    assert Toolbox().run(Call(name="read_file", arguments={"path": "x"})).is_error
+
+
+def test_schemas_are_those_of_openai(folder: Folder) -> None:
+    calculator, clock, read_file = (tool["function"] for tool in Toolbox(folder).schemas)
+    assert calculator["parameters"]["required"] == ["expression"]
+    assert calculator["parameters"]["properties"]["expression"]["type"] == "string"
+    assert clock["parameters"]["properties"] == {}
+    assert "below the directory root" in read_file["description"]
+    assert all("description" not in each["parameters"] for each in (calculator, clock, read_file))
