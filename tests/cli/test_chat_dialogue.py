@@ -13,22 +13,25 @@ from fasttts import ConfigurationError, FastTTS, SearchConfig, SearchError
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.cli import session
 from fasttts.cli.chat.commands import COMMANDS
-from fasttts.cli.chat.dialogue import (
-    MAX_ROUNDS,
-    Dialogue,
-    Grown,
-    LeftOut,
-    Replied,
-    ToolRan,
-    check_effort,
-)
+from fasttts.cli.chat.dialogue import MAX_ROUNDS, Dialogue
+from fasttts.cli.chat.events import Grown, LeftOut, Replied, ToolRan
 from fasttts.cli.chat.files import Folder
 from fasttts.cli.chat.history import Store
+from fasttts.cli.chat.modes import check_effort
 from fasttts.cli.chat.tools import Toolbox
+from fasttts.routing import Decided
+from fasttts.routing.store import save_threshold
 from tests.hermes import HermesGenerator
 from tests.searches import UNTIMED
 
 BASE = SearchConfig(search="beam_search", max_tokens=200)
+
+
+@pytest.fixture(autouse=True)
+def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the user's is read or written."""
+    for kind in ("CACHE", "DATA", "STATE"):
+        monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind))
 
 
 @pytest.fixture
@@ -77,7 +80,7 @@ def test_a_deliberated_answer_is_that_of_the_engine(
     dialogue: Dialogue, engine: FastTTS, effort: str, n: int
 ) -> None:
     dialogue.effort = check_effort(effort)
-    (replied,) = replies(list(dialogue.answer("What is 2 + 2?")))
+    (replied,) = replies(list(dialogue.answer("What is 2 + 2?", "deliberate")))
     messages = [{"role": "user", "content": "What is 2 + 2?"}]
     tools = Toolbox(Folder(dialogue.conversation.path.parents[1])).schemas
     alone = engine.search(messages, tools=tools, config=dialogue.search_config)
@@ -121,7 +124,31 @@ def test_a_model_that_only_calls_tools_is_stopped(
     assert len(dialogue.conversation.turns) == 1
 
 
-@pytest.mark.parametrize("mode", ["plain", "deliberate"])
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_by_default_a_draft_decides(
+    dialogue: Dialogue, generator: HermesGenerator, threshold: float
+) -> None:
+    generator.answers["Hello"] = "Good day to you."
+    save_threshold("fake-hermes", "fake-verifier", threshold)
+    events = list(dialogue.answer("Hello"))
+    (decided,) = (event.decision for event in events if isinstance(event, Decided))
+    (cost,) = dialogue.conversation.turns[0].costs
+    assert (cost.search, cost.n) == (("none", 1) if threshold == 0.0 else ("beam_search", 16))
+    assert decided.route == ("plain" if threshold == 0.0 else "search")
+    assert content(events) == ("Good day to you." if threshold == 0.0 else "")
+    assert dialogue.conversation.messages[-1]["content"] == "Good day to you."
+    assert cost.verifier_tokens > 0
+
+
+def test_without_a_verifier_nobody_can_decide(tmp_path: Path) -> None:
+    with FastTTS(FakeGenerator(), scheduling=UNTIMED) as engine:
+        dialogue = Dialogue(engine, Store(tmp_path).new(), base=BASE)
+        assert dialogue.mode == "plain"
+        with pytest.raises(ConfigurationError, match="without a verifier"):
+            list(dialogue.answer("What is 2 + 2?", "auto"))
+
+
+@pytest.mark.parametrize("mode", ["auto", "plain", "deliberate"])
 def test_an_answer_that_is_left_leaves_no_trace(
     dialogue: Dialogue, engine: FastTTS, generator: HermesGenerator, mode: Any
 ) -> None:
@@ -179,8 +206,6 @@ Run = Callable[..., Result]
 @pytest.fixture
 def chat(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """`fasttts chat` on a model that knows a few answers, fed with lines."""
-    for kind in ("DATA", "STATE"):
-        monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind))
 
     def open_engine(settings: Any) -> FastTTS:
         generator = HermesGenerator()
@@ -197,6 +222,7 @@ def test_every_command_does_something(chat: Run, tmp_path: Path) -> None:
     lines = {
         "/plain": "From now on: plain decoding.",
         "Hello": "  Good [day].\n  \u25c7 plain, 12 tokens",
+        "/auto": "From now on: drafts, and beam_search, n=16 (medium effort) where the verifier",
         "/deliberate": "From now on: deliberation with beam_search, n=16 (medium effort).",
         "/effort low": "Effort is low",
         "/deliberate Hello": "deliberated: beam_search, n=4, score 0.",

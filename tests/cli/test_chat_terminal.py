@@ -13,6 +13,7 @@ from fasttts.cli.chat.screen import DEMO_PROBLEM
 from tests.cli.terminal import CTRL_C, CTRL_D, PROMPT, TAB, Terminal, terminal
 
 ROOT = Path(__file__).parents[2]
+KINDS = ("CACHE", "DATA", "STATE")
 LONG = (
     "Nina has 45 eggs. After that, Nina uses 11 eggs on each of 2 days. A month later Nina has "
     "4 times as many eggs. 5 friends give Nina 50 eggs each. How many eggs does Nina have now?"
@@ -40,7 +41,7 @@ main()
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
     """Variables under which the chat keeps everything below the test's own folder."""
-    folders = {f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in ("DATA", "STATE")}
+    folders = {f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in KINDS}
     return dict(os.environ) | folders | {"PYTHONPATH": str(ROOT)}
 
 

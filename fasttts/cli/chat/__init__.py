@@ -2,9 +2,10 @@
 
 from fasttts import FastTTS
 from fasttts.cli import options, render, session
-from fasttts.cli.chat.dialogue import Dialogue, check_effort
+from fasttts.cli.chat.dialogue import Dialogue
 from fasttts.cli.chat.files import Folder
 from fasttts.cli.chat.history import Conversation, Store
+from fasttts.cli.chat.modes import check_effort
 from fasttts.cli.chat.program import Program
 from fasttts.cli.chat.screen import Screen
 from fasttts.cli.chat.tools import Toolbox

@@ -6,11 +6,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from fasttts.cli.chat.dialogue import ChatEvent, Grown, LeftOut, Replied, ToolRan
+from fasttts.cli.chat.events import ChatEvent, Grown, LeftOut, Replied, ToolRan
 from fasttts.cli.chat.history import Cost
 from fasttts.cli.chat.live_tree import LiveTree
 from fasttts.cli.chat.wrapping import Wrapping, print_indented
 from fasttts.cli.render import INDENT, step_table
+from fasttts.routing import Decided
 from fasttts.types import Event
 
 MAX_TREE_LINES = 16
@@ -53,6 +54,10 @@ class AnswerView:
                     self._write(delta.reasoning, "dim")
                 if delta.content:
                     self._write(delta.content)
+            case Decided(decision=decision):
+                self._still()
+                self._print(Text(f"auto: {decision.reason}", style="dim"))
+                self._begin()
             case Replied():
                 self._replied(event)
             case ToolRan():

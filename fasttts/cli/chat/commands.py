@@ -23,8 +23,11 @@ class Described:
 
 
 COMMANDS: Mapping[str, Described] = {
-    "deliberate": Described(argument="[MESSAGE]", help="search from now on, or this message only"),
-    "plain": Described(argument="[MESSAGE]", help="decode once from now on, or this message only"),
+    "auto": Described(argument="[MESSAGE]", help="search where the verifier doubts a draft"),
+    "deliberate": Described(
+        argument="[MESSAGE]", help="always search: from now on, or for this message only"
+    ),
+    "plain": Described(argument="[MESSAGE]", help="never search: the same"),
     "effort": Described(argument="[LEVEL]", help="how hard to search: low, medium or high"),
     "calculator": Described(argument="EXPRESSION", help="compute it"),
     "clock": Described(help="tell the time"),

@@ -5,32 +5,22 @@ is left early, by Ctrl-C or an error, leaves no trace.
 """
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
-from fasttts.chat import Call, Delta, Reply, ReplyFormat, ReplyStream, Tool
-from fasttts.cli.chat.history import Conversation, Cost, Turn
+from fasttts.chat import Call, Reply, ReplyFormat, ReplyStream, Tool
+from fasttts.cli.chat.events import ChatEvent, Grown, LeftOut, Replied, ToolRan
+from fasttts.cli.chat.history import Conversation, Cost, Turn, is_plain
+from fasttts.cli.chat.modes import EFFORTS, Effort, Mode, router_of
 from fasttts.cli.chat.tools import Outcome, Toolbox
 from fasttts.config import SearchConfig
 from fasttts.engine import FastTTS
-from fasttts.errors import ConfigurationError
-from fasttts.refusal import did_you_mean
-from fasttts.types import Event, Finished, Message, SearchResult, TextDelta
+from fasttts.routing import Decided
+from fasttts.types import Finished, Message, TextDelta
 
 MAX_ROUNDS = 6
 """Replies of the model to one message; tools are offered to all but the last."""
-
-Effort = Literal["low", "medium", "high"]
-Mode = Literal["plain", "deliberate"]
-
-EFFORTS: Mapping[Effort, Mapping[str, int]] = {
-    "low": {"n": 4, "beam_width": 2},
-    "medium": {"n": 16, "beam_width": 4},
-    "high": {"n": 64, "beam_width": 4},
-}
-"""How wide a search is at each level."""
 
 _WITH_DOCUMENTS = (
     "Context information is below.\n"
@@ -42,51 +32,6 @@ _WITH_DOCUMENTS = (
     "Answer: "
 )
 """LlamaIndex's wording, which small models know best."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
-    """So many of the oldest turns no longer fit into the model's context."""
-
-    num_turns: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grown:
-    """What a plainly decoded reply gained."""
-
-    delta: Delta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replied:
-    """A complete reply of the model, and the result it was read from."""
-
-    reply: Reply
-    result: SearchResult
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolRan:
-    """A tool that the model called, and what it said."""
-
-    call: Call
-    outcome: Outcome
-
-
-ChatEvent = LeftOut | Grown | Replied | ToolRan | Event
-
-
-def check_effort(name: str) -> Effort:
-    """The level of that name.
-
-    Raises:
-        ConfigurationError: There is none.
-    """
-    for level in get_args(Effort):
-        if level == name:
-            return level  # type: ignore[no-any-return]  # get_args knows no types
-    raise ConfigurationError(f"unknown effort '{name}': {did_you_mean(name, EFFORTS)}")
 
 
 class Dialogue:
@@ -116,7 +61,7 @@ class Dialogue:
         system: str | None = None,
     ) -> None:
         self.conversation = conversation
-        self.mode: Mode = "deliberate"
+        self.mode: Mode = "plain" if engine.verifier_name is None else "auto"
         self.effort: Effort = "medium"
         self.documents: list[str] = []
         self._engine = engine
@@ -158,31 +103,32 @@ class Dialogue:
     def _reply(
         self, new: list[Message], tools: tuple[Tool, ...], mode: Mode
     ) -> Generator[ChatEvent, None, Replied]:
-        config = self.search_config
-        if mode == "plain":
-            config = config.model_copy(update={"search": "none"})
+        """One reply of the model to the conversation and the messages of this turn."""
         messages, num_left_out = self._fitting(new, tools)
         if num_left_out:
             yield LeftOut(num_turns=num_left_out)
         prompt = self._engine.render(messages, tools=tools or None)
         reply_format = ReplyFormat.of_call(self._engine, prompt, tools)
         growing = ReplyStream(reply_format)
-        events = self._engine.stream(messages, config=config, tools=tools or None)
-        with closing(events):
+        router = router_of(self._engine, mode)
+        config = self.search_config
+        with closing(router.stream(messages, config=config, tools=tools or None)) as events:
             for event in events:
                 match event:
                     case TextDelta(text=text):
                         yield Grown(delta=growing.add(text))
                     case Finished(result=result):
-                        reply = reply_format.read(result.text, result.finish_reason)
-                        replied = Replied(reply=reply, result=result)
-                        if mode == "plain":
-                            yield Grown(delta=growing.finish(reply))
-                        yield replied
-                        return replied
+                        break
+                    case Decided() if mode != "auto":
+                        continue
                     case _:
                         yield event
-        raise AssertionError("the stream ended without a result")
+        reply = reply_format.read(result.text, result.finish_reason)
+        if is_plain(result):
+            yield Grown(delta=growing.finish(reply))
+        replied = Replied(reply=reply, result=result)
+        yield replied
+        return replied
 
     def _fitting(self, new: list[Message], tools: tuple[Tool, ...]) -> tuple[list[Message], int]:
         """The conversation without the oldest turns that leave no room for an answer."""

@@ -17,6 +17,12 @@ SUFFIX = ".jsonl"
 MAX_TITLE = 50
 
 
+def is_plain(result: SearchResult) -> bool:
+    """Whether a router had the reply decoded once."""
+    assert result.routing is not None, "all replies of a chat are routed"
+    return bool(result.routing["route"] == "plain")
+
+
 class Cost(BaseModel):
     """How one reply of the model came about.
 
@@ -44,8 +50,8 @@ class Cost(BaseModel):
         report = cost_report(result)
         usage, config = report["usage"], report["config"]
         return cls(
-            search=config["search"],
-            n=1 if config["search"] == "none" else config["n"],
+            search="none" if is_plain(result) else config["search"],
+            n=1 if is_plain(result) else config["n"],
             score=report["score"],
             generated_tokens=usage["generated_tokens"],
             verifier_tokens=usage["verifier_computed_tokens"],

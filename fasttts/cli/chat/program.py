@@ -7,10 +7,11 @@ from fasttts.chat import Call
 from fasttts.cli.chat import keyboard, transcript
 from fasttts.cli.chat.answer_view import AnswerView
 from fasttts.cli.chat.commands import Command, Said, parse
-from fasttts.cli.chat.dialogue import EFFORTS, Dialogue, Mode, check_effort
+from fasttts.cli.chat.dialogue import Dialogue
 from fasttts.cli.chat.files import Folder
 from fasttts.cli.chat.history import Conversation, Store
 from fasttts.cli.chat.interrupts import Interrupts
+from fasttts.cli.chat.modes import EFFORTS, Mode, check_auto, check_effort
 from fasttts.cli.chat.screen import Screen
 from fasttts.cli.chat.tools import Toolbox
 from fasttts.engine import FastTTS
@@ -48,6 +49,7 @@ class Program:
         self._interrupts = Interrupts()
         self._is_over = False
         self._commands: Mapping[str, Callable[[str], None]] = {
+            "auto": lambda text: self._set_mode("auto", text),
             "deliberate": lambda text: self._set_mode("deliberate", text),
             "plain": lambda text: self._set_mode("plain", text),
             "effort": self._set_effort,
@@ -112,6 +114,8 @@ class Program:
         if text:
             self._answer(text, mode)
             return
+        if mode == "auto":
+            check_auto(self._engine)
         self._dialogue.mode = mode
         self._screen.note(f"From now on: {self._described(mode)}.")
 
@@ -119,7 +123,10 @@ class Program:
         if mode == "plain":
             return "plain decoding"
         config = self._dialogue.search_config
-        return f"deliberation with {config.search}, n={config.n} ({self._dialogue.effort} effort)"
+        search = f"{config.search}, n={config.n} ({self._dialogue.effort} effort)"
+        if mode == "auto":
+            return f"drafts, and {search} where the verifier doubts one"
+        return f"deliberation with {search}"
 
     def _set_effort(self, level: str) -> None:
         if level:
