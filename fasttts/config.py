@@ -15,6 +15,7 @@ from fasttts.budget import Budget
 from fasttts.refusal import check_variables, did_you_mean, refused
 from fasttts.sampling import Sampling
 from fasttts.steps import StepRule
+from fasttts.structured_outputs import StructuredOutputs
 
 SearchMethod = Literal[
     "none",
@@ -46,7 +47,7 @@ Offloading = Literal["auto", "none", "kv", "sleep"]
 JSON_FIELD = "json:"
 """What the answer rule that names a JSON field begins with."""
 
-ANSWER_RULES = ("auto", "boxed", "answer_is", "last_number", "choice", "code")
+ANSWER_RULES = ("auto", "boxed", "answer_is", "last_number", "choice", "code", "json")
 
 
 def _check_answer_rule(rule: str) -> str:
@@ -234,9 +235,12 @@ class SearchConfig(BaseModel):
         thinking: Whether steps lie between `<think>` and `</think>` only, and what follows is one.
         keep_code_blocks: Whether code between fences is never cut.
         stop: Strings that end an answer; they are not part of it.
+        structured_outputs: What every candidate must look like: a JSON schema, a pattern, choices
+            or a grammar; thoughts of models that think come before it.
         answer: Where a candidate's answer is looked for: "boxed", "answer_is", "last_number",
-            "choice" (a letter), "code" (the last fenced block), "json:<field>", or "auto": the
-            last box, else what is stated as the answer.
+            "choice" (a letter), "code" (the last fenced block), "json" (the last object),
+            "json:<field>", or "auto": the last box, else what is stated as the answer, and "json"
+            where structured outputs ask for it.
         aggregation: How step scores become a path's score; "model" lets the verifier score the
             path so far as one step.
         selection: How the answer is chosen: highest score, most frequent answer, or the answer
@@ -270,6 +274,7 @@ class SearchConfig(BaseModel):
     thinking: bool = False
     keep_code_blocks: bool = True
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    structured_outputs: StructuredOutputs | None = None
     answer: AnswerRule = "auto"
     aggregation: Aggregation = "last"
     selection: Selection | None = None

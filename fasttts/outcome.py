@@ -4,7 +4,7 @@ from fasttts.errors import SearchError
 from fasttts.scheduling.accounting import plain_occupancy, token_counts
 from fasttts.scheduling.memory import MemoryPlan
 from fasttts.scheduling.run import SearchRun
-from fasttts.search.extraction import Extractor, make_extractor
+from fasttts.search.extraction import Extractor, MalformedAnswer, make_extractor
 from fasttts.search.selection import rank
 from fasttts.tree import Node
 from fasttts.types import (
@@ -104,27 +104,32 @@ def _candidate(run: SearchRun, node: Node, extract: Extractor) -> Candidate:
     assert node.finish_reason is not None
     reason: FinishReason = node.finish_reason
     text = node.path_text()
+    answer, is_malformed = _answer(extract, text)
     return Candidate(
         path=node.path,
         text=text,
         steps=_steps(node),
         score=run.score(node) if run.request.uses_verifier else None,
-        answer=_answer(extract, text),
+        answer=answer,
         finish_reason=reason,
         num_tokens=node.num_path_tokens(len(run.tree.prompt_token_ids)),
+        is_malformed=is_malformed,
     )
 
 
-def _answer(extract: Extractor, text: str) -> str | None:
+def _answer(extract: Extractor, text: str) -> tuple[str | None, bool]:
+    """The answer in a text, and whether the extractor calls it malformed."""
     name = getattr(extract, "__qualname__", repr(extract))
     try:
         answer: object = extract(text)
+    except MalformedAnswer:
+        return None, True
     except Exception as error:  # a user's function raises what it likes
         raise SearchError(
             f"extract={name} failed on a candidate's text: {type(error).__name__}: {error}"
         ) from error
     if answer is None or isinstance(answer, str):
-        return answer
+        return answer, False
     raise SearchError(
         f"extract={name} returned {answer!r}, a {type(answer).__name__}: return a str or None"
     )

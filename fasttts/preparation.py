@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fasttts.backends.base import Generator
+from fasttts.backends.base import Generator, Tokenizer
 from fasttts.config import SearchConfig, search_config
 from fasttts.conversation import Conversation, check_conversation, question
 from fasttts.errors import ConfigurationError
 from fasttts.scheduling.run import SearchRequest, SearchRun
 from fasttts.search import make_policy, uses_verifier
 from fasttts.search.extraction import Extractor
+from fasttts.structured_outputs import THINK_END, THINK_START, Thoughts
 
 _PLAIN_PRIORITY, _SEARCH_PRIORITY = 0, 1
 
@@ -87,6 +88,7 @@ def prepare(
         config=config,
         uses_verifier=uses_verifier(config),
         extract=extract,
+        grammar=_grammar(prompt, config, generator.tokenizer),
     )
     return SearchRun(
         request,
@@ -95,6 +97,21 @@ def prepare(
         max_model_len=generator.max_model_len,
         priority=_PLAIN_PRIORITY if config.search == "none" else _SEARCH_PRIORITY,
     )
+
+
+def is_thinking(prompt: Prompt, tokenizer: Tokenizer) -> bool:
+    """Whether the prompt ends inside `<think>`, as some chat templates have it."""
+    return tokenizer.decode(prompt.token_ids[-8:]).rstrip().endswith(THINK_START)
+
+
+def _grammar(prompt: Prompt, config: SearchConfig, tokenizer: Tokenizer) -> str | None:
+    """What the answer must follow; a model for which the closing tag is one token may think."""
+    if config.structured_outputs is None:
+        return None
+    thoughts: Thoughts = "possible" if len(tokenizer.encode(THINK_END)) == 1 else "none"
+    if is_thinking(prompt, tokenizer):
+        thoughts = "open"
+    return config.structured_outputs.decoding_grammar(thoughts)
 
 
 def seeded(

@@ -69,6 +69,8 @@ class Candidate:
         answer: What the answer extractor found in `text`, as it is written there.
         finish_reason: "stop" for a complete candidate, "length" for one that hit a cap.
         num_tokens: Tokens of `text`, the end-of-turn token included.
+        is_malformed: Whether the extractor could not read what the text should hold, such as a
+            tool call; it ranks behind every candidate that can be read.
     """
 
     path: Path
@@ -78,6 +80,7 @@ class Candidate:
     answer: str | None
     finish_reason: FinishReason
     num_tokens: int
+    is_malformed: bool = False
 
     @property
     def is_complete(self) -> bool:

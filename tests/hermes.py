@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fasttts import ParsedOutput, ToolCall
-from fasttts.backends.base import GenerationOutput
+from fasttts.backends.base import HERMES, GenerationOutput
 from fasttts.backends.fake import FakeGenerator
 
 CALL = re.compile(r"<tool_call>(.*?)</tool_call>|<tool_call>(.*)", re.DOTALL)
@@ -19,6 +19,7 @@ class HermesGenerator(FakeGenerator):
 
     name = "fake-hermes"
     call_marker = "<tool_call>"
+    call_format = HERMES
 
     def __init__(self, **options: Any) -> None:
         super().__init__(self._answer, max_model_len=16_384, **options)

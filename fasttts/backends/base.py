@@ -24,6 +24,9 @@ class GenerationRequest:
         sampling: How tokens are drawn.
         max_tokens: New tokens after which the backend ends the request by itself.
         priority: Lower runs first and is preempted last; ties run in the order of arrival.
+        grammar: What the answer must follow, as `StructuredOutputs.decoding_grammar` gives it:
+            tokens that it does not allow are not drawn. None allows all.
+        num_answer_tokens: How many of the prompt's last tokens belong to the answer.
     """
 
     request_id: str
@@ -32,6 +35,13 @@ class GenerationRequest:
     sampling: Sampling
     max_tokens: int
     priority: int = 0
+    grammar: str | None = None
+    num_answer_tokens: int = 0
+
+    @property
+    def answer_token_ids(self) -> Sequence[int]:
+        """The answer before the first new token."""
+        return self.prompt_token_ids[len(self.prompt_token_ids) - self.num_answer_tokens :]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +97,28 @@ class Verification:
     scores: tuple[float, ...]
     num_computed_tokens: int = 0
     num_cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFormat:
+    """How a model writes tool calls as JSON, for calls that a grammar forces.
+
+    A text is `prefix`, calls joined by `separator`, `suffix`; a call is `begin`, an object with
+    "name" and `arguments_key`, `end`.
+    """
+
+    prefix: str = ""
+    begin: str = ""
+    arguments_key: str
+    end: str = ""
+    separator: str
+    suffix: str = ""
+
+
+HERMES = CallFormat(
+    begin="<tool_call>\n", arguments_key="arguments", end="\n</tool_call>", separator="\n"
+)
+"""The format of Hermes and Qwen 2.5, and of many models after them."""
 
 
 class Tokenizer(Protocol):
@@ -168,6 +200,11 @@ class Generator(Protocol):
 
     def pressure(self) -> MemoryPressure:
         """How full the KV cache is; cheap enough to ask at every iteration."""
+        ...
+
+    @property
+    def call_format(self) -> CallFormat | None:
+        """How calls are written where that is one of ours; None where it is another way."""
         ...
 
     @property

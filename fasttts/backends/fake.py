@@ -6,15 +6,17 @@ everything above the seam can be tested for exactness without a device. A `scrip
 given prompts with given texts.
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fasttts.backends.base import (
+    CallFormat,
     GenerationOutput,
     GenerationRequest,
     MemoryPressure,
@@ -22,9 +24,13 @@ from fasttts.backends.base import (
     VerificationRequest,
 )
 from fasttts.backends.blocks import BlockPool, Holding
+from fasttts.backends.constraint import Constraint, Constraints
 from fasttts.errors import BackendError, CapacityError, ConfigurationError
 from fasttts.sampling import FloatArray, sample_token
 from fasttts.types import Message, ParsedOutput
+
+if TYPE_CHECKING:
+    from llguidance import LLTokenizer
 
 EOS = 256
 BLANK_LINE = 257
@@ -40,6 +46,9 @@ _PIECES: dict[int, bytes] = {
 _SPECIAL = re.compile(rb"\n\n|[^\n]+|\n")
 _LETTERS = [ord(letter) for letter in "abcdefghijklmnopqrstuvwxyz "]
 _NUM_TABLES = 64
+_CLOSING = [EOS, *b'"}],']
+_CLOSING_BONUS = 3.0
+"""What makes constrained text of the random model end."""
 
 Script = Callable[[str], str | None]
 """Text of the rendered prompt to the answer; None leaves it to the random model."""
@@ -84,6 +93,7 @@ class _Sequence:
     arrival: int
     token_ids: list[int]
     scripted: list[int] | None
+    constraint: Constraint | None
     num_new: int = 0
     num_cached: int | None = None
     holding: Holding | None = None
@@ -105,6 +115,7 @@ class FakeGenerator:
 
     name = "fake-generator"
     call_marker: str | None = None
+    call_format: CallFormat | None = None
 
     def __init__(
         self,
@@ -128,8 +139,11 @@ class FakeGenerator:
         self._sequences: dict[str, _Sequence] = {}
         self._num_arrived = 0
         self._is_closed = False
+        self._constraints = Constraints(vocabulary, VOCAB_SIZE)
         generator = np.random.Generator(np.random.PCG64(7))
         self._letter_logits = generator.normal(size=(_NUM_TABLES, len(_LETTERS)))
+        self._free_logits = generator.normal(size=(_NUM_TABLES, VOCAB_SIZE))
+        self._free_logits[:, _CLOSING] += _CLOSING_BONUS
 
     def add(self, request: GenerationRequest) -> None:
         """Queues a request."""
@@ -145,7 +159,11 @@ class FakeGenerator:
             )
         self._num_arrived += 1
         self._sequences[request.request_id] = _Sequence(
-            request, self._num_arrived, list(request.prompt_token_ids), self._scripted(request)
+            request,
+            self._num_arrived,
+            list(request.prompt_token_ids),
+            self._scripted(request),
+            self._constraint(request),
         )
 
     def step(self) -> list[GenerationOutput]:
@@ -237,7 +255,8 @@ class FakeGenerator:
         if sequence.num_cached is None:
             sequence.num_cached = sequence.holding.num_cached_tokens
         position = len(sequence.token_ids)
-        token_id = sample_token(self._logits(sequence), request.seed, position, request.sampling)
+        logits = self._constrained(sequence, self._logits(sequence))
+        token_id = sample_token(logits, request.seed, position, request.sampling)
         sequence.token_ids.append(token_id)
         sequence.num_new += 1
         is_full = len(sequence.token_ids) >= self.max_model_len
@@ -264,18 +283,34 @@ class FakeGenerator:
             return None
         return [*self.tokenizer.encode(answer)[len(self.tokenizer.encode(begun)) :], EOS]
 
+    def _constraint(self, request: GenerationRequest) -> Constraint | None:
+        if request.grammar is None:
+            return None
+        return self._constraints.start(request.grammar, request.answer_token_ids)
+
+    def _constrained(self, sequence: _Sequence, logits: FloatArray) -> FloatArray:
+        """Without what the grammar forbids; where the model knows nothing else, it guesses."""
+        if sequence.constraint is None:
+            return logits
+        begin = len(sequence.request.prompt_token_ids)
+        allowed = sequence.constraint.allowed(sequence.token_ids[begin:])
+        kept = np.where(allowed, logits, -np.inf)
+        if np.isfinite(kept).any() and sequence.scripted is not None:
+            return kept
+        digest = _digest(sequence.token_ids)
+        return np.where(allowed, self._free_logits[digest[0] % _NUM_TABLES], -np.inf)
+
     def _logits(self, sequence: _Sequence) -> FloatArray:
         logits = np.full(VOCAB_SIZE, -np.inf)
         if sequence.scripted is not None:
-            logits[sequence.scripted[sequence.num_new]] = 0.0
+            if sequence.num_new < len(sequence.scripted):
+                logits[sequence.scripted[sequence.num_new]] = 0.0
             return logits
         previous = sequence.token_ids[-1] if sequence.token_ids else BLANK_LINE
         if previous >= FIRST_BOX:
             logits[EOS] = 0.0
             return logits
-        digest = hashlib.blake2b(
-            np.asarray(sequence.token_ids, dtype=np.int32).tobytes(), digest_size=4
-        ).digest()
+        digest = _digest(sequence.token_ids)
         logits[_LETTERS] = self._letter_logits[digest[0] % _NUM_TABLES]
         if chr(previous % 256).isalpha() and previous < EOS:
             self._offer_ends(logits, digest)
@@ -290,6 +325,30 @@ class FakeGenerator:
         odds = 10.0 if digest[2] < 16 else np.log(self._step_end / (1 - self._step_end))
         logits[BLANK_LINE] = letters + odds + np.log(1 - self._answer_end)
         logits[FIRST_BOX + digest[1] % 10] = letters + odds + np.log(self._answer_end)
+
+
+@functools.cache
+def vocabulary() -> "LLTokenizer":
+    """The tokens as llguidance sees them."""
+    from llguidance import LLTokenizer
+    from llguidance._tokenizer import TokenizerWrapper
+
+    return LLTokenizer(TokenizerWrapper(_Tokens()))
+
+
+class _Tokens:
+    """What llguidance wants to know of a tokenizer."""
+
+    eos_token_id, bos_token_id = EOS, None
+    special_token_ids = (EOS, TURN)
+    tokens = tuple(_PIECES[i] if i in _PIECES else bytes((i,)) for i in range(VOCAB_SIZE))
+
+    def __call__(self, text: bytes) -> list[int]:
+        return FakeTokenizer().encode(text.decode())
+
+
+def _digest(token_ids: Sequence[int]) -> bytes:
+    return hashlib.blake2b(np.asarray(token_ids, dtype=np.int32).tobytes(), digest_size=4).digest()
 
 
 ScoreFunction = Callable[[str, tuple[str, ...]], float]

@@ -7,7 +7,7 @@ from fasttts.chat.options import ChatOptions
 from fasttts.chat.reply import Call, Delta, Reply, ReplyFormat, ReplyStream
 from fasttts.chat.report import cost_report, token_usage
 from fasttts.chat.request import ChatRequest, Growth
-from fasttts.chat.tools import Tool, offered_tools
+from fasttts.chat.tools import Tool, forced_tools, offered_tools
 
 __all__ = [
     "Call",
@@ -20,6 +20,7 @@ __all__ = [
     "ReplyStream",
     "Tool",
     "cost_report",
+    "forced_tools",
     "offered_tools",
     "token_usage",
 ]

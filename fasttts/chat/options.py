@@ -3,16 +3,15 @@
 import asyncio
 import difflib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from fasttts import FastTTS
-from fasttts.chat.reply import ReplyFormat
-from fasttts.chat.request import ChatRequest
-from fasttts.chat.tools import Tool, offered_tools
+from fasttts import Budget, FastTTS
+from fasttts.chat.request import ChatRequest, make_request
+from fasttts.chat.tools import Tool
 from fasttts.config import (
     EngineConfig,
     SearchConfig,
@@ -28,7 +27,16 @@ from fasttts.types import Message
 _WITHOUT_EFFECT = ("api_key", "class_name", "max_retries", "timeout")
 """What code for hosted models passes; a model in the same process has no use for it."""
 
-_SEARCH_FIELDS = ("search", "n", "beam_width", "temperature", "max_tokens", "seed", "stop")
+_SEARCH_FIELDS = (
+    "search",
+    "n",
+    "beam_width",
+    "budget",
+    "temperature",
+    "max_tokens",
+    "seed",
+    "stop",
+)
 
 
 class ChatOptions(BaseModel):
@@ -44,6 +52,7 @@ class ChatOptions(BaseModel):
             "best_of_n" and "beam_search" spend more computation on each reply.
         n: Candidates or beams of a search.
         beam_width: Children of each surviving beam.
+        budget: What a search may spend, as a `Budget` or its fields.
         temperature: 0 is greedy.
         max_tokens: Longest reply in tokens.
         seed: The search seed: the same call with the same seed gives the same reply.
@@ -60,6 +69,7 @@ class ChatOptions(BaseModel):
     search: SearchMethod = "none"
     n: int | None = None
     beam_width: int | None = None
+    budget: Budget | None = None
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
@@ -130,21 +140,31 @@ class ChatOptions(BaseModel):
         tools: Sequence[Tool] | None = None,
         tool_choice: object = None,
         is_parallel: bool = True,
+        response_schema: Mapping[str, Any] | None = None,
         **overrides: Any,
     ) -> ChatRequest:
-        """One call: `overrides` are options of `SearchConfig`.
+        """One call.
+
+        Args:
+            engine: Answers.
+            messages: The conversation.
+            tools: What the model may call, in OpenAI's form.
+            tool_choice: Whether it must; see `forced_tools`.
+            is_parallel: Whether a reply may hold several calls.
+            response_schema: JSON schema of what the model says where it does not call.
+            overrides: Options of `SearchConfig`.
 
         Raises:
             ConfigurationError: An option is unknown, its value or the messages cannot work.
         """
-        config = self._search_config(**overrides)
-        offered = offered_tools(tools, tool_choice)
-        prompt = engine.render(messages, tools=offered or None)
-        return ChatRequest(
-            engine=engine,
-            prompt=prompt,
-            config=config,
-            reply_format=ReplyFormat.of_call(engine, prompt, offered, is_parallel=is_parallel),
+        return make_request(
+            engine,
+            messages,
+            self._search_config(**overrides),
+            tools=tools,
+            tool_choice=tool_choice,
+            is_parallel=is_parallel,
+            response_schema=response_schema,
         )
 
     def _identity(self) -> dict[str, Any]:

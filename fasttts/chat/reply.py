@@ -4,6 +4,7 @@ The same rules read a finished text and one that still grows, so that a stream n
 anything a finished reply does not contain.
 """
 
+import functools
 import json
 import uuid
 from collections.abc import Callable, Sequence
@@ -11,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from fasttts import FastTTS
+from fasttts.chat.calls import call_checker, canonical_calls, parse_json_calls
 from fasttts.chat.tools import Tool
-from fasttts.preparation import Prompt
+from fasttts.preparation import Prompt, is_thinking
+from fasttts.search.extraction import Extractor, MalformedAnswer
+from fasttts.structured_outputs import THINK_END, THINK_START
 from fasttts.types import FinishReason, ParsedOutput, ToolCall
-
-THINK_START, THINK_END = "<think>", "</think>"
 
 ReplyEnd = Literal["stop", "length", "tool_calls"]
 Parser = Callable[[str], ParsedOutput]
@@ -65,12 +67,14 @@ class ReplyFormat:
             may turn out to be a call until it ends.
         is_parallel: Whether more than one call may be kept.
         is_thinking: Whether the prompt ends inside `<think>`, as some chat templates have it.
+        is_forced: Whether a reply without a call is malformed.
     """
 
     parse: Parser | None = None
     call_marker: str | None = None
     is_parallel: bool = True
     is_thinking: bool = False
+    is_forced: bool = False
 
     @classmethod
     def of_call(
@@ -80,15 +84,52 @@ class ReplyFormat:
         tools: Sequence[Tool],
         *,
         is_parallel: bool = True,
+        is_constrained: bool = False,
+        is_forced: bool = False,
     ) -> Self:
-        """The format of `engine`'s reply to a prompt."""
-        tail = prompt.token_ids[-8:]
+        """The format of `engine`'s reply to a prompt.
+
+        Args:
+            engine: Whose model replies.
+            prompt: What it reads.
+            tools: What it is offered.
+            is_parallel: Whether more than one call may be kept.
+            is_constrained: Whether calls follow a grammar, in the model's format where that is
+                one that we can force.
+            is_forced: Whether there must be a call.
+        """
+        generator = engine.generator
+        parse: Parser | None = functools.partial(generator.parse_tool_calls, tools=tools)
+        call_marker = generator.call_marker
+        if is_constrained and generator.call_format is None:
+            parse, call_marker = parse_json_calls, None
         return cls(
-            parse=(lambda text: engine.parse_tool_calls(text, tools)) if tools else None,
-            call_marker=engine.generator.call_marker,
+            parse=parse if tools else None,
+            call_marker=call_marker,
             is_parallel=is_parallel,
-            is_thinking=engine.tokenizer.decode(tail).rstrip().endswith(THINK_START),
+            is_thinking=is_thinking(prompt, engine.tokenizer),
+            is_forced=is_forced,
         )
+
+    def extractor(self, tools: Sequence[Tool], extract: Extractor) -> Extractor:
+        """Finds what candidates vote for: their calls, or what `extract` finds in what they say.
+
+        A call that cannot be read, or that no tool takes, is a `MalformedAnswer`.
+        """
+        is_taken = call_checker(tools)
+
+        def answer(text: str) -> str | None:
+            reply = self.read(text, "stop")
+            if not reply.calls:
+                if self.is_forced or (self.call_marker and self.call_marker in reply.content):
+                    raise MalformedAnswer("a call cannot be read")
+                return extract(reply.content)
+            calls = [(call.name, call.arguments) for call in reply.calls]
+            if not all(is_taken(name, arguments) for name, arguments in calls):
+                raise MalformedAnswer("no tool takes these arguments")
+            return canonical_calls(calls)
+
+        return answer
 
     def read(self, text: str, finish_reason: FinishReason) -> Reply:
         """The reply that a finished text is.

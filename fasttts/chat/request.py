@@ -1,14 +1,18 @@
 """One call of a chat model, checked and ready to run in any of the engine's four ways."""
 
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
+from typing import Any
 
 from fasttts import FastTTS
+from fasttts.chat.calls import constraint
 from fasttts.chat.reply import Delta, Reply, ReplyFormat, ReplyStream
-from fasttts.config import SearchConfig
+from fasttts.chat.tools import Tool, forced_tools, offered_tools
+from fasttts.config import SearchConfig, search_config
 from fasttts.preparation import Prompt
-from fasttts.types import Event, Finished, SearchResult, TextDelta
+from fasttts.search.extraction import Extractor, make_extractor
+from fasttts.types import Event, Finished, Message, SearchResult, TextDelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,32 +35,43 @@ class Growth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """What goes to the engine, and how its answer is read."""
+    """What goes to the engine, and how its answer is read.
+
+    Attributes:
+        engine: Answers.
+        prompt: The rendered conversation.
+        config: The options of the call.
+        reply_format: How its text is read.
+        extract: What candidates vote for where tools are offered; None goes by the options.
+    """
 
     engine: FastTTS
     prompt: Prompt
     config: SearchConfig
     reply_format: ReplyFormat
+    extract: Extractor | None = None
 
     def search(self) -> SearchResult:
         """Runs it and waits."""
-        return self.engine.search(self.prompt, config=self.config)
+        return self.engine.search(self.prompt, config=self.config, extract=self.extract)
 
     async def asearch(self) -> SearchResult:
         """Runs it; cancelling the task stops the engine's work."""
-        return await self.engine.asearch(self.prompt, config=self.config)
+        return await self.engine.asearch(self.prompt, config=self.config, extract=self.extract)
 
     def stream(self) -> Generator[Growth, None, None]:
         """Runs it as it grows; closing the iterator stops the engine's work."""
         stream = ReplyStream(self.reply_format)
-        with closing(self.engine.stream(self.prompt, config=self.config)) as events:
+        events = self.engine.stream(self.prompt, config=self.config, extract=self.extract)
+        with closing(events):
             for event in events:
                 yield from self._growths(stream, event)
 
     async def astream(self) -> AsyncGenerator[Growth, None]:
         """`stream` for event loops."""
         stream = ReplyStream(self.reply_format)
-        async with aclosing(self.engine.astream(self.prompt, config=self.config)) as events:
+        events = self.engine.astream(self.prompt, config=self.config, extract=self.extract)
+        async with aclosing(events):
             async for event in events:
                 for growth in self._growths(stream, event):
                     yield growth
@@ -71,3 +86,56 @@ class ChatRequest:
                 reply = self.reply_format.read(result.text, result.finish_reason)
                 delta = stream.finish(reply)
                 yield Growth(delta=delta, shown=stream.shown, end=(reply, result))
+
+
+def make_request(
+    engine: FastTTS,
+    messages: Sequence[Message],
+    config: SearchConfig,
+    *,
+    tools: Sequence[Tool] | None = None,
+    tool_choice: object = None,
+    is_parallel: bool = True,
+    response_schema: Mapping[str, Any] | None = None,
+) -> ChatRequest:
+    """A call that can run.
+
+    Args:
+        engine: Answers.
+        messages: The conversation.
+        config: The options of the search.
+        tools: What the model may call, in OpenAI's form.
+        tool_choice: Whether it must; see `forced_tools`.
+        is_parallel: Whether a reply may hold several calls.
+        response_schema: JSON schema of what the model says where it does not call.
+
+    Raises:
+        ConfigurationError: The choice, a schema or the messages cannot work.
+    """
+    offered, forced = offered_tools(tools, tool_choice), forced_tools(tools, tool_choice)
+    outputs = constraint(
+        offered,
+        forced,
+        call_format=engine.generator.call_format,
+        is_parallel=is_parallel,
+        schema=response_schema,
+    )
+    if outputs is not None:
+        config = search_config(config, structured_outputs=outputs)
+    prompt = engine.render(messages, tools=offered or None)
+    reply_format = ReplyFormat.of_call(
+        engine,
+        prompt,
+        offered,
+        is_parallel=is_parallel,
+        is_constrained=outputs is not None,
+        is_forced=bool(forced),
+    )
+    rule = "json" if config.answer == "auto" and response_schema is not None else config.answer
+    return ChatRequest(
+        engine=engine,
+        prompt=prompt,
+        config=config,
+        reply_format=reply_format,
+        extract=reply_format.extractor(offered, make_extractor(rule)) if offered else None,
+    )

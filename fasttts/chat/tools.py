@@ -1,4 +1,4 @@
-"""Which tools a model is offered, from the frameworks' `tools` and `tool_choice`."""
+"""Which tools a model is offered and which it must call, from `tools` and `tool_choice`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,19 +8,61 @@ from fasttts.errors import ConfigurationError
 Tool = Mapping[str, Any]
 """A tool in OpenAI's form: `{"type": "function", "function": {...}}`."""
 
+_ANY = ("any", "required", True)
+_FREE = (None, "auto", False)
+
 
 def offered_tools(tools: Sequence[Tool] | None, choice: object = None) -> tuple[Tool, ...]:
-    """The tools the model may call; with a choice of "none" it sees none of them.
+    """The tools in the model's prompt; with a choice of "none" it sees none of them."""
+    return () if _kind(choice) == "none" or not tools else tuple(map(_without_titles, tools))
+
+
+def forced_tools(tools: Sequence[Tool] | None, choice: object = None) -> tuple[Tool, ...]:
+    """The tools of which the model must call one; none where it decides by itself.
+
+    Args:
+        tools: What is offered.
+        choice: None, "auto" and "none" force nothing; "any", "required" and True a call of some
+            tool; a tool's name, alone or as a dictionary of OpenAI's or Anthropic's form, a call
+            of that tool.
 
     Raises:
-        ConfigurationError: `choice` wants to force a call.
+        ConfigurationError: `choice` is none of these, or names no tool.
     """
-    if choice not in (None, "auto", "none"):
-        raise ConfigurationError(
-            f"tool_choice={choice!r} would force a call, which this version cannot: the model "
-            "decides by itself (None or 'auto'), or is offered no tools ('none')"
-        )
-    return () if choice == "none" or not tools else tuple(map(_without_titles, tools))
+    kind, offered = _kind(choice), offered_tools(tools, choice)
+    if kind in _FREE or kind == "none":
+        return ()
+    named = tuple(tool for tool in offered if kind in _ANY or tool_name(tool) == kind)
+    if not named:
+        known = ", ".join(map(tool_name, offered)) or "no tool"
+        raise ConfigurationError(f"tool_choice={choice!r} forces a call of none of: {known}")
+    return named
+
+
+def tool_name(tool: Tool) -> str:
+    """The name that a call says."""
+    return str(tool["function"]["name"])
+
+
+def tool_parameters(tool: Tool) -> Mapping[str, Any]:
+    """The JSON schema of a call's arguments; an empty object where the tool takes none."""
+    schema: Mapping[str, Any] = tool["function"].get("parameters") or {}
+    return {"type": "object", "properties": {}, **schema}
+
+
+def _kind(choice: object) -> object:
+    """A name, or one of the words."""
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        inner = function.get("name") if isinstance(function, Mapping) else choice.get("name")
+        kind = inner or choice.get("type")
+        if kind in (*_ANY, *_FREE, "none") or inner:
+            return kind
+    elif choice is None or isinstance(choice, str | bool):
+        return choice
+    raise ConfigurationError(
+        f"tool_choice={choice!r} is not 'auto', 'none', 'any', 'required' or a tool's name"
+    )
 
 
 def _without_titles(schema: Any) -> Any:

@@ -35,6 +35,7 @@ class SearchRequest:
         uses_verifier: Whether ended nodes are scored.
         extract: Finds the answer in a candidate's text, where a policy counts answers; None goes
             by the option `answer`.
+        grammar: What every answer follows; None where it is free.
     """
 
     prompt_token_ids: Sequence[int]
@@ -42,6 +43,7 @@ class SearchRequest:
     config: SearchConfig
     uses_verifier: bool
     extract: Extractor | None = None
+    grammar: str | None = None
 
 
 class SearchRun:
@@ -188,6 +190,8 @@ class SearchRun:
             sampling=Sampling() if node.is_greedy else self.request.config.sampling,
             max_tokens=self._nodes.max_answer_tokens - num_answer_tokens,
             priority=self.priority + (not node.is_attached),
+            grammar=self.request.grammar,
+            num_answer_tokens=num_answer_tokens,
         )
 
     def started(self, node: Node, request_id: str) -> None:

@@ -83,6 +83,12 @@ def _score_temperature(config: SearchConfig) -> float:
     return config.score_temperature or _SCORE_TEMPERATURES[config.search]
 
 
+def _answers_json(config: SearchConfig) -> bool:
+    """Whether answers are JSON objects to be counted as a whole."""
+    outputs = config.structured_outputs
+    return config.answer == "auto" and outputs is not None and outputs.is_json
+
+
 def uses_verifier(config: SearchConfig) -> bool:
     """Whether a search with these resolved options scores its steps."""
     if config.search == "none":
@@ -102,6 +108,7 @@ def resolve(config: SearchConfig, *, has_verifier: bool) -> SearchConfig:
         update={
             "selection": selection,
             "temperature": config.sampling.temperature,
+            "answer": "json" if _answers_json(config) else config.answer,
             "score_temperature": config.score_temperature or _SCORE_TEMPERATURES.get(config.search),
         }
     )

@@ -10,12 +10,21 @@ import collections
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from fasttts.config import JSON_FIELD
+from fasttts.search.canonical import canonical_json
 
 Extractor = Callable[[str], str | None]
-"""A candidate's text to its answer; None where it has none."""
+"""A candidate's text to its answer; None where it has none.
+
+It may raise `MalformedAnswer`.
+"""
+
+
+class MalformedAnswer(ValueError):
+    """What a text should hold cannot be read: its candidate lost, whatever its score."""
+
 
 _BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\.|(?P<open>\{)|(?P<close>\})", re.DOTALL)
 _STATED = re.compile(
@@ -110,6 +119,12 @@ def extract_json(text: str, field: str) -> str | None:
     return last
 
 
+def extract_object(text: str) -> str | None:
+    """The last JSON object, in one spelling for all that are equal."""
+    found = _last(_json_objects(text))
+    return None if found is None else canonical_json(found)
+
+
 def extract_auto(text: str) -> str | None:
     """The last box; without one, what is stated as the answer. A bare number is neither."""
     boxed = extract_boxed(text)
@@ -123,6 +138,7 @@ EXTRACTORS: Mapping[str, Extractor] = {
     "last_number": extract_last_number,
     "choice": extract_choice,
     "code": extract_code,
+    "json": extract_object,
 }
 """The rules by their name in `SearchConfig.answer`; `json:<field>` is the one with a parameter."""
 
@@ -157,11 +173,18 @@ def _first_expression(statement: str) -> str | None:
     return (statement[: end.start()] if end else statement).strip(" \t*_`\"'“”:,") or None
 
 
-def _last(matches: Iterator[re.Match[str]]) -> re.Match[str] | None:
+Found = TypeVar("Found")
+
+
+def _last(matches: Iterator[Found]) -> Found | None:
     last = None
     for match in matches:
         last = match
     return last
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 _MAX_FAILED_OBJECTS = 256
@@ -170,7 +193,7 @@ _MAX_FAILED_OBJECTS = 256
 
 def _json_objects(text: str) -> Iterator[Mapping[str, Any]]:
     """The outermost JSON objects in a text, in order."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_constant=_no_number)
     position, num_failed = text.find("{"), 0
     while position >= 0 and num_failed < _MAX_FAILED_OBJECTS:
         try:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fasttts.search.algebra import Description
+from fasttts.search.canonical import try_canonical
 from fasttts.search.descriptions import description_key
 from fasttts.search.notation import plain_notation
 from fasttts.search.numbers import number_key, read_number
@@ -82,6 +83,8 @@ def text_form(answer: str) -> Form:
 
 def make_form(answer: str, algebra: Algebra) -> Form:
     """The form of an answer; several lines that are no LaTeX, such as code, are text."""
+    if (found := try_canonical(answer.strip())) is not None:
+        return Form(f"json:{found}")
     if "\n" in answer.strip() and "\\begin" not in answer:
         return text_form(answer)
     text = plain_notation(answer)

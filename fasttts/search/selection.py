@@ -16,16 +16,19 @@ from fasttts.types import Candidate, Path
 def rank(candidates: Sequence[Candidate], selection: Selection) -> list[Candidate]:
     """All candidates, best first; the order they come in makes no difference.
 
-    Complete ones come before those that hit a cap. "best" orders by score; "majority" by how many
-    candidates share the answer; "weighted" by the sum of their scores. Ties go to the higher
-    score, then to the smaller path.
+    Complete ones come before those that hit a cap, and those before malformed ones. "best" orders
+    by score; "majority" by how many candidates share the answer; "weighted" by the sum of their
+    scores. Ties go to the higher score, then to the smaller path.
     """
-    complete = sorted((c for c in candidates if c.is_complete), key=lambda c: c.path)
+    readable = (c for c in candidates if c.is_complete and not c.is_malformed)
+    complete = sorted(readable, key=lambda c: c.path)
     votes = _votes(complete, selection)
 
-    def key(candidate: Candidate) -> tuple[bool, float, float, Path]:
+    def key(candidate: Candidate) -> tuple[bool, bool, float, float, Path]:
         vote = votes.get(candidate.path, 0.0)
-        return (not candidate.is_complete, -vote, -(candidate.score or 0.0), candidate.path)
+        is_cut_off = not candidate.is_complete
+        order = (-vote, -(candidate.score or 0.0), candidate.path)
+        return (candidate.is_malformed, is_cut_off, *order)
 
     return sorted(candidates, key=key)
 

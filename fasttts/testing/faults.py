@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from fasttts.backends.base import (
+    CallFormat,
     GenerationOutput,
     GenerationRequest,
     Generator,
@@ -61,6 +62,10 @@ class FaultyGenerator:
     @property
     def max_num_seqs(self) -> int:
         return self._inner.max_num_seqs
+
+    @property
+    def call_format(self) -> CallFormat | None:
+        return self._inner.call_format
 
     @property
     def call_marker(self) -> str | None:

@@ -15,7 +15,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import model_validator
 
 from fasttts import FastTTS, __version__
-from fasttts.chat import ChatOptions, ChatRequest, offered_tools
+from fasttts.chat import ChatOptions, ChatRequest, forced_tools, offered_tools
 from fasttts.errors import ConfigurationError
 from langchain_fasttts.generations import PROVIDER, chat_result, chunks
 from langchain_fasttts.messages import engine_messages
@@ -59,17 +59,19 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
 
         Args:
             tools: Tools, functions, pydantic classes or schemas.
-            tool_choice: None or "auto" lets the model decide, "none" offers it no tools.
+            tool_choice: None or "auto" lets the model decide, "none" offers it no tools; "any",
+                "required" and True force a call, and a tool's name, or a dictionary with it, a
+                call of that tool.
             strict: Must not be True: arguments follow the schema as well as the model can.
             kwargs: Options for every call, such as `search` or `parallel_tool_calls`.
 
         Raises:
-            ConfigurationError: The choice would force a call, or `strict` is set.
+            ConfigurationError: The choice names no tool, or `strict` is set.
         """
-        offered_tools((), tool_choice)
         if strict:
             raise ConfigurationError("strict=True is not supported: leave it out")
         schemas = [convert_to_openai_tool(tool) for tool in tools]
+        forced_tools(schemas, tool_choice)
         choice = {} if tool_choice is None else {"tool_choice": tool_choice}
         return self.bind(tools=schemas, **choice, **kwargs)
 

@@ -1,7 +1,9 @@
 """What every generator promises."""
 
 import itertools
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from fasttts.backends.base import GenerationOutput, GenerationRequest, Generator
 from fasttts.errors import BackendError, CapacityError
 from fasttts.sampling import Sampling
+from fasttts.structured_outputs import StructuredOutputs
 
 WARM = Sampling(temperature=0.8)
 GREEDY = Sampling()
@@ -90,6 +93,30 @@ def test_a_continued_request_continues_the_same_stream(generator: Generator) -> 
     )
     joined = [tokens[:cut] + new for tokens, cut, new in zip(whole, cuts, rest, strict=True)]
     assert joined == whole
+
+
+@pytest.mark.parametrize("sampling", [WARM, GREEDY], ids=["warm", "greedy"])
+@pytest.mark.parametrize("preempt_after", [0, 4])
+def test_a_grammar_holds_across_requests(
+    generator: Generator, sampling: Sampling, preempt_after: int
+) -> None:
+    """Whole answers, and the same ones as a beginning and a rest, preempted or not."""
+    outputs = StructuredOutputs(regex="[a-f]{2,5}(-[0-9]{1,3}){3}")
+    start = prompt(generator)
+
+    def constrained(seed: int, begun: Sequence[int] = ()) -> GenerationRequest:
+        return replace(
+            request([*start, *begun], seed=seed, sampling=sampling),
+            grammar=outputs.decoding_grammar(),
+            num_answer_tokens=len(begun),
+        )
+
+    whole = decode(generator, [constrained(seed) for seed in range(6)], preempt_after)
+    texts = [generator.tokenizer.decode(tokens) for tokens in whole]
+    assert all(re.fullmatch(str(outputs.regex), text) for text in texts)
+    begun = [tokens[: len(tokens) // 2] for tokens in whole]
+    rest = decode(generator, [constrained(seed, begun[seed]) for seed in range(6)])
+    assert [tokens + new for tokens, new in zip(begun, rest, strict=True)] == whole
 
 
 @pytest.mark.parametrize("preempt_after", [1, 7, 20])

@@ -30,15 +30,6 @@ class TestChatModel(ChatModelUnitTests):
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
         return {"FASTTTS_GENERATOR": "some/model"}, {}, {"model": "some/model"}
 
-    @pytest.mark.xfail(reason="it binds tools with tool_choice='any', which is refused")
-    def test_bind_tool_pydantic(self, model: BaseChatModel, my_adder_tool: BaseTool) -> None:
-        super().test_bind_tool_pydantic(model, my_adder_tool)
-
-    @property
-    def has_structured_output(self) -> bool:
-        """It forces a call, which needs constrained decoding."""
-        return False
-
     @property
     def supports_model_override(self) -> bool:
         return False

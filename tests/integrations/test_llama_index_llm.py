@@ -136,9 +136,17 @@ def test_a_truncated_call_stays_text(engine: Engine, generator: Any, weather_cal
 
 
 @pytest.mark.parametrize("options", [{"tool_required": True}, {"tool_choice": "get_weather"}])
-def test_forced_calls_are_refused(engine: Engine, options: dict[str, Any]) -> None:
+def test_calls_can_be_forced(engine: Engine, options: dict[str, Any]) -> None:
+    llm = FastTTS(engine=engine)
+    response = llm.chat_with_tools([WEATHER], "Rain?", **options)
+    (call,) = llm.get_tool_calls_from_response(response)
+    assert call.tool_name == "get_weather"
+    assert set(call.tool_kwargs) == {"city"}
+
+
+def test_a_choice_that_names_no_tool_is_refused(engine: Engine) -> None:
     with pytest.raises(ConfigurationError, match="tool_choice"):
-        FastTTS(engine=engine).chat_with_tools([WEATHER], "Rain?", **options)
+        FastTTS(engine=engine).chat_with_tools([WEATHER], "Rain?", tool_choice="get_time")
 
 
 def test_tool_choice_none_offers_no_tools(

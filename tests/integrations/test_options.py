@@ -104,12 +104,6 @@ def test_identity_tells_apart_what_answers_differently() -> None:
     assert len({str(ChatOptions(**options)._identity()) for options in variants}) == len(variants)
 
 
-@pytest.mark.parametrize("choice", ["any", "required", True, "add", {"type": "function"}])
-def test_forced_calls_are_refused(choice: object) -> None:
-    with pytest.raises(ConfigurationError, match="tool_choice"):
-        offered_tools([TOOL], choice)
-
-
 def test_offered_tools() -> None:
     (tool,) = offered_tools([TOOL], "auto")
     assert tool["function"] == {"name": "add", "parameters": {}}

@@ -29,6 +29,7 @@ PARTS = BASE | {
     "fasttts.refusal",
     "fasttts.sampling",
     "fasttts.steps",
+    "fasttts.structured_outputs",
     "fasttts.tree",
 }
 SEAM = {"fasttts.backends.base"}
@@ -59,6 +60,7 @@ MAY_IMPORT = {
     "fasttts.refusal": BASE,
     "fasttts.sampling": PARTS,
     "fasttts.steps": PARTS | SEAM,
+    "fasttts.structured_outputs": BASE,
     "fasttts.tree": PARTS,
     "fasttts.backends.base": BASE | {"fasttts.config", "fasttts.sampling"},
     "fasttts.backends": PARTS | SEAM | MEMORY | {"fasttts.verifiers", "fasttts.demo"},

@@ -51,7 +51,7 @@ def test_rules_are_options(rule: str) -> None:
     assert search_config(answer=rule).answer == rule
 
 
-@pytest.mark.parametrize("rule", ["", "json:", "json", "box", "boxed ", "last number"])
+@pytest.mark.parametrize("rule", ["", "json:", "jso", "box", "boxed ", "last number"])
 def test_other_rules_are_refused(rule: str) -> None:
     with pytest.raises(ConfigurationError, match="answer"):
         search_config(answer=rule)

@@ -28,6 +28,7 @@ class Row:
     sampling: Sampling
     num_prompt_tokens: int = 10
     output: list[int] = field(default_factory=list)
+    constraint: Any = None
 
     @property
     def position(self) -> int:
@@ -92,7 +93,7 @@ def _added(index: int, row: Row | None) -> Any:
 
     if row is None:
         return index, SamplingParams(), [1] * 5, []
-    arguments = sampler_arguments(row.seed, row.sampling)
+    arguments = sampler_arguments(row.seed, row.sampling, row.constraint)
     return index, SamplingParams(extra_args=arguments), [1] * row.num_prompt_tokens, row.output
 
 
@@ -189,7 +190,36 @@ def test_no_update_keeps_the_rows() -> None:
     batch.check(random_logits(1, 50))
 
 
-@pytest.mark.parametrize("value", [3, (1,), (1.5, Sampling()), (1, "x"), (-1, Sampling())])
+class Even:
+    """Stands for a constraint: even tokens, below the sequence's last one."""
+
+    def copy(self) -> "Even":
+        return Even()
+
+    def allowed(self, token_ids: list[int]) -> Any:
+        tokens = np.arange(50)
+        return (tokens % 2 == 0) & (tokens < (token_ids[-1] if token_ids else 50))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_constraint_masks_its_rows_alone(temperature: float) -> None:
+    import torch
+
+    batch, row = Batch(), Row(5, Sampling(temperature=temperature), constraint=Even())
+    batch.update(added={0: None, 1: row, 2: Row(6, Sampling())})
+    for last in (30, 12):
+        logits = random_logits(3, 50, last)
+        applied = batch.sampler.apply(torch.from_numpy(logits.copy())).numpy()
+        masked = np.where(Even().allowed(row.output), logits[1], -np.inf)
+        expected = sample_token(masked, row.seed, row.position, row.sampling)
+        assert int(applied[1].argmax()) == expected
+        np.testing.assert_array_equal(applied[[0, 2]], logits[[0, 2]])
+        row.output.append(last)
+
+
+@pytest.mark.parametrize(
+    "value", [3, (1,), (1.5, Sampling(), None), (1, "x", None), (-1, Sampling(), None)]
+)
 def test_bad_arguments_are_refused(value: object) -> None:
     from vllm import SamplingParams
 
@@ -197,7 +227,7 @@ def test_bad_arguments_are_refused(value: object) -> None:
 
     with pytest.raises(ValueError, match=r"extra_args|outside"):
         CounterSampler.validate_params(SamplingParams(extra_args={ARGUMENT: value}))
-    CounterSampler.validate_params(SamplingParams(extra_args={ARGUMENT: (1, Sampling())}))
+    CounterSampler.validate_params(SamplingParams(extra_args={ARGUMENT: (1, Sampling(), None)}))
     CounterSampler.validate_params(SamplingParams())
 
 

@@ -1,14 +1,16 @@
 """The generator on vLLM: `backends.base.Generator` over an in-process engine."""
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fasttts.backends.base import GenerationOutput, GenerationRequest, MemoryPressure
+from fasttts.backends.base import CallFormat, GenerationOutput, GenerationRequest, MemoryPressure
+from fasttts.backends.constraint import Constraint, Constraints
 from fasttts.backends.vllm.lifetime import close_engine
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
-from fasttts.backends.vllm.tools import call_marker, parse_tool_calls
+from fasttts.backends.vllm.tools import CALL_FORMATS, call_marker, parse_tool_calls
 from fasttts.backends.vllm.translation import translate
 from fasttts.errors import BackendError, CapacityError, Role
 from fasttts.types import ParsedOutput
@@ -49,6 +51,9 @@ class VLLMGenerator:
         self._tokenizer = ChatTokenizer(llm.get_tokenizer(), name, _configured_eos(llm))
         self._call_marker = call_marker(self._tokenizer.backend, tool_call_parser)
         self._stop_token_ids = sorted(self._tokenizer.eos_token_ids)
+        vocab_size = int(self._engine.vllm_config.model_config.get_vocab_size())
+        vocabulary = functools.partial(self._tokenizer.vocabulary, vocab_size)
+        self._constraints = Constraints(vocabulary, vocab_size)
         self._live: set[str] = set()
         self._late: list[GenerationOutput] = []
         """Outputs of iterations that `ask` has run, for the next `step`."""
@@ -112,9 +117,14 @@ class VLLMGenerator:
             stop_token_ids=self._stop_token_ids,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
-            extra_args=sampler_arguments(request.seed, request.sampling),
+            extra_args=sampler_arguments(request.seed, request.sampling, self._constraint(request)),
             skip_clone=True,
         )
+
+    def _constraint(self, request: GenerationRequest) -> Constraint | None:
+        if request.grammar is None:
+            return None
+        return self._constraints.start(request.grammar, request.answer_token_ids)
 
     def step(self) -> list[GenerationOutput]:
         """One iteration; see `base.Generator.step`."""
@@ -202,6 +212,11 @@ class VLLMGenerator:
         """Empties the prefix cache; has no effect while a sequence is in flight."""
         self._check_usable()
         self._engine.reset_prefix_cache()
+
+    @property
+    def call_format(self) -> CallFormat | None:
+        """How calls are written where that is one of ours."""
+        return CALL_FORMATS.get(self._tool_call_parser)
 
     @property
     def call_marker(self) -> str | None:

@@ -19,6 +19,7 @@ import torch
 from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
+from fasttts.backends.constraint import Constraint
 from fasttts.backends.vllm import noise
 from fasttts.sampling import SEED_BITS, Sampling, noise_key
 
@@ -36,18 +37,21 @@ _CHUNK_ELEMENTS_DEVICE = 1 << 24
 _POSITION_TERM = np.uint64(noise_key(0, 1))
 
 
-def sampler_arguments(seed: int, sampling: Sampling) -> dict[str, Any]:
-    """`SamplingParams.extra_args` for one request."""
-    return {ARGUMENT: (seed, sampling)}
+def sampler_arguments(
+    seed: int, sampling: Sampling, constraint: Constraint | None = None
+) -> dict[str, Any]:
+    """`SamplingParams.extra_args` for one request; a constraint is passed by reference."""
+    return {ARGUMENT: (seed, sampling, constraint)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One sampling request of the batch; `output` is vLLM's live list of its new tokens."""
+    """One request of the batch; `output` is vLLM's live list of its new tokens."""
 
     first_key: int
     """The noise counter behind its prompt."""
     sampling: Sampling
+    constraint: Constraint | None
     output: Sequence[int]
 
 
@@ -99,7 +103,8 @@ class _Rows:
 class CounterSampler(LogitsProcessor):
     """Draws tokens by counter-based noise; holds no generator state.
 
-    Requests without our arguments, or at temperature 0, keep their logits.
+    Requests without our arguments, or at temperature 0, keep their logits, but for tokens that a
+    constraint forbids.
     """
 
     def __init__(
@@ -113,6 +118,7 @@ class CounterSampler(LogitsProcessor):
         self._pick = noise.pick
         if not (is_cpu or vllm_config.model_config.enforce_eager):
             self._pick = torch.compile(noise.pick, dynamic=True)
+        self._constrained: dict[int, tuple[Constraint, Sequence[int]]] = {}
         self._terms_V = torch.empty(0, dtype=torch.int64)
 
     @classmethod
@@ -121,9 +127,9 @@ class CounterSampler(LogitsProcessor):
         value = (sampling_params.extra_args or {}).get(ARGUMENT)
         if value is None:
             return
-        is_pair = isinstance(value, tuple) and len(value) == 2
-        if not (is_pair and isinstance(value[0], int) and isinstance(value[1], Sampling)):
-            raise ValueError(f"extra_args[{ARGUMENT!r}] is not a seed and a Sampling: {value!r}")
+        is_triple = isinstance(value, tuple) and len(value) == 3
+        if not (is_triple and isinstance(value[0], int) and isinstance(value[1], Sampling)):
+            raise ValueError(f"extra_args[{ARGUMENT!r}] is not of sampler_arguments: {value!r}")
         if not 0 <= value[0] < 1 << SEED_BITS:
             raise ValueError(f"seed {value[0]} is outside 0 .. 2**{SEED_BITS} - 1")
 
@@ -141,7 +147,11 @@ class CounterSampler(LogitsProcessor):
             self._add(index, params, len(prompt or ()), output)
         for source, target, direction in batch_update.moved:
             self._move(source, target, direction)
-        self._rows = _Rows(self._by_index, self._device) if self._by_index else None
+        sampled = {i: row for i, row in self._by_index.items() if row.sampling.temperature > 0}
+        self._rows = _Rows(sampled, self._device) if sampled else None
+        self._constrained = {
+            i: (row.constraint, row.output) for i, row in self._by_index.items() if row.constraint
+        }
 
     def _add(
         self, index: int, params: SamplingParams, num_prompt_tokens: int, output: list[int]
@@ -150,9 +160,12 @@ class CounterSampler(LogitsProcessor):
         argument = (params.extra_args or {}).get(ARGUMENT)
         if argument is None:
             return
-        seed, sampling = argument
-        if sampling.temperature > 0:
-            self._by_index[index] = _Row(noise_key(seed, num_prompt_tokens), sampling, output)
+        seed, sampling, constraint = argument
+        if constraint is not None:
+            constraint = constraint.copy()  # what was preempted comes with all its tokens again
+        if sampling.temperature > 0 or constraint is not None:
+            key = noise_key(seed, num_prompt_tokens)
+            self._by_index[index] = _Row(key, sampling, constraint, output)
 
     def _move(self, source: int, target: int, direction: MoveDirectionality) -> None:
         moved, displaced = self._by_index.pop(source, None), self._by_index.pop(target, None)
@@ -162,7 +175,9 @@ class CounterSampler(LogitsProcessor):
             self._by_index[source] = displaced
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
-        """Replaces sampled rows of `logits` [rows, V] in place."""
+        """Masks constrained rows of `logits` [rows, V] and replaces sampled ones, in place."""
+        if self._constrained:
+            self._mask(logits)
         rows = self._rows
         if rows is None:
             return logits
@@ -175,6 +190,13 @@ class CounterSampler(LogitsProcessor):
             return logits.zero_().scatter_(1, tokens_B, 1.0)
         logits[rows.indices_B] = torch.zeros_like(sampled).scatter_(1, tokens_B, 1.0)
         return logits
+
+    def _mask(self, logits: torch.Tensor) -> None:
+        """Sets what the grammars forbid to minus infinity."""
+        indices_B = torch.tensor(list(self._constrained), dtype=torch.int64, device=self._device)
+        allowed_BV = np.stack([c.allowed(output) for c, output in self._constrained.values()])
+        forbidden_BV = torch.from_numpy(~allowed_BV).to(self._device)
+        logits[indices_B] = logits[indices_B].masked_fill_(forbidden_BV, -torch.inf)
 
     def _draw(self, rows: _Rows, logits_BV: torch.Tensor) -> torch.Tensor:
         """The token of each row, int64 [B, 1]."""

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fasttts.errors import ConfigurationError, Role
 from fasttts.types import Message
+
+if TYPE_CHECKING:
+    from llguidance import LLTokenizer
 
 _END_OF_TURN = "<|im_end|>"
 
@@ -59,6 +62,24 @@ class ChatTokenizer:
         """The token that begins a text; None where the model has none."""
         token_id: int | None = self._tokenizer.bos_token_id
         return token_id
+
+    def vocabulary(self, vocab_size: int) -> "LLTokenizer":
+        """The tokens as llguidance sees them.
+
+        Args:
+            vocab_size: Width of the model's logits.
+
+        Raises:
+            ConfigurationError: llguidance cannot read this tokenizer.
+        """
+        from llguidance.hf import from_tokenizer
+
+        try:
+            return from_tokenizer(self._tokenizer, vocab_size, sorted(self._eos_token_ids))
+        except Exception as error:  # the library raises nothing more special
+            raise ConfigurationError(
+                f"structured outputs do not work with the tokenizer of {self._name!r}: {error}"
+            ) from error
 
     def encode_chat(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None

@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from fasttts.backends.base import HERMES
 from fasttts.errors import ConfigurationError
 from fasttts.types import ParsedOutput, ToolCall
+
+CALL_FORMATS = {"hermes": HERMES}
+"""What vLLM's parsers read, where it is calls as JSON between fixed texts."""
 
 
 def check_tool_call_parser(name: str) -> None:

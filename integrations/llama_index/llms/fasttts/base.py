@@ -30,7 +30,7 @@ from typing_extensions import override
 
 from fasttts import FastTTS as Engine
 from fasttts.backends.base import Tokenizer
-from fasttts.chat import ChatOptions, ChatRequest, offered_tools
+from fasttts.chat import ChatOptions, ChatRequest, forced_tools
 from llama_index.llms.fasttts.messages import engine_messages
 from llama_index.llms.fasttts.responses import chat_response, streamed_response
 
@@ -153,7 +153,8 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         """The arguments of `chat`; both callers and `inspect` read this signature."""
         if tool_required:
             tool_choice = tool_choice or "required"
-        offered_tools((), tool_choice)
+        schemas = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+        forced_tools(schemas, tool_choice)
         messages = list(chat_history or ())
         if user_msg is not None:
             if isinstance(user_msg, str):
@@ -161,7 +162,7 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
             messages.append(user_msg)
         return {
             "messages": messages,
-            "tools": [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools],
+            "tools": schemas,
             "tool_choice": tool_choice,
             "is_parallel": allow_parallel_tool_calls,
             **kwargs,
