@@ -3,6 +3,10 @@
 
 BIN := .venv/bin
 
+# Tests run in processes, each of which may load models: a core and 4 GB for each.
+WORKERS ?= 2
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile
+
 # No report leaves this machine.
 export VLLM_NO_USAGE_STATS := 1
 export VLLM_DO_NOT_TRACK := 1
@@ -12,7 +16,7 @@ export VLLM_DO_NOT_TRACK := 1
 
 help:
 	@echo 'make demo     solve one problem plainly and by search, on the bundled models'
-	@echo 'make test     run every test this machine can run'
+	@echo 'make test     run every test this machine can run (WORKERS=4 for a larger machine)'
 	@echo 'make check    what CI runs: format, lint, types, tests, coverage'
 	@echo 'make format   format the code and apply safe fixes'
 	@echo 'make lock     write requirements.lock anew (UPGRADE=1 for newer versions)'
@@ -27,13 +31,13 @@ demo: install
 	@$(BIN)/python examples/demo.py
 
 test: install
-	$(BIN)/pytest
+	$(PYTEST)
 
 check: install
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 format: install
 	$(BIN)/ruff format

@@ -23,6 +23,11 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.get_closest_marker("vllm") and not item.get_closest_marker("timeout"):
+        item.add_marker(pytest.mark.timeout(300))  # models take their time on a busy machine
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not has_gpu():
         pytest.skip("needs a GPU")

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,14 @@ def reader() -> Reader:
     return algebra_worker.load_reader()
 
 
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Algebra]:
+    """Shared, because a start takes seconds: whatever a test does to it, the next one goes on."""
+    worker = Algebra()
+    yield worker
+    worker.close()
+
+
 @pytest.mark.parametrize("text", ["9^9^9", "10000!", "x" * 201, "(" * 20, "2^{99999}", "a$b"])
 def test_huge_texts_are_refused_unread(text: str) -> None:
     assert not is_readable(text)
@@ -35,19 +43,16 @@ def test_usual_texts_are_read(text: str) -> None:
     assert is_readable(text)
 
 
-def test_a_worker_that_ends_is_replaced() -> None:
-    worker = Algebra()
-    try:
-        with pytest.raises(OutOfTime, match="ended"):
-            worker.describe(ENDLESS)
-        assert worker.describe(r"\sqrt{4}") == {"kind": "number", "parts": ["2/1", "0"]}
-        assert worker.describe(r"\frac{1}{") is None
-    finally:
-        worker.close()
+def test_a_worker_that_ends_is_replaced(worker: Algebra) -> None:
+    with pytest.raises(OutOfTime, match="ended"):
+        worker.describe(ENDLESS)
+    assert worker.describe(r"\sqrt{4}") == {"kind": "number", "parts": ["2/1", "0"]}
+    assert worker.describe(r"\frac{1}{") is None
 
 
-def test_a_worker_that_someone_else_ends_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = Algebra()
+def test_a_worker_that_someone_else_ends_is_asked_again(
+    worker: Algebra, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask = algebra._ask
 
     def killed_first(process: subprocess.Popen[bytes], line: bytes, limit_s: float) -> bytes:
@@ -56,25 +61,20 @@ def test_a_worker_that_someone_else_ends_is_asked_again(monkeypatch: pytest.Monk
         process.wait()
         return ask(process, line, limit_s)
 
-    try:
-        first = worker.describe("x+1")
-        monkeypatch.setattr(algebra, "_ask", killed_first)
-        assert worker.describe("x+1") == first
-    finally:
-        worker.close()
+    first = worker.describe("x+1")
+    monkeypatch.setattr(algebra, "_ask", killed_first)
+    assert worker.describe("x+1") == first
 
 
-def test_a_worker_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = Algebra()
-    try:
-        assert worker.describe("x+1") is not None
-        monkeypatch.setattr(algebra, "WALL_LIMIT_S", 0.0)
-        with pytest.raises(OutOfTime, match="within 0 s"):
-            worker.describe("x+2")
-        monkeypatch.undo()
-        assert worker.describe("x+1") != worker.describe("x+2")
-    finally:
-        worker.close()
+def test_a_worker_that_stands_still_is_given_up(
+    worker: Algebra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert worker.describe("x+1") is not None
+    monkeypatch.setattr(algebra, "WALL_LIMIT_S", 0.0)
+    with pytest.raises(OutOfTime, match="within 0 s"):
+        worker.describe("x+2")
+    monkeypatch.undo()
+    assert worker.describe("x+1") != worker.describe("x+2")
 
 
 def test_without_a_worker_answers_are_text(
@@ -88,30 +88,26 @@ def test_without_a_worker_answers_are_text(
     assert make_form("x+1", worker.describe).key == "text:x+1"
 
 
-def test_a_child_process_leaves_the_worker_to_its_parent() -> None:
-    worker = Algebra()
-    try:
+def test_a_child_process_leaves_the_worker_to_its_parent(worker: Algebra) -> None:
+    assert worker.describe("x+1") is not None
+    process = worker._process
+    assert process is not None
+    assert process.stdin is not None
+    with os.fdopen(os.dup(process.stdin.fileno()), "wb"):
+        worker.forget()
+        assert process.poll() is None
         assert worker.describe("x+1") is not None
-        process = worker._process
-        assert process is not None
-        with os.fdopen(os.dup(process.stdin.fileno()), "wb"):  # type: ignore[union-attr]
-            worker.forget()
-            assert process.poll() is None
-            assert worker.describe("x+1") is not None
-        assert process.wait(30) == 0
-    finally:
-        worker.close()
+    assert process.wait(30) == 0
 
 
-def test_the_worker_gives_one_description_whatever_came_before() -> None:
+def test_the_worker_gives_one_description_whatever_came_before(worker: Algebra) -> None:
     texts = ["x+1", r"\frac{x^2-1}{x-1}", r"\sin^2 x+\cos^2 x", "2x+y=3", r"x^2<4"]
-    one, other = Algebra(), Algebra()
+    other = Algebra()
     try:
-        first = {text: one.describe(text) for text in texts}
+        first = {text: worker.describe(text) for text in texts}
         for order in itertools.islice(itertools.permutations(texts), 0, 120, 40):
             assert {text: other.describe(text) for text in order} == first
     finally:
-        one.close()
         other.close()
 
 

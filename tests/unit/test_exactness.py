@@ -2,6 +2,7 @@
 
 from typing import Any, get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -64,6 +65,7 @@ SCHEDULING = st.builds(
 POOLS = st.sampled_from([(16, 4096), (8, 60), (16, 20)])
 
 
+@pytest.mark.no_cover  # measured, it takes three times as long, and other tests run these lines
 @hypothesis_settings(max_examples=300)
 @given(
     scheduling=SCHEDULING,
