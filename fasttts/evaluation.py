@@ -12,25 +12,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from fasttts.config import SearchConfig, search_config
+from fasttts.config import CandidateSearch, SearchConfig, search_config
 from fasttts.errors import SearchError
 from fasttts.search.answers import answers_equal
 from fasttts.types import SearchResult
 
-Method = Literal[
-    "greedy",
-    "majority",
-    "best_of_n",
-    "self_consistency",
-    "beam_search",
-    "dvts",
-    "dynamic_branching",
-    "varying_granularity",
-    "particle_filtering",
-    "lookahead",
-]
+Method = Literal["greedy", "majority", CandidateSearch]
 
 Outcome = SearchResult | SearchError
 """What `search_many` returns for a problem; an error is a wrong answer."""
@@ -38,14 +27,8 @@ Outcome = SearchResult | SearchError
 METHODS: Mapping[Method, Mapping[str, Any]] = {
     "greedy": {"search": "none", "temperature": 0.0, "n": 1, "beam_width": 1},
     "majority": {"search": "best_of_n", "selection": "majority"},
-    "best_of_n": {"search": "best_of_n", "selection": "best"},
+    **{search: {"search": search, "selection": "best"} for search in get_args(CandidateSearch)},
     "self_consistency": {"search": "self_consistency", "selection": "majority"},
-    "beam_search": {"search": "beam_search", "selection": "best"},
-    "dvts": {"search": "dvts", "selection": "best"},
-    "dynamic_branching": {"search": "dynamic_branching", "selection": "best"},
-    "varying_granularity": {"search": "varying_granularity", "selection": "best"},
-    "particle_filtering": {"search": "particle_filtering", "selection": "best"},
-    "lookahead": {"search": "lookahead", "selection": "best"},
 }
 """What each compared method fixes of a search configuration."""
 

@@ -1,24 +1,18 @@
-"""Every option of an engine and of a search, checked before anything is allocated.
+"""How one search thinks."""
 
-Environment variables are read here and nowhere else: `FASTTTS_GENERATOR=...` sets the default of
-`EngineConfig.generator`, and so on.
-"""
-
-import os
 import re
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fasttts.budget import Budget
-from fasttts.refusal import check_variables, did_you_mean, refused
+from fasttts.config.names import is_function_name
+from fasttts.refusal import did_you_mean, refused
 from fasttts.sampling import Sampling
 from fasttts.steps import StepRule
 from fasttts.structured_outputs import StructuredOutputs
 
-SearchMethod = Literal[
-    "none",
+CandidateSearch = Literal[
     "best_of_n",
     "self_consistency",
     "beam_search",
@@ -28,6 +22,9 @@ SearchMethod = Literal[
     "particle_filtering",
     "lookahead",
 ]
+"""Searches that choose among several candidates."""
+
+SearchMethod = Literal["none", CandidateSearch]
 Aggregation = Literal["last", "min", "prod", "mean", "model"]
 Selection = Literal["best", "majority", "weighted"]
 Stopping = Literal["agreement", "beta"]
@@ -39,10 +36,6 @@ def _check_search(name: str) -> str:
         raise ValueError(did_you_mean(name, [*methods, "module:function"]))
     return name
 
-
-Dtype = Literal["auto", "float32", "float16", "bfloat16"]
-Offloading = Literal["auto", "none", "kv", "sleep"]
-"""Whether host memory is used: where it is faster; not at all; or in this way only."""
 
 JSON_FIELD = "json:"
 """What the answer rule that names a JSON field begins with."""
@@ -60,148 +53,10 @@ def _check_answer_rule(rule: str) -> str:
 AnswerRule = Annotated[str, AfterValidator(_check_answer_rule)]
 """Where an answer is looked for in a candidate's text; see `search/extraction.py`."""
 
-DEMO = "demo"
-"""The name that stands for the bundled demonstration models."""
-
-JUDGE = "judge"
-"""The verifier that is the generator itself, asked whether the steps so far are right."""
-
-VerifierFormat = Literal[
-    "auto", "qwen-prm", "skywork-prm", "math-shepherd", "rlhflow", "outcome", "judge"
-]
-"""How a verifier's model is prompted and read; "auto" goes by its configuration and its name."""
-
-_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-
-_PREFIX = "FASTTTS_"
-
 _BY_BEAM_WIDTH = ("beam_search", "dvts", "varying_granularity", "lookahead")
 """Searches in which `n / beam_width` beams survive."""
 
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class SchedulingConfig(BaseModel):
-    """How searches share the device; nothing here changes a result.
-
-    Attributes:
-        slots: Sequences decoded together; None takes the generator's `max_num_seqs`.
-        speculation: Free slots run the predicted next steps.
-        speculation_depth: Steps that speculation may run ahead; None is unlimited.
-        speculation_rule: Which steps run ahead: "score" fills every slot, following the policy on
-            the scores so far; "likely" runs only what would still be continued if the missing
-            scores were good; "measured" is "score" where a full batch decodes about as fast as a
-            single sequence, and "likely" elsewhere; "paper" orders finished steps by their
-            parent's score alone, one step ahead.
-        num_bins: Bins `B` of the parent's score for steps without a score: a step in bin `j`
-            (1 is best) may have `B - j + 1` speculative children.
-        early_verification: Finished steps are scored while their siblings decode.
-        verification_batch_tokens: Queued tokens at which an early batch is worth running; unless
-            it is set, a planned engine takes the plan's.
-        lookahead_verification: A finished speculative step is scored in one request with its
-            parent when both are queued.
-        prefix_order: Steps start in depth-first order of the tree, siblings together, so that the
-            blocks of a shared prefix are in use while they are needed; without it in the order of
-            search-and-learn, which repeats the list of survivors.
-        early_stop: Finished steps that can no longer survive are not scored, and what runs behind
-            them is freed.
-        two_phase: Steps that are needed take the slots of speculation at once, least likely
-            first, and memory pressure shrinks it; without it they wait until a slot falls free.
-        kv_usage_threshold: Share of the generator's KV cache above which memory is short.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    slots: Annotated[int, Field(ge=1, le=65_536)] | None = None
-    speculation: bool = True
-    speculation_depth: Annotated[int, Field(ge=1)] | None = None
-    speculation_rule: Literal["measured", "score", "likely", "paper"] = "measured"
-    num_bins: int = Field(default=4, ge=1, le=64)
-    early_verification: bool = True
-    verification_batch_tokens: int = Field(default=256, ge=1)
-    lookahead_verification: bool = True
-    prefix_order: bool = True
-    early_stop: bool = True
-    two_phase: bool = True
-    kv_usage_threshold: float = Field(default=0.95, gt=0.0, le=1.0)
-
-
-PLAIN = SchedulingConfig(
-    speculation=False,
-    early_verification=False,
-    lookahead_verification=False,
-    prefix_order=False,
-    early_stop=False,
-    two_phase=False,
-)
-"""Every optimisation off: decode all, score all, decide, as search-and-learn does."""
-
-
-class EngineConfig(BaseSettings):
-    """What an engine loads and how much it may use.
-
-    Attributes:
-        generator: "demo", a local model directory, or a hub name.
-        verifier: The same for the model that scores; "judge" has the generator judge itself, and
-            "module:function" is a Python function. None for searches that need none. With the
-            "demo" generator it defaults to the bundled verifier.
-        verifier_format: How the verifier's model is prompted and read; "auto" goes by its
-            configuration and its name.
-        dtype: Of both models' weights; "auto" is float32 on a CPU and the model's own elsewhere.
-        max_model_len: Longest prompt plus output in tokens; None takes the model's, and where
-            the memory is planned no more than 8192.
-        max_num_seqs: Sequences decoded together in one iteration; None takes the plan's, or 128
-            where the memory is not planned.
-        gpu_memory_utilization: Share of a GPU's memory that both models use together.
-        kv_cache_memory_bytes: KV cache of each engine; None lets the memory planner decide on a
-            GPU it knows, and is a quarter GiB on a CPU.
-        offloading: Whether the plan may use host memory: "auto" where it is faster, "none" never;
-            "kv" for the generator's KV blocks, "sleep" for the model that does not run.
-        planned_beams: Beams of the search that the memory is planned for.
-        planned_device: What the planner takes the GPU for: a name of its table, or a JSON or TOML
-            file; None goes by the driver's name.
-        tool_call_parser: vLLM's name of the generator's tool call format.
-        trust_remote_code: Whether code shipped inside a model repository may run.
-        scheduling: Slots and optimisations of the step loop.
-        generator_args: Further arguments of vLLM's `LLM` for the generator.
-        verifier_args: The same for the verifier.
-    """
-
-    model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, extra="forbid", frozen=True, validate_default=True
-    )
-
-    generator: str = Field(default=DEMO, min_length=1)
-    verifier: str | None = Field(default=None, min_length=1)
-    verifier_format: VerifierFormat = "auto"
-    dtype: Dtype = "auto"
-    max_model_len: Annotated[int, Field(ge=16, le=10_000_000)] | None = None
-    max_num_seqs: Annotated[int, Field(ge=1, le=65_536)] | None = None
-    gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
-    kv_cache_memory_bytes: Annotated[int, Field(ge=1 << 20)] | None = None
-    offloading: Offloading = "auto"
-    planned_beams: int = Field(default=64, ge=1, le=65_536)
-    planned_device: str | None = Field(default=None, min_length=1)
-    tool_call_parser: str = "hermes"
-    trust_remote_code: bool = False
-    scheduling: SchedulingConfig = Field(default_factory=SchedulingConfig)
-    generator_args: dict[str, Any] = Field(default_factory=dict)
-    verifier_args: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _demo_verifier(cls, values: Any) -> Any:
-        """The demonstration generator comes with its verifier unless one is named."""
-        if isinstance(values, dict) and values.get("generator", DEMO) == DEMO:
-            return {"verifier": DEMO, **values}
-        return values
-
-    @property
-    def verifier_model(self) -> str | None:
-        """The model that is loaded beside the generator; None where there is none."""
-        if self.verifier is None or self.verifier == JUDGE or is_function_name(self.verifier):
-            return None
-        return self.verifier
 
 
 class SearchConfig(BaseModel):
@@ -345,17 +200,6 @@ def _check_pattern(pattern: str) -> None:
         raise ValueError(f"step_pattern={pattern!r} matches empty text, which ends no step")
 
 
-def engine_config(**options: Any) -> EngineConfig:
-    """An engine configuration from options and the environment.
-
-    Raises:
-        ConfigurationError: An option or a variable is unknown, or its value cannot work.
-    """
-    check_variables(EngineConfig, _PREFIX, os.environ)
-    with refused(EngineConfig, _PREFIX):
-        return EngineConfig(**options)
-
-
 def search_config(base: SearchConfig | None = None, **options: Any) -> SearchConfig:
     """A search configuration: `options` over `base`.
 
@@ -365,8 +209,3 @@ def search_config(base: SearchConfig | None = None, **options: Any) -> SearchCon
     values = {**(base.model_dump(exclude_unset=True) if base else {}), **options}
     with refused(SearchConfig):
         return SearchConfig(**values)
-
-
-def is_function_name(name: str) -> bool:
-    """Whether the name of a verifier or of a search is of the form `module:function`."""
-    return _FUNCTION.fullmatch(name) is not None

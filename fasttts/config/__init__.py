@@ -1,0 +1,37 @@
+"""Every option of an engine and of a search, checked before anything is allocated."""
+
+from fasttts.config.engine import Dtype, EngineConfig, Offloading, engine_config
+from fasttts.config.names import DEMO, JUDGE, is_function_name
+from fasttts.config.scheduling import PLAIN, SchedulingConfig
+from fasttts.config.search import (
+    ANSWER_RULES,
+    JSON_FIELD,
+    Aggregation,
+    CandidateSearch,
+    SearchConfig,
+    SearchMethod,
+    Selection,
+    Stopping,
+    search_config,
+)
+
+__all__ = [
+    "ANSWER_RULES",
+    "DEMO",
+    "JSON_FIELD",
+    "JUDGE",
+    "PLAIN",
+    "Aggregation",
+    "CandidateSearch",
+    "Dtype",
+    "EngineConfig",
+    "Offloading",
+    "SchedulingConfig",
+    "SearchConfig",
+    "SearchMethod",
+    "Selection",
+    "Stopping",
+    "engine_config",
+    "is_function_name",
+    "search_config",
+]

@@ -1,0 +1,104 @@
+"""What an engine loads and how much it may use.
+
+Environment variables are read here and nowhere else: `FASTTTS_GENERATOR=...` sets the default of
+`EngineConfig.generator`, and so on.
+"""
+
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fasttts.config.names import DEMO, JUDGE, is_function_name
+from fasttts.config.scheduling import SchedulingConfig
+from fasttts.refusal import check_variables, refused
+
+Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+Offloading = Literal["auto", "none", "kv", "sleep"]
+"""Whether host memory is used: where it is faster; not at all; or in this way only."""
+
+VerifierFormat = Literal[
+    "auto", "qwen-prm", "skywork-prm", "math-shepherd", "rlhflow", "outcome", "judge"
+]
+"""How a verifier's model is prompted and read; "auto" goes by its configuration and its name."""
+
+_PREFIX = "FASTTTS_"
+
+
+class EngineConfig(BaseSettings):
+    """What an engine loads and how much it may use.
+
+    Attributes:
+        generator: "demo", a local model directory, or a hub name.
+        verifier: The same for the model that scores; "judge" has the generator judge itself, and
+            "module:function" is a Python function. None for searches that need none. With the
+            "demo" generator it defaults to the bundled verifier.
+        verifier_format: How the verifier's model is prompted and read; "auto" goes by its
+            configuration and its name.
+        dtype: Of both models' weights; "auto" is float32 on a CPU and the model's own elsewhere.
+        max_model_len: Longest prompt plus output in tokens; None takes the model's, and where
+            the memory is planned no more than 8192.
+        max_num_seqs: Sequences decoded together in one iteration; None takes the plan's, or 128
+            where the memory is not planned.
+        gpu_memory_utilization: Share of a GPU's memory that both models use together.
+        kv_cache_memory_bytes: KV cache of each engine; None lets the memory planner decide on a
+            GPU it knows, and is a quarter GiB on a CPU.
+        offloading: Whether the plan may use host memory: "auto" where it is faster, "none" never;
+            "kv" for the generator's KV blocks, "sleep" for the model that does not run.
+        planned_beams: Beams of the search that the memory is planned for.
+        planned_device: What the planner takes the GPU for: a name of its table, or a JSON or TOML
+            file; None goes by the driver's name.
+        tool_call_parser: vLLM's name of the generator's tool call format.
+        trust_remote_code: Whether code shipped inside a model repository may run.
+        scheduling: Slots and optimisations of the step loop.
+        generator_args: Further arguments of vLLM's `LLM` for the generator.
+        verifier_args: The same for the verifier.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, extra="forbid", frozen=True, validate_default=True
+    )
+
+    generator: str = Field(default=DEMO, min_length=1)
+    verifier: str | None = Field(default=None, min_length=1)
+    verifier_format: VerifierFormat = "auto"
+    dtype: Dtype = "auto"
+    max_model_len: Annotated[int, Field(ge=16, le=10_000_000)] | None = None
+    max_num_seqs: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
+    kv_cache_memory_bytes: Annotated[int, Field(ge=1 << 20)] | None = None
+    offloading: Offloading = "auto"
+    planned_beams: int = Field(default=64, ge=1, le=65_536)
+    planned_device: str | None = Field(default=None, min_length=1)
+    tool_call_parser: str = "hermes"
+    trust_remote_code: bool = False
+    scheduling: SchedulingConfig = Field(default_factory=SchedulingConfig)
+    generator_args: dict[str, Any] = Field(default_factory=dict)
+    verifier_args: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _demo_verifier(cls, values: Any) -> Any:
+        """The demonstration generator comes with its verifier unless one is named."""
+        if isinstance(values, dict) and values.get("generator", DEMO) == DEMO:
+            return {"verifier": DEMO, **values}
+        return values
+
+    @property
+    def verifier_model(self) -> str | None:
+        """The model that is loaded beside the generator; None where there is none."""
+        if self.verifier is None or self.verifier == JUDGE or is_function_name(self.verifier):
+            return None
+        return self.verifier
+
+
+def engine_config(**options: Any) -> EngineConfig:
+    """An engine configuration from options and the environment.
+
+    Raises:
+        ConfigurationError: An option or a variable is unknown, or its value cannot work.
+    """
+    check_variables(EngineConfig, _PREFIX, os.environ)
+    with refused(EngineConfig, _PREFIX):
+        return EngineConfig(**options)

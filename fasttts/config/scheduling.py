@@ -1,0 +1,61 @@
+"""How searches share the device: every optimisation and its switch."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SchedulingConfig(BaseModel):
+    """How searches share the device; nothing here changes a result.
+
+    Attributes:
+        slots: Sequences decoded together; None takes the generator's `max_num_seqs`.
+        speculation: Free slots run the predicted next steps.
+        speculation_depth: Steps that speculation may run ahead; None is unlimited.
+        speculation_rule: Which steps run ahead: "score" fills every slot, following the policy on
+            the scores so far; "likely" runs only what would still be continued if the missing
+            scores were good; "measured" is "score" where a full batch decodes about as fast as a
+            single sequence, and "likely" elsewhere; "paper" orders finished steps by their
+            parent's score alone, one step ahead.
+        num_bins: Bins `B` of the parent's score for steps without a score: a step in bin `j`
+            (1 is best) may have `B - j + 1` speculative children.
+        early_verification: Finished steps are scored while their siblings decode.
+        verification_batch_tokens: Queued tokens at which an early batch is worth running; unless
+            it is set, a planned engine takes the plan's.
+        lookahead_verification: A finished speculative step is scored in one request with its
+            parent when both are queued.
+        prefix_order: Steps start in depth-first order of the tree, siblings together, so that the
+            blocks of a shared prefix are in use while they are needed; without it in the order of
+            search-and-learn, which repeats the list of survivors.
+        early_stop: Finished steps that can no longer survive are not scored, and what runs behind
+            them is freed.
+        two_phase: Steps that are needed take the slots of speculation at once, least likely
+            first, and memory pressure shrinks it; without it they wait until a slot falls free.
+        kv_usage_threshold: Share of the generator's KV cache above which memory is short.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    slots: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    speculation: bool = True
+    speculation_depth: Annotated[int, Field(ge=1)] | None = None
+    speculation_rule: Literal["measured", "score", "likely", "paper"] = "measured"
+    num_bins: int = Field(default=4, ge=1, le=64)
+    early_verification: bool = True
+    verification_batch_tokens: int = Field(default=256, ge=1)
+    lookahead_verification: bool = True
+    prefix_order: bool = True
+    early_stop: bool = True
+    two_phase: bool = True
+    kv_usage_threshold: float = Field(default=0.95, gt=0.0, le=1.0)
+
+
+PLAIN = SchedulingConfig(
+    speculation=False,
+    early_verification=False,
+    lookahead_verification=False,
+    prefix_order=False,
+    early_stop=False,
+    two_phase=False,
+)
+"""Every optimisation off: decode all, score all, decide, as search-and-learn does."""
