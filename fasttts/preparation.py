@@ -1,7 +1,7 @@
 """From what a user asks to a search that can start: checked input and a rendered prompt."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fasttts.backends.base import Generator, Tokenizer
@@ -12,6 +12,8 @@ from fasttts.scheduling.run import SearchRequest, SearchRun
 from fasttts.search import make_policy, uses_verifier
 from fasttts.search.extraction import Extractor
 from fasttts.structured_outputs import THINK_END, THINK_START, Thoughts
+from fasttts.tree import Limits, Node
+from fasttts.types import Message, Opening
 
 _PLAIN_PRIORITY, _SEARCH_PRIORITY = 0, 1
 
@@ -23,10 +25,16 @@ class Prompt:
     Attributes:
         token_ids: The conversation and the tools through the chat template.
         problem: What the verifier judges steps against: the last text of the user.
+        opening: What every answer begins with.
+        messages: The conversation that was rendered, which routing policies look at.
+        tools: The tools that were.
     """
 
     token_ids: tuple[int, ...]
     problem: str
+    opening: Opening | None = None
+    messages: tuple[Message, ...] = field(default=(), compare=False, repr=False)
+    tools: tuple[Mapping[str, Any], ...] = field(default=(), compare=False, repr=False)
 
 
 Problem = Conversation | Prompt
@@ -62,7 +70,12 @@ def render(
             f"the prompt has {len(token_ids)} tokens, the context {generator.max_model_len}: "
             "shorten the prompt, or raise max_model_len if the model allows it"
         )
-    return Prompt(token_ids=tuple(token_ids), problem=question(messages))
+    return Prompt(
+        token_ids=tuple(token_ids),
+        problem=question(messages),
+        messages=tuple(messages),
+        tools=tuple(tools or ()),
+    )
 
 
 def prepare(
@@ -80,15 +93,18 @@ def prepare(
         extract: Finds answers where the search counts them, in place of the option `answer`.
 
     Raises:
-        ConfigurationError: The search's policy is the user's own and cannot be made.
+        ConfigurationError: The search's policy is the user's own and cannot be made, or the
+            prompt's opening does not fit.
     """
+    scores = uses_verifier(config)
     request = SearchRequest(
         prompt_token_ids=prompt.token_ids,
         problem=prompt.problem,
         config=config,
-        uses_verifier=uses_verifier(config),
+        uses_verifier=scores,
         extract=extract,
         grammar=_grammar(prompt, config, generator.tokenizer),
+        opening=_opening(prompt, config, generator, is_scored=scores),
     )
     return SearchRun(
         request,
@@ -112,6 +128,39 @@ def _grammar(prompt: Prompt, config: SearchConfig, tokenizer: Tokenizer) -> str 
     if is_thinking(prompt, tokenizer):
         thoughts = "open"
     return config.structured_outputs.decoding_grammar(thoughts)
+
+
+def _opening(
+    prompt: Prompt, config: SearchConfig, generator: Generator, *, is_scored: bool
+) -> Node | None:
+    """The prompt's opening as what the roots of the tree hang on."""
+    opening = prompt.opening
+    if opening is None:
+        return None
+    token_ids = generator.tokenizer.encode(opening.text)
+    num_left = min(config.max_tokens, generator.max_model_len - len(prompt.token_ids))
+    if len(token_ids) >= num_left:
+        raise ConfigurationError(
+            f"an opening of {len(token_ids)} tokens leaves no room in an answer of {num_left}: "
+            "raise max_tokens, or begin with less"
+        )
+    scores_S = [step.score for step in opening.steps if step.score is not None]
+    if is_scored and len(scores_S) != len(opening.steps):
+        raise ConfigurationError("a search that scores needs the scores of the opening's steps")
+    return Node(
+        path=(),
+        seed=config.seed,
+        parent=None,
+        num_prefix_tokens=len(prompt.token_ids),
+        limits=Limits(
+            max_tokens=len(token_ids), at_max_tokens="step", num_steps=None, at_step_end="step"
+        ),
+        token_ids=token_ids,
+        text=opening.text,
+        steps=tuple(step.text for step in opening.steps),
+        scores_S=tuple(scores_S) if is_scored else None,
+        finish_reason="step",
+    )
 
 
 def seeded(

@@ -49,7 +49,7 @@ class Node:
     Attributes:
         path: Position in the tree.
         seed: Seed of its noise stream.
-        parent: None for a root candidate.
+        parent: For a root candidate, what the search was given to begin with; None without that.
         num_prefix_tokens: Tokens before this node's first: the prompt and its ancestors.
         limits: Where it ends at the latest.
         is_greedy: Whether its tokens are the most likely ones, whatever the search's temperature.
@@ -149,11 +149,16 @@ class SearchTree:
     Args:
         prompt_token_ids: What every path begins with.
         seed: The search seed; every node's seed follows from it and the node's path.
+        opening: Ended and scored text that every answer begins with; part of every path, but no
+            node of the tree, since nothing of it was generated for this search.
     """
 
-    def __init__(self, prompt_token_ids: Sequence[int], seed: int) -> None:
+    def __init__(
+        self, prompt_token_ids: Sequence[int], seed: int, opening: Node | None = None
+    ) -> None:
         self.prompt_token_ids = list(prompt_token_ids)
         self.seed = seed
+        self.opening = opening
         self.roots: list[Node] = []
         self._num_nodes = 0
 
@@ -175,9 +180,19 @@ class SearchTree:
             node = self.children(node)[index]
         return node
 
+    @property
+    def num_start_tokens(self) -> int:
+        """Tokens before those of a root candidate."""
+        return len(self.prompt_token_ids) + self.num_opening_tokens
+
+    @property
+    def num_opening_tokens(self) -> int:
+        """Tokens of the answer that were there before the search."""
+        return 0 if self.opening is None else len(self.opening.token_ids)
+
     def children(self, parent: Node | None) -> list[Node]:
         """The children of a node, or of the prompt."""
-        return self.roots if parent is None else parent.children
+        return self.roots if parent is None or parent is self.opening else parent.children
 
     def new_node(
         self, parent: Node | None, index: int, limits: Limits, *, is_greedy: bool = False
@@ -187,12 +202,11 @@ class SearchTree:
         Child 0 continues its parent's noise stream.
         """
         if parent is None:
-            seed, num_prefix_tokens = root_seed(self.seed, index), len(self.prompt_token_ids)
             return Node(
                 path=(index,),
-                seed=seed,
-                parent=None,
-                num_prefix_tokens=num_prefix_tokens,
+                seed=root_seed(self.seed, index),
+                parent=self.opening,
+                num_prefix_tokens=self.num_start_tokens,
                 limits=limits,
                 is_greedy=is_greedy,
             )

@@ -58,6 +58,19 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """The beginning of an answer that is there before a search; every candidate goes on from it.
+
+    Attributes:
+        text: All of it, up to where the next step begins.
+        steps: The same as steps; each has a score where the search uses a verifier.
+    """
+
+    text: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One complete or cut-off path of the tree.
 

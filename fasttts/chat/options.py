@@ -4,10 +4,11 @@ import asyncio
 import difflib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SkipValidation, model_validator
 
 from fasttts import Budget, FastTTS
 from fasttts.chat.request import ChatRequest, make_request
@@ -21,11 +22,15 @@ from fasttts.config import (
 )
 from fasttts.errors import ConfigurationError
 from fasttts.registry import EngineHold
+from fasttts.routing import Router, RoutingPolicy, default_policy
 from fasttts.search import resolve
 from fasttts.types import Message
 
 _WITHOUT_EFFECT = ("api_key", "class_name", "max_retries", "timeout")
 """What code for hosted models passes; a model in the same process has no use for it."""
+
+AUTO = "auto"
+"""The search that a routing policy decides about."""
 
 _SEARCH_FIELDS = (
     "search",
@@ -49,7 +54,10 @@ class ChatOptions(BaseModel):
         model: "demo" (the bundled models), a local model directory, or a hub name.
         verifier: The same for the process reward model.
         search: "none" is plain decoding and what an agent's loop expects of a chat model,
-            "best_of_n" and "beam_search" spend more computation on each reply.
+            "best_of_n" and "beam_search" spend more computation on each reply, "auto" decides for
+            each call whether `auto_search` is worth it.
+        auto_search: The search that "auto" may make.
+        policy: Decides for "auto"; see `fasttts.routing`. None takes the calibrated cascade.
         n: Candidates or beams of a search.
         beam_width: Children of each surviving beam.
         budget: What a search may spend, as a `Budget` or its fields.
@@ -66,7 +74,9 @@ class ChatOptions(BaseModel):
 
     model: str = Field(default_factory=lambda: engine_config().generator)
     verifier: str | None = None
-    search: SearchMethod = "none"
+    search: SearchMethod | Literal["auto"] = "none"
+    auto_search: SearchMethod = "beam_search"
+    policy: SkipValidation[RoutingPolicy] | None = Field(default=None, exclude=True)
     n: int | None = None
     beam_width: int | None = None
     budget: Budget | None = None
@@ -130,6 +140,8 @@ class ChatOptions(BaseModel):
             raise ConfigurationError(f"search_args hold {both}: these have arguments of their own")
         layers = (own, self.search_args, overrides)
         values = {k: v for layer in layers for k, v in layer.items() if v is not None}
+        if values["search"] == AUTO:
+            values["search"] = self.auto_search
         return search_config(**values)
 
     def _request(
@@ -141,6 +153,7 @@ class ChatOptions(BaseModel):
         tool_choice: object = None,
         is_parallel: bool = True,
         response_schema: Mapping[str, Any] | None = None,
+        policy: RoutingPolicy | None = None,
         **overrides: Any,
     ) -> ChatRequest:
         """One call.
@@ -152,12 +165,13 @@ class ChatOptions(BaseModel):
             tool_choice: Whether it must; see `forced_tools`.
             is_parallel: Whether a reply may hold several calls.
             response_schema: JSON schema of what the model says where it does not call.
+            policy: Decides in place of this object's where the search is "auto".
             overrides: Options of `SearchConfig`.
 
         Raises:
             ConfigurationError: An option is unknown, its value or the messages cannot work.
         """
-        return make_request(
+        request = make_request(
             engine,
             messages,
             self._search_config(**overrides),
@@ -166,12 +180,19 @@ class ChatOptions(BaseModel):
             is_parallel=is_parallel,
             response_schema=response_schema,
         )
+        if (overrides.get("search") or self.search) != AUTO:
+            return request
+        return replace(request, engine=Router(engine, policy or self.policy))
 
     def _identity(self) -> dict[str, Any]:
         """Everything a reply depends on besides its prompt."""
         names = {"model": self.model, "verifier": self.verifier}
         loaded = None if self.engine is not None else self._engine_config().model_dump()
-        return {**names, **self._search_config().model_dump(), "engine": loaded}
+        options = {**self._search_config().model_dump(), "engine": loaded}
+        if self.search == AUTO:
+            verifier = self.verifier or self._engine_config().verifier
+            options["policy"] = repr(self.policy or default_policy(self.model, verifier))
+        return {**names, **options}
 
     def close(self) -> None:
         """Gives the engine back: the last object that used it closes it and frees its memory.

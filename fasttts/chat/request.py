@@ -11,8 +11,9 @@ from fasttts.chat.reply import Delta, Reply, ReplyFormat, ReplyStream
 from fasttts.chat.tools import Tool, forced_tools, offered_tools
 from fasttts.config import SearchConfig, search_config
 from fasttts.preparation import Prompt
+from fasttts.routing import RoutedEvent, Router
 from fasttts.search.extraction import Extractor, make_extractor
-from fasttts.types import Event, Finished, Message, SearchResult, TextDelta
+from fasttts.types import Finished, Message, SearchResult, TextDelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +39,14 @@ class ChatRequest:
     """What goes to the engine, and how its answer is read.
 
     Attributes:
-        engine: Answers.
+        engine: Answers; a router decides how.
         prompt: The rendered conversation.
         config: The options of the call.
         reply_format: How its text is read.
         extract: What candidates vote for where tools are offered; None goes by the options.
     """
 
-    engine: FastTTS
+    engine: FastTTS | Router
     prompt: Prompt
     config: SearchConfig
     reply_format: ReplyFormat
@@ -76,7 +77,7 @@ class ChatRequest:
                 for growth in self._growths(stream, event):
                     yield growth
 
-    def _growths(self, stream: ReplyStream, event: Event) -> Iterator[Growth]:
+    def _growths(self, stream: ReplyStream, event: RoutedEvent) -> Iterator[Growth]:
         match event:
             case TextDelta(text=text):
                 delta = stream.add(text)

@@ -1,6 +1,6 @@
 """The default: decode once, let the verifier read it, and search only what it doubts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fasttts.errors import ConfigurationError
 from fasttts.routing.decision import Decision, DraftWanted, Wanted, decided
@@ -15,15 +15,18 @@ DEFAULT_THRESHOLD = 0.5
 class Cascade(Attentive):
     """Accepts a plain draft whose every step scores at least `threshold`, and searches otherwise.
 
-    The draft is not lost: it is one of the candidates of the search. A draft that calls a tool is
-    accepted unread, and so is one that took all of the budget.
+    The draft is not lost: it is one of the candidates of the search, and the others begin with its
+    steps up to the first one in doubt. A draft that calls a tool is accepted unread, and so is one
+    that took all of the budget.
 
     Attributes:
         threshold: The lowest score of an accepted step, in [0, 1]; `fasttts calibrate-router`
             finds one.
+        keeps_steps: Whether the search begins with the steps that are not in doubt.
     """
 
     threshold: float = DEFAULT_THRESHOLD
+    keeps_steps: bool = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
@@ -54,6 +57,12 @@ class Cascade(Attentive):
             return decided(turn, "search", self, "the draft has no scores", **signals)
         if lowest < self.threshold:
             reason = f"a step of the draft scores {lowest:.4f}, under {self.threshold:g}"
-            return decided(turn, "search", self, reason, **signals)
+            found = decided(turn, "search", self, reason, **signals)
+            return replace(found, kept_steps=self._num_certain(draft) if self.keeps_steps else 0)
         reason = f"every step of the draft scores {lowest:.4f} or more"
         return decided(turn, "plain", self, reason, **signals)
+
+    def _num_certain(self, draft: Draft) -> int:
+        """Steps before the first one in doubt."""
+        scores_S = [step.score or 0.0 for step in draft.steps]
+        return next(i for i, score in enumerate(scores_S) if score < self.threshold)

@@ -4,24 +4,24 @@ A generator that yields work and takes outcomes, so that threads, event loops an
 same code and come to the same decisions.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from fasttts.config import SearchConfig
-from fasttts.conversation import Conversation, check_conversation
 from fasttts.errors import SearchError
+from fasttts.preparation import Problem, Prompt
 from fasttts.routing.decision import Decision, DraftWanted, RoutingPolicy, ShareWanted
 from fasttts.routing.merging import (
     added_usage,
     begun_draft,
     draft_of,
+    opening_of,
     routed,
     with_draft,
 )
 from fasttts.routing.turn import Turn
 from fasttts.sampling import derive_seed
-from fasttts.types import Message, SearchResult, Timings
+from fasttts.types import SearchResult, Timings
 
 _ANSWER_TOKENS = 4
 """As long as the answer to a yes-or-no question may be."""
@@ -32,18 +32,14 @@ class Call:
     """What is asked for.
 
     Attributes:
-        messages: The conversation.
+        prompt: The rendered conversation.
         config: The search, should there be one; a plain decoding takes its other options.
-        tools: Offered to the model.
-        is_constrained: Whether the reply must have a given form.
         calls_tools: Whether a text is a tool call, in the format of the model.
     """
 
-    messages: tuple[Message, ...]
+    prompt: Prompt
     config: SearchConfig
-    tools: tuple[Mapping[str, Any], ...] = ()
-    is_constrained: bool = False
-    calls_tools: Callable[[str], bool] = lambda text: False
+    calls_tools: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,39 +47,24 @@ class Work:
     """One decoding or search for the engine.
 
     Attributes:
-        messages: What it is about.
+        problem: What it is about.
         config: How it is done.
-        tools: Offered to the model.
         is_reply: Whether its text is that of the reply, so that it may be shown as it grows.
         is_told: Whether its events are.
     """
 
-    messages: tuple[Message, ...]
+    problem: Problem
     config: SearchConfig
-    tools: tuple[Mapping[str, Any], ...] = ()
     is_reply: bool = False
     is_told: bool = False
 
 
+_COUNTED = ("complete", "tokens", "verifier_calls")
+"""Ends of a draft after which a search may still be made: no time ran out and nobody left."""
+
 Outcome = SearchResult | SearchError
 Course = Generator[Work | Decision | SearchResult, Outcome | None, None]
 """Yields work, for which it is sent the outcome; the decision; and at last the result."""
-
-
-def call_of(
-    problem: Conversation,
-    config: SearchConfig,
-    *,
-    tools: Sequence[Mapping[str, Any]] | None,
-    **about: Any,
-) -> Call:
-    """A checked call.
-
-    Raises:
-        ConfigurationError: The conversation cannot work.
-    """
-    messages = tuple(check_conversation(problem))
-    return Call(messages=messages, config=config, tools=tuple(tools or ()), **about)
 
 
 def course(call: Call, policy: RoutingPolicy) -> Course:
@@ -128,15 +109,14 @@ class _Asked:
     def __post_init__(self) -> None:
         call = self.call
         self.turn = Turn(
-            messages=call.messages,
-            tools=call.tools,
-            is_constrained=call.is_constrained,
+            messages=call.prompt.messages,
+            tools=call.prompt.tools,
+            is_constrained=call.config.structured_outputs is not None,
             budget_tokens=call.config.budget.tokens,
         )
 
     def draft_work(self) -> Work:
-        call = self.call
-        return Work(messages=call.messages, config=draft_config(self._left()), tools=call.tools)
+        return Work(problem=self.call.prompt, config=draft_config(self._left()))
 
     def take_draft(self, outcome: Outcome | None) -> None:
         self._pay(outcome)
@@ -145,18 +125,24 @@ class _Asked:
             draft = draft_of(outcome, calls_tools=self.call.calls_tools(outcome.text))
         else:
             assert outcome is not None, "work has an outcome"
+            if outcome.stop_reason not in _COUNTED:
+                raise outcome
             draft = begun_draft(outcome.tree)
         self.turn = replace(self.turn, draft=draft)
 
     def share_work(self, wanted: ShareWanted) -> list[Work]:
         """One decoding for each sample; a single one is greedy."""
-        asked = (*self.call.messages, {"role": "user", "content": wanted.question})
+        asked = (*self.turn.messages, {"role": "user", "content": wanted.question})
         config = plain_config(self.call.config).model_copy(
-            update={"max_tokens": _ANSWER_TOKENS, "temperature": float(wanted.num_samples > 1)}
+            update={
+                "max_tokens": _ANSWER_TOKENS,
+                "temperature": float(wanted.num_samples > 1),
+                "structured_outputs": None,
+            }
         )
         seeds = [derive_seed(config.seed, index) for index in range(wanted.num_samples)]
         return [
-            Work(messages=asked, config=config.model_copy(update={"seed": seed})) for seed in seeds
+            Work(problem=asked, config=config.model_copy(update={"seed": seed})) for seed in seeds
         ]
 
     def take_answer(self, wanted: ShareWanted, outcome: Outcome | None) -> None:
@@ -169,13 +155,14 @@ class _Asked:
 
     def reply_work(self, decision: Decision) -> Work:
         """The decoding or search that answers; with a draft no text of it is certain."""
-        config = self._left()
+        config, draft, prompt = self._left(), self.draft, self.call.prompt
         is_plain = decision.route == "plain"
+        if draft is not None and not self.turn.is_constrained:
+            prompt = replace(prompt, opening=opening_of(draft, decision.kept_steps))
         return Work(
-            messages=self.call.messages,
+            problem=prompt,
             config=plain_config(config) if is_plain else config,
-            tools=self.call.tools,
-            is_reply=is_plain or self.draft is None,
+            is_reply=is_plain or draft is None,
             is_told=True,
         )
 
@@ -183,7 +170,7 @@ class _Asked:
         """The result; a draft stands in for a search that found nothing."""
         assert outcome is not None, "work has an outcome"
         if isinstance(outcome, SearchError):
-            if self.draft is None:
+            if self.draft is None or outcome.stop_reason == "cancelled":
                 raise outcome
             self._pay(outcome)
             decision = replace(decision, cost=self.turn.cost)

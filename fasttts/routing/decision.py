@@ -21,6 +21,7 @@ class Decision:
         policy: Who decided.
         reason: Why, in a few words.
         signals: What the decision was made from, by name.
+        kept_steps: Leading steps of the draft that every candidate of the search begins with.
         cost: What finding out has cost.
     """
 
@@ -28,6 +29,7 @@ class Decision:
     policy: str
     reason: str
     signals: Mapping[str, Signal] = field(default_factory=dict)
+    kept_steps: int = 0
     cost: Usage = field(default_factory=Usage)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,17 +1,18 @@
 """Runs routed calls on an engine: in threads and event loops, whole or as they happen."""
 
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any
 
 from fasttts.config import SearchConfig, search_config
-from fasttts.conversation import Conversation
 from fasttts.engine import FastTTS
 from fasttts.errors import ConfigurationError, SearchError
-from fasttts.routing.course import Call, Outcome, Work, call_of, course
+from fasttts.preparation import Problem, Prompt
+from fasttts.routing.course import Call, Outcome, Work, course
 from fasttts.routing.decision import Decision, RoutingPolicy
 from fasttts.routing.store import default_policy
+from fasttts.search.extraction import Extractor
 from fasttts.types import (
     AnswerChosen,
     Event,
@@ -50,14 +51,17 @@ class Router:
         self.engine = engine
         self.policy = policy or default_policy(engine.generator_name, engine.verifier_name)
 
-    def search(self, problem: Conversation, **options: Any) -> SearchResult:
+    def search(
+        self, problem: Problem, *, extract: Extractor | None = None, **options: Any
+    ) -> SearchResult:
         """Answers one call.
 
         Args:
-            problem: A question, or a conversation.
-            options: `config`, `tools` and fields of `SearchConfig`, as for `FastTTS.search`;
-                `is_constrained` says that the reply must have a given form. The search that is
-                described is made where the policy wants one; plain decoding takes its options too.
+            problem: A question, a conversation, or either one rendered by the engine.
+            extract: Finds the answer in a candidate's text, as for `FastTTS.search`.
+            options: `config`, `system`, `tools` and fields of `SearchConfig`, as for
+                `FastTTS.search`. The search that is described is made where the policy wants one;
+                plain decoding takes its other options too.
 
         Raises:
             ConfigurationError: The input, an option or the policy cannot work.
@@ -67,18 +71,22 @@ class Router:
         steps = course(self._call(problem, **options), self.policy)
         step = next(steps)
         while not isinstance(step, SearchResult):
-            step = steps.send(self._run(step) if isinstance(step, Work) else None)
+            step = steps.send(self._run(step, extract) if isinstance(step, Work) else None)
         return step
 
-    async def asearch(self, problem: Conversation, **options: Any) -> SearchResult:
+    async def asearch(
+        self, problem: Problem, *, extract: Extractor | None = None, **options: Any
+    ) -> SearchResult:
         """`search` for event loops; cancelling the task stops the work."""
         steps = course(self._call(problem, **options), self.policy)
         step = next(steps)
         while not isinstance(step, SearchResult):
-            step = steps.send(await self._arun(step) if isinstance(step, Work) else None)
+            step = steps.send(await self._arun(step, extract) if isinstance(step, Work) else None)
         return step
 
-    def stream(self, problem: Conversation, **options: Any) -> Generator[RoutedEvent, None, None]:
+    def stream(
+        self, problem: Problem, *, extract: Extractor | None = None, **options: Any
+    ) -> Generator[RoutedEvent, None, None]:
         """`search`, told as it happens: `Decided`, then the events of the reply.
 
         Nothing of a draft is told before it is accepted. Where a draft is among the candidates, the
@@ -88,52 +96,51 @@ class Router:
         narration = _Narration()
         step = next(steps)
         while not isinstance(step, SearchResult):
-            outcome: Outcome | None = None
             if isinstance(step, Decision):
                 yield Decided(decision=step)
-            else:
-                try:
-                    with closing(self.engine.stream(step.messages, **_arguments(step))) as events:
-                        for event in events:
-                            outcome = event.result if isinstance(event, Finished) else None
-                            yield from narration.shown(step, event)
-                except SearchError as error:
-                    outcome = error
-            step = steps.send(outcome)
+                step = steps.send(None)
+                continue
+            stream = self.engine.stream(step.problem, config=step.config, extract=extract)
+            try:
+                with closing(stream) as events:
+                    for event in events:
+                        yield from narration.shown(step, event)
+            except SearchError as error:
+                narration.outcome = error
+            step = steps.send(narration.outcome)
         yield from narration.closing(step)
 
     async def astream(
-        self, problem: Conversation, **options: Any
+        self, problem: Problem, *, extract: Extractor | None = None, **options: Any
     ) -> AsyncGenerator[RoutedEvent, None]:
         """`stream` for event loops."""
         steps = course(self._call(problem, **options), self.policy)
         narration = _Narration()
         step = next(steps)
         while not isinstance(step, SearchResult):
-            outcome: Outcome | None = None
             if isinstance(step, Decision):
                 yield Decided(decision=step)
-            else:
-                arguments = _arguments(step)
-                try:
-                    async with aclosing(self.engine.astream(step.messages, **arguments)) as events:
-                        async for event in events:
-                            outcome = event.result if isinstance(event, Finished) else None
-                            for shown in narration.shown(step, event):
-                                yield shown
-                except SearchError as error:
-                    outcome = error
-            step = steps.send(outcome)
+                step = steps.send(None)
+                continue
+            stream = self.engine.astream(step.problem, config=step.config, extract=extract)
+            try:
+                async with aclosing(stream) as events:
+                    async for event in events:
+                        for shown in narration.shown(step, event):
+                            yield shown
+            except SearchError as error:
+                narration.outcome = error
+            step = steps.send(narration.outcome)
         for told in narration.closing(step):
             yield told
 
     def _call(
         self,
-        problem: Conversation,
+        problem: Problem,
         *,
         config: SearchConfig | None = None,
+        system: str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        is_constrained: bool = False,
         **options: Any,
     ) -> Call:
         resolved = search_config(config, **options)
@@ -141,46 +148,48 @@ class Router:
             raise ConfigurationError(
                 "search='none' leaves nothing to decide: name the search that the router may use"
             )
-        return call_of(
-            problem,
-            resolved,
-            tools=tools,
-            is_constrained=is_constrained,
-            calls_tools=lambda text: bool(
-                tools and self.engine.parse_tool_calls(text, tools).tool_calls
-            ),
-        )
+        prompt = self.engine.render(problem, system=system, tools=tools)
+        return Call(prompt=prompt, config=resolved, calls_tools=self._is_call_in(prompt))
 
-    def _run(self, work: Work) -> Outcome:
+    def _is_call_in(self, prompt: Prompt) -> Callable[[str], bool]:
+        """Whether a reply to the prompt is a tool call."""
+        if not prompt.tools:
+            return lambda text: False
+        return lambda text: bool(self.engine.parse_tool_calls(text, prompt.tools).tool_calls)
+
+    def _run(self, work: Work, extract: Extractor | None) -> Outcome:
         try:
-            return self.engine.search(work.messages, **_arguments(work))
+            return self.engine.search(work.problem, config=work.config, extract=extract)
         except SearchError as error:
             return error
 
-    async def _arun(self, work: Work) -> Outcome:
+    async def _arun(self, work: Work, extract: Extractor | None) -> Outcome:
         try:
-            return await self.engine.asearch(work.messages, **_arguments(work))
+            return await self.engine.asearch(work.problem, config=work.config, extract=extract)
         except SearchError as error:
             return error
-
-
-def _arguments(work: Work) -> dict[str, Any]:
-    return {"config": work.config, "tools": work.tools or None}
 
 
 class _Narration:
-    """What is told of a routed call: the reply's events, and text that is never taken back."""
+    """What is told of a routed call: the reply's events, and text that is never taken back.
+
+    Attributes:
+        outcome: That of the newest work.
+    """
 
     def __init__(self) -> None:
+        self.outcome: Outcome | None = None
         self._text = ""
 
     def shown(self, work: Work, event: Event) -> Iterator[Event]:
         """The event, if it is to be told now."""
-        if isinstance(event, TextDelta | TrunkDelta):
+        if isinstance(event, Finished):
+            self.outcome = event.result
+        elif isinstance(event, TextDelta | TrunkDelta):
             if work.is_reply:
                 self._text += event.text
                 yield event
-        elif work.is_told and not isinstance(event, AnswerChosen | Finished | UsageReported):
+        elif work.is_told and not isinstance(event, AnswerChosen | UsageReported):
             yield event
 
     def closing(self, result: SearchResult) -> Iterator[Event]:

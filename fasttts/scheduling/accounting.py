@@ -41,7 +41,7 @@ class Counts:
 
 def token_counts(counts: Counts, tree: SearchTree) -> dict[str, int]:
     """What one run has cost in tokens, by the names of `fasttts.types.Usage`."""
-    recomputed = counts.requested_tokens - counts.cached_tokens - len(tree.prompt_token_ids)
+    recomputed = counts.requested_tokens - counts.cached_tokens - tree.num_start_tokens
     return {
         "generated_tokens": counts.generated_tokens,
         "needed_tokens": sum(len(node.token_ids) for node in tree),

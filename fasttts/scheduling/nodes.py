@@ -119,7 +119,11 @@ class Nodes:
     def _limits(self, parent: Node | None, num_steps: int | None) -> Limits:
         """Where a child of `parent` (None for roots) ends."""
         config, depth = self._config, 1 if parent is None else parent.depth + 1
-        used = 0 if parent is None else parent.num_path_tokens(len(self._tree.prompt_token_ids))
+        used = (
+            self._tree.num_opening_tokens
+            if parent is None
+            else parent.num_path_tokens(len(self._tree.prompt_token_ids))
+        )
         num_left = self.max_answer_tokens - used
         max_tokens = num_left if num_steps is None else num_steps * config.max_step_tokens
         at_step_end: FinishReason = "length" if depth >= config.max_depth else "step"

@@ -36,6 +36,7 @@ class SearchRequest:
         extract: Finds the answer in a candidate's text, where a policy counts answers; None goes
             by the option `answer`.
         grammar: What every answer follows; None where it is free.
+        opening: Ended and scored text that every answer begins with.
     """
 
     prompt_token_ids: Sequence[int]
@@ -44,6 +45,7 @@ class SearchRequest:
     uses_verifier: bool
     extract: Extractor | None = None
     grammar: str | None = None
+    opening: Node | None = None
 
 
 class SearchRun:
@@ -69,7 +71,7 @@ class SearchRun:
         self.request = request
         self.priority = priority
         self.counts = Counts()
-        self.tree = SearchTree(request.prompt_token_ids, request.config.seed)
+        self.tree = SearchTree(request.prompt_token_ids, request.config.seed, request.opening)
         self.depth = 0
         self.waiting: dict[Path, Node] = {}
         self.unscored: dict[Path, Node] = {}

@@ -122,6 +122,21 @@ def test_a_rejected_draft_joins_the_candidates(engine: FastTTS) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
+def test_the_search_begins_with_the_steps_that_are_not_in_doubt(engine: FastTTS) -> None:
+    draft = engine.search(QUESTIONS[0], **{**PLAIN, "search": "best_of_n"}).candidates[0]
+    scores = [step.score or 0.0 for step in draft.steps]
+    doubtful = next(i for i, score in enumerate(scores) if i and score < min(scores[:i]))
+    router = Router(engine, Cascade(threshold=min(scores[:doubtful])))
+    found = router.search(QUESTIONS[0], **OPTIONS)
+    assert found.routing is not None
+    assert found.routing["kept_steps"] == doubtful
+    for candidate in found.candidates:
+        assert candidate.steps[:doubtful] == draft.steps[:doubtful]
+    anew = Router(engine, Cascade(threshold=min(scores[:doubtful]), keeps_steps=False))
+    others = anew.search(QUESTIONS[0], **OPTIONS).candidates
+    assert any(candidate.steps[:1] != draft.steps[:1] for candidate in others)
+
+
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
 def test_costs_add_up_to_the_engines(engine: FastTTS, policy: Any) -> None:
     results = [Router(engine, policy).search(question, **OPTIONS) for question in QUESTIONS]
