@@ -3,9 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
-
-from pydantic import TypeAdapter
+from typing import Any
 
 from fasttts.errors import Role
 from fasttts.scheduling.memory.devices import Device
@@ -13,6 +11,7 @@ from fasttts.scheduling.memory.quantities import GIB
 from fasttts.scheduling.memory.splits import Kind
 from fasttts.scheduling.memory.times import SearchTimes
 from fasttts.scheduling.memory.workload import Workload
+from fasttts.types import Document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +59,8 @@ class EnginePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPlan:
-    """How two models share a device.
+class MemoryPlan(Document):
+    """How two models share a device; results keep it as `to_dict` writes it.
 
     Attributes:
         device: What was planned for.
@@ -92,40 +91,6 @@ class MemoryPlan:
     def predicted_s(self) -> float:
         """Seconds of the search."""
         return self.times.total_s
-
-    def to_json(self, *, indent: int | None = None) -> str:
-        """The plan as one JSON document; `from_json` reads it back."""
-        return _PLAN.dump_json(self, indent=indent).decode()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The plan as JSON data, the form in which results keep it; `from_dict` reads it back."""
-        document: dict[str, Any] = _PLAN.dump_python(self, mode="json")
-        return document
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """The plan that `to_dict` wrote.
-
-        Raises:
-            pydantic.ValidationError: The document is not one of ours.
-        """
-        plan = _PLAN.validate_python(document)
-        assert isinstance(plan, cls)
-        return plan
-
-    @classmethod
-    def from_json(cls, document: str | bytes) -> Self:
-        """The plan that `to_json` wrote.
-
-        Raises:
-            pydantic.ValidationError: The document is not one of ours.
-        """
-        plan = _PLAN.validate_json(document)
-        assert isinstance(plan, cls)
-        return plan
-
-
-_PLAN: TypeAdapter[MemoryPlan] = TypeAdapter(MemoryPlan)
 
 
 def engine_arguments(plan: MemoryPlan) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,49 +1,10 @@
-"""The values that travel between the parts of FastTTS.
+"""What a search found and what that cost."""
 
-Axis suffixes of nested sequences: `_B` beams or batch rows, `_S` steps of one path, `_T` tokens,
-`_V` vocabulary. Counts are `num_*`; units stand in the name (`_s`, `_tokens`, `_bytes`).
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any
 
-from pydantic import TypeAdapter
-
-Path = tuple[int, ...]
-"""Child indices from the root: `(2,)` is root candidate 2, `(2, 0)` its first child."""
-
-Message = Mapping[str, Any]
-"""One chat message in OpenAI's form: `role`, `content`, and where they apply `tool_calls`,
-`tool_call_id`, `name`."""
-
-FinishReason = Literal["stop", "step", "length"]
-"""Why a node ended: the model (or a stop string) ended the answer, a step was complete, or a cap
-on tokens, depth or context was reached."""
-
-
-StopReason = Literal["complete", "seconds", "tokens", "verifier_calls", "refused", "cancelled"]
-"""Why a search ended: by its own rule, because that part of its budget was spent, because it could
-not have met its deadline, or because its caller stopped it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeNode:
-    """A node of a search that ended without a result.
-
-    Attributes:
-        path: Position in the tree.
-        text: Its own text, as far as it came.
-        score: The path's aggregated score; None where it was not scored.
-        finish_reason: None where it was still running.
-        num_tokens: Its own tokens.
-    """
-
-    path: Path
-    text: str
-    score: float | None
-    finish_reason: FinishReason | None
-    num_tokens: int
+from fasttts.types.documents import Document
+from fasttts.types.values import FinishReason, Path, StopReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +63,25 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TreeNode:
+    """A node of a search that ended without a result.
+
+    Attributes:
+        path: Position in the tree.
+        text: Its own text, as far as it came.
+        score: The path's aggregated score; None where it was not scored.
+        finish_reason: None where it was still running.
+        num_tokens: Its own tokens.
+    """
+
+    path: Path
+    text: str
+    score: float | None
+    finish_reason: FinishReason | None
+    num_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What a search cost, in tokens and counts.
 
@@ -139,19 +119,6 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """Whether an engine can work.
-
-    Attributes:
-        is_healthy: Whether calls are accepted.
-        reason: What happened and what helps; None where the engine is healthy.
-    """
-
-    is_healthy: bool
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Occupancy:
     """Sequences of one search in the generator's batch, one number for each iteration.
 
@@ -181,7 +148,7 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchResult:
+class SearchResult(Document):
     """The outcome of one search or of one plain decoding.
 
     Attributes:
@@ -219,144 +186,3 @@ class SearchResult:
     plan: dict[str, Any] | None = None
     stop_reason: StopReason = "complete"
     routing: dict[str, Any] | None = None
-
-    def to_json(self, *, indent: int | None = None) -> str:
-        """The result as one JSON document; `from_json` reads it back."""
-        return _RESULT.dump_json(self, indent=indent).decode()
-
-    @classmethod
-    def from_json(cls, document: str | bytes) -> Self:
-        """The result that `to_json` wrote.
-
-        Raises:
-            pydantic.ValidationError: The document is not one of ours.
-        """
-        result = _RESULT.validate_json(document)
-        assert isinstance(result, cls)
-        return result
-
-
-_RESULT: TypeAdapter[SearchResult] = TypeAdapter(SearchResult)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
-    """A tool call found in generated text; `arguments` is a JSON object as text."""
-
-    name: str
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedOutput:
-    """Generated text separated into what is said and what is called."""
-
-    content: str
-    tool_calls: tuple[ToolCall, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextDelta:
-    """New text of a plain decoding; the deltas joined are the result's text."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """The state of a running search after something was decided.
-
-    Attributes:
-        depth: Steps committed so far.
-        num_beams: Beams alive.
-        num_finished: Candidates that ended.
-        best_text: Text of the best scored path so far.
-        best_score: Its aggregated score; None before the first verification.
-        generated_tokens: Tokens sampled so far.
-        elapsed_s: Seconds since admission.
-    """
-
-    depth: int
-    num_beams: int
-    num_finished: int
-    best_text: str
-    best_score: float | None
-    generated_tokens: int
-    elapsed_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchStarted:
-    """A search was handed to the engine."""
-
-    num_beams: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepFinished:
-    """A node of the tree ended; `text` is its own."""
-
-    path: Path
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepScored:
-    """A path has its aggregated score."""
-
-    path: Path
-    score: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pruned:
-    """Beams that are not continued."""
-
-    paths: tuple[Path, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrunkDelta:
-    """Text that every possible answer of a search begins with, after what was told before.
-
-    Joined, the deltas are a prefix of the result's text at any time, and at the end all of it.
-    """
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerChosen:
-    """The candidate that won."""
-
-    text: str
-    answer: str | None
-    score: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageReported:
-    """What the search cost."""
-
-    usage: Usage
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """The last event of every stream."""
-
-    result: SearchResult
-
-
-Event = (
-    TextDelta
-    | SearchStarted
-    | StepFinished
-    | StepScored
-    | Pruned
-    | TrunkDelta
-    | Progress
-    | AnswerChosen
-    | UsageReported
-    | Finished
-)
