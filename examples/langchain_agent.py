@@ -1,12 +1,15 @@
-"""A LangChain agent that thinks hard only when it needs to.
+"""A LangChain agent with several tools that thinks hard only when it needs to.
 
 Run it with `python examples/langchain_agent.py`. The bundled model answers a short problem itself;
 a long one it hands to the `deliberate` tool, and turns the tool's solution into its answer. The
 variables FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models.
 """
 
+import datetime
+
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
 
 from fasttts import FastTTS, SearchConfig
 from fasttts_agents.langchain import DeliberateTool
@@ -22,6 +25,18 @@ LONG = (
 )
 
 
+@tool
+def clock() -> str:
+    """Tell the date and the time."""
+    return f"{datetime.datetime.now().astimezone():%A, %Y-%m-%d %H:%M}"
+
+
+@tool
+def multiply(a: float, b: float) -> float:
+    """Multiply two numbers."""
+    return a * b
+
+
 def main() -> None:
     with FastTTS.load() as engine:
         for problem in (SHORT, LONG):
@@ -30,9 +45,10 @@ def main() -> None:
 
 def ask(engine: FastTTS, problem: str) -> list[BaseMessage]:
     """The agent's whole conversation about a problem."""
+    search = SearchConfig(n=16, beam_width=4, max_tokens=400)
     agent = create_agent(
         ChatFastTTS(engine=engine, max_tokens=400),
-        [DeliberateTool(engine=engine, config=SearchConfig(n=16, beam_width=4, max_tokens=400))],
+        [DeliberateTool(engine=engine, config=search), clock, multiply],
     )
     messages: list[BaseMessage] = agent.invoke({"messages": [HumanMessage(problem)]})["messages"]
     return messages

@@ -1,0 +1,77 @@
+"""A LlamaIndex agent whose model hands long problems to a search.
+
+Run it with `python examples/llamaindex_agent.py`. The bundled model answers a short problem itself;
+a long one it passes to `deliberate`, and turns what that finds into its answer. The variables
+FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models.
+"""
+
+import asyncio
+
+from llama_index.core.agent.workflow import AgentOutput, FunctionAgent, ToolCallResult
+from llama_index.core.tools import FunctionTool
+
+from fasttts import FastTTS as Engine
+from fasttts import SearchConfig
+from fasttts_agents import Deliberation
+from fasttts_agents.llama_index import deliberate_tool
+from llama_index.llms.fasttts import FastTTS
+
+SHORT = (
+    "Max wants to read 74 pages in May and 103 pages in June. Then Priya asks for 387 pages more. "
+    "How many pages does Max still have to read?"
+)
+LONG = (
+    "Nina has 45 eggs. After that, Nina uses 11 eggs on each of 2 days. A month later Nina has "
+    "4 times as many eggs. 5 friends give Nina 50 eggs each. How many eggs does Nina have now?"
+)
+
+
+async def main() -> None:
+    with Engine.load() as engine:
+        agent = build(engine)
+        for problem in (SHORT, LONG):
+            print(problem)
+            print(indented(str(await ask(agent, problem))), end="\n\n")
+
+
+def build(engine: Engine) -> FunctionAgent:
+    """An agent with two tools; its model and its searches share the engine."""
+    config = SearchConfig(n=16, beam_width=4, max_tokens=400)
+    return FunctionAgent(
+        tools=[deliberate_tool(engine, config), FunctionTool.from_defaults(read_file)],
+        llm=FastTTS(engine=engine, max_tokens=400),
+    )
+
+
+def read_file(path: str) -> str:
+    """Read a file and return its text."""
+    return f"{path} is not there."
+
+
+async def ask(agent: FunctionAgent, problem: str) -> AgentOutput:
+    """The agent's answer; what its tools find is printed as soon as it is there."""
+    run = agent.run(problem)
+    async for event in run.stream_events():
+        if isinstance(event, ToolCallResult):
+            show(event)
+    output = await run
+    assert isinstance(output, AgentOutput)
+    return output
+
+
+def show(result: ToolCallResult) -> None:
+    found = result.tool_output.raw_output
+    cost = ""
+    if isinstance(found, Deliberation):
+        trace = found.trace
+        cost = f", score {trace['score']:.4f}, {trace['usage']['generated_tokens']} tokens"
+    print(f"  {result.tool_name}{cost}:")
+    print(indented(result.tool_output.content))
+
+
+def indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines() if line)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
