@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fasttts.cli.chat.screen import DEMO_PROBLEM
+from fasttts.demo.problems import generate_problems
 from tests.cli.terminal import CTRL_C, CTRL_D, PROMPT, TAB, Terminal, terminal
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +19,9 @@ LONG = (
     "Nina has 45 eggs. After that, Nina uses 11 eggs on each of 2 days. A month later Nina has "
     "4 times as many eggs. 5 friends give Nina 50 eggs each. How many eggs does Nina have now?"
 )
+HARD = generate_problems("test", 0, 12, min_operations=4, max_operations=8)[-1]
+"""Plain decoding gets it wrong."""
+
 UP = "\x1b[A"
 MAIN = "from fasttts.cli import main; main()"
 SCRIPTED = """
@@ -140,6 +144,12 @@ def test_a_conversation_on_the_bundled_models(env: dict[str, str], files: Path) 
         assert " ".join(DEMO_PROBLEM.split()) in " ".join(opening.split())
         assert "arithmetic word problems" in opening
 
+        assert "auto: every step of the draft scores" in chat.say(DEMO_PROBLEM)
+        assert "plain, score " in chat.text
+        doubted = chat.say(HARD.text)
+        assert "auto: a step of the draft scores" in doubted
+        assert f"The answer is \\boxed{{{HARD.answer}}}.\n  \u25c6 deliberated" in doubted
+
         chat.say(f"/deliberate {LONG}", until=r"deliberating: step \d+, 16 beams")
         found = chat.wait_for(PROMPT)
         assert re.search(r"^  [01]\.\d{4}  The answer is \\boxed\{342\}\.$", found, re.MULTILINE)
@@ -160,7 +170,7 @@ def test_a_conversation_on_the_bundled_models(env: dict[str, str], files: Path) 
 
         chat.say("/new")
         resumed = chat.say("/resume 1")
-        assert "2 turns." in resumed
+        assert "4 turns." in resumed
         assert "> How many pencils does Max have in the end?\n  Max sells 37" in resumed
         chat.type("/quit\r")
         assert chat.end() == 0

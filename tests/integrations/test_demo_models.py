@@ -1,12 +1,11 @@
 """The chat classes, the tool and the examples on the bundled models."""
 
 import asyncio
-import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import HumanMessage
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage
 
@@ -111,25 +110,3 @@ async def test_deliberate(demo_engine: FastTTS) -> None:
     assert extract_boxed(message.content) == message.artifact["answer"] is not None
     output = await deliberate_tool(demo_engine, config).acall(problem=LONG.text)
     assert output.content == message.content
-
-
-def test_the_langchain_example(demo_engine: FastTTS) -> None:
-    example = runpy.run_path(str(EXAMPLES / "langchain_agent.py"))
-    short = example["ask"](demo_engine, example["SHORT"])
-    assert [type(message) for message in short] == [HumanMessage, AIMessage]
-    assert extract_boxed(short[-1].text) == "564"
-    messages = example["ask"](demo_engine, example["LONG"])
-    kinds = [HumanMessage, AIMessage, ToolMessage, AIMessage]
-    assert [type(message) for message in messages] == kinds
-    assert messages[1].tool_calls[0]["args"] == {"problem": example["LONG"]}
-    assert extract_boxed(messages[-1].text) == messages[2].artifact["answer"] == "342"
-
-
-@pytest.mark.usefixtures("main_thread_loop")
-def test_the_llama_index_example(demo_engine: FastTTS) -> None:
-    example = runpy.run_path(str(EXAMPLES / "llamaindex_query_engine.py"))
-    query_engine = example["build"](demo_engine)
-    responses = [example["ask"](query_engine, question) for question in example["QUESTIONS"]]
-    assert [extract_boxed(str(response)) for response in responses] == ["28", "2405", "125"]
-    files = [response.source_nodes[0].node.metadata["file_name"] for response in responses]
-    assert files == ["pencils.txt", "marbles.txt", "buttons.txt"]
