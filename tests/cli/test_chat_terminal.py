@@ -11,7 +11,7 @@ import pytest
 
 from fasttts.cli.chat.screen import DEMO_PROBLEM
 from fasttts.demo.problems import generate_problems
-from tests.cli.terminal import CTRL_C, CTRL_D, PROMPT, TAB, Terminal, terminal
+from tests.cli.terminal import CTRL_C, CTRL_D, TAB, Terminal, terminal
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("CACHE", "DATA", "STATE")
@@ -82,7 +82,7 @@ def tool_chat(env: dict[str, str], files: Path) -> Iterator[Terminal]:
     }
     arguments = ("-c", scripted(answers), "chat", "--tools", "--files", str(files))
     with terminal(sys.executable, *arguments, env=env) as chat:
-        chat.wait_for(PROMPT)
+        chat.wait_for_prompt()
         yield chat
 
 
@@ -105,15 +105,15 @@ def test_tools_are_shown_and_keep_to_their_directory(tool_chat: Terminal) -> Non
 def test_ctrl_c_ends_the_answer_and_not_the_program(env: dict[str, str]) -> None:
     endless = scripted({"Go!": "word " * 400, "Hello": "Good day."}, step_s=0.02)
     with terminal(sys.executable, "-c", endless, "chat", env=env) as chat:
-        chat.wait_for(PROMPT)
+        chat.wait_for_prompt()
         chat.say("/plain")
         chat.say("Go!", until="word word")
         chat.type(CTRL_C * 3)
-        assert "Cancelled; nothing of this turn is kept." in chat.wait_for(PROMPT)
+        assert "Cancelled; nothing of this turn is kept." in chat.wait_for_prompt()
         assert "Good day." in chat.say("Hello")
         assert "Good day." not in chat.say("/deliberate Go!", until="deliberating")
         chat.type(CTRL_C)
-        assert "Cancelled" in chat.wait_for(PROMPT)
+        assert "Cancelled" in chat.wait_for_prompt()
         chat.type(f"half a line{CTRL_C}")
         chat.wait_for("/quit leaves the chat")
         assert re.search(r"replies +1 +0 +1\n", chat.say("/stats"))
@@ -124,13 +124,13 @@ def test_ctrl_c_ends_the_answer_and_not_the_program(env: dict[str, str]) -> None
 def test_lines_and_conversations_are_remembered(env: dict[str, str]) -> None:
     arguments = ("-c", scripted({"Hello": "Good day."}), "chat")
     with terminal(sys.executable, *arguments, env=env) as chat:
-        chat.wait_for(PROMPT)
+        chat.wait_for_prompt()
         assert "Effort is low" in chat.say(f"/eff{TAB}low")
         chat.say("/plain Hello")
         chat.type(CTRL_D)
         assert chat.end() == 0
     with terminal(sys.executable, *arguments, "--resume", env=env | {"NO_COLOR": "1"}) as chat:
-        resumed = chat.wait_for(PROMPT)
+        resumed = chat.wait_for_prompt()
         assert "1 turn.\n> Hello\n  Good day.\n" in resumed
         assert "Effort is low" in chat.say(f"{UP}{UP}")
         chat.type("/quit\r")
@@ -140,7 +140,7 @@ def test_lines_and_conversations_are_remembered(env: dict[str, str]) -> None:
 @pytest.mark.vllm
 def test_a_conversation_on_the_bundled_models(env: dict[str, str], files: Path) -> None:
     with terminal(sys.executable, "-c", MAIN, "chat", "--files", str(files), env=env) as chat:
-        opening = chat.wait_for(PROMPT, timeout_s=250)
+        opening = chat.wait_for_prompt(timeout_s=250)
         assert " ".join(DEMO_PROBLEM.split()) in " ".join(opening.split())
         assert "arithmetic word problems" in opening
 
@@ -151,7 +151,7 @@ def test_a_conversation_on_the_bundled_models(env: dict[str, str], files: Path) 
         assert f"The answer is \\boxed{{{HARD.answer}}}.\n  \u25c6 deliberated" in doubted
 
         chat.say(f"/deliberate {LONG}", until=r"deliberating: step \d+, 16 beams")
-        found = chat.wait_for(PROMPT)
+        found = chat.wait_for_prompt()
         assert re.search(r"^  [01]\.\d{4}  The answer is \\boxed\{342\}\.$", found, re.MULTILINE)
         assert re.search(r"deliberated: beam_search, n=16, score [01]\.\d{4}, [\d,]+ tokens", found)
         assert "deliberating" not in found
@@ -160,7 +160,7 @@ def test_a_conversation_on_the_bundled_models(env: dict[str, str], files: Path) 
         assert "Effort is high" in chat.say("/effort high")
         chat.say(f"/deliberate {LONG}", until=r"deliberating: step \d+, 64 beams")
         chat.type(CTRL_C)
-        assert "Cancelled" in chat.wait_for(PROMPT)
+        assert "Cancelled" in chat.wait_for_prompt()
 
         for path in ("../secret.txt", "link.txt", "/etc/hostname"):
             refused = chat.say(f"/read {path}")
