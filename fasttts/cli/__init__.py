@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fasttts import __version__
-from fasttts.cli import calibrate, chat, evaluate, plan, solve
+from fasttts.cli import calibrate, calibrate_router, chat, evaluate, plan, solve
 
 __all__ = ["app", "main"]
 
@@ -24,6 +24,7 @@ app.command("chat")(chat.run)
 app.command("eval")(evaluate.run)
 app.command("plan")(plan.run)
 app.command("calibrate")(calibrate.run)
+app.command("calibrate-router")(calibrate_router.run)
 
 
 def _show_version(value: bool) -> None:

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from fasttts import FastTTS
 from fasttts.cli import options, render, session
 from fasttts.cli.options import DEFAULTS
@@ -90,7 +88,7 @@ def _compare(
     seed: int,
 ) -> Evaluation:
     rows = []
-    with _progress_bar() as progress:
+    with render.progress_bar() as progress:
         for method, config in configs.items():
             task = progress.add_task(method, total=len(problems))
             rows.append(_measure(engine, problems, method, config, partial(progress.advance, task)))
@@ -117,19 +115,6 @@ def _measure(
     graded = zip(outcomes, problems, strict=True)
     correct = [is_correct(outcome, problem.answer) for outcome, problem in graded]
     return summarize(method, outcomes, correct, n=config.n, seconds=seconds)
-
-
-def _progress_bar() -> Progress:
-    console = render.stderr()
-    return Progress(
-        TextColumn("{task.description:<12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
 
 
 def _print(evaluation: Evaluation, *, as_json: bool) -> None:

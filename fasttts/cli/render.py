@@ -12,6 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -31,6 +33,20 @@ def stdout() -> Console:
 def stderr() -> Console:
     """A console for everything that is not a result."""
     return Console(stderr=True, highlight=False)
+
+
+def progress_bar() -> ProgressBar:
+    """Counts what is done of many problems, on a terminal only."""
+    console = stderr()
+    return ProgressBar(
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
 
 
 @contextmanager

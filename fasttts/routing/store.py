@@ -3,9 +3,11 @@
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from fasttts.errors import ConfigurationError
+from fasttts.routing.calibration import Point
 from fasttts.routing.cascade import DEFAULT_THRESHOLD, Cascade
 
 logger = logging.getLogger(__name__)
@@ -21,8 +23,16 @@ def router_folder() -> Path:
     return user_cache_path("fasttts") / "router"
 
 
-def save_threshold(generator: str, verifier: str | None, threshold: float) -> Path:
+def save_threshold(
+    generator: str, verifier: str | None, threshold: float, curve: Sequence[Point] = ()
+) -> Path:
     """Keeps the threshold for two models and returns the file.
+
+    Args:
+        generator: Its name.
+        verifier: Its name.
+        threshold: The threshold.
+        curve: What it was chosen from; for people.
 
     Raises:
         ConfigurationError: The cache directory cannot be written.
@@ -33,6 +43,7 @@ def save_threshold(generator: str, verifier: str | None, threshold: float) -> Pa
         "generator": generator,
         "verifier": verifier,
         "threshold": threshold,
+        "curve": [point.to_dict() for point in curve],
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

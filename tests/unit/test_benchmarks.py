@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import policies, search
+from benchmarks import policies, routing, search
+from benchmarks.routing_page import at_budget, curve
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +42,22 @@ def test_the_results_page_is_drawn_from_its_rows(tmp_path: Path) -> None:
     page = (kept / "policies.md").read_text(encoding="utf-8")
     assert (tmp_path / "policies.md").read_text(encoding="utf-8") == page
     assert (tmp_path / "occupancy-groups.png").stat().st_size > 0
+
+
+def test_the_routing_page_shows_what_the_cascade_must_reach(tmp_path: Path) -> None:
+    kept = Path(routing.__file__).parents[1] / "docs" / "results"
+    (tmp_path / "routing.json").write_bytes((kept / "routing.json").read_bytes())
+    routing.main(["--draw", "--output", str(tmp_path)])
+    page = (kept / "routing.md").read_text(encoding="utf-8")
+    assert (tmp_path / "routing.md").read_text(encoding="utf-8") == page
+    rows = json.loads((kept / "routing.json").read_text(encoding="utf-8"))["rows"]
+    columns = {"policy", "accuracy", "low", "high", "generated_tokens", "searched_share"}
+    assert all(row.keys() >= columns for row in rows)
+    widest = {row["policy"]: row for row in rows if row["n"] == 16}
+    always, cascade = widest["Always"], widest["Cascade"]
+    assert cascade["accuracy"] >= 0.97 * always["accuracy"]
+    assert cascade["generated_tokens"] <= 0.5 * always["generated_tokens"]
+    at_equal_tokens = curve(rows, "Always")
+    for row in rows:
+        if row["policy"] == "Cascade":
+            assert row["accuracy"] > at_budget(at_equal_tokens, row["generated_tokens"])

@@ -1,0 +1,194 @@
+"""`fasttts calibrate-router`: finds the threshold of the cascade for two models."""
+
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from fasttts import FastTTS
+from fasttts.cli import options, render, session
+from fasttts.cli.options import DEFAULTS
+from fasttts.cli.plot import check_plot
+from fasttts.cli.router_plot import save_router_plot
+from fasttts.config import SearchConfig, search_config
+from fasttts.demo.problems import generate_problems
+from fasttts.errors import ConfigurationError, SearchError
+from fasttts.routing import Router
+from fasttts.routing.calibration import Point, Rehearsal, Sample, cheapest, threshold_curve
+from fasttts.routing.store import save_threshold
+from fasttts.sampling import derive_seed
+
+_NUM_CALLERS = 64
+_MAX_ROWS = 12
+
+Question = tuple[str, str]
+"""A problem and its answer."""
+
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE",
+        help="JSON lines with 'problem' and 'answer'; without it, the bundled word problems.",
+        show_default=False,
+    ),
+]
+Keep = Annotated[
+    float,
+    typer.Option(metavar="SHARE", help="Share of the accuracy of always searching to hold."),
+]
+CurvePlot = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE", help="Draw the curve into a PNG file."),
+]
+CurveFile = Annotated[
+    Path | None,
+    typer.Option("--json-file", metavar="FILE", help="Write the curve as JSON."),
+]
+
+
+def run(
+    file: File = None,
+    *,
+    num_problems: options.NumProblems = 300,
+    keep: Keep = 0.99,
+    n: options.Count = DEFAULTS.n,
+    beam_width: options.BeamWidth = DEFAULTS.beam_width,
+    seed: options.Seed = DEFAULTS.seed,
+    generator: options.Generator = None,
+    verifier: options.Verifier = None,
+    plot: CurvePlot = None,
+    json_file: CurveFile = None,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Find out which drafts the router should accept.
+
+    Every problem is decoded once and searched once. The curve shows what accuracy and how many
+    tokens each threshold gives; the cheapest threshold that holds the accuracy is kept in the
+    user's cache directory, where search='auto' finds it.
+    """
+    with session.reported_errors(debug=debug):
+        check_plot(plot)
+        if not 0.0 < keep <= 1.0:
+            raise ConfigurationError(f"--keep {keep}: a share above 0, at most 1")
+        questions = _questions(file, num_problems, seed)
+        config = search_config(n=n, beam_width=beam_width, seed=seed)
+        settings = session.engine_settings(generator, verifier)
+        session.check_search(config, settings)
+        with session.loaded(settings) as engine:
+            curve = threshold_curve(_rehearse(engine, questions, config))
+            chosen = cheapest(curve, keep)
+            kept = save_threshold(
+                engine.generator_name, engine.verifier_name, chosen.threshold, curve
+            )
+        document = {"threshold": chosen.threshold, "curve": [point.to_dict() for point in curve]}
+        _write(json_file, json.dumps(document, indent=1))
+        if plot is not None:
+            save_router_plot(curve, chosen, plot)
+        if as_json:
+            sys.stdout.write(json.dumps(document) + "\n")
+        else:
+            render.stdout().print(curve_table(curve, chosen))
+            render.stderr().print(f"kept in {kept}", soft_wrap=True)
+
+
+def curve_table(curve: Sequence[Point], chosen: Point) -> Table:
+    """Points of the curve, evenly chosen, the kept one among them."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    table.title = Text(f"threshold {chosen.threshold:.4f} is kept")
+    for name in ("threshold", "accuracy", "tokens/problem", "searched"):
+        table.add_column(name, justify="right")
+    for point in _some(curve, chosen):
+        table.add_row(
+            f"{point.threshold:.4f}",
+            f"{point.accuracy:.1%}",
+            f"{point.tokens:,.0f}",
+            f"{point.searched_share:.0%}",
+            style="bold green" if point == chosen else None,
+        )
+    return table
+
+
+def _some(curve: Sequence[Point], chosen: Point) -> list[Point]:
+    last = len(curve) - 1
+    indices = {round(row * last / (_MAX_ROWS - 1)) for row in range(_MAX_ROWS)}
+    return [p for index, p in enumerate(curve) if index in indices or p == chosen]
+
+
+def _questions(file: Path | None, count: int, seed: int) -> list[Question]:
+    """What to calibrate on.
+
+    Raises:
+        ConfigurationError: There is nothing, or a line is not a problem with its answer.
+    """
+    if count < 1:
+        raise ConfigurationError(f"--num-problems {count}: at least 1 is needed")
+    if file is None:
+        return [(p.text, str(p.answer)) for p in generate_problems("dev", seed, count)]
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}") from error
+    questions = [
+        _question(file, number, line) for number, line in enumerate(lines, 1) if line.strip()
+    ]
+    if not questions:
+        raise ConfigurationError(f"{file} holds no problems")
+    return questions[:count]
+
+
+def _question(file: Path, number: int, line: str) -> Question:
+    try:
+        found = json.loads(line)
+        return str(found["problem"]), str(found["answer"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f'{file}, line {number}: {line[:60]!r} is not of the form {{"problem": ..., '
+            '"answer": ...}'
+        ) from error
+
+
+def _rehearse(engine: FastTTS, questions: Sequence[Question], config: SearchConfig) -> list[Sample]:
+    """Drafts and searches every problem, many at once."""
+    router = Router(engine, Rehearsal())
+    with render.progress_bar() as progress, ThreadPoolExecutor(_NUM_CALLERS) as callers:
+        task = progress.add_task("searching", total=len(questions))
+
+        def sample(index: int) -> Sample:
+            found = _sample(router, questions[index], config, index)
+            progress.advance(task)
+            return found
+
+        return list(callers.map(sample, range(len(questions))))
+
+
+def _sample(router: Router, question: Question, config: SearchConfig, index: int) -> Sample:
+    """A search that finds nothing is wrong, and cost what it cost."""
+    problem, answer = question
+    try:
+        result = router.search(problem, config=config, seed=derive_seed(config.seed, index))
+    except SearchError as error:
+        return Sample(
+            lowest_score=None,
+            is_draft_right=False,
+            is_search_right=False,
+            draft_tokens=0,
+            total_tokens=error.usage.needed_tokens,
+        )
+    return Sample.of(result, answer)
+
+
+def _write(file: Path | None, text: str) -> None:
+    if file is None:
+        return
+    try:
+        file.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--json-file {file}: {error}") from error
