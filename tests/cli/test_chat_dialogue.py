@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from fasttts import ConfigurationError, FastTTS, SearchConfig, SearchError
+from fasttts import BackendError, ConfigurationError, FastTTS, SearchConfig, SearchError
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.cli import session
 from fasttts.cli.chat.commands import COMMANDS
@@ -21,6 +21,7 @@ from fasttts.cli.chat.modes import check_effort
 from fasttts.cli.chat.tools import Toolbox
 from fasttts.routing import Decided
 from fasttts.routing.store import save_threshold
+from fasttts.testing.faults import FaultyGenerator
 from tests.hermes import HermesGenerator
 from tests.searches import UNTIMED
 
@@ -279,3 +280,21 @@ def test_wrong_options_are_refused_before_models_load(
 
 def test_files_need_the_flag(chat: Run) -> None:
     assert "start the chat with --files DIRECTORY" in chat(lines=["/read x"]).stdout
+
+
+def test_a_lost_engine_is_loaded_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fresh() -> tuple[HermesGenerator, FakeVerifier]:
+        generator = HermesGenerator()
+        generator.answers["Hello"] = "Good day."
+        return generator, FakeVerifier()
+
+    def open_engine(settings: Any) -> FastTTS:
+        generator, verifier = fresh()
+        lost = FaultyGenerator(generator, {1: BackendError("lost", role="generator")}, dies=True)
+        return FastTTS(lost, verifier, scheduling=UNTIMED, reload=fresh)
+
+    monkeypatch.setattr(session, "open_engine", open_engine)
+    done = run("chat", stdin="/plain Hello\n/plain Hello\n")
+    assert "lost" in done.stdout
+    assert "The engine was lost; loading the models again." in done.stdout
+    assert done.stdout.count("Good day.") == 1

@@ -31,6 +31,7 @@ class AnswerView:
         self._console = console
         self._wrapping = Wrapping(console.width, INDENT)
         self._is_written = False
+        self._style = ""
         self._tree = LiveTree()
         self._live: Live | None = None
 
@@ -50,10 +51,8 @@ class AnswerView:
                 what = "turn no longer fits" if count == 1 else "turns no longer fit"
                 self._print(Text(f"(the first {count} {what} into the context)", style="dim"))
             case Grown(delta=delta):
-                if delta.reasoning:
-                    self._write(delta.reasoning, "dim")
-                if delta.content:
-                    self._write(delta.content)
+                self._write(delta.reasoning, "dim")
+                self._write(delta.content, "")
             case Decided(decision=decision):
                 self._still()
                 self._print(Text(f"auto: {decision.reason}", style="dim"))
@@ -96,18 +95,23 @@ class AnswerView:
         self._print(Text("\n".join(shown), style=style), 2 * INDENT)
         self._begin()
 
-    def _write(self, text: str, style: str = "") -> None:
+    def _write(self, text: str, style: str) -> None:
+        """Writes text as it comes; thoughts and what is said stand on lines of their own."""
+        if not text:
+            return
         self._still()
-        self._is_written = True
-        self._raw(self._wrapping.add(text), style)
+        if style != self._style:
+            self._end_text()
+        self._is_written, self._style = True, style
+        self._raw(self._wrapping.add(text))
 
     def _end_text(self) -> None:
         if self._is_written:
             self._raw(self._wrapping.finish() + "\n")
             self._wrapping, self._is_written = Wrapping(self._console.width, INDENT), False
 
-    def _raw(self, text: str, style: str = "") -> None:
-        self._console.print(Text(text, style=style), end="", soft_wrap=True)
+    def _raw(self, text: str) -> None:
+        self._console.print(Text(text, style=self._style), end="", soft_wrap=True)
 
     def _print(self, text: Text, indent: int = INDENT) -> None:
         print_indented(self._console, text, indent)
