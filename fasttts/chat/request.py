@@ -13,15 +13,15 @@ from fasttts.config import SearchConfig, search_config
 from fasttts.preparation import Prompt
 from fasttts.routing import RoutedEvent, Router
 from fasttts.search.extraction import Extractor, make_extractor
-from fasttts.types import Finished, Message, SearchResult, TextDelta
+from fasttts.types import Finished, Message, SearchResult, TextDelta, TrunkDelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
     """What a streamed reply gained.
 
-    Only plain decoding has text to show early: a search decides at its end which path it returns,
-    and then shows all of it.
+    Plain decoding shows every token; a search the text that every possible answer begins with, and
+    at its end, when it has decided, the rest.
 
     Attributes:
         delta: The new text.
@@ -79,7 +79,7 @@ class ChatRequest:
 
     def _growths(self, stream: ReplyStream, event: RoutedEvent) -> Iterator[Growth]:
         match event:
-            case TextDelta(text=text):
+            case TextDelta(text=text) | TrunkDelta(text=text):
                 delta = stream.add(text)
                 if delta.reasoning or delta.content:
                     yield Growth(delta=delta, shown=stream.shown)

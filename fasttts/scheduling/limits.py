@@ -62,11 +62,12 @@ def best_partial(tree: Iterable[Node], policy: SearchPolicy) -> Node | None:
         num_tokens = node.num_prefix_tokens + len(node.token_ids)
         return (-(scored[-1] if scored else -1.0), -num_tokens, node.path)
 
-    return min(_living(list(tree), policy), key=key, default=None)
+    return min(living(tree, policy), key=key, default=None)
 
 
-def _living(nodes: Sequence[Node], policy: SearchPolicy) -> list[Node]:
+def living(tree: Iterable[Node], policy: SearchPolicy) -> list[Node]:
     """The newest nodes of every group, where their answers may go on."""
+    nodes = list(tree)
     rounds: dict[Path, int] = {}
     for node in nodes:
         name = policy.group(node.path)

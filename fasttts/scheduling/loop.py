@@ -271,9 +271,10 @@ class Loop:
                 self._slots.abort(run.hold(at))
                 if run.is_known_until(at):
                     self._cut(run, reason, at)
-            if run.stop_reason == "complete" and run.is_late(self._clock()):
+            now = self._clock()  # once: a budget that ends in between is not cut yet
+            if run.stop_reason == "complete" and run.is_late(now):
                 self._cut(run, "seconds", None)
-            if run.is_late(self._clock()):
+            if run.is_late(now):
                 self._slots.abort(run.give_up())
             if run.is_done:
                 self._finish(run, None)

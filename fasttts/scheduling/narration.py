@@ -1,30 +1,36 @@
 """What a search has done since one last looked, as events."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from fasttts.backends.base import Tokenizer
 from fasttts.scheduling.run import SearchRun
+from fasttts.scheduling.trunk import Trunk
 from fasttts.tree import Node
 from fasttts.types import Event, Path, Pruned, StepFinished, StepScored, TrunkDelta
 
 
 class Narrator:
-    """Tells each step of one search once.
+    """Tells each step of one search once, and the trunk as it grows.
 
-    The trunk is the text that every beam and every ended answer shares, in whole steps: whatever
-    wins begins with it, so nothing of it is ever taken back. Where branches may still start
-    before it, or a counted budget may end the search behind it, nothing is shared for certain
-    before the end.
+    Args:
+        tokenizer: The generator's.
+        stop: Strings that end an answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
         self._finished: set[Path] = set()
         self._scored: set[Path] = set()
         self._pruned: set[Path] = set()
-        self._num_trunk = 0
+        self._trunk = Trunk(tokenizer, stop)
 
-    def ended(self, node: Node) -> Iterator[Event]:
+    def gained(self, run: SearchRun, node: Node) -> Iterator[Event]:
+        """What the newest tokens of a node bring."""
+        yield from self._ended(node)
+        yield from _delta(self._trunk.gained(run, node))
+
+    def _ended(self, node: Node) -> Iterator[Event]:
         """A step that ended, if some decision waits for it."""
-        if node.is_attached and node.path not in self._finished:
+        if node.is_ended and node.is_attached and node.path not in self._finished:
             self._finished.add(node.path)
             yield StepFinished(path=node.path, text=node.text)
 
@@ -35,7 +41,7 @@ class Narrator:
         for node in run.tree:
             if not node.is_ended:
                 continue
-            yield from self.ended(node)
+            yield from self._ended(node)
             score = run.score(node)
             if score is not None and node.path not in self._scored:
                 self._scored.add(node.path)
@@ -46,27 +52,13 @@ class Narrator:
         if pruned:
             self._pruned.update(pruned)
             yield Pruned(paths=tuple(pruned))
-        yield from self._grown(_trunk(run))
+        yield from _delta(self._trunk.look(run))
 
     def rest(self, text: str) -> Iterator[Event]:
         """What the trunk lacks of the chosen answer."""
-        yield from self._grown(text)
-
-    def _grown(self, trunk: str) -> Iterator[Event]:
-        if len(trunk) > self._num_trunk:
-            delta, self._num_trunk = trunk[self._num_trunk :], len(trunk)
-            yield TrunkDelta(text=delta)
+        yield from _delta(self._trunk.rest(text))
 
 
-def _trunk(run: SearchRun) -> str:
-    """The text of the ended steps that every possible answer begins with."""
-    if not run.is_trunk_certain:
-        return ""
-    paths = [node.path for node in (*run.frontier(), *run.ended_nodes())]
-    first, last = min(paths, default=()), max(paths, default=())
-    ends = range(min(len(first), len(last)), 0, -1)
-    shared = next((first[:end] for end in ends if first[:end] == last[:end]), ())
-    node = run.tree.at(shared)
-    if node is not None and not node.is_ended:
-        node = node.parent
-    return "" if node is None else node.path_text()
+def _delta(text: str) -> Iterator[TrunkDelta]:
+    if text:
+        yield TrunkDelta(text=text)

@@ -14,7 +14,7 @@ from fasttts.sampling import Sampling
 from fasttts.scheduling.accounting import Counts
 from fasttts.scheduling.early_stop import hopeless
 from fasttts.scheduling.groups import Group, Groups
-from fasttts.scheduling.limits import Horizon, best_partial, horizon
+from fasttts.scheduling.limits import Horizon, best_partial, horizon, living
 from fasttts.scheduling.nodes import Nodes
 from fasttts.scheduling.speculation import Rule, predict
 from fasttts.search.aggregate import aggregate, best_aggregate
@@ -104,11 +104,6 @@ class SearchRun:
     def num_roots(self) -> int:
         """Beams that the search begins with."""
         return self._policy.num_roots
-
-    @property
-    def is_trunk_certain(self) -> bool:
-        """Whether every further answer begins with what all living paths share."""
-        return not self._policy.is_revisiting and not self.request.config.budget.is_counted
 
     def begin(self, now: float) -> None:
         """Starts the clock of the budget; `begin` a second time has no effect."""
@@ -287,6 +282,19 @@ class SearchRun:
     def frontier(self) -> list[Node]:
         """The beams under consideration."""
         return self._groups.frontier()
+
+    def possible_nodes(self) -> list[Node]:
+        """Nodes of which one is on the path of the answer, if there will be one.
+
+        None where branches may start before them, or a counted budget end the search behind them.
+        """
+        if self._last is not None:
+            return [self._last, *self.ended_nodes()]
+        budget = self.request.config.budget
+        if self._policy.is_revisiting or budget.is_counted:
+            return []
+        late = [] if budget.seconds is None else living(self.tree, self._policy)
+        return [*self.frontier(), *self.ended_nodes(), *late]
 
     def score(self, node: Node) -> float | None:
         """Aggregated score of the path to `node`; None while unscored."""

@@ -39,18 +39,19 @@ class Watcher:
         self._log = log
         self._started = time.perf_counter()
         self._is_plain = run.request.config.search == "none"
-        self._narrator = Narrator()
+        self._narrator = Narrator(tokenizer, run.request.config.stop)
         self._num_told = 0
         self._text = TextStream(tokenizer, run.request.config.stop)
         if log is not None and not self._is_plain:
             log.tell(SearchStarted(num_beams=run.num_roots))
+            self._tell(self._narrator.look(run))
 
     def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
-        """Streams the text of a plain decoding; tells of steps that ended."""
+        """Streams the text of a plain decoding; tells of steps that ended and the trunk."""
         if self._log is None:
             return
         if not self._is_plain:
-            self._tell(self._narrator.ended(node) if node.is_ended else iter(()))
+            self._tell(self._narrator.gained(run, node))
             return
         text = self._text.finish(node.text) if node.is_ended else self._text.push(token_ids)
         if text:

@@ -45,11 +45,13 @@ async def test_version_3_events_hold_the_whole_message(
     assert message.usage_metadata["output_tokens"] > 0
 
 
+@pytest.mark.parametrize("options", [{}, {"search": "beam_search", "n": 4}])
 def test_streams_show_text_as_it_comes_but_no_beginning_of_a_call(
-    engine: FastTTS, generator: Any, weather_call: str
+    engine: FastTTS, generator: Any, weather_call: str, options: dict[str, Any]
 ) -> None:
     generator.answers["Rain?"] = f"2 < 3, so look: {weather_call}"
-    chunks = list(ChatFastTTS(engine=engine).bind_tools([get_weather]).stream("Rain?"))
+    model = ChatFastTTS(engine=engine, **options).bind_tools([get_weather])
+    chunks = list(model.stream("Rain?"))
     texts = [chunk.content for chunk in chunks if chunk.content]
     assert "".join(texts) == "2 < 3, so look:"
     assert len(texts) > 5

@@ -79,9 +79,12 @@ async def test_one_answer_on_eight_paths(
         assert first["content"] == "First.\n\n\\boxed{4}"
 
 
-async def test_streamed_messages_grow_by_their_deltas(engine: Engine, generator: Any) -> None:
+@pytest.mark.parametrize("options", [{}, {"search": "beam_search", "n": 4}])
+async def test_streamed_messages_grow_by_their_deltas(
+    engine: Engine, generator: Any, options: dict[str, Any]
+) -> None:
     generator.answers["Why?"] = "<think>hm</think>Because of the rain."
-    responses = list(FastTTS(engine=engine).stream_chat(WHY))
+    responses = list(FastTTS(engine=engine, **options).stream_chat(WHY))
     assert len(responses) > 10
     content = thoughts = ""
     for response in responses:

@@ -1,9 +1,12 @@
 """Streams: which events a search tells, and that what they tell is never taken back."""
 
 import asyncio
-from typing import Any
+import itertools
+import os
+from typing import Any, get_args
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fasttts import (
@@ -13,6 +16,8 @@ from fasttts import (
     Finished,
     Progress,
     Pruned,
+    SchedulingConfig,
+    SearchError,
     SearchResult,
     SearchStarted,
     StepFinished,
@@ -22,6 +27,14 @@ from fasttts import (
     UsageReported,
 )
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.config import PLAIN, SearchMethod, search_config
+from fasttts.outcome import make_result
+from fasttts.scheduling.events import EventLog
+from fasttts.scheduling.loop import Loop
+from fasttts.scheduling.watcher import Watcher
+from tests.searches import UNTIMED, drive, make_run, marked_generator
+
+ANSWER = "Two and two: 2 + 2 = 4.\n\nThe answer is \\boxed{4}."
 
 
 def ended(events: list[Event]) -> SearchResult:
@@ -51,21 +64,133 @@ def test_a_search_is_told_from_its_start_to_its_cost() -> None:
     assert any(isinstance(event, Progress) for event in events)
 
 
-@settings(max_examples=12)
+class Told:
+    """One search driven by hand, and the trunk it has told so far.
+
+    Args:
+        options: Of the search.
+        generator: Decodes it.
+        scheduling: Slots and optimisations.
+    """
+
+    def __init__(
+        self,
+        generator: FakeGenerator | None = None,
+        scheduling: SchedulingConfig = UNTIMED,
+        **options: Any,
+    ) -> None:
+        generator = generator or FakeGenerator()
+        self.run = make_run(generator, "a", search_config(**options))
+        self.log = EventLog()
+        self.watcher = Watcher(self.run, generator.tokenizer, self.log)
+        ticks = itertools.count()  # time passes with every look at the clock
+        self.loop = Loop(generator, FakeVerifier(), scheduling, clock=lambda: next(ticks) / 1000)
+        self.loop.submit(self.run, self.watcher)
+
+    @property
+    def trunk(self) -> str:
+        return trunk(self.log._events)
+
+    def result(self) -> SearchResult:
+        run = self.watcher.future.result()
+        return make_result(run, None, total_s=0.0, num_slots=8, generator="g", verifier="v")
+
+
+SCHEDULES = [
+    UNTIMED,
+    PLAIN,
+    SchedulingConfig(slots=3, speculation_rule="likely"),
+    SchedulingConfig(speculation_rule="score", slots=24, verification_batch_tokens=1),
+    SchedulingConfig(speculation_rule="score", two_phase=False, early_stop=False),
+]
+
+
+@settings(max_examples=40)
 @given(
-    search=st.sampled_from(["beam_search", "dvts", "best_of_n", "lookahead", "self_consistency"]),
-    n=st.sampled_from([2, 4]),
+    search=st.sampled_from([name for name in get_args(SearchMethod) if name != "none"]),
+    pool=st.sampled_from([(1, 1), (2, 1), (2, 2), (4, 2), (8, 4)]),
+    temperature=st.sampled_from([0.0, 0.1, 0.4, 0.8]),
     seed=st.integers(0, 10_000),
-    tokens=st.sampled_from([None, 150]),
+    scheduling=st.sampled_from(SCHEDULES),
+    stop=st.sampled_from([[], ["e "], ["x"], ["tion", "ab"]]),
+    budget=st.fixed_dictionaries(
+        {"grace_tokens": st.sampled_from([0, 1000])},
+        optional={
+            "tokens": st.integers(10, 300),
+            "verifier_calls": st.integers(1, 20),
+            "seconds": st.floats(0.05, 0.5),
+            "grace_seconds": st.just(100.0),
+        },
+    ),
+)
+@example(  # the rollout of a step is not what goes on
+    search="lookahead",
+    pool=(1, 1),
+    temperature=0.8,
+    seed=3,
+    scheduling=UNTIMED,
+    stop=[],
+    budget={},
 )
 def test_the_trunk_is_always_a_prefix_of_the_final_text(
-    search: str, n: int, seed: int, tokens: int | None
+    pool: tuple[int, int], scheduling: SchedulingConfig, **options: Any
 ) -> None:
-    options: dict[str, Any] = {"search": search, "n": n, "beam_width": 2, "seed": seed}
-    budget = {"tokens": tokens, "grace_tokens": 1000}
-    with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
-        events = list(engine.stream("a", budget=budget, **options))
-    assert trunk(events) == ended(events).text
+    n, beam_width = pool
+    told = Told(
+        marked_generator(), scheduling, n=n, beam_width=beam_width, max_tokens=200, **options
+    )
+    drive(told.loop)
+    try:
+        result = told.result()
+    except SearchError:
+        return
+    # Nothing told is ever taken back, so what has been told at any time is a prefix of this.
+    assert result.text.startswith(told.trunk)
+    rest = trunk(list(told.watcher.closing(result)))
+    assert told.trunk + rest == result.text
+
+
+@settings(max_examples=20)
+@given(
+    search=st.sampled_from(["beam_search", "dvts", "best_of_n", "dynamic_branching"]),
+    n=st.sampled_from([1, 2, 4]),
+    temperature=st.sampled_from([0.0, 0.2, 0.8]),
+    seed=st.integers(0, 10_000),
+    scheduling=st.sampled_from(SCHEDULES),
+)
+def test_the_trunk_is_all_that_the_living_beams_share(
+    n: int, scheduling: SchedulingConfig, **options: Any
+) -> None:
+    told = Told(scheduling=scheduling, n=n, beam_width=n, max_tokens=100, **options)
+    decode = FakeGenerator().tokenizer.decode
+
+    def check(_: int) -> None:
+        alive = told.run.possible_nodes()
+        texts = [node.text_before() + decode(node.token_ids) for node in alive]
+        shared = os.path.commonprefix(texts)  # noqa: RUF071, what is compared is characters
+        assert told.trunk == (shared or told.trunk)
+
+    drive(told.loop, check)
+
+
+@pytest.mark.parametrize("options", [{"n": 1, "beam_width": 1}, {"n": 4}], ids=["one", "equal"])
+def test_the_trunk_grows_token_by_token(options: dict[str, Any]) -> None:
+    told = Told(FakeGenerator(lambda _: ANSWER), PLAIN, **options)
+    drive(told.loop)
+    result = told.result()
+    deltas = [event for event in told.log.read() if isinstance(event, TrunkDelta)]
+    assert told.trunk == result.text
+    assert len(deltas) == result.usage.returned_tokens - 1  # the last one says that it ends
+
+
+def test_a_path_that_is_finished_after_the_budget_is_told_token_by_token() -> None:
+    told = Told(n=8, budget={"verifier_calls": 4, "grace_tokens": 1000}, seed=1)
+    drive(told.loop)
+    result = told.result()
+    assert result.stop_reason == "verifier_calls"
+    deltas = [event for event in told.log.read() if isinstance(event, TrunkDelta)]
+    assert told.trunk == result.text
+    assert len(deltas) > 5
 
 
 def test_a_plain_stream_that_a_budget_ends_is_the_results_text() -> None:
