@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from vllm import SamplingParams
-from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
+from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
+from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
 from benchmarks.workload import step_length
 from fasttts.backends.vllm.sampler import ARGUMENT
@@ -81,18 +82,7 @@ class SeededSteps(LogitsProcessor):
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
         """Follows requests that left, entered and moved."""
-        if batch_update is None:
-            return
-        for index in batch_update.removed:
-            self._rows.pop(index, None)
-        for index, params, prompt, output in batch_update.added:
-            self._rows[index] = self._row(params, prompt or [], output)
-        for source, target, direction in batch_update.moved:
-            moved, displaced = self._rows.pop(source, None), self._rows.pop(target, None)
-            if moved is not None:
-                self._rows[target] = moved
-            if displaced is not None and direction is MoveDirectionality.SWAP:
-                self._rows[source] = displaced
+        process_dict_updates(self._rows, batch_update, self._row)
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         """Changes `logits` [rows, V] in place."""
@@ -117,8 +107,11 @@ class SeededSteps(LogitsProcessor):
         logits[indices] = float("-inf")
         logits[indices, torch.from_numpy(tokens_B).to(logits.device)] = 0.0
 
-    def _row(self, params: SamplingParams, prompt: Sequence[int], output: Sequence[int]) -> _Row:
-        seed, _ = (params.extra_args or {})[ARGUMENT]
+    def _row(
+        self, params: SamplingParams, prompt: Sequence[int] | None, output: Sequence[int]
+    ) -> _Row:
+        seed, *_ = (params.extra_args or {})[ARGUMENT]
+        prompt = prompt or ()
         tokens = [*prompt, *output]
         start = len(tokens)
         while start > self._num_prompt_tokens and tokens[start - 1] != self._separator:

@@ -13,15 +13,11 @@ class BlockPool:
 
     A full block in use may be shared; a full block that nobody uses stays cached until its place is
     needed, least recently used first. The partial block at a sequence's end is its own.
-
-    Attributes:
-        num_evicted_blocks: Cached blocks given up so far.
     """
 
     def __init__(self, block_size: int, num_blocks: int) -> None:
         self.block_size = block_size
         self.num_blocks = num_blocks
-        self.num_evicted_blocks = 0
         self._users: dict[int, int] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()
         self._num_partial = 0
@@ -92,7 +88,6 @@ class BlockPool:
         num_free = self.num_blocks - len(self._users) - self._num_partial
         while len(self._idle) > max(num_free, 0):
             self._idle.popitem(last=False)
-            self.num_evicted_blocks += 1
 
 
 class Holding:

@@ -1,6 +1,12 @@
 """Names that stand for something else than a model's directory or its place on a hub."""
 
+import functools
+import importlib
 import re
+from collections.abc import Callable
+from typing import Any
+
+from fasttts.errors import ConfigurationError
 
 DEMO = "demo"
 """The name that stands for the bundled demonstration models."""
@@ -14,3 +20,31 @@ _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 def is_function_name(name: str) -> bool:
     """Whether the name of a verifier or of a search is of the form `module:function`."""
     return _FUNCTION.fullmatch(name) is not None
+
+
+def import_function(name: str, *, option: str, purpose: str) -> Callable[..., Any]:
+    """What `module:function` names.
+
+    Args:
+        name: Of that form.
+        option: What it was given as, for messages.
+        purpose: What the function is for, for messages.
+
+    Raises:
+        ConfigurationError: There is no such module or function.
+    """
+    module, _, path = name.partition(":")
+    try:
+        found: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
+    except Exception as error:  # a module may raise what it likes
+        raise ConfigurationError(
+            f"{option}={name!r} cannot be imported: {type(error).__name__}: {error}; give "
+            "module:function, where the module is installed or in the current directory"
+        ) from error
+    if not callable(found):
+        raise ConfigurationError(
+            f"{option}={name!r} is no function but {type(found).__name__}: give the name of "
+            f"{purpose}"
+        )
+    function: Callable[..., Any] = found
+    return function

@@ -248,7 +248,6 @@ TIMES_AS_MANY: tuple[Form, ...] = (
 )
 TOGETHER = ("How many {items} do {who} and {friend} have together?", "Both together")
 DIFFERENCE_MORE = ("How many more {items} does {friend} have than {who}?", "The difference")
-DIFFERENCE_FEWER = ("How many fewer {items} does {friend} have than {who}?", "The difference")
 FRIEND_HAS = "How many {items} does {friend} have?"
 PRICE: Form = ("{Who} sells all the {items} for {n} dollars each.", "Sold for {n} dollars each")
 PRICE_QUESTION = "How many dollars does {who} get?"

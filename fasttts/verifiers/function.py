@@ -6,7 +6,6 @@ that a slow function never holds up decoding.
 
 import asyncio
 import functools
-import importlib
 import inspect
 import math
 import threading
@@ -114,30 +113,6 @@ class FunctionVerifier:
                 role=_ROLE,
             )
         return score
-
-
-def import_function(name: str) -> FunctionVerifier:
-    """The verifier that `module:function` names.
-
-    Raises:
-        ConfigurationError: There is no such module or function.
-    """
-    module, _, path = name.partition(":")
-    try:
-        found = functools.reduce(
-            getattr, path.split("."), cast(Any, importlib.import_module(module))
-        )
-    except Exception as error:  # a module may raise what it likes
-        raise ConfigurationError(
-            f"verifier={name!r} cannot be imported: {type(error).__name__}: {error}; give "
-            "module:function, where the module is installed or in the current directory"
-        ) from error
-    if not callable(found):
-        raise ConfigurationError(
-            f"verifier={name!r} is no function but {type(found).__name__}: give the name of "
-            "score(problem, steps)"
-        )
-    return FunctionVerifier(found, name=name)
 
 
 class _Threads:

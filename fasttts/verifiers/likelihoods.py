@@ -3,6 +3,7 @@
 The score is the probability of the good token against the bad one, at the position before it.
 """
 
+import abc
 import re
 from functools import lru_cache
 from typing import ClassVar
@@ -34,7 +35,7 @@ _STRAY_TAG = re.compile(rf"(?<!\w){SHEPHERD_TAG}(?!\w)")
 _TEXTS_KEPT = 2048
 
 
-class _GrowingText:
+class _GrowingText(abc.ABC):
     """A text that grows step by step and is tokenised as a whole each time.
 
     Raises:
@@ -61,8 +62,9 @@ class _GrowingText:
         positions = tuple(len(prefix) - 1 for prefix in prefixes)
         return StepPrompt(token_ids=prefixes[-1], positions=positions)
 
+    @abc.abstractmethod
     def _encode(self, problem: str, steps: tuple[str, ...]) -> tuple[int, ...]:
-        raise NotImplementedError
+        """The whole text."""
 
 
 class ShepherdFormat(_GrowingText):

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from fasttts.backends.base import Verifier
-from fasttts.config import is_function_name
+from fasttts.config import import_function, is_function_name
 from fasttts.errors import ConfigurationError
-from fasttts.verifiers.function import FunctionVerifier, ScoreFunction, import_function
+from fasttts.verifiers.function import FunctionVerifier, ScoreFunction
 from fasttts.verifiers.model import ModelVerifier
 
 Part = Verifier | ScoreFunction | str
@@ -19,15 +19,25 @@ def as_verifier(part: Part) -> Verifier:
         ConfigurationError: It is none of the three.
     """
     if isinstance(part, str):
-        return import_function(part) if is_function_name(part) else ModelVerifier(part)
+        return named_function(part) if is_function_name(part) else ModelVerifier(part)
     if callable(getattr(part, "score", None)):
-        return part  # type: ignore[return-value]
+        return part  # type: ignore[return-value]  # what scores is taken for a verifier
     if callable(part):
         return FunctionVerifier(part)
     raise ConfigurationError(
         f"verifier={part!r}: give a model's name, 'judge', 'module:function', a function "
         "score(problem, steps), or a verifier"
     )
+
+
+def named_function(name: str) -> FunctionVerifier:
+    """The verifier that `module:function` names.
+
+    Raises:
+        ConfigurationError: There is no such module or function.
+    """
+    function = import_function(name, option="verifier", purpose="score(problem, steps)")
+    return FunctionVerifier(function, name=name)
 
 
 def parts_of(verifier: Verifier) -> Iterator[Verifier]:

@@ -113,7 +113,7 @@ def test_decorated_answers_join_bare_ones(answers: list[str], groups: list[list[
 @given(st.lists(st.sampled_from(SPELLINGS), max_size=8), st.randoms())
 def test_groups_do_not_depend_on_the_order_of_arrival(answers: list[str], random: object) -> None:
     order = list(range(len(answers)))
-    random.shuffle(order)  # type: ignore[attr-defined]
+    random.shuffle(order)
     groups = {frozenset(group) for group in group_equal(answers)}
     shuffled = group_equal([answers[index] for index in order])
     assert {frozenset(order[place] for place in group) for group in shuffled} == groups

@@ -85,7 +85,7 @@ def test_bounds_hold(low: int, high: int) -> None:
 
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="split is 'exam'"):
-        generate_problems("exam", 0, 1)  # type: ignore[arg-type]
+        generate_problems("exam", 0, 1)
     for low, high in ((1, 8), (5, 4)):
         with pytest.raises(ValueError, match="operations"):
             generate_problems("test", 0, 1, min_operations=low, max_operations=high)

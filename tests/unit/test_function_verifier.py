@@ -21,7 +21,7 @@ from fasttts.config import PLAIN, SchedulingConfig, SearchConfig
 from fasttts.scheduling.loop import Loop
 from fasttts.verifiers import FunctionVerifier
 from fasttts.verifiers.flow import Flow, finish, together
-from fasttts.verifiers.function import import_function
+from fasttts.verifiers.parts import named_function
 from tests.searches import Recorder, drive, make_run, same_tree, snapshot
 
 STEPS = ("one", "two", "three")
@@ -164,7 +164,7 @@ def test_a_function_is_imported_by_name(tmp_path: Path, monkeypatch: pytest.Monk
         "class Group:\n    @staticmethod\n    def half(problem, steps): return 0.5\nnumber = 7\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    verifier = import_function("scores_of_mine:Group.half")
+    verifier = named_function("scores_of_mine:Group.half")
     assert verifier.name == "scores_of_mine:Group.half"
     assert verifier.score([request("a")])[0].scores == (0.5,)
     verifier.close()
@@ -174,7 +174,7 @@ def test_a_function_is_imported_by_name(tmp_path: Path, monkeypatch: pytest.Monk
         ("scores_of_mine:number", "is no function but int"),
     ):
         with pytest.raises(ConfigurationError, match=message):
-            import_function(name)
+            named_function(name)
 
 
 def test_flows_begin_together_and_end_in_order() -> None:
@@ -271,7 +271,7 @@ def test_a_fault_ends_only_the_search_it_concerns(bad: Callable[[], Any]) -> Non
             engine.search("bad", n=4, max_tokens=60)
         assert caught.value.role == "verifier"
         results = engine.search_many(["good", "good"], n=4, max_tokens=60, seeds=[1, 1])
-        assert [one.candidates for one in results] == [good.candidates] * 2  # type: ignore[union-attr]
+        assert [one.candidates for one in results] == [good.candidates] * 2
 
 
 def test_a_cancelled_search_leaves_its_scores_behind() -> None:

@@ -71,7 +71,7 @@ def test_the_order_of_arrival_makes_no_difference(
     selection: Selection, candidates: list[Candidate], random: object
 ) -> None:
     arrived = list(candidates)
-    random.shuffle(arrived)  # type: ignore[attr-defined]
+    random.shuffle(arrived)
     assert rank(arrived, selection) == rank(candidates, selection)
 
 

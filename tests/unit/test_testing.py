@@ -77,12 +77,12 @@ class OutOfGroup(KeepAll):
 
 class Impatient(KeepAll):
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
-        frontier.clear()  # type: ignore[attr-defined]
+        frontier.clear()
         return ()
 
 
 class Endless(KeepAll):
-    is_revisiting = True  # type: ignore[misc]
+    is_revisiting = True
 
     def group(self, path: Path) -> Path:
         return ()

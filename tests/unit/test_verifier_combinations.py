@@ -90,13 +90,13 @@ def test_functions_begin_before_models_run() -> None:
 
     verifier = Mean(Model(), function)
     function_part = verifier.parts[1]
-    begin = function_part.flow  # type: ignore[attr-defined]
+    begin = function_part.flow
 
     def flow(requests: Any) -> Any:
         seen.append("function")
         return begin(requests)
 
-    function_part.flow = flow  # type: ignore[attr-defined]
+    function_part.flow = flow
     verifier.score([request("a")])
     assert seen == ["function", "model"]
     verifier.close()

@@ -125,7 +125,7 @@ def test_shepherd_reads_numbered_steps() -> None:
     assert [found.token_ids[i] for i in found.positions] == [TAG, TAG]
     assert layout.choices == (ord("+"), ord("-"))
     with pytest.raises(ConfigurationError, match=f"has no token {SHEPHERD_TAG}"):
-        ShepherdFormat(TaggedTokenizer(), "prm")  # type: ignore[arg-type]
+        ShepherdFormat(TaggedTokenizer(), "prm")
 
 
 def test_a_conversation_is_replied_to_with_plus() -> None:

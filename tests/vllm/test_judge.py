@@ -127,7 +127,7 @@ def test_the_tokens_of_yes_and_no_have_to_differ(backends: tuple[Any, Any]) -> N
             return [7]
 
     with pytest.raises(ValueError, match="Yes and No begin alike"):
-        JudgeFormat(OneToken(), "odd")  # type: ignore[arg-type]
+        JudgeFormat(OneToken(), "odd")
 
 
 def test_after_close_everything_is_refused(backends: tuple[Any, Any]) -> None:

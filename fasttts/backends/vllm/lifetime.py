@@ -65,7 +65,7 @@ def _hide_invented_attributes() -> None:
             raise AttributeError(name)
         return invent(library, name)
 
-    getattribute.is_guarded = True  # type: ignore[attr-defined]
+    getattribute.is_guarded = True  # type: ignore[attr-defined]  # functions take any attribute
     kind.__getattr__ = getattribute
 
 
