@@ -298,3 +298,14 @@ def test_a_lost_engine_is_loaded_again(run: Run, monkeypatch: pytest.MonkeyPatch
     assert "lost" in done.stdout
     assert "The engine was lost; loading the models again." in done.stdout
     assert done.stdout.count("Good day.") == 1
+
+
+def test_a_file_that_is_too_long_can_be_dropped(chat: Run, tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("x" * 20_000)
+    lines = ["/read long.txt", "/plain Hello", "/new", "/plain Hello"]
+    done = chat("--files", str(tmp_path), lines=lines)
+    assert done.exit_code == 0, done.output
+    refused, answered = done.stdout.split("A new conversation.")
+    assert "The files you read still wait for a message; /new drops them." in refused
+    assert "Good [day]." not in refused
+    assert "Good [day]." in answered

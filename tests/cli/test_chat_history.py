@@ -116,3 +116,11 @@ def test_tools_are_saved_too(store: Store) -> None:
     conversation.add(Turn(asked="2 + 2?", messages=messages))
     written = transcript.document(conversation)
     assert '`calculator({"expression": "2 + 2"})`\n\n> calculator:\n> 4\n\nIt is 4.\n' in written
+
+
+def test_a_turn_that_cannot_be_written_is_not_lost_at_once(tmp_path: Path) -> None:
+    (tmp_path / "chats").touch()
+    conversation = Store(tmp_path / "chats").new()
+    with pytest.raises(ConfigurationError, match="this turn is gone when you leave"):
+        conversation.add(turn("2 + 2?"))
+    assert [each.asked for each in conversation.turns] == ["2 + 2?"]

@@ -11,7 +11,7 @@ from fasttts.cli.chat.history import Cost
 from fasttts.cli.chat.live_tree import LiveTree
 from fasttts.cli.chat.wrapping import Wrapping, print_indented
 from fasttts.cli.render import INDENT, step_table
-from fasttts.routing import Decided
+from fasttts.routing import Decided, Decision
 from fasttts.types import Event
 
 MAX_TREE_LINES = 16
@@ -55,7 +55,7 @@ class AnswerView:
                 self._write(delta.content, "")
             case Decided(decision=decision):
                 self._still()
-                self._print(Text(f"auto: {decision.reason}", style="dim"))
+                self._print(Text(f"auto: {_reason(decision)}", style="dim"))
                 self._begin()
             case Replied():
                 self._replied(event)
@@ -135,6 +135,12 @@ class AnswerView:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _reason(decision: Decision) -> str:
+    """Why a search follows or not, and what of the draft stays."""
+    kept = decision.kept_steps
+    return decision.reason + (f"; its first {kept} steps stay" if kept > 1 else "")
 
 
 def cost_line(cost: Cost) -> Text:

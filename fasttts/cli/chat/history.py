@@ -4,10 +4,10 @@ import datetime
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fasttts.chat import cost_report
 from fasttts.errors import ConfigurationError
@@ -71,7 +71,7 @@ class Turn(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     asked: str
-    messages: tuple[dict[str, Any], ...]
+    messages: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
     costs: tuple[Cost, ...] = ()
 
 
@@ -113,14 +113,28 @@ class Conversation:
         return [message for turn in self.turns for message in turn.messages]
 
     def add(self, turn: Turn) -> None:
-        """Keeps a turn, in the file first."""
+        """Keeps a turn, here and in the file.
+
+        Raises:
+            ConfigurationError: The file cannot be written; the turn is kept here alone.
+        """
+        self.turns.append(turn)
+        try:
+            self._write(turn.model_dump_json().encode())
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ConfigurationError(
+                f"this turn is gone when you leave: {self.path} cannot be written: {reason}"
+            ) from error
+
+    def _write(self, line: bytes) -> None:
+        """Adds a line; what is torn before it stays a line of its own."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "rb+") as file:
             size = file.seek(0, os.SEEK_END)
             is_torn = size and os.pread(file.fileno(), 1, size - 1) != b"\n"
-            file.write((b"\n" if is_torn else b"") + turn.model_dump_json().encode() + b"\n")
-        self.turns.append(turn)
+            file.write((b"\n" if is_torn else b"") + line + b"\n")
 
 
 class Store:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import readline
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +37,8 @@ def remembered(path: Path | None = None) -> Iterator[None]:
     if not sys.stdin.isatty():
         yield
         return
+    import readline  # may write to the terminal when it is loaded
+
     path = path or user_state_path("fasttts") / "chat-lines"
     readline.set_history_length(MAX_LINES)
     with contextlib.suppress(OSError):

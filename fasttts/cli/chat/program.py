@@ -90,6 +90,8 @@ class Program:
             self._screen.hint("Cancelled; nothing of this turn is kept.")
         except FastTTSError as error:
             self._screen.hint(str(error))
+            if self._dialogue.documents:
+                self._screen.note("The files you read still wait for a message; /new drops them.")
 
     def _do(self, meant: Command | Said | None) -> None:
         match meant:
