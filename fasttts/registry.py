@@ -41,6 +41,14 @@ def shared_engine(config: EngineConfig) -> FastTTS:
         return shared.engine
 
 
+def loaded_engine(generator: str) -> FastTTS | None:
+    """An open shared engine whose generator has this name; None where none is loaded."""
+    with _lock:
+        engines = [shared.engine for shared in _engines.values()]
+    names = (one for one in engines if not one.is_closed and one.generator_name == generator)
+    return next(names, None)
+
+
 def release_engine(engine: FastTTS) -> None:
     """Says that one user of a shared engine needs it no more; the last one closes it.
 

@@ -65,6 +65,8 @@ class ChatOptions(BaseModel):
         max_tokens: Longest reply in tokens.
         seed: The search seed: the same call with the same seed gives the same reply.
         stop: Strings that end a reply; they are not part of it.
+        on_overflow: What happens to a conversation that is too long for the context: "error" says
+            so, "truncate" leaves out its oldest turns; see `fitting_messages`.
         search_args: Further options of `SearchConfig`, such as `top_p` or `selection`.
         engine_args: Further options of `EngineConfig`, such as `max_model_len`.
         engine: An engine to use as it is, instead of `model`, `verifier` and `engine_args`.
@@ -84,6 +86,7 @@ class ChatOptions(BaseModel):
     max_tokens: int | None = None
     seed: int | None = None
     stop: list[str] | None = None
+    on_overflow: Literal["error", "truncate"] = "error"
     search_args: dict[str, Any] = Field(default_factory=dict)
     engine_args: dict[str, Any] = Field(default_factory=dict)
     engine: FastTTS | None = Field(default=None, exclude=True, repr=False)
@@ -179,6 +182,7 @@ class ChatOptions(BaseModel):
             tool_choice=tool_choice,
             is_parallel=is_parallel,
             response_schema=response_schema,
+            truncates=self.on_overflow == "truncate",
         )
         if (overrides.get("search") or self.search) != AUTO:
             return request
@@ -186,7 +190,11 @@ class ChatOptions(BaseModel):
 
     def _identity(self) -> dict[str, Any]:
         """Everything a reply depends on besides its prompt."""
-        names = {"model": self.model, "verifier": self.verifier}
+        names = {
+            "model": self.model,
+            "verifier": self.verifier,
+            "on_overflow": self.on_overflow,
+        }
         loaded = None if self.engine is not None else self._engine_config().model_dump()
         options = {**self._search_config().model_dump(), "engine": loaded}
         if self.search == AUTO:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fasttts import FastTTS
 from fasttts.chat.calls import constraint
+from fasttts.chat.history import fitting_messages
 from fasttts.chat.reply import Delta, Reply, ReplyFormat, ReplyStream
 from fasttts.chat.tools import Tool, forced_tools, offered_tools
 from fasttts.config import SearchConfig, search_config
@@ -98,6 +99,7 @@ def make_request(
     tool_choice: object = None,
     is_parallel: bool = True,
     response_schema: Mapping[str, Any] | None = None,
+    truncates: bool = False,
 ) -> ChatRequest:
     """A call that can run.
 
@@ -109,6 +111,7 @@ def make_request(
         tool_choice: Whether it must; see `forced_tools`.
         is_parallel: Whether a reply may hold several calls.
         response_schema: JSON schema of what the model says where it does not call.
+        truncates: Whether the oldest turns are left out where they do not fit.
 
     Raises:
         ConfigurationError: The choice, a schema or the messages cannot work.
@@ -123,6 +126,8 @@ def make_request(
     )
     if outputs is not None:
         config = search_config(config, structured_outputs=outputs)
+    if truncates:
+        messages = fitting_messages(engine, messages, offered, max_tokens=config.max_tokens)
     prompt = engine.render(messages, tools=offered or None)
     reply_format = ReplyFormat.of_call(
         engine,

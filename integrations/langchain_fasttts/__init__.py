@@ -1,5 +1,6 @@
-"""FastTTS as a LangChain chat model."""
+"""FastTTS as LangChain models: a chat model, and one that completes text."""
 
 from langchain_fasttts.chat_models import ChatFastTTS
+from langchain_fasttts.llms import FastTTSLLM
 
-__all__ = ["ChatFastTTS"]
+__all__ = ["ChatFastTTS", "FastTTSLLM"]

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
@@ -17,27 +17,85 @@ from pydantic import model_validator
 from fasttts import FastTTS, __version__
 from fasttts.chat import ChatOptions, ChatRequest, forced_tools, offered_tools
 from fasttts.errors import ConfigurationError
+from fasttts.registry import loaded_engine
 from langchain_fasttts.generations import PROVIDER, chat_result, chunks
 from langchain_fasttts.messages import engine_messages
+from langchain_fasttts.structured import (
+    Method,
+    Schema,
+    call_parser,
+    parsed,
+    response_format,
+    response_schema,
+    text_parser,
+)
 
 ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
 
 
 class ChatFastTTS(ChatOptions, BaseChatModel):
-    r"""A small local model that can search before it answers.
+    r"""A small local model that can search before it answers, in this process.
 
-    The options of a call (`search`, `n`, `beam_width`, `temperature`, ...) can be set here (rarer
-    ones in `search_args`), bound with `bind`, or passed to one call. `usage_metadata` counts the
-    prompt and the returned path; the whole cost of a search stands in
-    `response_metadata["fasttts"]`. `generate` returns all candidates of a search, best first;
-    `invoke` the first of them.
-
-    Example:
-        ```python
-        model = ChatFastTTS(model="demo", search="beam_search", n=16)
-        message = model.invoke("Max owns 50 pencils. Max sells 37 pencils. How many has Max now?")
-        print(message.text, message.response_metadata["score"])
+    Setup:
+        ```bash
+        pip install "fasttts[langchain,vllm]"
         ```
+
+    Key init args - completion params:
+        search: "none" is plain decoding; "best_of_n", "beam_search" and others spend more.
+        n: Candidates or beams of a search; `beam_width`: children of each surviving beam.
+        budget: What a search may spend; see `fasttts.Budget`.
+        temperature, max_tokens, seed, stop: As usual; `search_args` holds rarer options.
+
+    Key init args - client params:
+        model, verifier: "demo", local directories or hub names.
+        engine_args: Options of `fasttts.EngineConfig`; equal ones share one engine.
+        engine: An engine that exists, in place of all three.
+
+    Every completion param can also be bound with `bind`, made configurable with
+    `configurable_fields`, or passed to one call.
+
+    Instantiate:
+        ```python
+        from langchain_fasttts import ChatFastTTS
+
+        model = ChatFastTTS(model="demo", search="beam_search", n=16, max_tokens=400)
+        ```
+
+    Invoke:
+        ```python
+        message = model.invoke("Max owns 50 pencils. Max sells 37 pencils. How many has Max now?")
+        message.text
+        ```
+
+    Stream:
+        ```python
+        for chunk in model.stream("Max owns 50 pencils. Max sells 37. How many has Max now?"):
+            print(chunk.text, end="")
+        ```
+
+    Async:
+        ```python
+        await model.ainvoke("Max owns 50 pencils. Max sells 37 pencils. How many has Max now?")
+        ```
+
+    Tool calling:
+        ```python
+        model.bind_tools([tool], tool_choice="any").invoke("...").tool_calls
+        ```
+
+    Structured output:
+        ```python
+        model.with_structured_output(Schema).invoke("...")
+        ```
+
+    Token usage:
+        `message.usage_metadata` counts the prompt and the returned path;
+        `message.response_metadata["fasttts"]` has the whole cost of a search.
+
+    Response metadata:
+        `finish_reason`, `score` and `fasttts`. `generate` returns all candidates of a search, best
+        first; `invoke` the first of them.
     """
 
     streaming: bool = False
@@ -62,18 +120,65 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
             tool_choice: None or "auto" lets the model decide, "none" offers it no tools; "any",
                 "required" and True force a call, and a tool's name, or a dictionary with it, a
                 call of that tool.
-            strict: Must not be True: arguments follow the schema as well as the model can.
-            kwargs: Options for every call, such as `search` or `parallel_tool_calls`.
+            strict: Changes nothing for a forced call, whose arguments always follow the schema;
+                must not be True where the model decides.
+            kwargs: Options for every call, such as `search`, `parallel_tool_calls` or
+                `response_format`.
 
         Raises:
-            ConfigurationError: The choice names no tool, or `strict` is set.
+            ConfigurationError: The choice names no tool, or `strict` is set without it.
         """
-        if strict:
-            raise ConfigurationError("strict=True is not supported: leave it out")
         schemas = [convert_to_openai_tool(tool) for tool in tools]
-        forced_tools(schemas, tool_choice)
+        if not forced_tools(schemas, tool_choice) and strict and schemas:
+            raise ConfigurationError(
+                "strict=True holds for forced calls only: set tool_choice='any', or leave it out"
+            )
         choice = {} if tool_choice is None else {"tool_choice": tool_choice}
         return self.bind(tools=schemas, **choice, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: Schema | None = None,
+        *,
+        method: Method = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """The model's answers as objects of a schema, which every candidate of a search follows.
+
+        Args:
+            schema: A pydantic class, whose objects are returned; or a typed dictionary, a JSON
+                schema or a function, for which dictionaries are. None is any JSON object, for
+                "json_mode" only.
+            method: "json_schema" and "json_mode" have the model say JSON, "function_calling" has it
+                call a tool of this schema.
+            include_raw: Whether to return a dictionary of "raw", "parsed" and "parsing_error",
+                which holds what else would be raised.
+            strict: Changes nothing: answers always follow the schema.
+            kwargs: Options for every call, such as `search`.
+
+        Raises:
+            ConfigurationError: The method is unknown, or there is no schema.
+        """
+        if method not in get_args(Method):
+            raise ConfigurationError(f"method={method!r} is none of {get_args(Method)}")
+        if schema is None and method != "json_mode":
+            raise ConfigurationError(f"method={method!r} needs a schema")
+        trace = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        if method == "function_calling" and schema is not None:
+            name, parser = call_parser(schema)
+            model = self.bind_tools(
+                [schema],
+                tool_choice=name,
+                parallel_tool_calls=False,
+                ls_structured_output_format=trace,
+                **kwargs,
+            )
+        else:
+            parser, asked = text_parser(schema), response_format(schema)
+            model = self.bind(response_format=asked, ls_structured_output_format=trace, **kwargs)
+        return parsed(model, parser, include_raw=include_raw)
 
     def get_token_ids(self, text: str) -> list[int]:
         """The text's tokens in the generator's vocabulary; loads the engine."""
@@ -111,8 +216,8 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
             video_inputs=False,
             text_outputs=True,
             tool_calling=True,
-            tool_choice=False,
-            structured_output=False,
+            tool_choice=True,
+            structured_output=True,
         )
         if self.engine is not None:
             profile["max_input_tokens"] = self.engine.max_model_len
@@ -172,17 +277,36 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         model: str | None = None,
         stream: bool | None = None,
         parallel_tool_calls: bool | None = None,
+        response_format: object = None,
+        strict: bool | None = None,
         **kwargs: Any,
     ) -> ChatRequest:
-        """The call that LangChain's arguments describe; `stream` has chosen the method already."""
-        if model not in (None, self.model):
-            raise ConfigurationError(
-                f"this model runs {self.model!r}: a call cannot change it to {model!r}"
-            )
+        """The call that LangChain's arguments describe.
+
+        `stream` has chosen the method already, `strict` says nothing new, and `model` names one
+        that another object of this process has loaded.
+        """
+        if model is not None and model != self.model:
+            engine = _loaded(model)
         return self._request(
             engine,
             engine_messages(messages),
             is_parallel=parallel_tool_calls is not False,
+            response_schema=response_schema(response_format),
             stop=stop,
             **kwargs,
         )
+
+
+def _loaded(model: str) -> FastTTS:
+    """The engine of a model that is loaded already.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    engine = loaded_engine(model)
+    if engine is None:
+        raise ConfigurationError(
+            f"model={model!r} is not loaded: make a ChatFastTTS of it, or call one that is"
+        )
+    return engine

@@ -56,7 +56,7 @@ EXPORTS: dict[str, list[str]] = {
         "release_engine",
         "shared_engine",
     ],
-    "langchain_fasttts": ["ChatFastTTS"],
+    "langchain_fasttts": ["ChatFastTTS", "FastTTSLLM"],
     "llama_index.llms.fasttts": ["FastTTS"],
     "fasttts_agents": ["Deliberation"],
 }

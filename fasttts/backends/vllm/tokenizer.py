@@ -28,6 +28,26 @@ def check_tokenizer_file(role: Role, folder: Path) -> None:
         ) from error
 
 
+class _Words:
+    """A vocabulary as llguidance wants it.
+
+    Args:
+        tokens: The bytes of every token.
+        special_token_ids: Those that are no text.
+        tokenizer: Encodes text.
+    """
+
+    def __init__(
+        self, tokens: Sequence[bytes], special_token_ids: set[int], tokenizer: "ChatTokenizer"
+    ) -> None:
+        self.eos_token_id, self.bos_token_id = min(tokenizer.eos_token_ids), None
+        self.tokens, self.special_token_ids = tokens, sorted(special_token_ids)
+        self._encode = tokenizer.encode
+
+    def __call__(self, text: bytes) -> list[int]:
+        return self._encode(text.decode(errors="replace"))
+
+
 class ChatTokenizer:
     """`backends.base.Tokenizer` around a transformers tokenizer.
 
@@ -72,14 +92,23 @@ class ChatTokenizer:
         Raises:
             ConfigurationError: llguidance cannot read this tokenizer.
         """
+        from llguidance import LLTokenizer
+        from llguidance._tokenizer import TokenizerWrapper
         from llguidance.hf import from_tokenizer
 
+        eos_token_ids = sorted(self._eos_token_ids)
         try:
-            return from_tokenizer(self._tokenizer, vocab_size, sorted(self._eos_token_ids))
+            read = from_tokenizer(self._tokenizer, vocab_size, eos_token_ids)
         except Exception as error:  # the library raises nothing more special
             raise ConfigurationError(
                 f"structured outputs do not work with the tokenizer of {self._name!r}: {error}"
             ) from error
+        # llguidance 1.7 takes every added token that looks like a tag for a special one, so that
+        # `<tool_call>` as a text could not be written with the token of that name.
+        special = {i for i, token in self._tokenizer.added_tokens_decoder.items() if token.special}
+        tokens = [read.decode_bytes([token_id]) for token_id in range(vocab_size)]
+        words = _Words(tokens, special | {i for i, token in enumerate(tokens) if not token}, self)
+        return LLTokenizer(TokenizerWrapper(words), vocab_size, eos_token_ids)
 
     def encode_chat(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None

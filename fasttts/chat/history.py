@@ -1,0 +1,40 @@
+"""Conversations that are too long for the model's context."""
+
+from collections.abc import Sequence
+
+from fasttts import FastTTS
+from fasttts.chat.tools import Tool
+from fasttts.types import Message
+
+
+def fitting_messages(
+    engine: FastTTS, messages: Sequence[Message], tools: Sequence[Tool], *, max_tokens: int
+) -> list[Message]:
+    """The conversation without its oldest turns, as far as the answer needs their room.
+
+    System messages stay, and so does the last turn: a turn is a message of the user and all up to
+    the next one, so that no tool's result loses its call. The answer gets `max_tokens`, or a
+    quarter of the context where that is less.
+
+    Args:
+        engine: Whose context and chat template count.
+        messages: The conversation.
+        tools: What is rendered with it.
+        max_tokens: Longest answer in tokens.
+    """
+    room = engine.max_model_len - min(max_tokens, engine.max_model_len // 4)
+    kept = list(messages)
+    while (turn := _oldest_turn(kept)) is not None:
+        if len(engine.tokenizer.encode_chat(kept, list(tools) or None)) <= room:
+            break
+        kept = [message for index, message in enumerate(kept) if index not in turn]
+    return kept
+
+
+def _oldest_turn(messages: Sequence[Message]) -> set[int] | None:
+    """Places of what may go first; None where a single turn is left."""
+    starts = [index for index, message in enumerate(messages) if message["role"] == "user"]
+    if len(starts) < 2:
+        return None
+    said = (index for index in range(starts[1]) if messages[index]["role"] != "system")
+    return set(said)

@@ -1,0 +1,102 @@
+"""`FastTTSLLM`: a FastTTS engine as a LangChain model that completes text."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, closing
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LLM
+from langchain_core.outputs import GenerationChunk
+
+from fasttts import FastTTS
+from fasttts.chat import ChatOptions, ChatRequest, Growth, cost_report
+
+
+class FastTTSLLM(ChatOptions, LLM):
+    """A small local model that can search before it answers, for prompts that are plain text.
+
+    A prompt is what a user says, through the model's chat template. The options are those of
+    `ChatFastTTS`.
+
+    Example:
+        ```python
+        model = FastTTSLLM(model="demo", search="beam_search", n=16)
+        model.invoke("Max owns 50 pencils. Max sells 37 pencils. How many has Max now?")
+        ```
+    """
+
+    @property
+    def _llm_type(self) -> str:
+        return "fasttts"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        """The key of LangChain's cache."""
+        return self._identity()
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """The text's tokens in the generator's vocabulary; loads the engine."""
+        return self._resolve_engine().tokenizer.encode(text)
+
+    def _call(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> str:
+        request = self._ask(self._resolve_engine(), prompt, stop, kwargs)
+        result = request.search()
+        return request.reply_format.read(result.text, result.finish_reason).content
+
+    async def _acall(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> str:
+        request = self._ask(await self._aresolve_engine(), prompt, stop, kwargs)
+        result = await request.asearch()
+        return request.reply_format.read(result.text, result.finish_reason).content
+
+    def _stream(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[GenerationChunk]:
+        request = self._ask(self._resolve_engine(), prompt, stop, kwargs)
+        with closing(request.stream()) as growths:
+            for growth in growths:
+                chunk = _chunk(growth)
+                if run_manager is not None:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    async def _astream(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[GenerationChunk]:
+        request = self._ask(await self._aresolve_engine(), prompt, stop, kwargs)
+        async with aclosing(request.astream()) as growths:
+            async for growth in growths:
+                chunk = _chunk(growth)
+                if run_manager is not None:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    def _ask(
+        self, engine: FastTTS, prompt: str, stop: list[str] | None, options: dict[str, Any]
+    ) -> ChatRequest:
+        return self._request(engine, [{"role": "user", "content": prompt}], stop=stop, **options)
+
+
+def _chunk(growth: Growth) -> GenerationChunk:
+    """What is new; the last one has the cost."""
+    info = None if growth.end is None else {"fasttts": cost_report(growth.end[1])}
+    return GenerationChunk(text=growth.delta.content, generation_info=info)
