@@ -30,8 +30,8 @@ def run(
 ) -> None:
     """Chat with a model that deliberates.
 
-    Answers are searched, or decoded plainly after /plain; /help lists all commands. Conversations
-    are kept on this machine alone.
+    An answer is drafted, and searched for where the verifier doubts the draft; /plain and
+    /deliberate decide otherwise, /help lists all commands. Conversations stay on this machine.
     """
     with session.reported_errors(debug=debug):
         settings = session.engine_settings(generator, verifier)
