@@ -3,6 +3,7 @@
 Nothing here knows LangChain or LlamaIndex.
 """
 
+from fasttts.chat.history import fitting_messages
 from fasttts.chat.options import ChatOptions
 from fasttts.chat.reply import Call, Delta, Reply, ReplyFormat, ReplyStream
 from fasttts.chat.report import cost_report, token_usage
@@ -20,6 +21,7 @@ __all__ = [
     "ReplyStream",
     "Tool",
     "cost_report",
+    "fitting_messages",
     "forced_tools",
     "offered_tools",
     "token_usage",

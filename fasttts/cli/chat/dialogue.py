@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any
 
-from fasttts.chat import Call, Reply, ReplyFormat, ReplyStream, Tool
+from fasttts.chat import Call, Reply, ReplyFormat, ReplyStream, Tool, fitting_messages
 from fasttts.cli.chat.events import ChatEvent, Grown, LeftOut, Replied, ToolRan
 from fasttts.cli.chat.history import Conversation, Cost, Turn, is_plain
 from fasttts.cli.chat.modes import EFFORTS, Effort, Mode, router_of
@@ -131,21 +131,13 @@ class Dialogue:
         return replied
 
     def _fitting(self, new: list[Message], tools: tuple[Tool, ...]) -> tuple[list[Message], int]:
-        """The conversation without the oldest turns that leave no room for an answer."""
+        """The conversation as far as it fits, and how many of its oldest turns do not."""
         opening: list[Message] = []
         if self._system:
             opening.append({"role": "system", "content": self._system})
-        turns = self.conversation.turns
-        room = self._engine.max_model_len - min(
-            self._base.max_tokens, self._engine.max_model_len // 2
-        )
-        for start in range(len(turns) + 1):
-            old = [message for turn in turns[start:] for message in turn.messages]
-            messages = [*opening, *old, *new]
-            tokens = self._engine.tokenizer.encode_chat(messages, tools or None)
-            if len(tokens) <= room:
-                break
-        return messages, start
+        messages = [*opening, *self.conversation.messages, *new]
+        kept = fitting_messages(self._engine, messages, tools, max_tokens=self._base.max_tokens)
+        return kept, _num_turns(messages) - _num_turns(kept)
 
     def _content(self, text: str) -> str:
         if not self.documents:
@@ -157,6 +149,10 @@ class Dialogue:
         if self._toolbox is None:
             return Outcome(text="there are no tools: answer yourself", is_error=True)
         return self._toolbox.run(call)
+
+
+def _num_turns(messages: list[Message]) -> int:
+    return sum(message["role"] == "user" for message in messages)
 
 
 def _assistant_message(reply: Reply) -> dict[str, Any]:
