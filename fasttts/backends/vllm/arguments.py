@@ -79,7 +79,9 @@ def generator_arguments(
 ) -> dict[str, Any]:
     """Arguments of the generator's engine, `logits_processors` excepted.
 
-    A plan's arguments come before the defaults, the user's `generator_args` before both.
+    A plan's arguments come before the defaults, the user's `generator_args` before both. vLLM's
+    asynchronous scheduling is off: it starts an iteration before the tokens of the last one are
+    there, so that the loop would hear of every step's end one token late.
     """
     return {
         **_shared_arguments(config, generator, device),
@@ -87,6 +89,7 @@ def generator_arguments(
         "max_model_len": config.max_model_len,
         "max_num_seqs": config.max_num_seqs or _MAX_NUM_SEQS,
         "scheduling_policy": "priority",
+        "async_scheduling": False,
         **planned,
         **config.generator_args,
     }
