@@ -4,13 +4,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.messages.tool import ToolCallChunk, tool_call, tool_call_chunk
+from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from fasttts.chat import Call, Delta, Growth, Reply, ReplyFormat, cost_report, token_usage
 from fasttts.types import Candidate, SearchResult
+from langchain_fasttts.messages import reasoning_kwargs, reply_message
 
 PROVIDER = "fasttts"
 
@@ -40,25 +41,14 @@ def chunks(growth: Growth) -> Iterator[ChatGenerationChunk]:
 
 
 def _chosen_generation(result: SearchResult, reply: Reply) -> ChatGeneration:
-    message = _message(reply, _metadata(result, reply), _usage(result))
+    message = reply_message(reply, _metadata(result, reply), _usage(result))
     return ChatGeneration(message=message, generation_info=_info(result.score, reply))
 
 
 def _other_generation(result: SearchResult, candidate: Candidate, reply: Reply) -> ChatGeneration:
     names = {"model_name": result.generator, "model_provider": PROVIDER}
-    message = _message(reply, names, _usage(result, candidate.num_tokens))
+    message = reply_message(reply, names, _usage(result, candidate.num_tokens))
     return ChatGeneration(message=message, generation_info=_info(candidate.score, reply))
-
-
-def _message(reply: Reply, metadata: dict[str, Any], usage: UsageMetadata) -> AIMessage:
-    calls = [tool_call(name=c.name, args=c.arguments, id=c.id) for c in reply.calls]
-    return AIMessage(
-        content=reply.content,
-        additional_kwargs=_reasoning(reply.reasoning),
-        tool_calls=calls,
-        response_metadata=metadata,
-        usage_metadata=usage,
-    )
 
 
 def _info(score: float | None, reply: Reply) -> dict[str, Any]:
@@ -83,13 +73,9 @@ def _usage(result: SearchResult, num_tokens: int | None = None) -> UsageMetadata
     )
 
 
-def _reasoning(text: str) -> dict[str, Any]:
-    return {"reasoning_content": text} if text else {}
-
-
 def _delta_chunks(delta: Delta) -> Iterator[ChatGenerationChunk]:
     if delta.reasoning:
-        thought = AIMessageChunk(content="", additional_kwargs=_reasoning(delta.reasoning))
+        thought = AIMessageChunk(content="", additional_kwargs=reasoning_kwargs(delta.reasoning))
         yield ChatGenerationChunk(message=thought)
     if delta.content:
         yield ChatGenerationChunk(message=AIMessageChunk(content=delta.content))

@@ -1,4 +1,4 @@
-"""LangChain messages to the engine's."""
+"""LangChain messages to the engine's, and replies to LangChain messages."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,10 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.messages import ToolCall as LangChainToolCall
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call
 
+from fasttts.chat import Reply
 from fasttts.errors import ConfigurationError
 from fasttts.types import Message
 
@@ -39,6 +42,23 @@ def engine_messages(messages: Sequence[BaseMessage]) -> list[Message]:
         ConfigurationError: A message has content other than text, or no role in a chat.
     """
     return [_engine_message(message) for message in messages]
+
+
+def reply_message(reply: Reply, metadata: dict[str, Any], usage: UsageMetadata) -> AIMessage:
+    """A reply; `engine_messages` makes of it what the model wrote."""
+    calls = [tool_call(name=call.name, args=call.arguments, id=call.id) for call in reply.calls]
+    return AIMessage(
+        content=reply.content,
+        additional_kwargs=reasoning_kwargs(reply.reasoning),
+        tool_calls=calls,
+        response_metadata=metadata,
+        usage_metadata=usage,
+    )
+
+
+def reasoning_kwargs(text: str) -> dict[str, Any]:
+    """Thoughts where LangChain's standard content looks for them; nothing where there are none."""
+    return {"reasoning_content": text} if text else {}
 
 
 def _engine_message(message: BaseMessage) -> Message:

@@ -13,10 +13,13 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
+from langchain_core.messages.ai import UsageMetadata
 
 from fasttts import ConfigurationError
-from langchain_fasttts.messages import engine_messages
+from fasttts.chat import Call, Reply
+from langchain_fasttts.messages import engine_messages, reply_message
 
+ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 CALL = {"name": "add", "args": {"a": 1, "name": "é"}, "id": "call_1", "type": "tool_call"}
 
 
@@ -74,3 +77,40 @@ def test_other_content_is_refused() -> None:
 def test_messages_without_a_role_are_refused(message: BaseMessage) -> None:
     with pytest.raises(ConfigurationError, match="no role"):
         engine_messages([message])
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [SystemMessage("Be brief."), SystemMessage("Be kind."), HumanMessage("Why?")],
+        [HumanMessage("Why?"), HumanMessage("How?"), AIMessage("So."), AIMessage("And so.")],
+        [HumanMessage("Größe? 你好 🙂"), AIMessage(""), HumanMessage("Why?")],
+        [HumanMessage([]), HumanMessage(["a", {"type": "text", "text": "b"}])],
+    ],
+)
+def test_unusual_conversations_keep_their_order(messages: list[BaseMessage]) -> None:
+    converted = engine_messages(messages)
+    assert [m["role"] for m in converted] == [ROLES[message.type] for message in messages]
+    assert [m["content"] for m in converted] == [message.text for message in messages]
+
+
+def test_a_failed_tool_s_result_reaches_the_model() -> None:
+    failed = ToolMessage("Error: no such city", tool_call_id="1", status="error", name="look")
+    assert engine_messages([failed]) == [
+        {"role": "tool", "content": "Error: no such city", "tool_call_id": "1", "name": "look"}
+    ]
+
+
+@pytest.mark.parametrize("reasoning", ["", "hm"])
+@pytest.mark.parametrize("calls", [(), (Call(name="f", arguments={"ö": [1, None]}),)])
+def test_a_reply_comes_back_as_it_was(reasoning: str, calls: tuple[Call, ...]) -> None:
+    reply = Reply(reasoning=reasoning, content="So.", calls=calls, finish_reason="stop")
+    usage = UsageMetadata(input_tokens=1, output_tokens=2, total_tokens=3)
+    message = reply_message(reply, {"finish_reason": "stop"}, usage)
+    (converted,) = engine_messages([message])
+    assert converted["content"] == "So."
+    assert converted.get("reasoning_content", "") == reasoning
+    found = [call["function"] for call in converted.get("tool_calls", ())]
+    assert [(f["name"], json.loads(f["arguments"])) for f in found] == [
+        (call.name, call.arguments) for call in calls
+    ]

@@ -225,7 +225,7 @@ DEVICE = ["torch", "vllm", "transformers"]
         ("fasttts", [*DEVICE, "langchain_core", "llama_index.core"]),
         ("fasttts.engine", [*DEVICE, "langchain_core", "llama_index.core"]),
         ("fasttts.cli", [*DEVICE, "langchain_core", "llama_index.core"]),
-        ("langchain_fasttts", [*DEVICE, "llama_index.core"]),
+        ("langchain_fasttts", [*DEVICE, "llama_index.core", "langchain_core", "numpy"]),
         ("llama_index.llms.fasttts", [*DEVICE, "langchain_core"]),
         ("fasttts_agents", DEVICE),
     ],

@@ -148,7 +148,10 @@ def test_the_wheel_runs_by_itself(wheel: zipfile.ZipFile, tmp_path: Path) -> Non
     wheel.extractall(tmp_path)
     program = (
         "import importlib, sys\n"
-        "for name in sys.argv[1:]: print(importlib.import_module(name).__file__)"
+        "for name in sys.argv[1:]:\n"
+        "    module = importlib.import_module(name)\n"
+        "    names = [getattr(module, name) for name in module.__all__]\n"
+        "    print(module.__file__)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *EXPORTS],
