@@ -1,19 +1,42 @@
 """The `deliberate` tool without a framework: what a model reads about it, and what it does."""
 
 import json
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from contextlib import aclosing, closing
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, Field
 
-from fasttts import FastTTS, SearchConfig, SearchResult
+from fasttts import (
+    ConfigurationError,
+    FastTTS,
+    Finished,
+    Progress,
+    SearchConfig,
+    SearchError,
+    SearchResult,
+)
+from fasttts.routing import Always, Router
 from fasttts.search import resolve
+from fasttts_agents.budget import Allowance, current_allowance
 
 NAME = "deliberate"
 DESCRIPTION = (
     "Solve a hard problem by verifier-guided search. "
     "Use it for problems that take several steps and pass the whole problem."
 )
+
+Effort = Literal["low", "medium", "high"]
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+_DIVISORS: Mapping[Effort, int] = {"low": 4, "medium": 2, "high": 1}
+"""Of the beams of the configured search."""
+
+_PROBLEM = "The whole problem, word for word."
+_EFFORT = "How hard to think: more effort solves more problems and costs more."
+
+Tell = Callable[[dict[str, Any]], None]
+"""Hears of a search's progress."""
 
 
 def check_search(engine: FastTTS, config: SearchConfig) -> None:
@@ -24,7 +47,34 @@ def check_search(engine: FastTTS, config: SearchConfig) -> None:
 class DeliberateInput(BaseModel):
     """What the model passes."""
 
-    problem: str = Field(description="The whole problem, word for word.")
+    problem: str = Field(description=_PROBLEM)
+
+
+class LowEffortInput(DeliberateInput):
+    """The same where the ceiling leaves no choice."""
+
+    effort: Literal["low"] = Field(default="low", description=_EFFORT)
+
+
+class MediumEffortInput(DeliberateInput):
+    """The same with a choice of two efforts."""
+
+    effort: Literal["low", "medium"] = Field(default="medium", description=_EFFORT)
+
+
+class HighEffortInput(DeliberateInput):
+    """The same with a choice of all efforts."""
+
+    effort: Effort = Field(default="high", description=_EFFORT)
+
+
+INPUTS: Final[Mapping[Effort | None, type[DeliberateInput]]] = {
+    None: DeliberateInput,
+    "low": LowEffortInput,
+    "medium": MediumEffortInput,
+    "high": HighEffortInput,
+}
+"""What the model may pass, by the ceiling of its effort."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +90,107 @@ class Deliberation:
     trace: dict[str, Any]
 
     @classmethod
-    def of(cls, result: SearchResult) -> Self:
-        """The outcome of a search in the tool's terms."""
-        return cls(answer=result.text, trace=json.loads(result.to_json()))
+    def of(cls, result: SearchResult, note: str = "") -> Self:
+        """The outcome of a search in the tool's terms, behind a note to the model."""
+        return cls(answer=note + result.text, trace=json.loads(result.to_json()))
 
     def __str__(self) -> str:
         return self.answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliberator:
+    """What the tool does in every framework.
+
+    Attributes:
+        engine: Where the search runs; it may be the one that also runs the agent's model.
+        config: How it searches at the highest effort.
+        max_effort: The ceiling within which the model chooses an effort; None gives it no choice.
+        max_problem_tokens: Longest problem that the model may pass.
+    """
+
+    engine: FastTTS
+    config: SearchConfig
+    max_effort: Effort | None = None
+    max_problem_tokens: int = 2048
+
+    def __post_init__(self) -> None:
+        check_search(self.engine, self.config)
+        if self.config.search == "none":
+            raise ConfigurationError("search='none' is no search: name one for the tool to make")
+
+    def run(
+        self, problem: str, effort: Effort | None = None, tell: Tell | None = None
+    ) -> Deliberation:
+        """Solves a problem within the allowance of the run.
+
+        Args:
+            problem: What the model passed.
+            effort: How hard to think; None is the ceiling.
+            tell: Hears of progress.
+
+        Raises:
+            FastTTSError: The problem cannot be solved; the message is for the model.
+        """
+        allowance = current_allowance()
+        self._check_size(problem)
+        router = Router(self.engine, allowance.policy(Always()))
+        config = self._of_effort(effort, allowance)
+        result: SearchResult | None = None
+        try:
+            with closing(router.stream(problem, config=config)) as events:
+                for event in events:
+                    result = _seen(event, tell) or result
+        except SearchError as error:
+            allowance.pay(error.usage)
+            raise
+        return _deliberation(result, allowance)
+
+    async def arun(
+        self, problem: str, effort: Effort | None = None, tell: Tell | None = None
+    ) -> Deliberation:
+        """`run` for event loops; cancelling the task stops the search."""
+        allowance = current_allowance()
+        self._check_size(problem)
+        router = Router(self.engine, allowance.policy(Always()))
+        config = self._of_effort(effort, allowance)
+        result: SearchResult | None = None
+        try:
+            async with aclosing(router.astream(problem, config=config)) as events:
+                async for event in events:
+                    result = _seen(event, tell) or result
+        except SearchError as error:
+            allowance.pay(error.usage)
+            raise
+        return _deliberation(result, allowance)
+
+    def _check_size(self, problem: str) -> None:
+        num_tokens = len(self.engine.tokenizer.encode(problem))
+        if num_tokens > self.max_problem_tokens:
+            raise ConfigurationError(
+                f"the problem has {num_tokens} tokens, more than {self.max_problem_tokens}: pass "
+                "the problem alone, without the rest of the conversation"
+            )
+
+    def _of_effort(self, effort: Effort | None, allowance: Allowance) -> SearchConfig:
+        """The search with the beams of an effort, of which whole families survive a step."""
+        ceiling = self.max_effort or "high"
+        chosen = min(effort or ceiling, ceiling, key=EFFORTS.index)
+        width, n = self.config.beam_width, self.config.n // _DIVISORS[chosen]
+        n = max(width, n // width * width) if n < self.config.n else self.config.n
+        budget = allowance.bounded(self.config.budget)
+        return self.config.model_copy(update={"n": n, "budget": budget})
+
+
+def _seen(event: object, tell: Tell | None) -> SearchResult | None:
+    if isinstance(event, Progress) and tell is not None:
+        tell({"type": NAME, **asdict(event)})
+    return event.result if isinstance(event, Finished) else None
+
+
+def _deliberation(result: SearchResult | None, allowance: Allowance) -> Deliberation:
+    assert result is not None, "a stream ends with its result"
+    allowance.pay(result.usage)
+    if not allowance.is_used_up:
+        return Deliberation.of(result)
+    return Deliberation.of(result, f"({allowance})\n\n")

@@ -1,45 +1,95 @@
 """`deliberate` as a LlamaIndex tool."""
 
+from typing import Any
+
 from llama_index.core.tools import FunctionTool
+from llama_index.core.workflow import Context, Event
 
 from fasttts import FastTTS, SearchConfig
 from fasttts_agents.deliberate import (
     DESCRIPTION,
+    INPUTS,
     NAME,
-    DeliberateInput,
     Deliberation,
-    check_search,
+    Deliberator,
+    Effort,
+    Tell,
 )
 
-__all__ = ["deliberate_tool"]
+__all__ = ["DeliberationProgress", "deliberate_tool"]
 
 
-def deliberate_tool(engine: FastTTS, config: SearchConfig | None = None) -> FunctionTool:
+class DeliberationProgress(Event):
+    """How far a search has come; told by the handler of the agent that runs the tool.
+
+    Attributes:
+        depth: Steps committed so far.
+        num_finished: Candidates that ended.
+        best_score: Of the best path so far; None before the first verification.
+        best_text: That path.
+        generated_tokens: Tokens sampled so far.
+    """
+
+    depth: int
+    num_finished: int
+    best_score: float | None
+    best_text: str
+    generated_tokens: int
+
+
+def deliberate_tool(
+    engine: FastTTS,
+    config: SearchConfig | None = None,
+    *,
+    max_effort: Effort | None = None,
+    max_problem_tokens: int = 2048,
+) -> FunctionTool:
     """Lets an agent's model hand a hard problem to a verifier-guided search.
 
     The tool's content is the winning solution; its `raw_output` is a `Deliberation` with the trace.
-    Errors are raised; LlamaIndex's agents pass them to the model.
+    In an agent it writes `DeliberationProgress` to the stream of events. Errors are raised;
+    LlamaIndex's agents pass them to the model.
 
     Args:
         engine: Where the search runs; it may be the one that also runs the agent's model.
-        config: How it searches.
+        config: How it searches, at the highest effort.
+        max_effort: Lets the model choose an effort up to this one: "low" takes a quarter of the
+            beams, "medium" half of them. None leaves it no choice.
+        max_problem_tokens: Longest problem that the model may pass.
 
     Raises:
         ConfigurationError: The engine has no verifier and the search needs one.
     """
-    config = config or SearchConfig()
-    check_search(engine, config)
+    deliberator = Deliberator(
+        engine=engine,
+        config=config or SearchConfig(),
+        max_effort=max_effort,
+        max_problem_tokens=max_problem_tokens,
+    )
 
-    def deliberate(problem: str) -> Deliberation:
-        return Deliberation.of(engine.search(problem, config=config))
+    def deliberate(ctx: Context, problem: str, effort: Effort | None = None) -> Deliberation:
+        return deliberator.run(problem, effort, _writer(ctx))
 
-    async def adeliberate(problem: str) -> Deliberation:
-        return Deliberation.of(await engine.asearch(problem, config=config))
+    async def adeliberate(ctx: Context, problem: str, effort: Effort | None = None) -> Deliberation:
+        return await deliberator.arun(problem, effort, _writer(ctx))
 
     return FunctionTool.from_defaults(
         fn=deliberate,
         async_fn=adeliberate,
         name=NAME,
         description=DESCRIPTION,
-        fn_schema=DeliberateInput,
+        fn_schema=INPUTS[max_effort],
+        partial_params={"ctx": None},  # outside an agent nobody hands in a context
     )
+
+
+def _writer(ctx: Context | None) -> Tell | None:
+    """Writes to the events of the workflow that runs; None outside of one."""
+    if ctx is None:
+        return None
+
+    def tell(progress: dict[str, Any]) -> None:
+        known = {name: progress[name] for name in DeliberationProgress.model_fields}
+        ctx.write_event_to_stream(DeliberationProgress(**known))
+
+    return tell

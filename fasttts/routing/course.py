@@ -59,7 +59,8 @@ class Work:
     is_told: bool = False
 
 
-_COUNTED = ("complete", "tokens", "verifier_calls")
+_BUDGETS = ("tokens", "verifier_calls")
+_COUNTED = ("complete", *_BUDGETS)
 """Ends of a draft after which a search may still be made: no time ran out and nobody left."""
 
 Outcome = SearchResult | SearchError
@@ -81,19 +82,25 @@ def course(call: Call, policy: RoutingPolicy) -> Course:
         yield routed(asked.draft, wanted, asked.timings, is_draft=True)
         return
     outcome = yield asked.reply_work(wanted)
+    if asked.is_cut_short(outcome):
+        wanted = asked.fallen_back(wanted, outcome)
+        yield wanted
+        outcome = yield asked.reply_work(wanted)
     yield asked.reply(wanted, outcome)
 
 
 def draft_config(config: SearchConfig) -> SearchConfig:
     """Plain decoding whose steps the verifier scores: the text is that of plain decoding."""
-    temperature = plain_config(config).sampling.temperature
+    plain = plain_config(config)
+    temperature = plain.sampling.temperature
     update = {"search": "best_of_n", "n": 1, "selection": "best", "temperature": temperature}
-    return config.model_copy(update=update)
+    return plain.model_copy(update=update)
 
 
 def plain_config(config: SearchConfig) -> SearchConfig:
-    """Plain decoding with the other options of a search."""
-    return config.model_copy(update={"search": "none"})
+    """Plain decoding with the other options of a search, not cut by what a search may spend."""
+    budget = config.budget.model_copy(update={"tokens": None, "verifier_calls": None})
+    return config.model_copy(update={"search": "none", "budget": budget})
 
 
 @dataclass(slots=True)
@@ -116,7 +123,7 @@ class _Asked:
         )
 
     def draft_work(self) -> Work:
-        return Work(problem=self.call.prompt, config=draft_config(self._left()))
+        return Work(problem=self.call.prompt, config=draft_config(self.call.config))
 
     def take_draft(self, outcome: Outcome | None) -> None:
         self._pay(outcome)
@@ -164,6 +171,22 @@ class _Asked:
             config=plain_config(config) if is_plain else config,
             is_reply=is_plain or draft is None,
             is_told=True,
+        )
+
+    def is_cut_short(self, outcome: Outcome | None) -> bool:
+        """Whether a counted budget ended a search without an answer, and no draft stands in."""
+        if not isinstance(outcome, SearchError):
+            return False
+        return self.draft is None and outcome.stop_reason in _BUDGETS
+
+    def fallen_back(self, decision: Decision, outcome: Outcome | None) -> Decision:
+        """The decision to decode plainly after all."""
+        self._pay(outcome)
+        return replace(
+            decision,
+            route="plain",
+            reason="the budget ended the search before it had an answer",
+            cost=self.turn.cost,
         )
 
     def reply(self, decision: Decision, outcome: Outcome | None) -> SearchResult:

@@ -61,7 +61,8 @@ class Router:
             extract: Finds the answer in a candidate's text, as for `FastTTS.search`.
             options: `config`, `system`, `tools` and fields of `SearchConfig`, as for
                 `FastTTS.search`. The search that is described is made where the policy wants one;
-                plain decoding takes its other options too.
+                plain decoding takes its other options too. A counted budget is for the search:
+                a draft is paid from it, but plain decoding is not cut by it.
 
         Raises:
             ConfigurationError: The input, an option or the policy cannot work.

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import ToolMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.calling import call_tool_with_selection
 
@@ -14,7 +15,8 @@ from fasttts.chat import offered_tools
 from fasttts_agents import Deliberation
 from fasttts_agents.deliberate import DESCRIPTION
 from fasttts_agents.langchain import DeliberateTool
-from fasttts_agents.llama_index import deliberate_tool
+from fasttts_agents.llama_index import DeliberationProgress, deliberate_tool
+from llama_index.llms.fasttts import FastTTS as LlamaIndexFastTTS
 
 PROBLEM = "Tom has 2 pens and buys 2 more. How many has he?"
 SOLUTION = "Two and two: 2 + 2 = 4.\n\nThe answer is \\boxed{4}."
@@ -104,3 +106,46 @@ def test_the_trace_is_the_whole_result(engine: FastTTS) -> None:
     trace = deliberate_tool(engine, SMALL).call(problem=PROBLEM).raw_output.trace
     result = SearchResult.from_json(json.dumps(trace))
     assert (result.text, len(result.candidates)) == (SOLUTION, 4)
+
+
+def test_the_model_chooses_an_effort_within_the_ceiling(engine: FastTTS) -> None:
+    tool = DeliberateTool(engine=engine, config=SearchConfig(n=16), max_effort="medium")
+    schema = convert_to_openai_tool(tool)["function"]["parameters"]["properties"]["effort"]
+    assert schema["enum"] == ["low", "medium"]
+    sizes = {
+        effort: tool.invoke({**CALL, "args": {"problem": PROBLEM, "effort": effort}})
+        for effort in ("low", "medium")
+    }
+    assert {e: m.artifact["config"]["n"] for e, m in sizes.items()} == {"low": 4, "medium": 8}
+    assert tool.invoke(CALL).artifact["config"]["n"] == 8
+    other = deliberate_tool(engine, SearchConfig(n=16), max_effort="high")
+    assert other.call(problem=PROBLEM).raw_output.trace["config"]["n"] == 16
+    trace = other.call(problem=PROBLEM, effort="low").raw_output.trace
+    assert trace["config"]["n"] == 4
+
+
+async def test_problems_that_are_too_long_are_refused_in_words(engine: FastTTS) -> None:
+    tool = DeliberateTool(engine=engine, config=SMALL, max_problem_tokens=20)
+    for message in (tool.invoke(CALL), await tool.ainvoke(CALL)):
+        assert message.status == "error"
+        assert "tokens, more than 20: pass the problem alone" in message.content
+    with pytest.raises(ConfigurationError, match="more than 20"):
+        deliberate_tool(engine, SMALL, max_problem_tokens=20).call(problem=PROBLEM)
+
+
+async def test_llama_index_agents_hear_of_progress(engine: FastTTS, generator: Any) -> None:
+    arguments = json.dumps({"problem": PROBLEM})
+    call = f'<tool_call>\n{{"name": "deliberate", "arguments": {arguments}}}\n</tool_call>'
+    generator.answers |= {
+        "Hard one.": call,
+        SOLUTION: "He has 4 pens.",
+    }
+    agent = FunctionAgent(
+        tools=[deliberate_tool(engine, SMALL)], llm=LlamaIndexFastTTS(engine=engine)
+    )
+    handler = agent.run("Hard one.")
+    events = [event async for event in handler.stream_events()]
+    assert str(await handler) == "He has 4 pens."
+    told = [event for event in events if isinstance(event, DeliberationProgress)]
+    assert told[-1].num_finished >= 1
+    assert told[-1].generated_tokens > 0

@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.memory import InMemorySaver
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage
 
 from fasttts import FastTTS, SearchConfig
 from fasttts.demo.problems import Problem, generate_problems
+from fasttts.routing import Cascade
 from fasttts.search.extraction import extract_boxed
-from fasttts_agents.langchain import DeliberateTool
+from fasttts_agents.langchain import DeliberateTool, DeliberationMiddleware, trace_of
 from fasttts_agents.llama_index import deliberate_tool
 from langchain_fasttts import ChatFastTTS
 from llama_index.llms.fasttts import FastTTS as LlamaIndexFastTTS
@@ -110,3 +113,24 @@ async def test_deliberate(demo_engine: FastTTS) -> None:
     assert extract_boxed(message.content) == message.artifact["answer"] is not None
     output = await deliberate_tool(demo_engine, config).acall(problem=LONG.text)
     assert output.content == message.content
+
+
+def test_the_parts_of_an_agents_run_add_up_to_the_engines_counters(demo_engine: FastTTS) -> None:
+    config = SearchConfig(n=8, beam_width=4, max_tokens=400)
+    agent = create_agent(
+        ChatFastTTS(engine=demo_engine, n=8, max_tokens=400),
+        [DeliberateTool(engine=demo_engine, config=config)],
+        middleware=[DeliberationMiddleware(Cascade(), budget_tokens=20_000)],
+        checkpointer=InMemorySaver(),
+    )
+    doubtful = generate_problems("test", 3, 1, min_operations=3, max_operations=3)[0]
+    thread = {"configurable": {"thread_id": "1"}}
+    before = demo_engine.usage
+    agent.invoke({"messages": [HumanMessage(doubtful.text)]}, thread)
+    messages = agent.invoke({"messages": [HumanMessage(LONG.text)]}, thread)["messages"]
+    parts = trace_of(messages)
+    assert [part.kind for part in parts] == ["deliberated", "plain", "tool", "plain"]
+    assert extract_boxed(messages[1].text) == str(doubtful.answer)
+    for name in ("generated_tokens", "needed_tokens", "verifier_computed_tokens"):
+        total = sum(getattr(part.usage, name) for part in parts)
+        assert total == getattr(demo_engine.usage, name) - getattr(before, name), name

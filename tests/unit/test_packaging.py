@@ -63,6 +63,15 @@ EXPORTS: dict[str, list[str]] = {
 
 # The same for the parts of packages that users import by their own names.
 INNER_EXPORTS: dict[str, list[str]] = {
+    "fasttts_agents.langchain": [
+        "BudgetTool",
+        "DeliberateTool",
+        "DeliberationMiddleware",
+        "DeliberationState",
+        "Part",
+        "trace_of",
+    ],
+    "fasttts_agents.llama_index": ["DeliberationProgress", "deliberate_tool"],
     "fasttts.routing": [
         "AllOf",
         "Always",

@@ -175,6 +175,20 @@ def test_a_draft_that_does_not_end_is_searched(engine: FastTTS) -> None:
         router.search(QUESTIONS[0], n=4, max_tokens=1)
 
 
+def test_a_search_that_its_budget_ends_without_an_answer_falls_back(engine: FastTTS) -> None:
+    router = Router(engine, Always())
+    budget = Budget(tokens=2, grace_tokens=0)
+    found = router.search(QUESTIONS[0], **OPTIONS, budget=budget)
+    assert found.text == engine.search(QUESTIONS[0], **PLAIN).text
+    assert found.routing is not None
+    assert found.routing["route"] == "plain"
+    assert found.routing["reason"] == "the budget ended the search before it had an answer"
+    events = list(router.stream(QUESTIONS[0], **OPTIONS, budget=budget))
+    routes = [event.decision.route for event in events if isinstance(event, Decided)]
+    assert routes == ["search", "plain"]
+    assert told_text(events) == found.text
+
+
 def test_what_cannot_be_routed_is_refused(engine: FastTTS) -> None:
     with pytest.raises(ConfigurationError, match="leaves nothing to decide"):
         Router(engine).search("A question?", search="none")

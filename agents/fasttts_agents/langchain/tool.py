@@ -6,18 +6,19 @@ from typing import Any, Literal, Self
 
 from langchain_core.tools import BaseTool, ToolException
 from langchain_core.tools.base import ArgsSchema
-from pydantic import Field, model_validator
+from langgraph.config import get_stream_writer
+from pydantic import Field, PrivateAttr, model_validator
 
 from fasttts import FastTTS, FastTTSError, SearchConfig
 from fasttts_agents.deliberate import (
     DESCRIPTION,
+    INPUTS,
     NAME,
     DeliberateInput,
-    Deliberation,
-    check_search,
+    Deliberator,
+    Effort,
+    Tell,
 )
-
-__all__ = ["DeliberateTool"]
 
 
 class DeliberateTool(BaseTool):
@@ -25,11 +26,15 @@ class DeliberateTool(BaseTool):
 
     The message's content is the winning solution; its artifact is the whole search as JSON values.
     The tool talks to the engine directly, so nothing of the search appears in the agent's own
-    stream of messages. An error of the engine reaches the model as a message it can react to.
+    stream of messages; its progress does in `stream_mode="custom"`. An error reaches the model as a
+    message it can react to. Under a `DeliberationMiddleware` it keeps to the run's budget.
 
     Attributes:
         engine: Where the search runs; it may be the one that also runs the agent's model.
-        config: How it searches.
+        config: How it searches, at the highest effort.
+        max_effort: Lets the model choose an effort up to this one: "low" takes a quarter of the
+            beams, "medium" half of them. None leaves it no choice.
+        max_problem_tokens: Longest problem that the model may pass.
     """
 
     name: str = NAME
@@ -39,21 +44,38 @@ class DeliberateTool(BaseTool):
     handle_tool_error: bool | str | Callable[[ToolException], str] | None = True
     engine: FastTTS = Field(exclude=True, repr=False)
     config: SearchConfig = Field(default_factory=SearchConfig)
+    max_effort: Effort | None = None
+    max_problem_tokens: int = Field(default=2048, ge=1)
+    _deliberator: Deliberator = PrivateAttr()
 
     @model_validator(mode="after")
     def _check_deliberation(self) -> Self:
-        check_search(self.engine, self.config)
+        self._deliberator = Deliberator(
+            engine=self.engine,
+            config=self.config,
+            max_effort=self.max_effort,
+            max_problem_tokens=self.max_problem_tokens,
+        )
+        self.args_schema = INPUTS[self.max_effort]
         return self
 
-    def _run(self, problem: str) -> tuple[str, dict[str, Any]]:
+    def _run(self, problem: str, effort: Effort | None = None) -> tuple[str, dict[str, Any]]:
         with _tool_errors():
-            found = Deliberation.of(self.engine.search(problem, config=self.config))
+            found = self._deliberator.run(problem, effort, _writer())
         return found.answer, found.trace
 
-    async def _arun(self, problem: str) -> tuple[str, dict[str, Any]]:
+    async def _arun(self, problem: str, effort: Effort | None = None) -> tuple[str, dict[str, Any]]:
         with _tool_errors():
-            found = Deliberation.of(await self.engine.asearch(problem, config=self.config))
+            found = await self._deliberator.arun(problem, effort, _writer())
         return found.answer, found.trace
+
+
+def _writer() -> Tell | None:
+    """The custom stream of the graph that runs; None outside of one."""
+    try:
+        return get_stream_writer()
+    except (RuntimeError, KeyError):  # no runnable's context, or one without a graph
+        return None
 
 
 @contextmanager

@@ -1,0 +1,87 @@
+"""What an agent may still spend on thinking, and who is told."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from fasttts import Budget, Usage
+from fasttts.routing import Decision, RoutingPolicy, Turn, decided
+
+
+@dataclass(slots=True, kw_only=True)
+class Allowance:
+    """The share of a run's budget that one call may use; the call writes down what it spends.
+
+    Tokens are those of the search trees, which every schedule generates: the same run spends the
+    same, whatever runs beside it.
+
+    Attributes:
+        total: The budget of the run; None for one without.
+        left: What is left of it before the call.
+        spent: What the call has spent.
+    """
+
+    total: int | None = None
+    left: int | None = None
+    spent: int = 0
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether only plain decoding is left."""
+        return self.left is not None and self.left <= 0
+
+    def pay(self, usage: Usage) -> None:
+        """Writes down a cost."""
+        self.spent += usage.needed_tokens
+
+    def bounded(self, budget: Budget) -> Budget:
+        """The budget of one search, kept to what is left."""
+        if self.left is None or self.is_used_up:
+            return budget
+        return budget.model_copy(update={"tokens": min(self.left, budget.tokens or self.left)})
+
+    def policy(self, usual: RoutingPolicy) -> RoutingPolicy:
+        """The usual policy, and once the budget is gone plain decoding that says so."""
+        return Spent(total=self.total or 0) if self.is_used_up else usual
+
+    def __str__(self) -> str:
+        if self.total is None or self.left is None:
+            return "There is no budget: searches are not limited."
+        if self.is_used_up:
+            return f"The budget of {self.total} tokens is spent: all replies are plain now."
+        return f"{self.left} of {self.total} tokens are left for searches."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """The policy of a run whose budget is gone: plain decoding, and it says why.
+
+    Attributes:
+        total: What the budget was.
+    """
+
+    total: int
+
+    def decide(self, turn: Turn) -> Decision:
+        """Plain decoding."""
+        reason = f"the run's budget of {self.total} tokens is spent"
+        return decided(turn, "plain", self, reason, budget_tokens=self.total)
+
+
+_current: ContextVar[Allowance | None] = ContextVar("fasttts_allowance", default=None)
+
+
+@contextmanager
+def granted(allowance: Allowance) -> Iterator[Allowance]:
+    """Gives tools that run inside an allowance, in this thread or task and those it starts."""
+    token = _current.set(allowance)
+    try:
+        yield allowance
+    finally:
+        _current.reset(token)
+
+
+def current_allowance() -> Allowance:
+    """What a tool that runs now may spend; unlimited outside a run with a budget."""
+    return _current.get() or Allowance()

@@ -1,0 +1,152 @@
+"""The right amount of thought for each model call of a LangChain agent."""
+
+import operator
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, NotRequired
+
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    AgentState,
+    ExtendedModelResponse,
+    ModelRequest,
+    ModelResponse,
+    Runtime,
+    ToolCallRequest,
+)
+from langchain_core.messages import AIMessage, ToolMessage
+from langgraph.types import Command
+
+from fasttts import Budget
+from fasttts.errors import ConfigurationError
+from fasttts.routing import RoutingPolicy
+from fasttts_agents.budget import Allowance, Spent, granted
+from fasttts_agents.langchain.budget_tool import BudgetTool
+from langchain_fasttts import ChatFastTTS
+
+
+class DeliberationState(AgentState[Any]):
+    """The agent's state with what the run has spent.
+
+    Attributes:
+        deliberation_spent: Tokens of model calls and of tools, in the trees of their searches;
+            every run begins at 0.
+    """
+
+    deliberation_spent: NotRequired[Annotated[int, operator.add]]
+
+
+class DeliberationMiddleware(AgentMiddleware[DeliberationState, Any, Any]):
+    """Lets a routing policy decide about every call of a `ChatFastTTS`, within a budget.
+
+    The decision is made anew for each call of the model, so a run may answer one turn plainly and
+    search the next; it stands in the message's `response_metadata["fasttts"]["routing"]`. Calls of
+    other models pass unchanged. Put it last, next to the model: then it sees which model a fallback
+    chose, and retries are paid for by what they return.
+
+    Args:
+        policy: Decides; None takes the model's own, which is the calibrated cascade by default.
+        budget_tokens: What all model calls and `deliberate` tools of a run may spend together;
+            when it is gone, calls are decoded plainly and say so. None does not limit them.
+        tells_budget: Whether the model gets a tool by which it can ask what is left.
+    """
+
+    state_schema = DeliberationState
+
+    def __init__(
+        self,
+        policy: RoutingPolicy | None = None,
+        *,
+        budget_tokens: int | None = None,
+        tells_budget: bool = False,
+    ) -> None:
+        super().__init__()
+        if budget_tokens is not None and budget_tokens < 0:
+            raise ConfigurationError(f"budget_tokens={budget_tokens}: at least 0, or None")
+        self.policy = policy
+        self.budget_tokens = budget_tokens
+        self.tools = [BudgetTool()] if tells_budget else []
+
+    def before_agent(
+        self, state: DeliberationState, runtime: Runtime[Any]
+    ) -> dict[str, Any] | None:
+        return {"deliberation_spent": -state.get("deliberation_spent", 0)}
+
+    async def abefore_agent(
+        self, state: DeliberationState, runtime: Runtime[Any]
+    ) -> dict[str, Any] | None:
+        return self.before_agent(state, runtime)
+
+    def wrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
+    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+        return _paid(handler(self._routed(request)))
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+        return _paid(await handler(self._routed(request)))
+
+    def wrap_tool_call(
+        self,
+        request: ToolCallRequest,
+        handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]],
+    ) -> ToolMessage | Command[Any]:
+        with granted(self._allowance(request.state)) as allowance:
+            return _charged(handler(request), allowance)
+
+    async def awrap_tool_call(
+        self,
+        request: ToolCallRequest,
+        handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
+    ) -> ToolMessage | Command[Any]:
+        with granted(self._allowance(request.state)) as allowance:
+            return _charged(await handler(request), allowance)
+
+    def _allowance(self, state: Any) -> Allowance:
+        """What is left of the run's budget."""
+        if self.budget_tokens is None:
+            return Allowance()
+        left = self.budget_tokens - int(state.get("deliberation_spent", 0))
+        return Allowance(total=self.budget_tokens, left=left)
+
+    def _routed(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        """The request, decided about by the policy where the model can search."""
+        if not isinstance(request.model, ChatFastTTS):
+            return request
+        allowance = self._allowance(request.state)
+        settings: dict[str, Any] = {"search": "auto"}
+        if self.policy is not None:
+            settings["policy"] = self.policy
+        if allowance.is_used_up:
+            settings["policy"] = Spent(total=allowance.total or 0)
+        elif allowance.left is not None:
+            own = request.model_settings.get("budget") or request.model.budget or Budget()
+            settings["budget"] = allowance.bounded(own)
+        return request.override(model_settings={**request.model_settings, **settings})
+
+
+def _paid(response: ModelResponse[Any]) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+    """The response, and what it cost into the state."""
+    reports = [m.response_metadata.get("fasttts") for m in response.result if _is_said(m)]
+    spent = sum(report["usage"]["needed_tokens"] for report in reports if report)
+    if not spent:
+        return response
+    command: Command[Any] = Command(update={"deliberation_spent": spent})
+    return ExtendedModelResponse(model_response=response, command=command)
+
+
+def _is_said(message: object) -> bool:
+    return isinstance(message, AIMessage)
+
+
+def _charged(
+    outcome: ToolMessage | Command[Any], allowance: Allowance
+) -> ToolMessage | Command[Any]:
+    """The tool's message, and what it cost into the state."""
+    if not allowance.spent or not isinstance(outcome, ToolMessage):
+        return outcome
+    return Command(update={"messages": [outcome], "deliberation_spent": allowance.spent})

@@ -1,0 +1,62 @@
+"""What a run of an agent did and what each part of it cost."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+from fasttts.types import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One call in a run.
+
+    Attributes:
+        kind: A reply that was decoded plainly, one that was searched, or a tool.
+        name: The tool's name, or the model's.
+        reason: Why a reply was decoded or searched; empty for tools.
+        usage: What the engine did for it; zeros for tools that use none.
+    """
+
+    kind: Literal["plain", "deliberated", "tool"]
+    name: str
+    reason: str
+    usage: Usage
+
+    def __str__(self) -> str:
+        because = f" ({self.reason})" if self.reason else ""
+        return f"{self.kind:<11} {self.name}: {self.usage.generated_tokens} tokens{because}"
+
+
+def trace_of(messages: Sequence[BaseMessage]) -> list[Part]:
+    """The calls behind the messages of a run, in order; messages of other models are left out."""
+    return [part for message in messages for part in _parts(message)]
+
+
+def _parts(message: BaseMessage) -> Iterator[Part]:
+    if isinstance(message, ToolMessage):
+        artifact = message.artifact if isinstance(message.artifact, dict) else {}
+        yield Part(
+            kind="tool", name=message.name or "", reason="", usage=_usage(artifact.get("usage"))
+        )
+    elif isinstance(message, AIMessage) and "fasttts" in message.response_metadata:
+        yield _reply(message.response_metadata["fasttts"])
+
+
+def _reply(report: dict[str, Any]) -> Part:
+    routing = report["routing"]
+    is_plain = report["config"]["search"] == "none"
+    if routing is not None:
+        is_plain = routing["route"] == "plain"
+    return Part(
+        kind="plain" if is_plain else "deliberated",
+        name=report["generator"],
+        reason="" if routing is None else routing["reason"],
+        usage=_usage(report["usage"]),
+    )
+
+
+def _usage(counts: dict[str, Any] | None) -> Usage:
+    return Usage(**(counts or {}))
