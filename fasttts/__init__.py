@@ -7,6 +7,8 @@ with FastTTS.load("demo") as engine:
     print(result.answer, result.score)
 """
 
+import logging
+
 from fasttts.budget import Budget
 from fasttts.config import EngineConfig, SchedulingConfig, SearchConfig
 from fasttts.engine import FastTTS
@@ -20,6 +22,7 @@ from fasttts.errors import (
 )
 from fasttts.handle import SearchHandle
 from fasttts.registry import release_engine, shared_engine
+from fasttts.stats import CallStats, EngineStats
 from fasttts.types import (
     AnswerChosen,
     Candidate,
@@ -49,11 +52,13 @@ __all__ = [
     "AnswerChosen",
     "BackendError",
     "Budget",
+    "CallStats",
     "Candidate",
     "CapacityError",
     "ConfigurationError",
     "ContractError",
     "EngineConfig",
+    "EngineStats",
     "Event",
     "FastTTS",
     "FastTTSError",
@@ -86,3 +91,6 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+# What becomes of the messages is the application's decision; see docs/observability.md.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -4,12 +4,16 @@ import contextlib
 import functools
 
 from fasttts.backends.base import Generator, Verifier
+from fasttts.cache import EngineCache, ResultCache
+from fasttts.calls import Calls
 from fasttts.config import SchedulingConfig
 from fasttts.dispatch import Dispatch
 from fasttts.errors import BackendError
+from fasttts.identity import SearchIdentity
 from fasttts.outcome import make_result
 from fasttts.scheduling.accounting import EngineUsage
 from fasttts.scheduling.driver import LoopThread
+from fasttts.scheduling.load import Load
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.memory import MemoryPlan
 from fasttts.verifiers.choice import Choice, check_loaded, choose
@@ -23,6 +27,8 @@ class EngineCore:
         verifier: The same; None for none.
         scheduling: Slots and optimisations.
         plan: How the two share the device, kept in every result.
+        calls: Where calls and costs count.
+        cache: Where results are kept; None for nowhere.
 
     Attributes:
         generator: The loop drives it.
@@ -35,29 +41,43 @@ class EngineCore:
         self,
         generator: Generator,
         verifier: Choice | None,
+        *,
         scheduling: SchedulingConfig,
         plan: MemoryPlan | None,
+        calls: Calls,
+        cache: ResultCache | None,
     ) -> None:
         self.generator = generator
         self.verifier: Verifier | None = None if verifier is None else choose(verifier)
         if self.verifier is not None:
             check_loaded(self.verifier)
-        self._thread = LoopThread(Loop(generator, self.verifier, scheduling))
+        known = None
+        if cache is not None:
+            known = EngineCache(cache, SearchIdentity(generator, self.verifier), calls)
+        loop = Loop(generator, self.verifier, scheduling, account=calls.account)
+        self._thread = LoopThread(loop)
         slots = scheduling.slots or generator.max_num_seqs
+        verifier_name = None if self.verifier is None else self.verifier.name
         result = functools.partial(
             make_result,
             num_slots=min(slots, generator.max_num_seqs),
             generator=generator.name,
-            verifier=None if self.verifier is None else self.verifier.name,
+            verifier=verifier_name,
             plan=plan,
         )
-        self.dispatch = Dispatch(self._thread, generator.tokenizer, result)
+        begin = functools.partial(calls.begin, generator=generator.name, verifier=verifier_name)
+        self.dispatch = Dispatch(self._thread, generator.tokenizer, result, begin, known)
         self.is_closed = False
 
     @property
     def fault(self) -> BackendError | None:
         """What the models were lost by; None while they work and once they were closed."""
         return self._thread.fault
+
+    @property
+    def load(self) -> Load:
+        """What the two hold at the moment."""
+        return self._thread.load
 
     @property
     def usage(self) -> EngineUsage:

@@ -4,6 +4,7 @@ Whoever stops waiting for a search, by an interrupt, a cancelled task or a close
 work.
 """
 
+import asyncio
 import contextlib
 import functools
 import queue
@@ -12,11 +13,13 @@ from contextlib import aclosing, closing
 from typing import Protocol
 
 from fasttts.backends.base import Tokenizer
-from fasttts.errors import SearchError
+from fasttts.cache import EngineCache
+from fasttts.calls import Call
+from fasttts.errors import BackendError, SearchError
 from fasttts.handle import SearchHandle
 from fasttts.scheduling.driver import LoopThread
 from fasttts.scheduling.events import EventLog
-from fasttts.scheduling.run import SearchRun
+from fasttts.scheduling.run import SearchRequest, SearchRun
 from fasttts.scheduling.watcher import Watcher
 from fasttts.search.extraction import Extractor
 from fasttts.types import Event, SearchResult
@@ -39,22 +42,69 @@ class Dispatch:
         thread: Where the searches run.
         tokenizer: The generator's, for streamed text.
         make_result: What a finished run becomes.
+        begin: Says that a call begins.
+        cache: Results that need no work; None computes all.
     """
 
-    def __init__(self, thread: LoopThread, tokenizer: Tokenizer, make_result: MakeResult) -> None:
+    def __init__(
+        self,
+        thread: LoopThread,
+        tokenizer: Tokenizer,
+        make_result: MakeResult,
+        begin: Callable[[SearchRequest], Call],
+        cache: EngineCache | None = None,
+    ) -> None:
         self._thread = thread
         self._tokenizer = tokenizer
         self._make_result = make_result
+        self._begin = begin
+        self._cache = cache
 
     def start(self, run: SearchRun, extract: Extractor | None, *, is_watched: bool) -> SearchHandle:
         """Submits a search; events are kept only where it `is_watched`."""
+        return self._start(run, extract, self._find(run), is_watched=is_watched)
+
+    async def _astart(
+        self, run: SearchRun, extract: Extractor | None, *, is_watched: bool
+    ) -> SearchHandle:
+        """`start` without reading a disk in the event loop."""
+        found = None if self._cache is None else await asyncio.to_thread(self._find, run)
+        return self._start(run, extract, found, is_watched=is_watched)
+
+    def _find(self, run: SearchRun) -> SearchResult | None:
+        return None if self._cache is None else self._cache.find(run.request)
+
+    def _start(
+        self,
+        run: SearchRun,
+        extract: Extractor | None,
+        found: SearchResult | None,
+        *,
+        is_watched: bool,
+    ) -> SearchHandle:
+        """Submits a search, unless its result was found."""
         log = EventLog() if is_watched else None
-        watcher = Watcher(run, self._tokenizer, log)
+        call = self._begin(run.request)
+        try:
+            if found is not None:
+                self._thread.check_accepting()
+                watcher = Watcher(run, self._tokenizer, log)
+                call.found(found)
+                watcher.on_done(run, None)
+                return SearchHandle(run, self._thread, watcher, log, lambda _: found)
+            watcher = Watcher(run, self._tokenizer, log, call.ended)
+            self._thread.submit(run, watcher)
+        except BackendError as error:
+            call.refused(error)
+            raise
+        return SearchHandle(run, self._thread, watcher, log, functools.partial(self._read, extract))
 
-        def read(ended: Watcher) -> SearchResult:
-            return self._make_result(ended.future.result(), extract, total_s=ended.total_s)
-
-        return SearchHandle(run, self._thread, watcher, log, read)
+    def _read(self, extract: Extractor | None, ended: Watcher) -> SearchResult:
+        """The result of a search that ended."""
+        result = self._make_result(ended.future.result(), extract, total_s=ended.total_s)
+        if self._cache is not None:
+            self._cache.keep(ended.run.request, result)
+        return result
 
     def run(self, run: SearchRun, extract: Extractor | None) -> SearchResult:
         """Waits for one search."""
@@ -63,7 +113,7 @@ class Dispatch:
 
     async def arun(self, run: SearchRun, extract: Extractor | None) -> SearchResult:
         """Waits for one search without holding up the event loop."""
-        with self.start(run, extract, is_watched=False) as handle:
+        with await self._astart(run, extract, is_watched=False) as handle:
             return await handle.aresult()
 
     def stream(self, run: SearchRun, extract: Extractor | None) -> Generator[Event, None, None]:
@@ -78,7 +128,7 @@ class Dispatch:
         self, run: SearchRun, extract: Extractor | None
     ) -> AsyncGenerator[Event, None]:
         """`stream` for event loops."""
-        with self.start(run, extract, is_watched=True) as handle:
+        with await self._astart(run, extract, is_watched=True) as handle:
             async with aclosing(handle.aevents()) as events:
                 async for event in events:
                     yield event

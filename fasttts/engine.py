@@ -1,6 +1,7 @@
 """What users construct: `FastTTS` owns the models, the loop and the thread that drives it."""
 
 import atexit
+import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from types import TracebackType
@@ -8,6 +9,8 @@ from typing import Any, Final, Self
 
 from fasttts.backends.base import Generator as GeneratorBackend
 from fasttts.backends.base import Tokenizer, Verifier
+from fasttts.cache import ResultCache
+from fasttts.calls import Calls
 from fasttts.config import (
     EngineConfig,
     SchedulingConfig,
@@ -25,8 +28,11 @@ from fasttts.scheduling.memory import MemoryPlan, planned_scheduling
 from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve
 from fasttts.search.extraction import Extractor
+from fasttts.stats import EngineStats
 from fasttts.types import Event, Health, ParsedOutput, SearchResult
 from fasttts.verifiers.choice import Choice
+
+logger = logging.getLogger(__name__)
 
 
 class FastTTS:
@@ -42,6 +48,7 @@ class FastTTS:
         scheduling: Slots and optimisations of the step loop; no option changes a result.
         plan: How the two share the device, kept in every result; None where nothing was planned.
         reload: Gives new models to `restart`; None for an engine that cannot be restarted.
+        cache: Where results are kept and found again; None computes each.
 
     Attributes:
         plan: The same.
@@ -55,14 +62,28 @@ class FastTTS:
         scheduling: SchedulingConfig = SchedulingConfig(),  # noqa: B008, immutable
         plan: MemoryPlan | None = None,
         reload: Callable[[], tuple[GeneratorBackend, Choice | None]] | None = None,
+        cache: ResultCache | None = None,
     ) -> None:
         self.plan: Final = plan
         self._scheduling = scheduling
         self._reload = reload
         self._lifetime = threading.Lock()
-        self._core = EngineCore(generator, verifier, scheduling, plan)
+        self._cache = cache
+        self._calls = Calls()
+        self._num_restarts = 0
+        self._core = self._open(generator, verifier)
         self._is_closed = False
         atexit.register(self.close)
+
+    def _open(self, generator: GeneratorBackend, verifier: Choice | None) -> EngineCore:
+        return EngineCore(
+            generator,
+            verifier,
+            scheduling=self._scheduling,
+            plan=self.plan,
+            calls=self._calls,
+            cache=self._cache,
+        )
 
     @classmethod
     def load(cls, generator: str | None = None, **options: Any) -> Self:
@@ -93,6 +114,7 @@ class FastTTS:
             config: What to load.
             verifier: Takes the place of the configuration's, as in `load`.
         """
+        cache = None if config.cache_dir is None else ResultCache(config.cache_dir)
         loaded = load_chosen(config, verifier)
 
         def reload() -> tuple[GeneratorBackend, Choice | None]:
@@ -105,6 +127,7 @@ class FastTTS:
             scheduling=planned_scheduling(config.scheduling, loaded.plan),
             plan=loaded.plan,
             reload=reload,
+            cache=cache,
         )
 
     @property
@@ -132,7 +155,9 @@ class FastTTS:
             if self._is_closed:
                 raise BackendError("the engine is closed", role="generator")
             self._core.close()
-            self._core = EngineCore(*self._reload(), self._scheduling, self.plan)
+            self._core = self._open(*self._reload())
+            self._num_restarts += 1
+            logger.info("the models were loaded again", extra={"num_restarts": self._num_restarts})
 
     @property
     def is_closed(self) -> bool:
@@ -319,6 +344,19 @@ class FastTTS:
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
         """Separates tool calls from text in the format of the generator's model."""
         return self.generator.parse_tool_calls(text, tools)
+
+    def stats(self) -> EngineStats:
+        """Counters since the engine was made and gauges of the moment, its health among them.
+
+        Costs microseconds and stops nothing; from any thread, also once closed.
+        """
+        return EngineStats(
+            health=self.health,
+            calls=self._calls.stats(),
+            load=self._core.load,
+            usage=self.usage,
+            num_restarts=self._num_restarts,
+        )
 
     @property
     def usage(self) -> EngineUsage:

@@ -24,7 +24,7 @@ class SearchHandle:
     its search running; as a context manager it stops one that has not ended.
 
     Args:
-        run: The search; submitted here.
+        run: The search.
         thread: Where it runs.
         watcher: Hears of it.
         log: Where the watcher tells events; None where nobody reads them.
@@ -47,7 +47,6 @@ class SearchHandle:
         self._lock = threading.Lock()
         self._result: SearchResult | None = None
         self._closing: Sequence[Event] = ()
-        thread.submit(run, watcher)
 
     @property
     def done(self) -> bool:

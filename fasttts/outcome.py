@@ -58,18 +58,27 @@ def make_result(
 
 def _ranked_candidates(run: SearchRun, extract: Extractor | None) -> list[Candidate]:
     config = run.request.config
-    extractor = extract or make_extractor(run.request.config.answer)
+    if (error := nothing_complete(run)) is not None:
+        raise error
+    extractor = extract or make_extractor(config.answer)
     candidates = [_candidate(run, node, extractor) for node in run.ended_nodes()]
-    if not candidates or (config.search != "none" and not any(c.is_complete for c in candidates)):
-        message = _nothing_complete(run, len(candidates))
-        raise SearchError(
-            message,
-            stop_reason=run.stop_reason,
-            tree=partial_tree(run),
-            usage=_usage(run, returned_tokens=0),
-        )
     assert config.selection is not None, "the engine resolves the selection"
     return rank(candidates, config.selection)
+
+
+def nothing_complete(run: SearchRun) -> SearchError | None:
+    """Why a finished run has no result; None where it has one."""
+    ended = run.ended_nodes()
+    is_plain = run.request.config.search == "none"
+    if any(is_plain or node.finish_reason == "stop" for node in ended):
+        return None
+    message = _why_nothing_complete(run, len(ended))
+    return SearchError(
+        message,
+        stop_reason=run.stop_reason,
+        tree=partial_tree(run),
+        usage=_usage(run, returned_tokens=0),
+    )
 
 
 def partial_tree(run: SearchRun) -> tuple[TreeNode, ...]:
@@ -86,7 +95,7 @@ def partial_tree(run: SearchRun) -> tuple[TreeNode, ...]:
     )
 
 
-def _nothing_complete(run: SearchRun, num_candidates: int) -> str:
+def _why_nothing_complete(run: SearchRun, num_candidates: int) -> str:
     config = run.request.config
     if run.stop_reason != "complete":
         spent = f"{run.stop_reason}={getattr(config.budget, run.stop_reason)}"

@@ -243,3 +243,14 @@ class Verifier(Protocol):
     def close(self) -> None:
         """Frees the engine's memory; safe to call twice."""
         ...
+
+
+def fingerprint(part: object) -> str | None:
+    """Who a model or a function is, whatever it is called; None where that is not known.
+
+    It is the text in an attribute `fingerprint`, which changes with everything that changes what
+    the part computes. Backends work theirs out; a Python function has one if its author gives it.
+    Only the result cache asks.
+    """
+    found = getattr(part, "fingerprint", None)
+    return found if isinstance(found, str) and found else None

@@ -22,6 +22,7 @@ from fasttts.backends.base import (
     MemoryPressure,
     Verification,
     VerificationRequest,
+    fingerprint,
 )
 from fasttts.backends.blocks import BlockPool, Holding
 from fasttts.backends.constraint import Constraint, Constraints
@@ -132,6 +133,7 @@ class FakeGenerator:
         self.max_model_len = max_model_len
         self.max_num_seqs = max_num_seqs
         self._script = script
+        self._lengths = (mean_step_tokens, mean_steps)
         self._step_end = 1 / mean_step_tokens
         self._answer_end = 1 / mean_steps
         self._pool = BlockPool(block_size, num_blocks)
@@ -144,6 +146,14 @@ class FakeGenerator:
         self._letter_logits = generator.normal(size=(_NUM_TABLES, len(_LETTERS)))
         self._free_logits = generator.normal(size=(_NUM_TABLES, VOCAB_SIZE))
         self._free_logits[:, _CLOSING] += _CLOSING_BONUS
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What its tokens depend on; None with a script that has no fingerprint."""
+        script = "" if self._script is None else fingerprint(self._script)
+        if script is None:
+            return None
+        return f"{type(self.tokenizer).__name__} {self.max_model_len} {self._lengths} {script}"
 
     def add(self, request: GenerationRequest) -> None:
         """Queues a request."""
@@ -375,6 +385,13 @@ class FakeVerifier:
     def __init__(self, function: ScoreFunction = hashed_score) -> None:
         self._function = function
         self._is_closed = False
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The function; None for one of the user's without a fingerprint."""
+        if self._function is hashed_score:
+            return "hashed_score"
+        return fingerprint(self._function)
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """Scores each request's unscored steps."""

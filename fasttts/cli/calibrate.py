@@ -32,7 +32,7 @@ def run(
     the user's cache directory; plans for this machine use them from then on.
     """
     with session.reported_errors(debug=debug):
-        settings = _with_room(session.engine_settings(generator, verifier))
+        settings = _with_room(session.engine_settings(generator=generator, verifier=verifier))
         with session.loaded(settings) as engine:
             calibrations = _measure(engine, has_model=settings.verifier_model is not None)
         paths = [save_calibration(calibration) for calibration in calibrations]

@@ -80,7 +80,7 @@ def run(
             raise ConfigurationError(f"--keep {keep}: a share above 0, at most 1")
         questions = _questions(file, num_problems, seed)
         config = search_config(n=n, beam_width=beam_width, seed=seed)
-        settings = session.engine_settings(generator, verifier)
+        settings = session.engine_settings(generator=generator, verifier=verifier)
         session.check_search(config, settings)
         with session.loaded(settings) as engine:
             curve = threshold_curve(_rehearse(engine, questions, config))

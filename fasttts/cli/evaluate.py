@@ -48,7 +48,8 @@ def run(
     seeded problems; the table shows their accuracy with 95 % Wilson intervals.
     """
     with session.reported_errors(debug=debug):
-        settings = session.engine_settings(generator, verifier)
+        settings = session.engine_settings(generator=generator, verifier=verifier)
+        settings = settings.model_copy(update={"cache_dir": None})  # seconds are measured
         configs = {
             method: method_config(method, n=n, beam_width=beam_width, seed=seed)
             for method in _methods(search or DEFAULT, has_verifier=settings.verifier is not None)

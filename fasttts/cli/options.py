@@ -110,6 +110,10 @@ Verifier = Annotated[
         help="A model, named in the same way; 'judge': the generator; or module:function.",
     ),
 ]
+CacheDir = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="Keep results here, and do not search for them again."),
+]
 Stats = Annotated[
     bool, typer.Option("--stats", help="Also print counts: iterations, tokens, seconds.")
 ]

@@ -21,14 +21,16 @@ INTERRUPTED = "fasttts: interrupted"
 STDIN = "-"
 
 
-def engine_settings(generator: str | None, verifier: str | None) -> EngineConfig:
-    """Which models to load; what is left out comes from the environment or is the demo's.
+def engine_settings(**options: str | None) -> EngineConfig:
+    """Which models to load; what is None comes from the environment or is the demo's.
+
+    Args:
+        options: Fields of `EngineConfig`.
 
     Raises:
         ConfigurationError: A name or a variable of the environment cannot work.
     """
-    named = {"generator": generator, "verifier": verifier}
-    return engine_config(**{role: name for role, name in named.items() if name is not None})
+    return engine_config(**{name: value for name, value in options.items() if value is not None})
 
 
 def check_search(config: SearchConfig, settings: EngineConfig) -> None:

@@ -27,6 +27,7 @@ def run(
     system: options.System = None,
     generator: options.Generator = None,
     verifier: options.Verifier = None,
+    cache_dir: options.CacheDir = None,
     stats: options.Stats = False,
     plot: options.Plot = None,
     as_json: options.AsJson = False,
@@ -51,7 +52,9 @@ def run(
         )
         check_plot(plot)
         text = session.read_problem(problem)
-        settings = session.engine_settings(generator, verifier)
+        settings = session.engine_settings(
+            generator=generator, verifier=verifier, cache_dir=cache_dir
+        )
         session.check_search(config, settings)
         with session.loaded(settings) as engine:
             result = (_print_json if as_json else _show)(engine, text, config, system)

@@ -51,6 +51,7 @@ class EngineConfig(BaseSettings):
             file; None goes by the driver's name.
         tool_call_parser: vLLM's name of the generator's tool call format.
         trust_remote_code: Whether code shipped inside a model repository may run.
+        cache_dir: Directory of the result cache, made if need be; None computes every result.
         scheduling: Slots and optimisations of the step loop.
         generator_args: Further arguments of vLLM's `LLM` for the generator.
         verifier_args: The same for the verifier.
@@ -73,6 +74,7 @@ class EngineConfig(BaseSettings):
     planned_device: str | None = Field(default=None, min_length=1)
     tool_call_parser: str = "hermes"
     trust_remote_code: bool = False
+    cache_dir: Annotated[str, Field(min_length=1)] | None = None
     scheduling: SchedulingConfig = Field(default_factory=SchedulingConfig)
     generator_args: dict[str, Any] = Field(default_factory=dict)
     verifier_args: dict[str, Any] = Field(default_factory=dict)

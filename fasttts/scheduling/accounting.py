@@ -39,7 +39,7 @@ class Counts:
         return len(self.num_needed)
 
 
-def token_counts(counts: Counts, tree: SearchTree) -> dict[str, int]:
+def token_counts(counts: Counts, tree: SearchTree) -> dict[str, Any]:
     """What one run has cost in tokens, by the names of `fasttts.types.Usage`."""
     recomputed = counts.requested_tokens - counts.cached_tokens - tree.num_start_tokens
     return {
@@ -57,7 +57,8 @@ def token_counts(counts: Counts, tree: SearchTree) -> dict[str, int]:
 class EngineUsage:
     """What all searches of one engine have cost together.
 
-    Tokens of a search count from its end on, however it ended; everything else counts at once.
+    Sampled tokens, iterations and seconds count at once, everything else from the end of a search
+    on, however it ended.
 
     Attributes:
         num_searches: Searches and plain decodings that ended.
@@ -66,6 +67,7 @@ class EngineUsage:
         speculative_sequences: The same for those that ran ahead.
         generated_tokens: Tokens sampled.
         needed_tokens: Those of the trees.
+        wasted_tokens: Tokens that no tree took over.
         speculated_tokens: Those of the trees that were generated ahead.
         recomputed_tokens: Prompt tokens computed again; see `fasttts.types.Usage`.
         verifier_computed_tokens: Tokens the verifier ran through its model.
@@ -83,6 +85,7 @@ class EngineUsage:
     speculative_sequences: int = 0
     generated_tokens: int = 0
     needed_tokens: int = 0
+    wasted_tokens: int = 0
     speculated_tokens: int = 0
     recomputed_tokens: int = 0
     verifier_computed_tokens: int = 0
@@ -92,11 +95,6 @@ class EngineUsage:
     peak_kv_cache_usage: float = 0.0
     generation_s: float = 0.0
     verification_s: float = 0.0
-
-    @property
-    def wasted_tokens(self) -> int:
-        """Tokens that no tree took over."""
-        return self.generated_tokens - self.needed_tokens
 
     @property
     def mean_sequences(self) -> float:
@@ -133,10 +131,18 @@ class Account:
         with self._lock:
             self._add(verification_s=seconds)
 
-    def ended(self, counts: Counts, tree: SearchTree) -> None:
-        """Adds the tokens of a search."""
+    def sampled(self, num_tokens: int) -> None:
+        """Adds tokens of the generator."""
         with self._lock:
-            self._add(num_searches=1, **token_counts(counts, tree))
+            self._add(generated_tokens=num_tokens)
+
+    def ended(self, counts: Counts, tree: SearchTree) -> None:
+        """Adds what is known of a search's tokens once it is over."""
+        tokens = token_counts(counts, tree)
+        num_sampled = tokens.pop("generated_tokens")
+        wasted_tokens = num_sampled - tokens["needed_tokens"]
+        with self._lock:
+            self._add(num_searches=1, wasted_tokens=wasted_tokens, **tokens)
 
     def snapshot(self) -> EngineUsage:
         """The totals so far."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from fasttts.errors import BackendError, SearchError
 from fasttts.scheduling.accounting import EngineUsage
+from fasttts.scheduling.load import Load
 from fasttts.scheduling.loop import Listener, Loop
 from fasttts.scheduling.run import SearchRun
 
@@ -41,6 +42,11 @@ class LoopThread:
     def usage(self) -> EngineUsage:
         """What all searches have cost together."""
         return self._loop.usage()
+
+    @property
+    def load(self) -> Load:
+        """What the engine holds at the moment."""
+        return self._loop.load
 
     @property
     def fault(self) -> BackendError | None:
@@ -76,14 +82,19 @@ class LoopThread:
             )
             raise BackendError(message, role="generator")
 
-    def _call(self, command: Command) -> None:
+    def check_accepting(self) -> None:
+        """Raises BackendError where `submit` would."""
         self.check_process()
+        if (fault := self.fault) is not None:
+            message = f"the engine failed: {fault}; restart() loads it again"
+            raise BackendError(message, role=fault.role) from fault
+        if self._is_closing:
+            raise BackendError("the engine is closed", role="generator")
+
+    def _call(self, command: Command) -> None:
+        self.check_process()  # first: in a forked process, the lock may be held for ever
         with self._lock:
-            if (fault := self.fault) is not None:
-                message = f"the engine failed: {fault}; restart() loads it again"
-                raise BackendError(message, role=fault.role) from fault
-            if self._is_closing:
-                raise BackendError("the engine is closed", role="generator")
+            self.check_accepting()
             self._commands.put(command)
 
     def close(self) -> None:
@@ -108,7 +119,10 @@ class LoopThread:
             fault.__cause__ = error
             self._end(fault)
         else:
-            self._end(self._loop.fault)
+            lost = self._loop.fault
+            if lost is not None:
+                logger.error("the engine is lost: %s", lost, extra={"role": lost.role})
+            self._end(lost)
 
     def _run_commands(self) -> None:
         if not self._loop.has_work:

@@ -4,6 +4,7 @@ One loop drives any number of searches and plain decodings over one generator an
 It is synchronous and single-threaded; `fasttts.engine` runs it in a thread of its own.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,7 @@ from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, CapacityError, SearchError
 from fasttts.scheduling.accounting import Account, EngineUsage, PressureGauge
 from fasttts.scheduling.confinement import Confinement
+from fasttts.scheduling.load import Load, measured
 from fasttts.scheduling.pace import Pace
 from fasttts.scheduling.retrying import retrying
 from fasttts.scheduling.run import SearchRun
@@ -50,6 +52,7 @@ class Loop:
         verifier: Scores; may be None when no submitted search uses one.
         config: Slots and optimisations; no option changes a result.
         clock: Seconds; replaced in tests.
+        account: Where costs are added.
     """
 
     def __init__(
@@ -59,13 +62,14 @@ class Loop:
         config: SchedulingConfig = SchedulingConfig(),  # noqa: B008, immutable
         *,
         clock: Callable[[], float] = time.perf_counter,
+        account: Account | None = None,
     ) -> None:
         num_slots = min(config.slots or generator.max_num_seqs, generator.max_num_seqs)
         self._generator = generator
         self._config = config
         self._clock = clock
         self._slots = Slots(generator, num_slots)
-        self._account = Account()
+        self._account = account or Account()
         self._scorer = Scorer(verifier, config, self._account, clock)
         self._listeners: dict[SearchRun, Listener] = {}
         self._pressure = PressureGauge()
@@ -75,6 +79,8 @@ class Loop:
         """What the generator was lost by; searches that are submitted afterwards cannot work."""
         self._is_stale = True
         """Whether anything happened that may change which sequences should run."""
+        self.load = Load(num_slots=num_slots)
+        """What the engine holds; replaced as a whole, so that any thread may read it."""
 
     @property
     def has_work(self) -> bool:
@@ -140,6 +146,13 @@ class Loop:
         self._verify()
         self._commit()
         self._keep_budgets()
+        self._tell_load()
+
+    def _tell_load(self) -> None:
+        if not self._slots:
+            with contextlib.suppress(Exception):  # a broken generator may not say; nobody waits
+                self._pressure.read(self._generator.pressure())
+        self.load = measured(self._listeners, self._scheduler.active, self._slots, self._pressure)
 
     def check_integrity(self) -> None:
         """Recounts slots and queues against the runs.
@@ -212,6 +225,7 @@ class Loop:
             if run not in self._listeners:
                 return
             run.counts.generated_tokens += num_taken
+            self._account.sampled(num_taken)
             self._listeners[run].on_tokens(run, node, token_ids[:num_taken])
             if not node.is_ended:
                 return
@@ -296,4 +310,5 @@ class Loop:
         try:
             self._slots.abort_run(run)
         finally:
+            self._tell_load()
             listener.on_done(run, error)

@@ -1,10 +1,13 @@
 """What is tried again: calls of a backend that says that repeating them may help."""
 
+import logging
 from collections.abc import Callable
 
 import tenacity
 
 from fasttts.errors import BackendError
+
+logger = logging.getLogger(__name__)
 
 NUM_ATTEMPTS = 3
 
@@ -15,12 +18,23 @@ def retrying(before_retry: Callable[[], None] = lambda: None) -> tenacity.Retryi
     Args:
         before_retry: Called before each further attempt.
     """
+
+    def again(state: tenacity.RetryCallState) -> None:
+        _log(state)
+        before_retry()
+
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(is_retryable),
         stop=tenacity.stop_after_attempt(NUM_ATTEMPTS),
-        before_sleep=lambda _: before_retry(),
+        before_sleep=again,
         reraise=True,
     )
+
+
+def _log(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    fields = {"role": getattr(error, "role", None), "attempt": state.attempt_number}
+    logger.warning("tried again after attempt %d: %s", state.attempt_number, error, extra=fields)
 
 
 def is_retryable(error: BaseException) -> bool:

@@ -1,7 +1,7 @@
 """What is heard of one search: a future for its outcome and, if wanted, its events."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 
 from fasttts.backends.base import Tokenizer
@@ -21,6 +21,9 @@ from fasttts.types import (
     UsageReported,
 )
 
+_PROGRESS_TOKENS = 256
+"""Sampled tokens after which a search that has decided nothing tells where it stands."""
+
 
 class Watcher:
     """Listens to one run, in the loop's thread.
@@ -29,10 +32,18 @@ class Watcher:
         run: The run it will be submitted with.
         tokenizer: The generator's, for text deltas.
         log: Where events go; None where nobody reads them.
+        end: Called with run and error before anybody who waits hears of them; raises nothing.
     """
 
-    def __init__(self, run: SearchRun, tokenizer: Tokenizer, log: EventLog | None = None) -> None:
+    def __init__(
+        self,
+        run: SearchRun,
+        tokenizer: Tokenizer,
+        log: EventLog | None = None,
+        end: Callable[[SearchRun, BaseException | None], None] = lambda run, error: None,
+    ) -> None:
         self.run = run
+        self._end = end
         self.future: Future[SearchRun] = Future()
         self.future.set_running_or_notify_cancel()
         self.total_s = 0.0
@@ -41,6 +52,7 @@ class Watcher:
         self._is_plain = run.request.config.search == "none"
         self._narrator = Narrator(tokenizer, run.request.config.stop)
         self._num_told = 0
+        self._num_told_tokens = 0
         self._text = TextStream(tokenizer, run.request.config.stop)
         if log is not None and not self._is_plain:
             log.tell(SearchStarted(num_beams=run.num_roots))
@@ -52,6 +64,8 @@ class Watcher:
             return
         if not self._is_plain:
             self._tell(self._narrator.gained(run, node))
+            if run.counts.generated_tokens - self._num_told_tokens >= _PROGRESS_TOKENS:
+                self._tell_progress(run)
             return
         text = self._text.finish(node.text) if node.is_ended else self._text.push(token_ids)
         if text:
@@ -62,11 +76,12 @@ class Watcher:
         """Reports where the search stands."""
         if self._log is not None and not self._is_plain:
             self._tell(self._narrator.look(run))
-            self._log.tell(self._progress(run))
+            self._tell_progress(run)
 
     def on_done(self, run: SearchRun, error: BaseException | None) -> None:
         """Resolves the future."""
         self.total_s = time.perf_counter() - self._started
+        self._end(run, error)
         if error is None:
             self.future.set_result(run)
         else:
@@ -89,6 +104,10 @@ class Watcher:
         assert self._log is not None
         for event in events:
             self._log.tell(event)
+
+    def _tell_progress(self, run: SearchRun) -> None:
+        self._num_told_tokens = run.counts.generated_tokens
+        self._tell(iter((self._progress(run),)))
 
     def _progress(self, run: SearchRun) -> Progress:
         ended = run.ended_nodes()

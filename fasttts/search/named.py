@@ -4,6 +4,9 @@ The function makes a policy from the search's options. Results keep its name, so
 import it can repeat them.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from fasttts.config import SearchConfig, import_function
 from fasttts.errors import ConfigurationError
 from fasttts.search.policy import SearchPolicy
@@ -27,10 +30,7 @@ def make_named_policy(config: SearchConfig) -> SearchPolicy:
     Raises:
         ConfigurationError: There is no such function, or it makes something else.
     """
-    make = import_function(
-        config.search, option="search", purpose="what makes a policy from the options"
-    )
-    policy: SearchPolicy = make(config)
+    policy: SearchPolicy = named_function(config.search)(config)
     missing = [word for word in _WORDS if not hasattr(policy, word)]
     if missing:
         raise ConfigurationError(
@@ -38,3 +38,12 @@ def make_named_policy(config: SearchConfig) -> SearchPolicy:
             f"it lacks {', '.join(missing)}"
         )
     return policy
+
+
+def named_function(name: str) -> Callable[..., Any]:
+    """The function `module:function` that makes a policy of a search's options.
+
+    Raises:
+        ConfigurationError: It cannot be imported, or is none.
+    """
+    return import_function(name, option="search", purpose="what makes a policy from the options")

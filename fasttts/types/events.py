@@ -55,7 +55,7 @@ class TrunkDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The state of a running search after something was decided.
+    """The state of a running search: after every decision, and when it sampled 256 more tokens.
 
     Attributes:
         depth: Steps committed so far.

@@ -101,6 +101,8 @@ class Usage:
         num_iterations: Generator iterations in which this search had a sequence running.
         num_preemptions: Times a sequence, of any search, lost its KV blocks meanwhile.
         peak_kv_cache_usage: Largest share of the generator's KV cache in use meanwhile, 0 to 1.
+        is_cached: Whether the result was read from the result cache; the numbers are what it cost
+            when it was computed.
     """
 
     prompt_tokens: int = 0
@@ -116,6 +118,7 @@ class Usage:
     num_iterations: int = 0
     num_preemptions: int = 0
     peak_kv_cache_usage: float = 0.0
+    is_cached: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

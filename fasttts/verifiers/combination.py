@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from fasttts.backends.base import Verification, VerificationRequest, Verifier
 from fasttts.errors import ConfigurationError, ContractError
 from fasttts.verifiers.flow import Flow, FlowingVerifier, finish, flow_of, together
-from fasttts.verifiers.parts import Part, as_verifier
+from fasttts.verifiers.parts import Part, as_verifier, joint_fingerprint
 
 
 class Combination(abc.ABC):
@@ -22,6 +22,7 @@ class Combination(abc.ABC):
     """
 
     rule = "combination"
+    weights: tuple[float, ...] = ()
 
     def __init__(self, *parts: Part) -> None:
         if not parts:
@@ -32,6 +33,13 @@ class Combination(abc.ABC):
     def name(self) -> str:
         """The rule and the parts' names."""
         return f"{self.rule}({', '.join(part.name for part in self.parts)})"
+
+    @property
+    def fingerprint(self) -> str | None:
+        """That of the rule and the parts; a rule of the user's own has to say its own."""
+        if type(self).__module__ != __name__:
+            return None
+        return joint_fingerprint(f"{self.rule} {self.weights}", self.parts)
 
     @abc.abstractmethod
     def combine(self, scores_P: Sequence[float]) -> float:

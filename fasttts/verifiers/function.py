@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
-from fasttts.backends.base import Verification, VerificationRequest
+from fasttts.backends.base import Verification, VerificationRequest, fingerprint
 from fasttts.errors import BackendError, ConfigurationError, ContractError, Role
 from fasttts.verifiers.flow import Flow, finish
 
@@ -54,6 +54,11 @@ class FunctionVerifier:
     def name(self) -> str:
         """The function's name."""
         return self._name
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The function's own attribute of that name."""
+        return fingerprint(self._function)
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """Scores each request's unscored steps; see `base.Verifier.score`.

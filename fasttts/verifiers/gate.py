@@ -7,7 +7,7 @@ from dataclasses import replace
 from fasttts.backends.base import Verification, VerificationRequest, Verifier
 from fasttts.errors import ConfigurationError, ContractError
 from fasttts.verifiers.flow import Flow, finish, flow_of
-from fasttts.verifiers.parts import Part, as_verifier
+from fasttts.verifiers.parts import Part, as_verifier, joint_fingerprint
 
 
 class Gate:
@@ -33,6 +33,11 @@ class Gate:
         """Both names and the threshold."""
         first, second = (part.name for part in self.parts)
         return f"gate({first} >= {self.threshold:g}, {second})"
+
+    @property
+    def fingerprint(self) -> str | None:
+        """That of the parts and the threshold."""
+        return joint_fingerprint(f"gate {self.threshold!r}", self.parts)
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """Scores each request's unscored steps; see `base.Verifier.score`."""

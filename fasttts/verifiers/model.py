@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fasttts.backends.base import Verification, VerificationRequest, Verifier
+from fasttts.backends.base import Verification, VerificationRequest, Verifier, fingerprint
 from fasttts.errors import ConfigurationError
 
 
@@ -21,6 +21,11 @@ class ModelVerifier:
     def name(self) -> str:
         """The loaded verifier's name."""
         return self._loaded.name if self._loaded else self.model
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The loaded verifier's."""
+        return fingerprint(self._loaded)
 
     @property
     def is_loaded(self) -> bool:

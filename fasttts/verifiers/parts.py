@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from fasttts.backends.base import Verifier
+from fasttts.backends.base import Verifier, fingerprint
 from fasttts.config import import_function, is_function_name
 from fasttts.errors import ConfigurationError
 from fasttts.verifiers.function import FunctionVerifier, ScoreFunction
@@ -51,3 +51,9 @@ def parts_of(verifier: Verifier) -> Iterator[Verifier]:
 def models_of(verifier: Verifier) -> list[ModelVerifier]:
     """The models that it names."""
     return [part for part in parts_of(verifier) if isinstance(part, ModelVerifier)]
+
+
+def joint_fingerprint(rule: str, parts: Sequence[Verifier]) -> str | None:
+    """The fingerprint of a combination by a rule; None where a part has none."""
+    found = [fingerprint(part) for part in parts]
+    return f"{rule}({', '.join(map(str, found))})" if all(found) else None

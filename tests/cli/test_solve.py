@@ -1,15 +1,17 @@
 """`fasttts solve` on fake models."""
 
 import io
+import itertools
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from rich.console import Console
 from typer.testing import Result
 
-from fasttts import FastTTS, SearchResult
+from fasttts import FastTTS, Progress, SearchResult, StepScored
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.cli import render
 from fasttts.config import SearchMethod
@@ -105,6 +107,27 @@ def test_models_are_loaded_by_name_and_closed(
 def test_brackets_in_a_problem_are_no_markup(run: Run, engines: list[FastTTS]) -> None:
     done = run("solve", "[bold]What[/bold] is [/red] 2 + 2?", "-n", "4")
     assert done.exit_code == 0, done.output
+
+
+def test_a_search_is_not_repeated_with_a_cache(
+    run: Run, engines: list[FastTTS], tmp_path: Path
+) -> None:
+    solve = ("solve", "What is 2 + 2?", "-n", "4", "--cache-dir", str(tmp_path / "results"))
+    first, again = run(*solve), run(*solve)
+    assert "tokens/s" in first.stdout
+    assert "from the cache" in again.stdout
+    assert first.stdout.splitlines()[:-3] == again.stdout.splitlines()[:-3]
+    assert engines[1].usage.num_searches == 0
+    assert SearchResult.from_json(run(*solve, "--json").stdout).usage.is_cached
+
+
+def test_progress_comes_before_anything_is_decided() -> None:
+    with FastTTS(FakeGenerator(lambda prompt: "word " * 200), FakeVerifier()) as engine:
+        events = engine.stream("What is 2 + 2?", n=4, max_step_tokens=1000)
+        told = list(itertools.takewhile(lambda event: not isinstance(event, StepScored), events))
+    tokens = [event.generated_tokens for event in told if isinstance(event, Progress)]
+    assert len(tokens) > 10
+    assert all(256 <= later - earlier < 512 for earlier, later in itertools.pairwise(tokens))
 
 
 def test_progress_is_shown_on_a_terminal_and_cleared() -> None:

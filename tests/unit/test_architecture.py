@@ -35,6 +35,8 @@ PARTS = BASE | {
 SEAM = {"fasttts.backends.base"}
 MEMORY = {"fasttts.scheduling.memory"}
 SEARCHING = PARTS | SEAM | MEMORY | {"fasttts.search", "fasttts.verifiers", "fasttts.scheduling"}
+TELLING = {"fasttts.calls", "fasttts.stats", "fasttts.tracing"}
+KEEPING = {"fasttts.cache", "fasttts.identity"}
 WIRING = {
     "fasttts.conversation",
     "fasttts.core",
@@ -47,7 +49,7 @@ WIRING = {
     "fasttts.preparation",
     "fasttts.registry",
 }
-PUBLIC = SEARCHING | WIRING | {"fasttts", "fasttts.routing"}
+PUBLIC = SEARCHING | TELLING | KEEPING | WIRING | {"fasttts", "fasttts.routing"}
 
 # Each unit, and the other units it may import. The longest name that fits a module is its unit, so
 # `fasttts.backends` stands for the implementations behind the seam. Units within one set above may
@@ -71,11 +73,17 @@ MAY_IMPORT = {
     "fasttts.demo": PARTS,
     "fasttts.conversation": BASE,
     "fasttts.handle": SEARCHING,
-    "fasttts.dispatch": SEARCHING | {"fasttts.handle"},
-    "fasttts.core": SEARCHING | {"fasttts.dispatch", "fasttts.outcome"},
+    "fasttts.stats": SEARCHING,
+    "fasttts.tracing": SEARCHING,
+    "fasttts.calls": SEARCHING | TELLING | {"fasttts.outcome"},
+    "fasttts.identity": SEARCHING,
+    "fasttts.cache": SEARCHING | KEEPING | {"fasttts.calls"},
+    "fasttts.metrics": TELLING | BASE | {"fasttts.engine"},
+    "fasttts.dispatch": SEARCHING | {"fasttts.cache", "fasttts.calls", "fasttts.handle"},
+    "fasttts.core": SEARCHING | TELLING | KEEPING | {"fasttts.dispatch", "fasttts.outcome"},
     "fasttts.outcome": SEARCHING,
     "fasttts.preparation": SEARCHING | {"fasttts.conversation"},
-    "fasttts.engine": SEARCHING | WIRING | {"fasttts.backends", "fasttts.demo"},
+    "fasttts.engine": SEARCHING | TELLING | KEEPING | WIRING | {"fasttts.backends", "fasttts.demo"},
     "fasttts.evaluation": SEARCHING | WIRING,
     "fasttts.loading": SEARCHING | {"fasttts.backends"},
     "fasttts.registry": SEARCHING | WIRING,

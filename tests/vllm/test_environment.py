@@ -89,6 +89,13 @@ def test_debug_logging_lets_everything_through() -> None:
     assert "a warning" in err
 
 
+def test_vllm_s_own_level_lets_everything_through() -> None:
+    set_level = "import os; os.environ['VLLM_LOGGING_LEVEL'] = 'info'\n"
+    out, err = run(set_level + CHATTER, "INFO")
+    assert "native out" in out
+    assert "native err" in err
+
+
 def test_quiet_ends_with_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="inside"), quiet():
         raise ValueError("inside")

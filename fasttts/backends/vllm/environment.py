@@ -80,8 +80,10 @@ def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def is_debugging() -> bool:
-    """Whether FastTTS's debug log is on, which lets vLLM's own messages through."""
-    return logging.getLogger("fasttts").isEnabledFor(logging.DEBUG)
+    """Whether vLLM's messages are wanted: our debug log is on, or vLLM's own level was set."""
+    level = os.environ.get("VLLM_LOGGING_LEVEL", _DEFAULTS["VLLM_LOGGING_LEVEL"])
+    is_level_set = level.upper() != _DEFAULTS["VLLM_LOGGING_LEVEL"]
+    return is_level_set or logging.getLogger("fasttts").isEnabledFor(logging.DEBUG)
 
 
 @contextmanager
@@ -89,8 +91,9 @@ def quiet() -> Iterator[None]:
     """Keeps what vLLM and its libraries print off the terminal while engines open or close.
 
     Python warnings are ignored and the file descriptors of standard output and error lead into a
-    scratch file, because part of it is written by C++. With FastTTS's debug log on nothing is
-    hidden. Several threads may be quiet at once; the last one to leave gives the terminal back.
+    scratch file, because part of it is written by C++. With FastTTS's debug log on, or a level of
+    vLLM's own log below errors, nothing is hidden. Several threads may be quiet at once; the last
+    one to leave gives the terminal back.
     """
     if is_debugging():
         yield

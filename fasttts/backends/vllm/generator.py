@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.base import CallFormat, GenerationOutput, GenerationRequest, MemoryPressure
 from fasttts.backends.constraint import Constraint, Constraints
+from fasttts.backends.vllm.fingerprint import model_fingerprint
 from fasttts.backends.vllm.lifetime import close_engine
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.tools import CALL_FORMATS, call_marker, parse_tool_calls
@@ -31,6 +32,7 @@ class VLLMGenerator:
         name: Model name or path, for results and logs.
         tool_call_parser: vLLM's name of the model's tool call format.
         num_reserved_seqs: Of the engine's sequences, those kept for `ask`.
+        settings: What was asked for the model, for its fingerprint; None leaves it without one.
     """
 
     def __init__(
@@ -40,10 +42,12 @@ class VLLMGenerator:
         name: str,
         tool_call_parser: str = "hermes",
         num_reserved_seqs: int = 0,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._llm: LLM | None = llm
         self._engine = llm.llm_engine
         self._name = name
+        self._settings = settings
         self._tool_call_parser = tool_call_parser
         self._max_model_len = int(self._engine.vllm_config.model_config.max_model_len)
         num_seqs = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
@@ -66,6 +70,13 @@ class VLLMGenerator:
     def name(self) -> str:
         """Model name or path, for results and logs."""
         return self._name
+
+    @property
+    def fingerprint(self) -> str | None:
+        """See `fingerprint.model_fingerprint`, which reads the model's files."""
+        if self._llm is None or self._settings is None:
+            return None
+        return model_fingerprint(self._llm, self._settings)
 
     @property
     def tokenizer(self) -> ChatTokenizer:

@@ -37,6 +37,12 @@ class GeneratorJudge:
         """The model, and that it judges."""
         return f"judge({self._generator.name})"
 
+    @property
+    def fingerprint(self) -> str | None:
+        """The generator's, and that it judges."""
+        own = self._generator.fingerprint
+        return None if own is None else f"judge({own})"
+
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """Scores each request's unscored steps; see `base.Verifier.score`.
 

@@ -61,7 +61,7 @@ class Opening:
         arguments["max_num_seqs"] += self._num_reserved_seqs
         processors = [*logits_processors, CounterSampler]
         llm = open_engine("generator", logits_processors=processors, **arguments)
-        logger.info("%s is open after %.1f s", self.generator.name, time.perf_counter() - started_s)
+        _log_opened(self.generator, time.perf_counter() - started_s)
         try:
             return self._generator(llm)
         except BaseException:
@@ -82,7 +82,7 @@ class Opening:
         llm = open_engine(
             "verifier", environment=self._verifier_environment, **self._verifier_arguments()
         )
-        logger.info("%s is open after %.1f s", self.verifier.name, time.perf_counter() - started_s)
+        _log_opened(self.verifier, time.perf_counter() - started_s)
         try:
             return self._verifier(llm, self.verifier)
         except BaseException:
@@ -94,15 +94,14 @@ class Opening:
         return self.plan is not None and self.plan.kind == "time_shared"
 
     def _generator(self, llm: "LLM") -> VLLMGenerator:
-        name, parser = self.config.generator, self.config.tool_call_parser
+        described: dict[str, Any] = {
+            "name": self.config.generator,
+            "tool_call_parser": self.config.tool_call_parser,
+            "settings": self.config.generator_args,
+        }
         if self._takes_turns:
-            return TurnTakingGenerator(llm, turns=self.turns, name=name, tool_call_parser=parser)
-        return VLLMGenerator(
-            llm,
-            name=name,
-            tool_call_parser=parser,
-            num_reserved_seqs=self._num_reserved_seqs,
-        )
+            return TurnTakingGenerator(llm, turns=self.turns, **described)
+        return VLLMGenerator(llm, num_reserved_seqs=self._num_reserved_seqs, **described)
 
     @property
     def _num_reserved_seqs(self) -> int:
@@ -134,7 +133,17 @@ class Opening:
     def _verifier(self, llm: "LLM", model: Checkpoint) -> VLLMVerifier:
         name = str(self.config.verifier)
         tokenizer = ChatTokenizer(llm.get_tokenizer(), name)
-        prompt_format = self._family(model).build(tokenizer, name)
+        family = self._family(model)
+        described: dict[str, Any] = {
+            "name": name,
+            "prompt_format": family.build(tokenizer, name),
+            "settings": {**self.config.verifier_args, "family": family.name},
+        }
         if self._takes_turns:
-            return TurnTakingVerifier(llm, turns=self.turns, name=name, prompt_format=prompt_format)
-        return VLLMVerifier(llm, name=name, prompt_format=prompt_format)
+            return TurnTakingVerifier(llm, turns=self.turns, **described)
+        return VLLMVerifier(llm, **described)
+
+
+def _log_opened(model: Checkpoint, seconds: float) -> None:
+    fields = {"role": model.role, "model": model.name, "seconds": seconds}
+    logger.info("%s is open after %.1f s", model.name, seconds, extra=fields)

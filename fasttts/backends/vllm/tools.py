@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -95,10 +96,14 @@ def _is_object(arguments: str) -> bool:
 
 @contextmanager
 def _muted(logger_name: str) -> Iterator[None]:
-    """Without the traceback that a parser logs for a call it cannot read."""
-    logger = logging.getLogger(logger_name)
-    was_disabled, logger.disabled = logger.disabled, True
+    """Without the traceback that a parser logs, in this thread, for a call it cannot read."""
+    logger, muted = logging.getLogger(logger_name), threading.get_ident()
+
+    def is_of_another_thread(record: logging.LogRecord) -> bool:
+        return record.thread != muted
+
+    logger.addFilter(is_of_another_thread)
     try:
         yield
     finally:
-        logger.disabled = was_disabled
+        logger.removeFilter(is_of_another_thread)

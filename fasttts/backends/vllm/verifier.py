@@ -2,9 +2,10 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.base import Verification, VerificationRequest
+from fasttts.backends.vllm.fingerprint import model_fingerprint
 from fasttts.backends.vllm.lifetime import close_engine
 from fasttts.backends.vllm.readings import asking
 from fasttts.backends.vllm.translation import translate
@@ -25,16 +26,25 @@ class VLLMVerifier:
         llm: An engine built with `verifier_arguments`; this object closes it.
         name: Model name or path, for results and logs.
         prompt_format: How steps are laid out for this model.
+        settings: What was asked for the model, for its fingerprint; None leaves it without one.
 
     Attributes:
         reads_prefix_cache: False computes every prompt anew, for comparison.
         block_size: Tokens of a block of the prefix cache, which holds whole blocks only.
     """
 
-    def __init__(self, llm: "LLM", *, name: str, prompt_format: VerifierFormat) -> None:
+    def __init__(
+        self,
+        llm: "LLM",
+        *,
+        name: str,
+        prompt_format: VerifierFormat,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self._llm: LLM | None = llm
         self._engine = llm.llm_engine
         self._name = name
+        self._settings = settings
         self._asking = asking(prompt_format.choices)
         self._max_model_len = int(self._engine.vllm_config.model_config.max_model_len)
         self._reader = StepReader(
@@ -51,6 +61,13 @@ class VLLMVerifier:
     def name(self) -> str:
         """Model name or path, for results and logs."""
         return self._name
+
+    @property
+    def fingerprint(self) -> str | None:
+        """See `fingerprint.model_fingerprint`, which reads the model's files."""
+        if self._llm is None or self._settings is None:
+            return None
+        return model_fingerprint(self._llm, self._settings)
 
     @property
     def max_model_len(self) -> int:

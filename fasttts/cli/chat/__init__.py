@@ -34,7 +34,7 @@ def run(
     /deliberate decide otherwise, /help lists all commands. Conversations stay on this machine.
     """
     with session.reported_errors(debug=debug):
-        settings = session.engine_settings(generator, verifier)
+        settings = session.engine_settings(generator=generator, verifier=verifier)
         method = search or ("self_consistency" if settings.verifier is None else DEFAULTS.search)
         if method == "none":
             raise ConfigurationError("search='none' is what /plain does: name a search")
