@@ -151,6 +151,7 @@ def test_ctrl_c_during_a_search_closes_the_engine(
 def test_a_second_ctrl_c_does_not_wait_for_the_models_to_close() -> None:
     program = """
 import os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.cli import app, session

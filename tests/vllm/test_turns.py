@@ -138,7 +138,9 @@ class Engine:
     """What of vLLM's engine a backend asks when it is built and when it changes turns."""
 
     def __init__(self, diary: list[str]) -> None:
-        model = SimpleNamespace(max_model_len=64, try_get_generation_config=dict)
+        model = SimpleNamespace(
+            max_model_len=64, try_get_generation_config=dict, get_vocab_size=lambda: 300
+        )
         self.model_config = model
         self.vllm_config = SimpleNamespace(
             model_config=model,
