@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from functools import cache
 
@@ -44,6 +46,21 @@ def has_gpu() -> bool:
 def demo_engine() -> FastTTS:
     """The engine on the bundled models that the whole session shares; closed at exit."""
     return shared_engine(engine_config())
+
+
+@pytest.fixture(scope="module")
+def unmeasured() -> Iterator[None]:
+    """No coverage for the tests of a module, in this thread and in those that begin meanwhile.
+
+    For tests that run the same lines for seconds, which others run and measure: with coverage they
+    take three times as long.
+    """
+    tracers = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    yield
+    sys.settrace(tracers[0])
+    threading.settrace(tracers[1])
 
 
 @pytest.fixture

@@ -65,7 +65,8 @@ SCHEDULING = st.builds(
 POOLS = st.sampled_from([(16, 4096), (8, 60), (16, 20)])
 
 
-@pytest.mark.no_cover  # measured, it takes three times as long, and other tests run these lines
+@pytest.mark.usefixtures("unmeasured")
+@pytest.mark.timeout(300)
 @hypothesis_settings(max_examples=300)
 @given(
     scheduling=SCHEDULING,

@@ -75,7 +75,7 @@ async def acalls(engine: FastTTS, numbers: range) -> list[object]:
     return await asyncio.gather(*(one(number) for number in numbers))
 
 
-@pytest.mark.no_cover  # measured, it takes three times as long, and other tests run these lines
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.timeout(170)
 def test_every_call_has_its_own_outcome_and_nothing_leaks() -> None:
     num_threads = threading.active_count()

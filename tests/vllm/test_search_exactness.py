@@ -11,7 +11,7 @@ from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
 from tests.searches import Recorder, drive, make_run, same_tree, snapshot
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.usefixtures("unmeasured")]
 
 NUM_BEAM_SEARCHES, NUM_SEARCHES = 20, 30
 PROBLEMS = generate_problems("test", 11, NUM_SEARCHES, min_operations=2, max_operations=6)
