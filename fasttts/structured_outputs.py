@@ -22,6 +22,9 @@ _FORMAT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator"
 _VALUES = ("const", "default", "enum", "examples")
 """Keys of a schema whose values are no schemas."""
 
+_PARTIAL = ("allOf", "else", "if", "not", "then")
+"""Keys of a schema whose values say a part of what an object is."""
+
 
 def _as_text(schema: object) -> object:
     return json.dumps(schema, ensure_ascii=False) if isinstance(schema, Mapping) else schema
@@ -110,7 +113,9 @@ def _closed(schema: Any) -> Any:
         return [_closed(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    closed = {k: v if k in _VALUES else _closed(v) for k, v in schema.items()}
-    if isinstance(schema.get("properties"), Mapping):
+    kept = (*_VALUES, *_PARTIAL)
+    closed = {key: v if key in kept else _closed(v) for key, v in schema.items()}
+    is_whole = not any(key in schema for key in _PARTIAL)
+    if is_whole and isinstance(schema.get("properties"), Mapping):
         closed.setdefault("additionalProperties", False)
     return closed

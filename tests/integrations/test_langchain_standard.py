@@ -13,6 +13,7 @@ from fasttts_agents.langchain import DeliberateTool
 from langchain_fasttts import ChatFastTTS
 
 
+@pytest.mark.allow_hosts([])
 class TestChatModel(ChatModelUnitTests):
     @pytest.fixture(autouse=True)
     def _engine(self, engine: FastTTS) -> None:

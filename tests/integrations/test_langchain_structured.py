@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.v1 import BaseModel as OldBaseModel
 
 from fasttts import ConfigurationError, FastTTS
+from fasttts.routing import Cascade
 from langchain_fasttts import ChatFastTTS
 from tests.integrations.conversations import get_weather
 from tests.integrations.langchain_paths import on_every_path
@@ -18,6 +19,7 @@ SEARCHES: list[dict[str, Any]] = [
     {"temperature": 1.0},
     {"search": "best_of_n", "n": 3},
     {"search": "beam_search", "n": 4, "beam_width": 2, "search_args": {"step_tokens": 6}},
+    {"search": "auto", "n": 4, "policy": Cascade(threshold=1.0), "temperature": 1.0},
 ]
 
 

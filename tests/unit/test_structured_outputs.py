@@ -85,6 +85,28 @@ def test_what_cannot_be_followed_is_refused(outputs: dict[str, Any], message: st
         search_config(structured_outputs=outputs)
 
 
+@pytest.mark.parametrize(
+    ("schema", "text", "is_possible"),
+    [
+        (SCHEMA, '{"name": "a", "count": 1}', True),
+        (SCHEMA, '{"name": "a", "count": 1, "more": 2}', False),
+        (SCHEMA, '{"name":"a","count":1}', False),
+        ({**SCHEMA, "additionalProperties": True}, '{"name": "", "count": 1, "b": 2}', True),
+        (
+            {"allOf": [SCHEMA, {"properties": {"b": {"const": 2}}}]},
+            '{"name": "", "count": 1, "b": 2}',
+            True,
+        ),
+        ({"$ref": "#/$defs/S", "$defs": {"S": SCHEMA}}, '{"name": "é", "count": -1}', True),
+        ({"$ref": "#/$defs/S", "$defs": {"S": SCHEMA}}, '{"name": "", "count": 1, "b": 2}', False),
+        ({"anyOf": [SCHEMA, {"type": "null"}]}, "null", True),
+    ],
+)
+def test_what_a_schema_allows(schema: dict[str, Any], text: str, is_possible: bool) -> None:
+    grammar = StructuredOutputs(json=json.dumps(schema)).decoding_grammar()
+    assert is_followed(grammar, text) == is_possible
+
+
 CONFIGS = [
     search_config(
         **search,

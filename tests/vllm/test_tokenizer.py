@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+import fasttts.demo
+from fasttts.backends.constraint import Constraints
 from fasttts.backends.vllm.tokenizer import ChatTokenizer, check_tokenizer_file
 from fasttts.errors import ConfigurationError
+from fasttts.structured_outputs import StructuredOutputs
 
 pytestmark = pytest.mark.vllm
 
@@ -119,3 +122,29 @@ def test_a_file_that_holds_no_tokenizer_is_named(tmp_path: Path, content: str) -
         ConfigurationError, match=r"verifier='.*tokenizer\.json' describes no token"
     ):
         check_tokenizer_file("verifier", tmp_path)
+
+
+def test_texts_that_look_like_tags_are_written_with_their_tokens() -> None:
+    """The demonstration models have a token for `<tool_call>` that is no special one."""
+    from transformers import AutoTokenizer
+
+    folder = Path(fasttts.demo.__file__).parent / "generator"
+    tokenizer = ChatTokenizer(AutoTokenizer.from_pretrained(folder), "demo")
+    size = len(tokenizer.backend)
+    text = "<tool_call>\n12 + 30\n\n</tool_call>\u00e9"
+    token_ids = [*tokenizer.encode(text), *tokenizer.eos_token_ids]
+    outputs = StructuredOutputs(choice=(text, "no"))
+    constraint = Constraints(lambda: tokenizer.vocabulary(size + 40), size + 40).start(
+        outputs.decoding_grammar(), ()
+    )
+    assert tokenizer.backend.convert_tokens_to_ids("<tool_call>") == token_ids[0]
+    for number, token_id in enumerate(token_ids[: -len(tokenizer.eos_token_ids)]):
+        assert constraint.allowed(token_ids[:number])[token_id]
+    written = token_ids[: -len(tokenizer.eos_token_ids)]
+    ends = constraint.allowed(written).nonzero()[0]
+    assert set(ends.tolist()) == set(tokenizer.eos_token_ids)
+
+
+def test_a_tokenizer_that_cannot_be_read_is_refused(tokenizer: ChatTokenizer) -> None:
+    with pytest.raises(ConfigurationError, match="tokenizer of 'tiny'"):
+        tokenizer.vocabulary(3)
