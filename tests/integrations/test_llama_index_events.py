@@ -1,11 +1,9 @@
 """What LlamaIndex's instrumentation, callbacks and token counter see of `FastTTS`."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.callbacks import CallbackManager, CBEventType, TokenCountingHandler
 from llama_index.core.callbacks.llama_debug import LlamaDebugHandler
 from llama_index.core.instrumentation import get_dispatcher
@@ -26,8 +24,8 @@ from fasttts import FastTTS as Engine
 from fasttts import SearchError
 from llama_index.llms.fasttts import FastTTS
 from tests.integrations.conversations import SEARCHES
+from tests.integrations.llama_index_paths import PATHS, STREAMS, asked
 
-WHY = [ChatMessage("Why?", role="user")]
 ANSWER = "Because."
 
 
@@ -50,45 +48,17 @@ def seen(generator: Any) -> Iterator[list[Any]]:
     dispatcher.event_handlers.remove(handler)
 
 
-async def exhaust(stream: Any) -> Any:
-    return [response async for response in stream][-1]
-
-
-CALLS: dict[str, Callable[[FastTTS], Awaitable[Any]]] = {
-    "chat": lambda llm: asyncio.to_thread(llm.chat, WHY),
-    "achat": lambda llm: llm.achat(WHY),
-    "complete": lambda llm: asyncio.to_thread(llm.complete, "Why?"),
-    "acomplete": lambda llm: llm.acomplete("Why?"),
-}
-
-
-async def astream_chat(llm: FastTTS) -> Any:
-    return await exhaust(await llm.astream_chat(WHY))
-
-
-async def astream_complete(llm: FastTTS) -> Any:
-    return await exhaust(await llm.astream_complete("Why?"))
-
-
-STREAMS: dict[str, Callable[[FastTTS], Awaitable[Any]]] = {
-    "stream_chat": lambda llm: asyncio.to_thread(lambda: list(llm.stream_chat(WHY))[-1]),
-    "astream_chat": astream_chat,
-    "stream_complete": lambda llm: asyncio.to_thread(lambda: list(llm.stream_complete("Why?"))[-1]),
-    "astream_complete": astream_complete,
-}
-
-
 @pytest.mark.parametrize("options", SEARCHES, ids=lambda options: options["search"])
-@pytest.mark.parametrize("name", [*CALLS, *STREAMS])
+@pytest.mark.parametrize("name", PATHS)
 async def test_every_call_is_one_beginning_and_one_end(
     engine: Engine, seen: list[Any], name: str, options: dict[str, Any]
 ) -> None:
     llm = FastTTS(engine=engine, **options)
-    response = await (CALLS | STREAMS)[name](llm)
+    response = await PATHS[name](llm, "Why?")
     first, *between, last = seen
     if "chat" in name:
         kinds = LLMChatStartEvent, LLMChatInProgressEvent, LLMChatEndEvent
-        assert first.messages == WHY
+        assert first.messages == asked("Why?")
     else:
         kinds = LLMCompletionStartEvent, LLMCompletionInProgressEvent, LLMCompletionEndEvent
         assert first.prompt == "Why?"
@@ -99,12 +69,12 @@ async def test_every_call_is_one_beginning_and_one_end(
     assert first.model_dict["search"] == options["search"]
 
 
-@pytest.mark.parametrize("name", [*CALLS, *STREAMS])
+@pytest.mark.parametrize("name", PATHS)
 async def test_callbacks_and_the_token_counter(engine: Engine, seen: list[Any], name: str) -> None:
     debug = LlamaDebugHandler(print_trace_on_end=False)
     counter = TokenCountingHandler(tokenizer=engine.tokenizer.encode)
     llm = FastTTS(engine=engine, callback_manager=CallbackManager([debug, counter]))
-    response = await (CALLS | STREAMS)[name](llm)
+    response = await PATHS[name](llm, "Why?")
     usage = response.raw["usage"]
     assert usage["output_tokens"] == len(engine.tokenizer.encode(ANSWER)) + 1
     (count,) = counter.llm_token_counts
@@ -125,6 +95,6 @@ def test_a_search_counts_its_returned_path_only(engine: Engine, seen: list[Any])
 async def test_a_stream_that_fails_says_so(engine: Engine, seen: list[Any], name: str) -> None:
     llm = FastTTS(engine=engine, search="best_of_n", n=2, max_tokens=3)
     with pytest.raises(SearchError):
-        await STREAMS[name](llm)
+        await STREAMS[name](llm, "Why?")
     assert isinstance(seen[-1], ExceptionEvent)
     assert isinstance(seen[-1].exception, SearchError)

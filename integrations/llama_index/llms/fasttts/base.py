@@ -1,7 +1,6 @@
 """`FastTTS`: a FastTTS engine as a LlamaIndex LLM that can call functions."""
 
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import aclosing, closing
+from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.base.llms.generic_utils import (
@@ -19,34 +18,54 @@ from llama_index.core.base.llms.types import (
     CompletionResponseAsyncGen,
     CompletionResponseGen,
     LLMMetadata,
-    MessageRole,
-    ToolCallBlock,
 )
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools.types import BaseTool
+from llama_index.core.types import Model, PydanticProgramMode
 from typing_extensions import override
 
 from fasttts import FastTTS as Engine
 from fasttts.backends.base import Tokenizer
-from fasttts.chat import ChatOptions, ChatRequest, forced_tools
+from fasttts.chat import ChatOptions, ChatRequest
 from llama_index.llms.fasttts.messages import engine_messages
-from llama_index.llms.fasttts.responses import chat_response, streamed_response
+from llama_index.llms.fasttts.responses import (
+    astreamed_responses,
+    chat_response,
+    streamed_responses,
+)
+from llama_index.llms.fasttts.structured import (
+    agrowing,
+    announce,
+    conclude,
+    growing,
+    prediction_arguments,
+)
+from llama_index.llms.fasttts.tools import selections, tools_arguments
 
 
 class FastTTS(ChatOptions, FunctionCallingLLM):
     r"""A small local model that can search before it answers.
 
-    The options of a call (`search`, `n`, `beam_width`, `temperature`, ...) can be set here (rarer
-    ones in `search_args`) or passed to one call. `response.raw["usage"]` counts the prompt and the
-    returned path; the whole cost of a search stands in `response.raw["fasttts"]`.
+    Setup: `pip install 'fasttts[llama-index,vllm]'`; no keys and no server. The options of a call
+    (`search`, `n`, `beam_width`, `temperature`, ...) can be set here (rarer ones in `search_args`)
+    or passed to one call.
+
+    Returns: `response.raw["usage"]` counts the prompt and the returned path; the whole cost of a
+    search stands in `response.raw["fasttts"]`. Every form of a call gives the same reply.
 
     Example:
         ```python
         llm = FastTTS(model="demo", search="beam_search", n=16)
         response = llm.complete("Max owns 50 pencils. Max sells 37 pencils. How many has Max now?")
         print(response.text, response.raw["fasttts"]["score"])
+
+        response = llm.chat_with_tools(tools, "How many?", tool_required=True)
+        invoice = llm.structured_predict(Invoice, PromptTemplate("Read {text}"), text=text)
+        agent = FunctionAgent(tools=tools, llm=llm)
+        llm.close()
         ```
     """
 
@@ -118,6 +137,46 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         complete = astream_chat_to_completion_decorator(self._astream_chat)
         return await complete(self._format(prompt, formatted), **kwargs)
 
+    def structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """An object of `output_cls`, to whose schema decoding is held.
+
+        With another `pydantic_program_mode` than "default", LlamaIndex's program of that name
+        predicts it instead.
+
+        Raises:
+            ValueError: The object was cut off, or its class refuses the values.
+        """
+        if self.pydantic_program_mode != PydanticProgramMode.DEFAULT:
+            output: Model = super().structured_predict(
+                output_cls, prompt, llm_kwargs, **prompt_args
+            )
+            return output
+        announce(output_cls, prompt, prompt_args)
+        call = prediction_arguments(self, output_cls, prompt, llm_kwargs, **prompt_args)
+        return conclude(self.chat(**call), output_cls)
+
+    async def astructured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        if self.pydantic_program_mode != PydanticProgramMode.DEFAULT:
+            output: Model = await super().astructured_predict(
+                output_cls, prompt, llm_kwargs, **prompt_args
+            )
+            return output
+        announce(output_cls, prompt, prompt_args)
+        call = prediction_arguments(self, output_cls, prompt, llm_kwargs, **prompt_args)
+        return conclude(await self.achat(**call), output_cls)
+
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
@@ -126,17 +185,10 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         Raises:
             ValueError: There are none and `error_on_no_tool_call` is set.
         """
-        blocks = [b for b in response.message.blocks if isinstance(b, ToolCallBlock)]
-        if not blocks and error_on_no_tool_call:
+        found = selections(response)
+        if not found and error_on_no_tool_call:
             raise ValueError(f"the model called no tool but said: {response.message.content!r}")
-        return [
-            ToolSelection(
-                tool_id=block.tool_call_id or "",
-                tool_name=block.tool_name,
-                tool_kwargs=block.tool_kwargs,
-            )
-            for block in blocks
-        ]
+        return found
 
     @override
     def _prepare_chat_with_tools(
@@ -151,29 +203,38 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """The arguments of `chat`; both callers and `inspect` read this signature."""
-        if tool_required:
-            tool_choice = tool_choice or "required"
-        schemas = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
-        forced_tools(schemas, tool_choice)
-        messages = list(chat_history or ())
-        if user_msg is not None:
-            if isinstance(user_msg, str):
-                user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)
-            messages.append(user_msg)
-        return {
-            "messages": messages,
-            "tools": schemas,
-            "tool_choice": tool_choice,
-            "is_parallel": allow_parallel_tool_calls,
-            **kwargs,
-        }
+        arguments = tools_arguments(
+            tools,
+            user_msg,
+            chat_history,
+            is_parallel=allow_parallel_tool_calls,
+            tool_choice=(tool_choice or "required") if tool_required else tool_choice,
+        )
+        return {**arguments, **kwargs}
+
+    @override
+    def _structured_stream_call(self, output_cls: type[Model], *args: Any, **kwargs: Any) -> Any:
+        if self.pydantic_program_mode != PydanticProgramMode.DEFAULT:
+            return super()._structured_stream_call(output_cls, *args, **kwargs)
+        call = prediction_arguments(self, output_cls, *args, **kwargs)
+        return growing(self.stream_chat(**call), output_cls)
+
+    @override
+    async def _structured_astream_call(
+        self, output_cls: type[Model], *args: Any, **kwargs: Any
+    ) -> Any:
+        if self.pydantic_program_mode != PydanticProgramMode.DEFAULT:
+            return await super()._structured_astream_call(output_cls, *args, **kwargs)
+        call = prediction_arguments(self, output_cls, *args, **kwargs)
+        return agrowing(await self.astream_chat(**call), output_cls)
 
     def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         request = self._chat_request(self._resolve_engine(), messages, **kwargs)
         return chat_response(request.search(), request.reply_format)
 
     def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        return self._responses(self._chat_request(self._resolve_engine(), messages, **kwargs))
+        request = self._chat_request(self._resolve_engine(), messages, **kwargs)
+        return streamed_responses(request)
 
     async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         request = self._chat_request(await self._aresolve_engine(), messages, **kwargs)
@@ -183,17 +244,7 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         engine = await self._aresolve_engine()
-        return self._aresponses(self._chat_request(engine, messages, **kwargs))
-
-    def _responses(self, request: ChatRequest) -> Generator[ChatResponse, None, None]:
-        with closing(request.stream()) as growths:
-            for growth in growths:
-                yield streamed_response(growth)
-
-    async def _aresponses(self, request: ChatRequest) -> AsyncGenerator[ChatResponse, None]:
-        async with aclosing(request.astream()) as growths:
-            async for growth in growths:
-                yield streamed_response(growth)
+        return astreamed_responses(self._chat_request(engine, messages, **kwargs))
 
     def _chat_request(
         self, engine: Engine, messages: Sequence[ChatMessage], **kwargs: Any

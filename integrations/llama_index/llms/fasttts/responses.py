@@ -1,10 +1,20 @@
 """The engine's results and growing replies as LlamaIndex responses."""
 
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, closing
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 
-from fasttts.chat import Delta, Growth, Reply, ReplyFormat, cost_report, token_usage
+from fasttts.chat import (
+    ChatRequest,
+    Delta,
+    Growth,
+    Reply,
+    ReplyFormat,
+    cost_report,
+    token_usage,
+)
 from fasttts.types import SearchResult
 from llama_index.llms.fasttts.messages import reply_blocks, reply_message
 
@@ -15,8 +25,21 @@ def chat_response(result: SearchResult, reply_format: ReplyFormat) -> ChatRespon
     return ChatResponse(message=reply_message(reply), raw=_raw(result, reply))
 
 
-def streamed_response(growth: Growth) -> ChatResponse:
-    """The message as far as it has grown; deltas add up to the last one."""
+def streamed_responses(request: ChatRequest) -> Generator[ChatResponse, None, None]:
+    """The message as it grows; deltas add up to the last one, which alone has `raw`."""
+    with closing(request.stream()) as growths:
+        for growth in growths:
+            yield _streamed_response(growth)
+
+
+async def astreamed_responses(request: ChatRequest) -> AsyncGenerator[ChatResponse, None]:
+    """`streamed_responses` for event loops."""
+    async with aclosing(request.astream()) as growths:
+        async for growth in growths:
+            yield _streamed_response(growth)
+
+
+def _streamed_response(growth: Growth) -> ChatResponse:
     if growth.end is None:
         blocks = reply_blocks(growth.shown.reasoning, growth.shown.content)
         message, raw = ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks), None

@@ -1,0 +1,115 @@
+"""Structured prediction: objects of a pydantic class, held to its schema while they are decoded."""
+
+from collections.abc import AsyncGenerator, Generator, Mapping
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    TextBlock,
+)
+from llama_index.core.instrumentation.events.llm import (
+    LLMStructuredPredictEndEvent,
+    LLMStructuredPredictStartEvent,
+)
+from llama_index.core.llms.llm import LLM, dispatcher
+from llama_index.core.output_parsers import PydanticOutputParser
+from llama_index.core.program.utils import FlexibleModel, create_flexible_model
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.types import Model
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+_OF_FUNCTION_CALLS = ("tool_required", "tool_choice", "allow_parallel_tool_calls")
+"""What LlamaIndex's callers pass to models that call functions to make objects."""
+
+
+def announce(output_cls: type[Model], prompt: PromptTemplate, prompt_args: dict[str, Any]) -> None:
+    """Tells LlamaIndex's instrumentation that a prediction begins; `conclude` tells its end."""
+    dispatcher.event(
+        LLMStructuredPredictStartEvent(
+            output_cls=output_cls, template=prompt, template_args=prompt_args
+        )
+    )
+
+
+def conclude(response: ChatResponse, output_cls: type[Model]) -> Model:
+    """The predicted object; raises as `predicted` does."""
+    output = predicted(response, output_cls)
+    dispatcher.event(LLMStructuredPredictEndEvent(output=output))
+    return output
+
+
+def prediction_arguments(
+    llm: LLM,
+    output_cls: type[Model],
+    prompt: PromptTemplate,
+    llm_kwargs: Mapping[str, Any] | None = None,
+    /,
+    **prompt_args: Any,
+) -> dict[str, Any]:
+    """The arguments of `FastTTS.chat` for a prediction.
+
+    The last message ends with the schema, in LlamaIndex's own words: the constraint keeps the
+    form, and the model should know what it is to fill in.
+    """
+    *before, last = llm._extend_messages(prompt.format_messages(llm=llm, **prompt_args))
+    words = PydanticOutputParser(output_cls).get_format_string(escape_json=False)
+    asked = ChatMessage(
+        role=last.role,
+        blocks=[*last.blocks, TextBlock(text=words)],
+        additional_kwargs=last.additional_kwargs,
+    )
+    options = {k: v for k, v in (llm_kwargs or {}).items() if k not in _OF_FUNCTION_CALLS}
+    schema = output_cls.model_json_schema()
+    return {"messages": [*before, asked], "response_schema": schema, **options}
+
+
+def predicted(response: ChatResponse, output_cls: type[Model]) -> Model:
+    """The object that a finished response is.
+
+    Raises:
+        ValueError: The response was cut off, or a rule of the class that is not in its schema
+            refuses it.
+    """
+    content = response.message.content or ""
+    try:
+        return output_cls.model_validate_json(content)
+    except ValidationError as error:
+        is_cut = response.raw is not None and response.raw["finish_reason"] == "length"
+        hint = "raise max_tokens" if is_cut else str(error)
+        raise ValueError(f"{content!r} is no {output_cls.__name__}: {hint}") from error
+
+
+def growing(
+    responses: ChatResponseGen, output_cls: type[Model]
+) -> Generator[Model | FlexibleModel, None, None]:
+    """The object as far as it has grown, and at last the whole; raises as `predicted` does."""
+    for response in responses:
+        if (output := _as_far(response, output_cls)) is not None:
+            yield output
+
+
+async def agrowing(
+    responses: ChatResponseAsyncGen, output_cls: type[Model]
+) -> AsyncGenerator[Model | FlexibleModel, None]:
+    """`growing` for event loops."""
+    async for response in responses:
+        if (output := _as_far(response, output_cls)) is not None:
+            yield output
+
+
+def _as_far(response: ChatResponse, output_cls: type[Model]) -> Model | FlexibleModel | None:
+    """What can be said of the object by now; a stream's last response alone is finished."""
+    if response.raw is not None:
+        return predicted(response, output_cls)
+    content = response.message.content or ""
+    if not content.startswith("{"):
+        return None
+    values = from_json(content, allow_partial="trailing-strings")
+    try:
+        return output_cls.model_validate(values)
+    except ValidationError:
+        return create_flexible_model(output_cls)(**values)

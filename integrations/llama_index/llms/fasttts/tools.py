@@ -1,0 +1,51 @@
+"""Calls of functions: what a chat with tools is asked with, and what its response calls."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools.types import BaseTool
+
+from fasttts.chat import forced_tools
+
+
+def tools_arguments(
+    tools: Sequence[BaseTool],
+    user_msg: str | ChatMessage | None,
+    chat_history: Sequence[ChatMessage] | None,
+    *,
+    is_parallel: bool,
+    tool_choice: str | dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The arguments of `FastTTS.chat` for a chat with tools.
+
+    Raises:
+        ConfigurationError: The choice names no tool.
+    """
+    schemas = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+    forced_tools(schemas, tool_choice)
+    messages = list(chat_history or ())
+    if isinstance(user_msg, str):
+        user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)
+    if user_msg is not None:
+        messages.append(user_msg)
+    return {
+        "messages": messages,
+        "tools": schemas,
+        "tool_choice": tool_choice,
+        "is_parallel": is_parallel,
+    }
+
+
+def selections(response: ChatResponse) -> list[ToolSelection]:
+    """The calls of a response, in their order."""
+    return [
+        ToolSelection(
+            tool_id=block.tool_call_id or "",
+            tool_name=block.tool_name,
+            tool_kwargs=block.tool_kwargs,
+        )
+        for block in response.message.blocks
+        if isinstance(block, ToolCallBlock)
+    ]
