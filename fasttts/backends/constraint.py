@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fasttts.errors import BackendError
+
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
@@ -70,6 +72,9 @@ class Constraints:
         Args:
             grammar: What `StructuredOutputs.decoding_grammar` gives.
             answer_token_ids: The answer before the sequence.
+
+        Raises:
+            BackendError: The grammar names tokens that this model does not have.
         """
         matcher = self._matcher(grammar).deep_copy()
         matcher.consume_tokens(list(answer_token_ids))
@@ -82,6 +87,10 @@ class Constraints:
         if self._tokenizer is None:
             self._tokenizer = self._make_tokenizer()
         matcher = self._matchers.pop(grammar, None) or LLMatcher(self._tokenizer, grammar)
+        if matcher.is_error():
+            problem = matcher.get_error().partition("\n")[0]
+            message = f"the structured outputs do not fit this model's vocabulary: {problem}"
+            raise BackendError(message, role="generator")
         self._matchers[grammar] = matcher
         while len(self._matchers) > _GRAMMARS_KEPT:
             del self._matchers[next(iter(self._matchers))]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fasttts import ConfigurationError, FastTTS
+from fasttts import BackendError, ConfigurationError, FastTTS
 from fasttts.backends.constraint import Constraints
 from fasttts.backends.fake import (
     EOS,
@@ -105,6 +105,15 @@ def test_what_cannot_be_followed_is_refused(outputs: dict[str, Any], message: st
 def test_what_a_schema_allows(schema: dict[str, Any], text: str, is_possible: bool) -> None:
     grammar = StructuredOutputs(json=json.dumps(schema)).decoding_grammar()
     assert is_followed(grammar, text) == is_possible
+
+
+def test_a_grammar_of_another_model_s_tokens_fails_its_own_search_alone() -> None:
+    with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
+        other = {"grammar": 'start: <|not_a_token|> "a"'}
+        with pytest.raises(BackendError, match="this model's vocabulary"):
+            engine.search("?", search="best_of_n", n=3, structured_outputs=other)
+        assert engine.health.is_healthy
+        assert engine.search("?", structured_outputs={"choice": ["yes"]}).text == "yes"
 
 
 CONFIGS = [

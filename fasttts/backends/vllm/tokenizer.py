@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fasttts.errors import ConfigurationError, Role
+from fasttts.errors import BackendError, ConfigurationError, Role
 from fasttts.types import Message
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class ChatTokenizer:
             vocab_size: Width of the model's logits.
 
         Raises:
-            ConfigurationError: llguidance cannot read this tokenizer.
+            BackendError: llguidance cannot read this tokenizer.
         """
         from llguidance import LLTokenizer
         from llguidance._tokenizer import TokenizerWrapper
@@ -100,9 +100,10 @@ class ChatTokenizer:
         try:
             read = from_tokenizer(self._tokenizer, vocab_size, eos_token_ids)
         except Exception as error:  # the library raises nothing more special
-            raise ConfigurationError(
+            message = (
                 f"structured outputs do not work with the tokenizer of {self._name!r}: {error}"
-            ) from error
+            )
+            raise BackendError(message, role="generator") from error
         # llguidance 1.7 takes every added token that looks like a tag for a special one, so that
         # `<tool_call>` as a text could not be written with the token of that name.
         special = {i for i, token in self._tokenizer.added_tokens_decoder.items() if token.special}
