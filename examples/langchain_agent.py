@@ -1,8 +1,9 @@
-"""A LangChain agent with several tools that thinks hard only when it needs to.
+"""A LangChain agent with several tools whose every model call gets the right amount of thought.
 
-Run it with `python examples/langchain_agent.py`. The bundled model answers a short problem itself;
-a long one it hands to the `deliberate` tool, and turns the tool's solution into its answer. The
-variables FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models.
+Run it with `python examples/langchain_agent.py`. The middleware has each reply drafted and read by
+the verifier, and searches where that doubts it; a long problem the bundled model hands to the
+`deliberate` tool. Both spend from one budget. The variables FASTTTS_GENERATOR and FASTTTS_VERIFIER
+name other models.
 """
 
 import datetime
@@ -12,17 +13,22 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.tools import tool
 
 from fasttts import FastTTS, SearchConfig
-from fasttts_agents.langchain import DeliberateTool
+from fasttts_agents.langchain import DeliberateTool, DeliberationMiddleware, trace_of
 from langchain_fasttts import ChatFastTTS
 
 SHORT = (
     "Max wants to read 74 pages in May and 103 pages in June. Then Priya asks for 387 pages more. "
     "How many pages does Max still have to read?"
 )
+DOUBTFUL = (
+    "Paul has 88 pens. Later Paul gets 8 more pens from Tom. A month later Paul has 8 times as "
+    "many pens. Paul packs all the pens into bundles of 3. How many bundles does Paul fill?"
+)
 LONG = (
     "Nina has 45 eggs. After that, Nina uses 11 eggs on each of 2 days. A month later Nina has "
     "4 times as many eggs. 5 friends give Nina 50 eggs each. How many eggs does Nina have now?"
 )
+BUDGET_TOKENS = 5000
 
 
 @tool
@@ -39,16 +45,20 @@ def multiply(a: float, b: float) -> float:
 
 def main() -> None:
     with FastTTS.load() as engine:
-        for problem in (SHORT, LONG):
-            print(*map(describe, ask(engine, problem)), "", sep="\n")
+        for problem in (SHORT, DOUBTFUL, LONG):
+            messages = ask(engine, problem)
+            print(*map(describe, messages), sep="\n")
+            print("what it took:")
+            print(*(f"    {part}" for part in trace_of(messages)), "", sep="\n")
 
 
 def ask(engine: FastTTS, problem: str) -> list[BaseMessage]:
     """The agent's whole conversation about a problem."""
     search = SearchConfig(n=16, beam_width=4, max_tokens=400)
     agent = create_agent(
-        ChatFastTTS(engine=engine, max_tokens=400),
+        ChatFastTTS(engine=engine, n=16, beam_width=4, max_tokens=400),
         [DeliberateTool(engine=engine, config=search), clock, multiply],
+        middleware=[DeliberationMiddleware(budget_tokens=BUDGET_TOKENS)],
     )
     messages: list[BaseMessage] = agent.invoke({"messages": [HumanMessage(problem)]})["messages"]
     return messages
@@ -61,8 +71,7 @@ def describe(message: BaseMessage) -> str:
         return f"model calls: {', '.join(calls)}"
     if isinstance(message, ToolMessage) and message.artifact:
         trace = message.artifact
-        cost = trace["usage"]["generated_tokens"]
-        found = f"{len(trace['candidates'])} candidates, score {trace['score']}, {cost} tokens"
+        found = f"{len(trace['candidates'])} candidates, score {trace['score']}"
         return f"{message.name} ({found}):\n{indented(message)}"
     return f"{message.type}:\n{indented(message)}"
 

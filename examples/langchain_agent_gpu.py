@@ -16,7 +16,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 
 from fasttts import FastTTS, SearchConfig
-from fasttts_agents.langchain import DeliberateTool
+from fasttts_agents.langchain import DeliberateTool, DeliberationMiddleware, trace_of
 from langchain_fasttts import ChatFastTTS
 
 ENGINE: dict[str, Any] = {
@@ -30,6 +30,9 @@ ENGINE: dict[str, Any] = {
 """A model that calls tools well, and a verifier small enough to leave room for its KV cache."""
 
 SEARCH = SearchConfig(search="beam_search", n=32, beam_width=4, max_tokens=2048)
+BUDGET_TOKENS = 100_000
+"""What replies and searches of a run may spend together."""
+
 SYSTEM = (
     "You are a helpful assistant. Use `deliberate` for mathematics that takes several steps, and "
     "pass the whole problem on, word for word."
@@ -47,13 +50,15 @@ def main(question: str) -> None:
         result = build(engine).invoke({"messages": [HumanMessage(question)]})
         for message in result["messages"]:
             message.pretty_print()
+        print(*trace_of(result["messages"]), sep="\n")
 
 
 def build(engine: FastTTS) -> Any:
     """The agent; its model and its searches share the engine."""
-    model = ChatFastTTS(engine=engine, max_tokens=1024)
-    tools = [DeliberateTool(engine=engine, config=SEARCH), multiply]
-    return create_agent(model, tools, system_prompt=SYSTEM)
+    model = ChatFastTTS(engine=engine, n=16, beam_width=4, max_tokens=1024)
+    tools = [DeliberateTool(engine=engine, config=SEARCH, max_effort="high"), multiply]
+    middleware = [DeliberationMiddleware(budget_tokens=BUDGET_TOKENS)]
+    return create_agent(model, tools, system_prompt=SYSTEM, middleware=middleware)
 
 
 if __name__ == "__main__":

@@ -39,11 +39,18 @@ def run(
 
 @pytest.mark.vllm
 def test_the_langchain_agent(run: Run) -> None:
-    printed = run("langchain_agent.py")
-    assert "The answer is \\boxed{564}." in printed
-    assert "model calls: deliberate({'problem': 'Nina has 45 eggs." in printed
-    assert "deliberate (16 candidates, score" in printed
-    assert printed.rstrip().endswith("The answer is \\boxed{342}.")
+    short, doubtful, long = run("langchain_agent.py").strip().split("\n\n")
+    for printed, answer, calls in (
+        (short, 564, ["plain"]),
+        (doubtful, 256, ["deliberated"]),
+        (long, 342, ["plain", "tool", "plain"]),
+    ):
+        said, costs = printed.split("\nwhat it took:\n")
+        assert said.endswith(f"The answer is \\boxed{{{answer}}}.")
+        assert [line.split()[0] for line in costs.splitlines()] == calls
+        assert "tokens (" in costs
+    assert "model calls: deliberate({'problem': 'Nina has 45 eggs." in long
+    assert "deliberate (16 candidates, score" in long
 
 
 @pytest.mark.vllm
