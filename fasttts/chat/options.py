@@ -56,7 +56,8 @@ class ChatOptions(BaseModel):
         search: "none" is plain decoding and what an agent's loop expects of a chat model,
             "best_of_n" and "beam_search" spend more computation on each reply, "auto" decides for
             each call whether `auto_search` is worth it.
-        auto_search: The search that "auto" may make.
+        auto_search: The search that "auto" may make; where "auto" is asked for by a call alone, and
+            `search` is one already, it is that one.
         policy: Decides for "auto"; see `fasttts.routing`. None takes the calibrated cascade.
         n: Candidates or beams of a search.
         beam_width: Children of each surviving beam.
@@ -144,7 +145,8 @@ class ChatOptions(BaseModel):
         layers = (own, self.search_args, overrides)
         values = {k: v for layer in layers for k, v in layer.items() if v is not None}
         if values["search"] == AUTO:
-            values["search"] = self.auto_search
+            is_open = self.search in (AUTO, "none")
+            values["search"] = self.auto_search if is_open else self.search
         return search_config(**values)
 
     def _request(

@@ -1,6 +1,7 @@
 """Policies that look at the conversation alone, and the turns that stay plain unless told."""
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from fasttts.routing.decision import Decision, DraftWanted, Wanted, decided
@@ -36,7 +37,7 @@ class Never:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attentive:
+class Attentive(ABC):
     """Keeps turns plain on which a search would be wasted; a base of policies.
 
     Attributes:
@@ -55,9 +56,9 @@ class Attentive:
             return decided(turn, "plain", self, "the reply brings something into a form")
         return self.weigh(turn)
 
+    @abstractmethod
     def weigh(self, turn: Turn) -> Decision | Wanted:
         """The decision about a turn that may be searched."""
-        raise NotImplementedError(f"{type(self).__name__} has no method `weigh`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,13 @@ def test_a_call_chooses_its_own_policy(engine: FastTTS) -> None:
         assert routing_of(message)["route"] == route
 
 
+def test_a_call_may_make_the_search_that_the_model_would(engine: FastTTS) -> None:
+    model = ChatFastTTS(engine=engine, n=4, max_tokens=200, search="dvts")
+    report = model.invoke(QUESTION, search="auto", policy=Always()).response_metadata["fasttts"]
+    assert report["config"]["search"] == "dvts"
+    assert report["config"]["n"] == 4
+
+
 def test_a_draft_that_calls_a_tool_is_taken(
     engine: FastTTS, generator: HermesGenerator, weather_call: str
 ) -> None:

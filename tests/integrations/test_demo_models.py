@@ -24,6 +24,8 @@ pytestmark = pytest.mark.vllm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SEARCH = {"search": "beam_search", "n": 8, "beam_width": 4, "max_tokens": 400}
+PLAIN = {"max_tokens": 400}
+AUTO = {**SEARCH, "search": "auto"}
 SHORT = generate_problems("test", 3, 1, min_operations=2, max_operations=2)[0]
 LONG = generate_problems("test", 3, 1, min_operations=5, max_operations=6)[0]
 
@@ -33,7 +35,7 @@ def wants_deliberation(message: Any, problem: Problem) -> bool:
     return calls == [("deliberate", {"problem": problem.text})]
 
 
-@pytest.mark.parametrize("options", [{"max_tokens": 400}, SEARCH], ids=["none", "beam_search"])
+@pytest.mark.parametrize("options", [PLAIN, SEARCH, AUTO], ids=["none", "beam_search", "auto"])
 async def test_langchain(demo_engine: FastTTS, options: dict[str, Any]) -> None:
     model = ChatFastTTS(engine=demo_engine, **options)
     message = await asyncio.to_thread(model.invoke, SHORT.text)
@@ -43,7 +45,7 @@ async def test_langchain(demo_engine: FastTTS, options: dict[str, Any]) -> None:
     assert "".join(chunk.content for chunk in chunks) == message.content
     streamed = sum(chunks[1:], chunks[0])
     assert streamed.usage_metadata == message.usage_metadata
-    assert (len(chunks) > 10) == (options is not SEARCH)
+    assert (len(chunks) > 10) == (options is not AUTO)
 
 
 async def test_the_model_calls_the_tool_for_long_problems_only(demo_engine: FastTTS) -> None:
@@ -80,7 +82,7 @@ def test_token_counts(demo_engine: FastTTS) -> None:
     assert message.response_metadata["finish_reason"] == "length"
 
 
-@pytest.mark.parametrize("options", [{"max_tokens": 400}, SEARCH], ids=["none", "beam_search"])
+@pytest.mark.parametrize("options", [PLAIN, SEARCH, AUTO], ids=["none", "beam_search", "auto"])
 async def test_llama_index(demo_engine: FastTTS, options: dict[str, Any]) -> None:
     llm = LlamaIndexFastTTS(engine=demo_engine, **options)
     messages = [ChatMessage(SHORT.text, role="user")]
