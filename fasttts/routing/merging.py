@@ -71,12 +71,17 @@ def routed(
 
 
 def added_usage(*parts: Usage) -> Usage:
-    """The sum of several costs; of the KV cache's use the peak, of the prompts the longest."""
-    names = [field.name for field in fields(Usage)]
-    total = {name: sum(getattr(part, name) for part in parts) for name in names}
+    """The sum of several costs; of the KV cache's use the peak, of the prompts the longest.
+
+    It is read from the result cache where all of it is.
+    """
+    total = {
+        field.name: sum(getattr(part, field.name) for part in parts) for field in fields(Usage)
+    }
     for name in ("prompt_tokens", "peak_kv_cache_usage"):
         total[name] = max(getattr(part, name) for part in parts)
-    return Usage(**total)
+    costly = [part.is_cached for part in parts if part.generated_tokens]
+    return Usage(**{**total, "is_cached": bool(costly) and all(costly)})
 
 
 def added_timings(parts: Iterable[Timings]) -> Timings:
