@@ -1,11 +1,14 @@
 """`deliberate` as a LlamaIndex tool."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context, Event
 
 from fasttts import FastTTS, SearchConfig
+from fasttts_agents.budget import Allowance, granted
 from fasttts_agents.deliberate import (
     DESCRIPTION,
     INPUTS,
@@ -15,6 +18,8 @@ from fasttts_agents.deliberate import (
     Effort,
     Tell,
 )
+
+_SPENT = "deliberation_spent"
 
 __all__ = ["DeliberationProgress", "deliberate_tool"]
 
@@ -43,6 +48,7 @@ def deliberate_tool(
     *,
     max_effort: Effort | None = None,
     max_problem_tokens: int = 2048,
+    budget_tokens: int | None = None,
 ) -> FunctionTool:
     """Lets an agent's model hand a hard problem to a verifier-guided search.
 
@@ -56,6 +62,8 @@ def deliberate_tool(
         max_effort: Lets the model choose an effort up to this one: "low" takes a quarter of the
             beams, "medium" half of them. None leaves it no choice.
         max_problem_tokens: Longest problem that the model may pass.
+        budget_tokens: What the tool may spend in one `Context` of an agent, where it keeps count
+            as `deliberation_spent`; then its replies are plain, and say so. None does not limit it.
 
     Raises:
         ConfigurationError: The engine has no verifier and the search needs one.
@@ -71,7 +79,8 @@ def deliberate_tool(
         return deliberator.run(problem, effort, _writer(ctx))
 
     async def adeliberate(ctx: Context, problem: str, effort: Effort | None = None) -> Deliberation:
-        return await deliberator.arun(problem, effort, _writer(ctx))
+        async with _granted(ctx, budget_tokens):
+            return await deliberator.arun(problem, effort, _writer(ctx))
 
     return FunctionTool.from_defaults(
         fn=deliberate,
@@ -81,6 +90,21 @@ def deliberate_tool(
         fn_schema=INPUTS[max_effort],
         partial_params={"ctx": None},  # outside an agent nobody hands in a context
     )
+
+
+@asynccontextmanager
+async def _granted(ctx: Context | None, budget_tokens: int | None) -> AsyncIterator[None]:
+    """Takes what is left from the agent's state, and writes down there what was spent."""
+    if ctx is None or budget_tokens is None:
+        yield
+        return
+    left = budget_tokens - await ctx.store.get(_SPENT, default=0)
+    with granted(Allowance(total=budget_tokens, left=left)) as allowance:
+        try:
+            yield
+        finally:
+            async with ctx.store.edit_state() as state:
+                state[_SPENT] = state.get(_SPENT, 0) + allowance.spent
 
 
 def _writer(ctx: Context | None) -> Tell | None:

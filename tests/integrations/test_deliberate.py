@@ -133,19 +133,41 @@ async def test_problems_that_are_too_long_are_refused_in_words(engine: FastTTS) 
         deliberate_tool(engine, SMALL, max_problem_tokens=20).call(problem=PROBLEM)
 
 
-async def test_llama_index_agents_hear_of_progress(engine: FastTTS, generator: Any) -> None:
+@pytest.fixture
+def hard(generator: Any) -> str:
+    """A question that the model hands to the tool."""
     arguments = json.dumps({"problem": PROBLEM})
     call = f'<tool_call>\n{{"name": "deliberate", "arguments": {arguments}}}\n</tool_call>'
-    generator.answers |= {
-        "Hard one.": call,
-        SOLUTION: "He has 4 pens.",
-    }
+    generator.answers |= {"Hard one.": call, SOLUTION: "He has 4 pens."}
+    return "Hard one."
+
+
+async def test_llama_index_agents_hear_of_progress(engine: FastTTS, hard: str) -> None:
     agent = FunctionAgent(
         tools=[deliberate_tool(engine, SMALL)], llm=LlamaIndexFastTTS(engine=engine)
     )
-    handler = agent.run("Hard one.")
+    handler = agent.run(hard)
     events = [event async for event in handler.stream_events()]
     assert str(await handler) == "He has 4 pens."
     told = [event for event in events if isinstance(event, DeliberationProgress)]
     assert told[-1].num_finished >= 1
     assert told[-1].generated_tokens > 0
+
+
+@pytest.mark.parametrize(("budget", "policy"), [(0, "Spent"), (5000, "Always")])
+async def test_llama_index_agents_keep_the_tool_to_a_budget(
+    engine: FastTTS, hard: str, budget: int, policy: str
+) -> None:
+    tool = deliberate_tool(engine, SMALL, budget_tokens=budget)
+    agent = FunctionAgent(tools=[tool], llm=LlamaIndexFastTTS(engine=engine))
+    handler = agent.run(hard)
+    (call,) = (await handler).tool_calls
+    trace = call.tool_output.raw_output.trace
+    assert trace["routing"]["policy"] == policy
+    assert handler.ctx is not None
+    spent = await handler.ctx.store.get("deliberation_spent")
+    assert spent == trace["usage"]["needed_tokens"]
+    is_noted = call.tool_output.content.startswith("(The budget of 0 tokens is spent")
+    assert is_noted == (budget == 0)
+    unlimited = await tool.acall(problem=PROBLEM)
+    assert unlimited.raw_output.trace["routing"]["policy"] == "Always"
