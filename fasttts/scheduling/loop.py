@@ -267,8 +267,6 @@ class Loop:
                 self._is_stale = True
                 self._slots.abort(dropped)
                 self._listeners[run].on_commit(run)
-            if run in self._listeners and run.is_done:
-                self._finish(run, None)
 
     def _decided(self, run: SearchRun) -> list[Node] | None:
         """What a search's decisions made useless; None where it decided nothing, or failed."""
@@ -277,7 +275,11 @@ class Loop:
         return None
 
     def _keep_budgets(self) -> None:
-        """Ends searches whose budget is spent; one without an answer may finish its best path."""
+        """Ends searches that are done, and those whose budget is spent.
+
+        One without an answer may finish its best path. What ran ahead may complete a tree beyond
+        its budget, so a search that is done is cut like any other.
+        """
         for run in list(self._listeners):
             if (spent := run.horizon()) is not None:
                 at, reason = spent
@@ -286,7 +288,7 @@ class Loop:
                 if run.is_known_until(at):
                     self._cut(run, reason, at)
             now = self._clock()  # once: a budget that ends in between is not cut yet
-            if run.stop_reason == "complete" and run.is_late(now):
+            if run.stop_reason == "complete" and not run.is_done and run.is_late(now):
                 self._cut(run, "seconds", None)
             if run.is_late(now):
                 self._slots.abort(run.give_up())

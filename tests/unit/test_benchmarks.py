@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import policies, routing, search
+from benchmarks import policies, routing, search, service
 from benchmarks.routing_page import at_budget, curve
 
 
@@ -61,3 +61,11 @@ def test_the_routing_page_shows_what_the_cascade_must_reach(tmp_path: Path) -> N
     for row in rows:
         if row["policy"] == "Cascade":
             assert row["accuracy"] > at_budget(at_equal_tokens, row["generated_tokens"])
+
+
+def test_plain_requests_are_served_beside_searches(capsys: pytest.CaptureFixture[str]) -> None:
+    service.main(["--slots", "64", "--calls", "60", "--requests", "12", "--deadlines", "1"])
+    (row,) = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert row.keys() >= set(service.COLUMNS)
+    assert (row["calls"], row["lost"], row["leaked"]) == (60, 0, 0)
+    assert row["ttft_iterations_p95_load"] <= row["ttft_iterations_p95_idle"] + 3

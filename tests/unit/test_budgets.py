@@ -19,6 +19,7 @@ SCHEDULES = [
     SchedulingConfig(slots=3),
     SchedulingConfig(speculation_rule="score", slots=24, verification_batch_tokens=1),
     SchedulingConfig(speculation_rule="score", two_phase=False),
+    SchedulingConfig(speculation_rule="score", slots=8, verification_batch_tokens=10**6),
     PLAIN.model_copy(update={"slots": 5}),
 ]
 
@@ -73,6 +74,14 @@ def test_a_counted_budget_ends_every_schedule_at_the_same_tree(
     assert same_tree(found, snapshot(expected))
     if tokens is not None:
         assert num_tokens(found) <= tokens + 20
+
+
+def test_a_tree_that_ran_ahead_to_its_end_is_cut_at_its_budget() -> None:
+    scheduling = SchedulingConfig(speculation_rule="score", early_verification=False)
+    options = {"n": 4, "max_tokens": 50, "seed": 5, "budget": Budget(tokens=125)}
+    found = searched(scheduling, **options)
+    assert found.stop_reason == "tokens"
+    assert same_tree(found, snapshot(searched(PLAIN, **options)))
 
 
 def test_a_large_budget_changes_nothing() -> None:

@@ -3,7 +3,8 @@
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ from fasttts import (
 )
 from fasttts.backends.base import GenerationOutput
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.config import search_config
+from fasttts.config import SearchConfig, SearchMethod, search_config
 from fasttts.scheduling.loop import Loop
 from fasttts.search.beam import BeamSearch
 from fasttts.search.policy import Branch
@@ -28,7 +29,12 @@ from fasttts.testing.faults import FaultyGenerator, FaultyVerifier
 from fasttts.tree import Beam
 from tests.searches import Recorder, alone, drive, make_run, same_tree
 
-CONFIG = search_config(n=4, max_tokens=60)
+CONFIGS = st.builds(
+    lambda search, seed: search_config(search=search, n=4, max_tokens=60, seed=seed),
+    search=st.sampled_from(get_args(SearchMethod)),
+    seed=st.integers(0, 1000),
+)
+"""Random searches, plain decodings among them."""
 
 
 def lost(*, retryable: bool = False) -> BackendError:
@@ -48,16 +54,16 @@ FAULTS = [
     at=st.integers(1, 25),
     error=st.sampled_from(FAULTS),
     dies=st.booleans(),
-    seed=st.integers(0, 1000),
+    config=CONFIGS,
 )
 def test_a_generator_that_fails_ends_what_it_ran(
-    at: int, error: Exception, dies: bool, seed: int
+    at: int, error: Exception, dies: bool, config: SearchConfig
 ) -> None:
     generator = FaultyGenerator(FakeGenerator(), {at: error}, dies=dies)
     loop = Loop(generator, FakeVerifier())
     recorders = [Recorder() for _ in range(3)]
     for text, recorder in zip("abc", recorders, strict=True):
-        loop.submit(make_run(generator, text, search_config(CONFIG, seed=seed)), recorder)
+        loop.submit(make_run(generator, text, config), recorder)
     iterations = 0
     while loop.has_work:
         loop.step()
@@ -76,10 +82,11 @@ def test_a_generator_that_fails_ends_what_it_ran(
 
 
 @settings(max_examples=15)
-@given(at=st.sets(st.integers(1, 30), min_size=1, max_size=6), seed=st.integers(0, 1000))
-def test_a_retryable_failure_of_the_generator_changes_no_token(at: set[int], seed: int) -> None:
+@given(at=st.sets(st.integers(1, 30), min_size=1, max_size=6), config=CONFIGS)
+def test_a_retryable_failure_of_the_generator_changes_no_token(
+    at: set[int], config: SearchConfig
+) -> None:
     at = {number for number in at if not {number - 1, number - 2} <= at}
-    config = search_config(CONFIG, seed=seed)
     generator = FaultyGenerator(FakeGenerator(), dict.fromkeys(at, lost(retryable=True)))
     loop, recorder = Loop(generator, FakeVerifier()), Recorder()
     run = make_run(generator, "a", config)
@@ -93,15 +100,14 @@ def test_a_retryable_failure_of_the_generator_changes_no_token(at: set[int], see
 @given(
     at=st.integers(1, 8),
     fault=st.sampled_from(["nan", "range", "few scores", "few answers", ValueError("no")]),
-    seed=st.integers(0, 1000),
+    config=CONFIGS,
 )
 def test_a_verifier_that_fails_once_costs_one_search_at_most(
-    at: int, fault: Any, seed: int
+    at: int, fault: Any, config: SearchConfig
 ) -> None:
     verifier = FaultyVerifier(FakeVerifier(), {at: fault})
     generator = FakeGenerator()
     loop = Loop(generator, verifier)
-    config = search_config(CONFIG, seed=seed)
     runs = [make_run(generator, text, config) for text in "abc"]
     recorders = [Recorder() for _ in runs]
     for run, recorder in zip(runs, recorders, strict=True):
@@ -196,6 +202,44 @@ def test_an_engine_made_of_backends_needs_to_be_told_how_to_restart() -> None:
         pytest.raises(ConfigurationError, match="give it reload"),
     ):
         engine.restart()
+
+
+class Dying(FakeGenerator):
+    """Ends the thread that steps it, at its `at`-th step."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._num_left = at
+
+    def step(self) -> list[GenerationOutput]:
+        self._num_left -= 1
+        if self._num_left < 0:
+            raise SystemExit("of the thread")
+        return super().step()
+
+
+@settings(max_examples=15)
+@given(at=st.integers(0, 25), config=CONFIGS)
+def test_a_thread_that_dies_anywhere_leaves_nobody_waiting_and_is_replaced(
+    at: int, config: SearchConfig
+) -> None:
+    with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
+        expected = outcome(engine, config)
+    engine = FastTTS(Dying(at), FakeVerifier(), reload=lambda: (FakeGenerator(), FakeVerifier()))
+    with engine, ThreadPoolExecutor(3) as pool:
+        for found in pool.map(outcome, [engine] * 3, [config] * 3):
+            assert found == expected or "SystemExit" in str(found)
+        if not engine.health.is_healthy:
+            engine.restart()
+        assert outcome(engine, config) == expected
+
+
+def outcome(engine: FastTTS, config: SearchConfig) -> object:
+    """The candidates of a search, or the text of its error."""
+    try:
+        return engine.submit("a", config=config).result(timeout=20).candidates
+    except (BackendError, SearchError) as error:
+        return str(error)
 
 
 class Deadly(FakeGenerator):
