@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fasttts import Budget, ConfigurationError, FastTTS, SearchError, SearchResult
@@ -63,6 +63,7 @@ def num_tokens(run: SearchRun) -> int:
     calls=st.none() | st.integers(1, 40),
     scheduling=st.sampled_from(SCHEDULES),
 )
+@example(search="beam_search", seed=1, tokens=139, calls=None, scheduling=SCHEDULES[2])
 def test_a_counted_budget_ends_every_schedule_at_the_same_tree(
     search: str, seed: int, tokens: int | None, calls: int | None, scheduling: SchedulingConfig
 ) -> None:
