@@ -151,8 +151,8 @@ class Remembering:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def search(self, prompt: Prompt, *, config: SearchConfig) -> SearchResult:
-        """`FastTTS.search`."""
+    def search(self, prompt: Prompt, *, config: SearchConfig, extract: None = None) -> SearchResult:
+        """`FastTTS.search`, without a function that finds answers."""
         key = (prompt, config.model_dump_json())
         with self._lock:
             is_new = key not in self._results

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import search
+from benchmarks import routing, search
 from benchmarks.arms import MAIN_ARMS
 
 COLUMNS = {
@@ -52,3 +52,17 @@ def test_no_round_begins_after_the_time_limit(tmp_path: Path) -> None:
         f"--eager --output {file}".split()
     )
     assert not file.exists()
+
+
+@pytest.mark.vllm
+def test_routing_policies_are_measured_on_the_bundled_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    routing.main(["--problems", "2", "--output", str(tmp_path)])
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [(row["policy"], row["n"]) for row in document["rows"]] == [
+        (type(policy).__name__, n) for policy, n in routing.ARMS
+    ]
+    assert {file.name for file in tmp_path.iterdir()} == {
+        f"routing.{k}" for k in ("json", "md", "png")
+    }
