@@ -33,7 +33,7 @@ ARMS: dict[str, Arm] = {
         f"verify_{size}": Arm(
             scheduling=FULL.model_copy(update={"verification_batch_tokens": size})
         )
-        for size in (1024, 4096)
+        for size in (256, 1024, 4096)
     },
     **{f"no_{name}": Arm(scheduling=FULL.model_copy(update={name: False})) for name in SWITCHES},
 }

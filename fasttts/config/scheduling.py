@@ -20,8 +20,9 @@ class SchedulingConfig(BaseModel):
         num_bins: Bins `B` of the parent's score for steps without a score: a step in bin `j`
             (1 is best) may have `B - j + 1` speculative children.
         early_verification: Finished steps are scored while their siblings decode.
-        verification_batch_tokens: Queued tokens at which an early batch is worth running; unless
-            it is set, a planned engine takes the plan's.
+        verification_batch_tokens: Queued tokens at which an early batch is worth running; None
+            takes the plan's where that rests on a calibration, and else 32 for each beam of the
+            search, but from 256 to 1024.
         lookahead_verification: A finished speculative step is scored in one request with its
             parent when both are queued.
         prefix_order: Steps start in depth-first order of the tree, siblings together, so that the
@@ -42,7 +43,7 @@ class SchedulingConfig(BaseModel):
     speculation_rule: Literal["measured", "score", "likely", "paper"] = "measured"
     num_bins: int = Field(default=4, ge=1, le=64)
     early_verification: bool = True
-    verification_batch_tokens: int = Field(default=256, ge=1)
+    verification_batch_tokens: Annotated[int, Field(ge=1)] | None = None
     lookahead_verification: bool = True
     prefix_order: bool = True
     early_stop: bool = True

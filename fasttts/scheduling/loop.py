@@ -27,6 +27,11 @@ from fasttts.types import StopReason
 
 logger = logging.getLogger(__name__)
 
+_MANY_SLOTS = 128
+"""With more slots than this, what runs ahead is chosen anew where a score comes or a slot falls
+free, not where a step ends and its sequence runs on: predicting a large frontier costs more than
+it gains."""
+
 
 class Listener(Protocol):
     """What a caller is told about its search, from the loop's thread; must not block."""
@@ -229,10 +234,11 @@ class Loop:
             self._listeners[run].on_tokens(run, node, token_ids[:num_taken])
             if not node.is_ended:
                 return
-            self._is_stale = True
             if output.is_finished or not self._runs_on(run, node):
+                self._is_stale = True
                 self._slots.release(node, is_finished=output.is_finished)
                 return
+            self._is_stale = self._is_stale or self._slots.num_slots <= _MANY_SLOTS
             child, token_ids = run.first_child(node), token_ids[num_taken:]
             self._slots.hand_on(node, child)
             node = child

@@ -18,7 +18,7 @@ from fasttts.errors import BackendError, ContractError
 from fasttts.scheduling.accounting import Account
 from fasttts.scheduling.retrying import retrying
 from fasttts.scheduling.run import SearchRun
-from fasttts.scheduling.verification import Batch, batches, take_scores
+from fasttts.scheduling.verification import Batch, batches, early_batch_tokens, take_scores
 from fasttts.tree import Node
 from fasttts.verifiers.flow import Flow, flow_of
 
@@ -122,7 +122,9 @@ class Scorer:
         if not self._config.early_verification:
             return False
         num_tokens = sum(len(node.token_ids) for _, nodes in queued for node in nodes)
-        return num_tokens >= self._config.verification_batch_tokens
+        num_beams = sum(run.num_roots for run, _ in queued)
+        due = self._config.verification_batch_tokens or early_batch_tokens(num_beams)
+        return num_tokens >= due
 
     def _batches(self, run: SearchRun, nodes: Sequence[Node]) -> list[Batch]:
         request = run.request

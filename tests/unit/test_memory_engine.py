@@ -49,11 +49,14 @@ def test_an_engine_shows_its_backends() -> None:
 
 
 def test_the_plan_says_which_batch_is_worth_verifying() -> None:
-    assert PLAN.verification_batch_tokens != SchedulingConfig().verification_batch_tokens
-    found = planned_scheduling(SchedulingConfig(slots=5), PLAN)
+    assert PLAN.verification_batch_tokens is not None
+    calibrated = replace(PLAN, is_measured=True)
+    found = planned_scheduling(SchedulingConfig(slots=5), calibrated)
     assert found.verification_batch_tokens == PLAN.verification_batch_tokens
     assert found.slots == 5
     assert found.early_verification
+    by_roofline = planned_scheduling(SchedulingConfig(), PLAN)
+    assert by_roofline.verification_batch_tokens is None
 
 
 def test_what_the_user_sets_stays() -> None:

@@ -61,13 +61,14 @@ def plan_engines(
 def planned_scheduling(scheduling: SchedulingConfig, plan: MemoryPlan | None) -> SchedulingConfig:
     """The scheduling of an engine that carries out a plan; without one it stays as it is.
 
-    The plan says when a batch of the verifier is worth it, unless the user does. Where the engines
-    take turns, each turn moves weights: steps are then scored together, when a decision waits.
+    A calibrated plan says when a batch of the verifier is worth it, unless the user does; a
+    roofline knows no cost of a batch on the host. Where the engines take turns, each turn moves
+    weights: steps are then scored together, when a decision waits.
     """
     if plan is None:
         return scheduling
     found: dict[str, Any] = {}
-    if plan.verification_batch_tokens is not None:
+    if plan.is_measured and plan.verification_batch_tokens is not None:
         found["verification_batch_tokens"] = plan.verification_batch_tokens
     if plan.kind == "time_shared":
         found["early_verification"] = False
