@@ -21,7 +21,7 @@ class SchedulingConfig(BaseModel):
             (1 is best) may have `B - j + 1` speculative children.
         early_verification: Finished steps are scored while their siblings decode.
         verification_batch_tokens: Queued tokens at which an early batch is worth running; None
-            takes the plan's where that rests on a calibration, and else 32 for each beam of the
+            takes the plan's where that rests on a calibration, and else 16 for each beam of the
             search, but from 256 to 1024.
         lookahead_verification: A finished speculative step is scored in one request with its
             parent when both are queued.

@@ -15,15 +15,15 @@ from fasttts.errors import ContractError
 from fasttts.search.aggregate import on_grid
 from fasttts.tree import Node
 
-_TOKENS_PER_BEAM = 32
+_TOKENS_PER_BEAM = 16
 _FEWEST_TOKENS, _MOST_TOKENS = 256, 1024
 
 
 def early_batch_tokens(num_beams: int) -> int:
     """Queued tokens from which on an early batch pays for its fixed cost, unless it is measured.
 
-    Half a step of each beam. More than the upper bound gained nothing at any number of beams, and
-    fewer than the lower one are most of what a small search scores at once anyway.
+    More than the upper bound gained nothing at any number of beams, and the lower one is half of
+    what a search of 8 scores at once anyway (docs/log.md).
     """
     return min(max(_FEWEST_TOKENS, _TOKENS_PER_BEAM * num_beams), _MOST_TOKENS)
 
