@@ -20,8 +20,8 @@ class Classifier(Attentive):
     Attributes:
         question: What it is asked.
         threshold: The share of "yes" from which on a turn is searched.
-        num_samples: Answers drawn; one is the most likely answer, many estimate how likely "yes"
-            is.
+        num_samples: Answers drawn, each Yes or No; one is the likelier of the two, many estimate
+            how likely "Yes" is.
     """
 
     question: str = QUESTION

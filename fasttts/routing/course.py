@@ -21,8 +21,10 @@ from fasttts.routing.merging import (
 )
 from fasttts.routing.turn import Turn
 from fasttts.sampling import derive_seed
+from fasttts.structured_outputs import StructuredOutputs
 from fasttts.types import SearchResult, Timings
 
+_YES_OR_NO = StructuredOutputs(choice=("Yes", "No"))
 _ANSWER_TOKENS = 4
 """As long as the answer to a yes-or-no question may be."""
 
@@ -138,13 +140,13 @@ class _Asked:
         self.turn = replace(self.turn, draft=draft)
 
     def share_work(self, wanted: ShareWanted) -> list[Work]:
-        """One decoding for each sample; a single one is greedy."""
+        """One decoding for each sample, which says yes or no; a single one is greedy."""
         asked = (*self.turn.messages, {"role": "user", "content": wanted.question})
         config = plain_config(self.call.config).model_copy(
             update={
                 "max_tokens": _ANSWER_TOKENS,
                 "temperature": float(wanted.num_samples > 1),
-                "structured_outputs": None,
+                "structured_outputs": _YES_OR_NO,
             }
         )
         seeds = [derive_seed(config.seed, index) for index in range(wanted.num_samples)]
@@ -155,7 +157,7 @@ class _Asked:
     def take_answer(self, wanted: ShareWanted, outcome: Outcome | None) -> None:
         self._pay(outcome)
         answers = self.answers.setdefault(wanted.question, [])
-        answers.append(isinstance(outcome, SearchResult) and _says_yes(outcome.text))
+        answers.append(isinstance(outcome, SearchResult) and outcome.text == "Yes")
         if len(answers) == wanted.num_samples:
             shares = {**self.turn.shares, wanted.question: sum(answers) / len(answers)}
             self.turn = replace(self.turn, shares=shares)
@@ -220,7 +222,3 @@ class _Asked:
             cost=added_usage(self.turn.cost, outcome.usage),
             budget_tokens=None if left is None else left - outcome.usage.needed_tokens,
         )
-
-
-def _says_yes(text: str) -> bool:
-    return text.strip().lower().startswith("yes")

@@ -52,7 +52,8 @@ class ShareWanted:
 
     Attributes:
         question: Put to the model after the conversation.
-        num_samples: One asks greedily; more are drawn at temperature 1, and their share of "yes"
+        num_samples: The model can say nothing but Yes or No. One sample is the likelier of the
+            two by their log probabilities; of more, drawn at temperature 1, the share of "Yes"
             estimates its probability.
     """
 
