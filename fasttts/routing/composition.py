@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from fasttts.errors import ConfigurationError
 from fasttts.routing.decision import Decision, Route, RoutingPolicy, Wanted
@@ -9,39 +10,44 @@ from fasttts.routing.turn import Turn
 
 
 @dataclass(frozen=True, slots=True)
-class AnyOf:
+class _Several:
+    """Policies asked in order, of which the first that says `_deciding` decides."""
+
+    policies: tuple[RoutingPolicy, ...]
+    _deciding: ClassVar[Route]
+
+    def __init__(self, *policies: RoutingPolicy) -> None:
+        object.__setattr__(self, "policies", _some(policies))
+
+    def decide(self, turn: Turn) -> Decision | Wanted:
+        """The first decision of that kind, or something to find out; else the last decision."""
+        for policy in self.policies:
+            answer = policy.decide(turn)
+            if not isinstance(answer, Decision) or answer.route == self._deciding:
+                break
+        return _within(self, answer)
+
+
+class AnyOf(_Several):
     """Searches if one of the policies would; asked in order, so put the cheap ones first.
 
     Attributes:
         policies: At least one.
     """
 
-    policies: tuple[RoutingPolicy, ...]
-
-    def __init__(self, *policies: RoutingPolicy) -> None:
-        object.__setattr__(self, "policies", _some(policies))
-
-    def decide(self, turn: Turn) -> Decision | Wanted:
-        """The first search, or else the last decision."""
-        return _first(self, turn, "search")
+    __slots__ = ()
+    _deciding = "search"
 
 
-@dataclass(frozen=True, slots=True)
-class AllOf:
+class AllOf(_Several):
     """Searches if every policy would; asked in order, so put the cheap ones first.
 
     Attributes:
         policies: At least one.
     """
 
-    policies: tuple[RoutingPolicy, ...]
-
-    def __init__(self, *policies: RoutingPolicy) -> None:
-        object.__setattr__(self, "policies", _some(policies))
-
-    def decide(self, turn: Turn) -> Decision | Wanted:
-        """The first plain decoding, or else the last decision."""
-        return _first(self, turn, "plain")
+    __slots__ = ()
+    _deciding = "plain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +74,6 @@ def _some(policies: tuple[RoutingPolicy, ...]) -> tuple[RoutingPolicy, ...]:
     if not policies:
         raise ConfigurationError("a policy made of policies needs at least one")
     return policies
-
-
-def _first(whole: AnyOf | AllOf, turn: Turn, route: Route) -> Decision | Wanted:
-    """The first answer that settles it: a decision for `route`, or something to find out."""
-    for policy in whole.policies:
-        answer = policy.decide(turn)
-        if not isinstance(answer, Decision) or answer.route == route:
-            break
-    return _within(whole, answer)
 
 
 def _within(whole: object, answer: Decision | Wanted) -> Decision | Wanted:
