@@ -17,6 +17,7 @@ from fasttts import (
     ContractError,
     FastTTS,
     SearchError,
+    SearchHandle,
     SearchResult,
 )
 from fasttts.backends.base import GenerationOutput
@@ -239,7 +240,15 @@ def test_a_thread_that_dies_anywhere_leaves_nobody_waiting_and_is_replaced(
 def outcome(engine: FastTTS, config: SearchConfig) -> object:
     """The candidates of a search, or the text of its error."""
     try:
-        return engine.submit("a", config=config).result(timeout=20).candidates
+        return answer(engine.submit("a", config=config))
+    except BackendError as error:
+        return str(error)
+
+
+def answer(handle: SearchHandle) -> object:
+    """The candidates of a search that runs, or the text of its error."""
+    try:
+        return handle.result(timeout=20).candidates
     except (BackendError, SearchError) as error:
         return str(error)
 
@@ -274,16 +283,24 @@ def test_when_the_loops_thread_dies_everybody_hears_of_it() -> None:
     engine.close()
 
 
-def test_a_callback_that_raises_ends_the_call_and_frees_the_rest() -> None:
-    generator = FakeGenerator()
+@settings(max_examples=25)
+@given(at=st.integers(0, 3), config=CONFIGS)
+def test_a_callback_that_raises_ends_its_call_and_no_other(at: int, config: SearchConfig) -> None:
+    heard: list[int] = []
 
     def complain(index: int, result: SearchResult) -> None:
-        raise KeyError("of the user")
+        heard.append(index)
+        if len(heard) > at:
+            raise KeyError("of the user")
 
+    generator = FakeGenerator()
     with FastTTS(generator, FakeVerifier()) as engine:
+        expected = outcome(engine, config)
+        beside = engine.submit("a", config=config)
         with pytest.raises(KeyError, match="of the user"):
-            engine.search_many(["a", "b", "c"], n=4, max_tokens=60, on_result=complain)
-        assert engine.search("a", n=4, max_tokens=60).candidates
+            engine.search_many(list("abcde"), config=config, on_result=complain)
+        assert len(heard) == at + 1
+        assert answer(beside) == outcome(engine, config) == expected
         engine.search("x", search="none", max_tokens=2)  # runs after the cancellations
         assert generator.num_unfinished() == 0
 
