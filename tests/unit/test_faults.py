@@ -232,8 +232,7 @@ def test_a_thread_that_dies_anywhere_leaves_nobody_waiting_and_is_replaced(
     with engine, ThreadPoolExecutor(3) as pool:
         for found in pool.map(outcome, [engine] * 3, [config] * 3):
             assert found == expected or "SystemExit" in str(found)
-        if not engine.health.is_healthy:
-            engine.restart()
+        engine.restart()  # dead by now or about to die: how many steps were taken is chance
         assert outcome(engine, config) == expected
 
 
