@@ -17,17 +17,27 @@ SWITCHES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One way of running a search; `rescores` is what search-and-learn does at every step."""
+    """One way of running a search.
+
+    Attributes:
+        scheduling: The loop's options.
+        rescores: Whether every path is scored anew at each step, as search-and-learn does.
+        waits: Whether the generator waits for the verifier, even where that has its own process.
+    """
 
     scheduling: SchedulingConfig
     rescores: bool = False
+    waits: bool = False
 
 
 ARMS: dict[str, Arm] = {
-    "plain": Arm(scheduling=PLAIN, rescores=True),
-    "plain+cache": Arm(scheduling=PLAIN),
-    "paper": Arm(scheduling=SchedulingConfig(speculation_rule="paper", early_verification=False)),
+    "plain": Arm(scheduling=PLAIN, rescores=True, waits=True),
+    "plain+cache": Arm(scheduling=PLAIN, waits=True),
+    "paper": Arm(
+        scheduling=SchedulingConfig(speculation_rule="paper", early_verification=False), waits=True
+    ),
     "deep": Arm(scheduling=FULL),
+    "no_concurrency": Arm(scheduling=FULL, waits=True),
     "no_measuring": Arm(scheduling=FULL.model_copy(update={"speculation_rule": "score"})),
     **{
         f"verify_{size}": Arm(

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.arms import ARMS, Arm
 from benchmarks.driving import Measurement, measure
-from benchmarks.scorers import CostlySeededVerifier, Rescoring, Watched
+from benchmarks.scorers import CostlySeededVerifier, Rescoring, Waiting, Watched
 from fasttts.backends.base import Verifier
 from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.verifier import VLLMVerifier
@@ -106,7 +106,9 @@ def _search(workload: Workload, arm: Arm, beams: int, slots: int) -> Search:
 
 
 def _scorer(workload: Workload, arm: Arm) -> Verifier:
-    scorer = Rescoring(workload.verifier) if arm.rescores else workload.verifier
+    scorer: Verifier = Waiting(workload.verifier) if arm.waits else workload.verifier
+    if arm.rescores:
+        scorer = Rescoring(scorer)
     return CostlySeededVerifier(scorer) if workload.name == "seeded" else scorer
 
 

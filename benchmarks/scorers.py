@@ -5,6 +5,8 @@ from dataclasses import replace
 
 from benchmarks.workload import SeededVerifier
 from fasttts.backends.base import Verification, VerificationRequest, Verifier
+from fasttts.verifiers.flow import Flow, finish, flow_of
+from fasttts.verifiers.parts import is_serial
 
 
 class _Around:
@@ -16,6 +18,35 @@ class _Around:
 
     def __init__(self, inner: Verifier) -> None:
         self._inner = inner
+        self.is_serial = is_serial(inner)
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        """`flow`, waited for."""
+        return finish(self.flow(requests))
+
+    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+        """The inner verifier's."""
+        return flow_of(self._inner, requests)
+
+    def close(self) -> None:
+        """Leaves the inner verifier open."""
+
+
+class Waiting:
+    """Scores between two iterations, also where the verifier could work beside them.
+
+    Args:
+        inner: The verifier that scores; belongs to the caller.
+    """
+
+    name = "waiting"
+
+    def __init__(self, inner: Verifier) -> None:
+        self._inner = inner
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        """The inner verifier's answer."""
+        return self._inner.score(requests)
 
     def close(self) -> None:
         """Leaves the inner verifier open."""
@@ -26,9 +57,9 @@ class Rescoring(_Around):
 
     name = "rescoring"
 
-    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
         """The scores asked for, at the cost of all."""
-        found = self._inner.score([replace(request, num_scored=0) for request in requests])
+        found = yield from super().flow([replace(request, num_scored=0) for request in requests])
         return [
             replace(one, scores=one.scores[request.num_scored :])
             for one, request in zip(found, requests, strict=True)
@@ -44,9 +75,9 @@ class CostlySeededVerifier(_Around):
         super().__init__(inner)
         self._seeded = SeededVerifier()
 
-    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
         """Seeded scores at the real cost."""
-        costs = self._inner.score(requests)
+        costs = yield from super().flow(requests)
         return [
             replace(cost, scores=seeded.scores)
             for cost, seeded in zip(costs, self._seeded.score(requests), strict=True)
@@ -62,10 +93,10 @@ class Watched(_Around):
         super().__init__(inner)
         self._asked: list[VerificationRequest] = []
 
-    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
-        """The inner verifier's answer."""
+    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+        """The inner verifier's."""
         self._asked += requests
-        return self._inner.score(requests)
+        return super().flow(requests)
 
     def num_new_tokens(self, encode: Callable[[str], Sequence[int]]) -> int:
         """Tokens of the problem and of every step that was asked for, its tag included."""

@@ -87,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory-gib", type=float, default=24.0, help="of gpu: both models")
     parser.add_argument("--eager", action="store_true", help="of gpu: no CUDA graphs")
     parser.add_argument("--async-scheduling", action="store_true", help="of gpu: vLLM's own")
+    parser.add_argument(
+        "--verifier-process",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="of vllm and gpu: whether the verifier works beside the generator",
+    )
     parser.add_argument("--time-limit", type=float, help="seconds after which no round begins")
     parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")
     parser.add_argument("--seed", type=int, default=0)

@@ -6,13 +6,13 @@ before each search.
 """
 
 import argparse
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from benchmarks.arms import ARMS
 from benchmarks.paired import Row, Workload, is_over, paired_rows
-from benchmarks.seeded_steps import ARGUMENTS, SeededSteps, steps_options
 from fasttts.backends.vllm import load_backends
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import SearchConfig, engine_config, search_config
@@ -25,6 +25,8 @@ WORKLOADS = ("demo", "seeded")
 
 def vllm_rows(arguments: argparse.Namespace, deadline: float | None) -> Iterator[list[Row]]:
     """All rows so far, for both workloads and all numbers of beams."""
+    # As loading models of this size does; too late once the workload has imported torch.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     done: list[Row] = []
     for name in arguments.workloads or WORKLOADS:
         if is_over(deadline):
@@ -69,10 +71,13 @@ def _demo_search(arguments: argparse.Namespace, beams: int) -> SearchConfig:
 
 
 def _open(name: str, arguments: argparse.Namespace) -> Workload:
+    from benchmarks.seeded_steps import SeededSteps
+
     is_seeded = name == "seeded"
     config = engine_config(
         max_num_seqs=arguments.slots or max(arguments.beams),
         kv_cache_memory_bytes=1 << 30,
+        verifier_process=arguments.verifier_process,
         generator_args=_seeded_arguments() if is_seeded else {},
     )
     processors = [SeededSteps] if is_seeded else []
@@ -95,5 +100,7 @@ def _open(name: str, arguments: argparse.Namespace) -> Workload:
 
 def _seeded_arguments() -> dict[str, Any]:
     """What the generator needs to end steps at seeded lengths."""
+    from benchmarks.seeded_steps import ARGUMENTS, steps_options
+
     options = steps_options(str(generator_path()), num_prompt_tokens=NUM_PROMPT_TOKENS)
     return {"additional_config": {ARGUMENTS: options}}

@@ -17,6 +17,7 @@ from fasttts.scheduling.load import Load
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.memory import MemoryPlan
 from fasttts.verifiers.choice import Choice, check_loaded, choose
+from fasttts.verifiers.parts import fault_of
 
 
 class EngineCore:
@@ -73,6 +74,11 @@ class EngineCore:
     def fault(self) -> BackendError | None:
         """What the models were lost by; None while they work and once they were closed."""
         return self._thread.fault
+
+    @property
+    def verifier_fault(self) -> BackendError | None:
+        """What the verifier alone was lost by: searches that need it fail, others do not."""
+        return None if self.verifier is None else fault_of(self.verifier)
 
     @property
     def load(self) -> Load:

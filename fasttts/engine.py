@@ -132,10 +132,11 @@ class FastTTS:
 
     @property
     def health(self) -> Health:
-        """Whether calls are accepted; costs nothing, from any thread."""
+        """Whether both models work; costs nothing, from any thread."""
         if self._is_closed:
             return Health(is_healthy=False, reason="the engine is closed")
-        reason = self._core.fault or ("the last restart failed" if self._core.is_closed else None)
+        core = self._core
+        reason = "the last restart failed" if core.is_closed else core.fault or core.verifier_fault
         if reason is None:
             return Health(is_healthy=True)
         return Health(is_healthy=False, reason=f"{reason}; restart() loads the engine again")

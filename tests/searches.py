@@ -1,9 +1,10 @@
 """Searches from text, and what they find alone; the rest of the kit is `fasttts.testing`."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
-from fasttts.backends.base import Generator
+from fasttts.backends.base import Generator, VerificationRequest
 from fasttts.backends.fake import FakeGenerator, FakeTokenizer, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig, SearchConfig
 from fasttts.preparation import prepare, render
@@ -11,9 +12,11 @@ from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve
 from fasttts.testing.searches import Recorder, Snapshot, drive, same_tree, snapshot
+from fasttts.verifiers.flow import Flow
 
 __all__ = [
     "UNTIMED",
+    "LateVerifier",
     "Recorder",
     "Snapshot",
     "alone",
@@ -49,6 +52,38 @@ def marked_generator(**options: Any) -> FakeGenerator:
     generator = FakeGenerator(**options)
     generator.tokenizer = MarkedTokenizer()
     return generator
+
+
+class LateVerifier(FakeVerifier):
+    """Works beside the generator: its scores are there some calls of `tick` after they are asked.
+
+    Args:
+        num_ticks: Calls of `tick` a batch takes; with 0 it never waits.
+        is_serial: Whether it works on one batch at a time.
+    """
+
+    def __init__(self, num_ticks: int, *, is_serial: bool) -> None:
+        super().__init__()
+        self.is_serial = is_serial
+        self.most_at_once = 0
+        self._num_ticks = num_ticks
+        self._working: list[tuple[int, Future[None]]] = []
+        self._now = 0
+
+    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+        if self._num_ticks:
+            done: Future[None] = Future()
+            self._working.append((self._now + self._num_ticks, done))
+            self.most_at_once = max(self.most_at_once, len(self._working))
+            yield done
+        return self.score(requests)
+
+    def tick(self) -> None:
+        """Time passes."""
+        self._now += 1
+        for _, done in (one for one in self._working if one[0] <= self._now):
+            done.set_result(None)
+        self._working = [one for one in self._working if one[0] > self._now]
 
 
 def alone(text: str, config: SearchConfig, generator: FakeGenerator | None = None) -> Snapshot:

@@ -46,6 +46,8 @@ class EngineConfig(BaseSettings):
             GPU it knows, and is a quarter GiB on a CPU.
         offloading: Whether the plan may use host memory: "auto" where it is faster, "none" never;
             "kv" for the generator's KV blocks, "sleep" for the model that does not run.
+        verifier_process: Whether the verifier's model has a process of its own, in which it scores
+            steps while the generator decodes; without effect where a plan has the two take turns.
         planned_beams: Beams of the search that the memory is planned for.
         planned_device: What the planner takes the GPU for: a name of its table, or a JSON or TOML
             file; None goes by the driver's name.
@@ -70,6 +72,7 @@ class EngineConfig(BaseSettings):
     gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
     kv_cache_memory_bytes: Annotated[int, Field(ge=1 << 20)] | None = None
     offloading: Offloading = "auto"
+    verifier_process: bool = False
     planned_beams: int = Field(default=64, ge=1, le=65_536)
     planned_device: str | None = Field(default=None, min_length=1)
     tool_call_parser: str = "hermes"

@@ -76,7 +76,7 @@ class EngineUsage:
         num_preemptions: Times a sequence lost its KV blocks.
         peak_kv_cache_usage: Largest share of the generator's KV cache in use, 0 to 1.
         generation_s: Seconds in the generator.
-        verification_s: Seconds in the verifier.
+        verification_s: Seconds in which the loop was held up by the verifier.
     """
 
     num_searches: int = 0
@@ -127,7 +127,7 @@ class Account:
             )
 
     def verified(self, seconds: float) -> None:
-        """Adds a call of the verifier."""
+        """Adds seconds in which the verifier held up the loop."""
         with self._lock:
             self._add(verification_s=seconds)
 

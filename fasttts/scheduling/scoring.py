@@ -2,13 +2,13 @@
 
 At the barrier (the paper, and early verification off): once a decision waits for nothing but
 scores. Early: as soon as enough tokens are queued to use the device well. A verifier that works in
-other threads is not waited for while sequences decode.
+other threads or processes is not waited for while sequences decode; the paper's runs in between.
 """
 
 import concurrent.futures
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.verification import Batch, batches, early_batch_tokens, take_scores
 from fasttts.tree import Node
 from fasttts.verifiers.flow import Flow, flow_of
+from fasttts.verifiers.parts import is_serial
 
 _LONGEST_WAIT_S = 0.02
 """How long a loop with nothing to decode waits for scores before it looks for commands again."""
@@ -35,7 +36,8 @@ class _Job:
 
     work: list[Work]
     flow: Flow
-    started: float
+    seconds: float = 0.0
+    """How long it held up the loop, by its own work or by waiting."""
     waits_for: "concurrent.futures.Future[Any] | None" = None
     ended: set[SearchRun] = field(default_factory=set)
     """Searches that wait for it no more."""
@@ -72,6 +74,7 @@ class Scorer:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._verifier = verifier
+        self._is_serial = verifier is not None and is_serial(verifier)
         self._config = config
         self._account = account
         self._clock = clock
@@ -80,7 +83,7 @@ class Scorer:
         """The nodes of all jobs."""
 
     def advance(self, runs: Sequence[SearchRun], *, is_idle: bool) -> list[Failure] | None:
-        """Begins what is due and takes the scores that are there.
+        """Takes the scores that are there and begins what is due.
 
         Args:
             runs: The searches.
@@ -90,19 +93,37 @@ class Scorer:
             The searches that failed; when a batch of several fails, each is tried alone. None
             where nothing came back.
         """
-        queued = [(run, nodes) for run in runs if (nodes := self._queued(run))]
+        failures = self._collect()
+        if failures:
+            return failures
+        free = [] if self._is_serial and self._jobs else runs
+        queued = [(run, nodes) for run in free if (nodes := self._queued(run))]
         if queued and self._is_due(queued):
             self._begin([(run, self._batches(run, nodes)) for run, nodes in queued])
-        elif is_idle and self._jobs:
-            waited_for = [job.waits_for for job in self._jobs if job.waits_for is not None]
-            first = concurrent.futures.FIRST_COMPLETED
-            concurrent.futures.wait(waited_for, _LONGEST_WAIT_S, return_when=first)
-        return self._collect() if self._jobs else None
+        elif is_idle and self._jobs and failures is None:
+            self._wait()
+        more = self._collect()
+        return failures if more is None else more
 
     def forget(self, run: SearchRun) -> None:
         """Says that a search has ended: what is still on its way for it is dropped."""
         for job in self._jobs:
             job.ended.add(run)
+
+    def _wait(self) -> None:
+        """Blocks until a job can go on, for a while at most."""
+        started = self._clock()
+        waited_for = [job.waits_for for job in self._jobs if job.waits_for is not None]
+        first = concurrent.futures.FIRST_COMPLETED
+        concurrent.futures.wait(waited_for, _LONGEST_WAIT_S, return_when=first)
+        self._spent(started, self._jobs)
+
+    def _spent(self, started: float, jobs: Iterable[_Job]) -> None:
+        """Notes that the loop was held up by jobs since `started`."""
+        seconds = self._clock() - started
+        self._account.verified(seconds)
+        for job in jobs:
+            job.seconds += seconds
 
     def _queued(self, run: SearchRun) -> list[Node]:
         """The nodes to score; speculative ones only where they may be scored ahead.
@@ -123,8 +144,8 @@ class Scorer:
             return False
         num_tokens = sum(len(node.token_ids) for _, nodes in queued for node in nodes)
         num_beams = sum(run.num_roots for run, _ in queued)
-        due = self._config.verification_batch_tokens or early_batch_tokens(num_beams)
-        return num_tokens >= due
+        due = self._config.verification_batch_tokens
+        return num_tokens >= (due or early_batch_tokens(num_beams, is_beside=self._is_serial))
 
     def _batches(self, run: SearchRun, nodes: Sequence[Node]) -> list[Batch]:
         request = run.request
@@ -133,7 +154,7 @@ class Scorer:
     def _begin(self, work: list[Work]) -> None:
         assert self._verifier is not None, "a search that scores was admitted without a verifier"
         requests = [batch.request for _, own in work for batch in own]
-        job = _Job(work, _asked(self._verifier, requests), self._clock())
+        job = _Job(work, _asked(self._verifier, requests))
         self._jobs.append(job)
         self._begun.update(job.nodes())
 
@@ -144,6 +165,7 @@ class Scorer:
         index = 0
         while index < len(self._jobs):
             job = self._jobs[index]
+            started = self._clock()
             try:
                 answers = job.resume()
             except BackendError as error:
@@ -151,6 +173,8 @@ class Scorer:
                 num_ended += 1
                 failures += self._failed(job, error)
                 continue
+            finally:
+                self._spent(started, [job])
             if answers is None:
                 index += 1
                 continue
@@ -174,15 +198,13 @@ class Scorer:
 
     def _take(self, job: _Job, verifications: Sequence[Verification]) -> list[Failure]:
         """Gives the searches their scores; one whose scores are none fails alone."""
-        seconds = self._clock() - job.started
-        self._account.verified(seconds)
         answers = iter(verifications)
         failures = []
         for run, own in job.work:
             mine = list(itertools.islice(answers, len(own)))
             if run in job.ended:
                 continue
-            run.counts.verification_s += seconds
+            run.counts.verification_s += job.seconds
             try:
                 _give(run, own, mine)
             except BackendError as error:

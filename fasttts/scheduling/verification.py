@@ -19,12 +19,15 @@ _TOKENS_PER_BEAM = 16
 _FEWEST_TOKENS, _MOST_TOKENS = 256, 1024
 
 
-def early_batch_tokens(num_beams: int) -> int:
+def early_batch_tokens(num_beams: int, *, is_beside: bool = False) -> int:
     """Queued tokens from which on an early batch pays for its fixed cost, unless it is measured.
 
     More than the upper bound gained nothing at any number of beams, and the lower one is half of
-    what a search of 8 scores at once anyway (docs/log.md).
+    what a search of 8 scores at once anyway (docs/log.md). A verifier that works beside the
+    generator does not hold it up, and takes the lower one.
     """
+    if is_beside:
+        return _FEWEST_TOKENS
     return min(max(_FEWEST_TOKENS, _TOKENS_PER_BEAM * num_beams), _MOST_TOKENS)
 
 

@@ -142,7 +142,8 @@ class Timings:
     """Wall-clock seconds of a search, from admission to the chosen answer.
 
     `generation_s` and `verification_s` are the engine steps in which this search took part; steps
-    shared with other searches count in full for each of them.
+    shared with other searches count in full for each of them. A verifier that works while the
+    generator decodes counts only where it was waited for.
     """
 
     total_s: float = 0.0

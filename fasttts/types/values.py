@@ -41,7 +41,8 @@ class Health:
     """Whether an engine can work.
 
     Attributes:
-        is_healthy: Whether calls are accepted.
+        is_healthy: Whether both models work; where only the verifier is lost, calls that need none
+            are served all the same.
         reason: What happened and what helps; None where the engine is healthy.
     """
 

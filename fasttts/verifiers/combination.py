@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fasttts.backends.base import Verification, VerificationRequest, Verifier
 from fasttts.errors import ConfigurationError, ContractError
-from fasttts.verifiers.flow import Flow, FlowingVerifier, finish, flow_of, together
+from fasttts.verifiers.flow import Flow, finish, flow_of, together, try_flowing
 from fasttts.verifiers.parts import Part, as_verifier, joint_fingerprint
 
 
@@ -50,10 +50,8 @@ class Combination(abc.ABC):
         return finish(self.flow(requests))
 
     def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
-        """`score` without blocking: functions begin first and run while models do."""
-        order = sorted(
-            range(len(self.parts)), key=lambda i: not isinstance(self.parts[i], FlowingVerifier)
-        )
+        """`score` without blocking: what runs beside the loop begins first."""
+        order = sorted(range(len(self.parts)), key=lambda i: try_flowing(self.parts[i]) is None)
         found = yield from together([flow_of(self.parts[i], requests) for i in order])
         by_part = [found[order.index(i)] for i in range(len(self.parts))]
         return [self._merged(own) for own in zip(*by_part, strict=True)]

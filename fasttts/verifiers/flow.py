@@ -10,6 +10,7 @@ from concurrent.futures import Future, wait
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from fasttts.backends.base import Verification, VerificationRequest, Verifier
+from fasttts.verifiers.model import ModelVerifier
 
 Result = TypeVar("Result")
 
@@ -28,10 +29,17 @@ class FlowingVerifier(Verifier, Protocol):
         ...
 
 
+def try_flowing(verifier: Verifier) -> FlowingVerifier | None:
+    """The verifier if it flows, or the flowing one that stands behind a named model."""
+    if isinstance(verifier, ModelVerifier) and verifier.is_loaded:
+        (verifier,) = verifier.parts
+    return verifier if isinstance(verifier, FlowingVerifier) else None
+
+
 def flow_of(verifier: Verifier, requests: Sequence[VerificationRequest]) -> Flow:
     """The flow of any verifier; one that has none scores when it is first resumed."""
-    if isinstance(verifier, FlowingVerifier):
-        return (yield from verifier.flow(requests))
+    if (flowing := try_flowing(verifier)) is not None:
+        return (yield from flowing.flow(requests))
     return verifier.score(requests)
 
 

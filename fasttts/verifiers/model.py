@@ -28,6 +28,11 @@ class ModelVerifier:
         return fingerprint(self._loaded)
 
     @property
+    def parts(self) -> tuple[Verifier, ...]:
+        """The loaded verifier; none before."""
+        return () if self._loaded is None else (self._loaded,)
+
+    @property
     def is_loaded(self) -> bool:
         """Whether it can score."""
         return self._loaded is not None

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from fasttts.backends.base import Verifier, fingerprint
 from fasttts.config import import_function, is_function_name
-from fasttts.errors import ConfigurationError
+from fasttts.errors import BackendError, ConfigurationError
 from fasttts.verifiers.function import FunctionVerifier, ScoreFunction
 from fasttts.verifiers.model import ModelVerifier
 
@@ -51,6 +51,20 @@ def parts_of(verifier: Verifier) -> Iterator[Verifier]:
 def models_of(verifier: Verifier) -> list[ModelVerifier]:
     """The models that it names."""
     return [part for part in parts_of(verifier) if isinstance(part, ModelVerifier)]
+
+
+def is_serial(verifier: Verifier) -> bool:
+    """Whether it, or a part of it, says of itself that it works on one batch at a time.
+
+    What comes meanwhile does better to wait, and to go as one larger batch.
+    """
+    return any(getattr(part, "is_serial", False) for part in parts_of(verifier))
+
+
+def fault_of(verifier: Verifier) -> BackendError | None:
+    """What it, or a part of it, was lost by, if that says so in an attribute `fault`."""
+    faults = (getattr(part, "fault", None) for part in parts_of(verifier))
+    return next(filter(None, faults), None)
 
 
 def joint_fingerprint(rule: str, parts: Sequence[Verifier]) -> str | None:

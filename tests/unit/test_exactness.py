@@ -1,5 +1,6 @@
 """Exactness on the fake backend: one tree for every policy, whatever runs beside it."""
 
+from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
@@ -7,10 +8,17 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from fasttts.backends.fake import FakeVerifier
 from fasttts.config import Aggregation, SchedulingConfig, SearchConfig, SearchMethod, search_config
 from fasttts.scheduling.loop import Loop
-from tests.searches import Recorder, alone, drive, make_run, marked_generator, same_tree
+from tests.searches import (
+    LateVerifier,
+    Recorder,
+    alone,
+    drive,
+    make_run,
+    marked_generator,
+    same_tree,
+)
 
 STEPS: list[dict[str, Any]] = [
     {},
@@ -62,32 +70,45 @@ SCHEDULING = st.builds(
     two_phase=st.booleans(),
     kv_usage_threshold=st.sampled_from([0.1, 0.5, 0.95]),
 )
+VERIFIERS = st.builds(LateVerifier, st.sampled_from([0, 0, 1, 3, 9]), is_serial=st.booleans())
 POOLS = st.sampled_from([(16, 4096), (8, 60), (16, 20)])
 
 
-@pytest.mark.usefixtures("unmeasured")
+@pytest.fixture(scope="module")
+def _impatient() -> Iterator[None]:
+    """A loop with nothing to decode does not wait for scores: time passes between its steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fasttts.scheduling.scoring._LONGEST_WAIT_S", 0)
+        yield
+
+
+@pytest.mark.usefixtures("unmeasured", "_impatient")
 @pytest.mark.timeout(300)
 @hypothesis_settings(max_examples=300)
 @given(
     scheduling=SCHEDULING,
+    verifier=VERIFIERS,
     pool=POOLS,
     searches=st.lists(st.tuples(st.sampled_from("abc"), CONFIGS), min_size=1, max_size=4),
     arrivals=st.lists(st.integers(0, 30), min_size=4, max_size=4),
     preemptions=st.sets(st.integers(0, 60), max_size=5),
 )
 def test_a_search_is_a_pure_function_of_its_inputs(
+    *,
     scheduling: SchedulingConfig,
+    verifier: LateVerifier,
     pool: tuple[int, int],
     searches: list[tuple[str, SearchConfig]],
     arrivals: list[int],
     preemptions: set[int],
 ) -> None:
     generator = marked_generator(block_size=pool[0], num_blocks=pool[1])
-    loop = Loop(generator, FakeVerifier(), scheduling)
+    loop = Loop(generator, verifier, scheduling)
     runs = [make_run(generator, text, config) for text, config in searches]
     pending = sorted(zip(arrivals, range(len(runs)), strict=False))
 
     def disturb(iteration: int) -> None:
+        verifier.tick()
         if iteration in preemptions:
             generator.preempt_all()
         while pending and (pending[0][0] <= iteration or not loop.has_work):
@@ -97,5 +118,6 @@ def test_a_search_is_a_pure_function_of_its_inputs(
     drive(loop, disturb)
     for run, (text, config) in zip(runs, searches, strict=True):
         assert same_tree(run, alone(text, config, marked_generator()))
+    assert verifier.most_at_once <= 1 or not verifier.is_serial
     assert generator.num_unfinished() == 0
     assert generator.pressure().kv_cache_usage == 0

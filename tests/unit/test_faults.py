@@ -20,7 +20,7 @@ from fasttts import (
     SearchHandle,
     SearchResult,
 )
-from fasttts.backends.base import GenerationOutput
+from fasttts.backends.base import GenerationOutput, Verification, VerificationRequest
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import SearchConfig, SearchMethod, search_config
 from fasttts.scheduling.loop import Loop
@@ -28,6 +28,8 @@ from fasttts.search.beam import BeamSearch
 from fasttts.search.policy import Branch
 from fasttts.testing.faults import FaultyGenerator, FaultyVerifier
 from fasttts.tree import Beam
+from fasttts.types import Health
+from fasttts.verifiers import Minimum
 from tests.searches import Recorder, alone, drive, make_run, same_tree
 
 CONFIGS = st.builds(
@@ -178,6 +180,30 @@ def test_a_dead_engine_fails_fast_and_can_be_restarted() -> None:
     assert engine.health.reason == "the engine is closed"
     with pytest.raises(BackendError, match="closed"):
         engine.restart()
+
+
+class Lost(FakeVerifier):
+    """A verifier that its engine was lost by."""
+
+    fault = BackendError("the verifier's process ended", role="verifier")
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        raise self.fault
+
+
+def test_an_engine_whose_verifier_is_lost_still_decodes() -> None:
+    reason = "the verifier's process ended; restart() loads the engine again"
+    verifiers = iter([Minimum(Lost(), FakeVerifier()), FakeVerifier()])
+    with FastTTS(
+        FakeGenerator(), next(verifiers), reload=lambda: (FakeGenerator(), next(verifiers))
+    ) as engine:
+        assert engine.health == Health(is_healthy=False, reason=reason)
+        with pytest.raises(BackendError, match="process ended"):
+            engine.search("a", n=4, max_tokens=60)
+        assert engine.search("a", search="none", max_tokens=60).text
+        engine.restart()
+        assert engine.health.is_healthy
+        assert engine.search("a", n=4, max_tokens=60).candidates
 
 
 def test_a_restart_that_fails_can_be_tried_again() -> None:

@@ -14,7 +14,6 @@ from fasttts.scheduling.memory import (
     engine_arguments,
     make_plan,
     plan_engines,
-    process_environment,
     save_calibration,
 )
 from fasttts.scheduling.memory.needs import PROCESS_BYTES
@@ -42,7 +41,7 @@ def test_arguments_of_models_side_by_side() -> None:
             "max_model_len": 4096,
             "gpu_memory_utilization": engine.memory_share,
         }
-        assert process_environment(engine) == {}
+        assert not engine.has_own_process
     # The process is counted in both shares, for each is checked by itself.
     process = PROCESS_BYTES / RTX_4090.memory_bytes
     assert plan.generator.memory_share + plan.verifier.memory_share - process <= 0.9
@@ -67,9 +66,6 @@ def test_arguments_of_models_that_take_turns() -> None:
     generator, verifier = engine_arguments(plan)
     assert generator["enable_sleep_mode"] is verifier["enable_sleep_mode"] is True
     assert max(plan.generator.memory_share, verifier["gpu_memory_utilization"]) <= 0.9
-    assert plan.verifier is not None
-    assert process_environment(plan.generator) == {}
-    assert process_environment(plan.verifier) == {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
 
 
 CPU = Device(

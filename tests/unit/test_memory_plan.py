@@ -16,6 +16,7 @@ from fasttts.scheduling.memory import (
 )
 from fasttts.scheduling.memory.costs import Costs
 from fasttts.scheduling.memory.curves import size_for_rate
+from fasttts.scheduling.memory.needs import PROCESS_BYTES
 from fasttts.scheduling.memory.quantities import GB, GIB
 
 MATH = MODELS["Qwen2.5-Math-1.5B-Instruct"]
@@ -132,6 +133,24 @@ def test_models_take_turns_where_both_do_not_fit() -> None:
     assert plan.times.transfer_s == pytest.approx(10 * 2 * weights / 31.5e9)
     assert plan.times.recompute_s > 0
     assert any("take turns (there is no room for both)" in reason for reason in plan.reasons)
+
+
+def test_a_verifier_beside_the_generator_may_have_its_own_process() -> None:
+    shared = make_plan(RTX_4090, MATH, SKYWORK, BEAMS_64)
+    apart = make_plan(RTX_4090, MATH, SKYWORK, BEAMS_64, verifier_process=True)
+    assert apart.kind == "side_by_side"
+    assert apart.verifier is not None
+    assert shared.verifier is not None
+    assert apart.verifier.has_own_process
+    assert not apart.generator.has_own_process
+    assert not shared.verifier.has_own_process
+    lost = sum(
+        mine.kv_cache_memory_bytes - other.kv_cache_memory_bytes
+        for mine, other in ((shared.generator, apart.generator), (shared.verifier, apart.verifier))
+    )
+    assert lost == pytest.approx(PROCESS_BYTES, rel=0.01)
+    alone = make_plan(RTX_4090, MATH, None, BEAMS_64, verifier_process=True)
+    assert alone.generator == make_plan(RTX_4090, MATH, None, BEAMS_64).generator
 
 
 def test_a_slow_link_is_not_used() -> None:

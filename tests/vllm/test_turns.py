@@ -206,7 +206,7 @@ def test_a_plan_of_turns_opens_backends_that_take_them(diary: list[str]) -> None
     generator, verifier = opening.backends(diary)
     assert isinstance(generator, TurnTakingGenerator)
     assert isinstance(verifier, TurnTakingVerifier)
-    assert opening._verifier_environment == OWN_PROCESS
+    assert opening._verifier_has_own_process
     assert opening._verifier_arguments()["enable_sleep_mode"]
     opening.turns.take(generator)
     with pytest.raises(CapacityError, match="the verifier could not change turns: CUDA out of"):
@@ -227,12 +227,11 @@ def test_other_plans_open_plain_backends(diary: list[str]) -> None:
     generator, verifier = opening.backends(diary)
     assert type(generator) is VLLMGenerator
     assert type(verifier) is VLLMVerifier
-    assert opening._verifier_environment == {}
+    assert not opening._verifier_has_own_process
     assert diary == []
 
 
 CPU = Device(is_cpu=True, name="cpu", memory_bytes=0)
-OWN_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
 
 
 def in_turns(diary: list[str]) -> FastTTS:
@@ -254,7 +253,7 @@ def in_turns(diary: list[str]) -> FastTTS:
     turns.leave()
     llm = open_engine(
         "verifier",
-        environment=OWN_PROCESS,
+        has_own_process=True,
         pooler_config=PoolerConfig(tok_pooling_type="ALL"),
         **verifier_arguments(config, generator, verifier, CPU),
     )

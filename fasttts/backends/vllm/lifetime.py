@@ -9,8 +9,8 @@ of its own shares nothing and is not counted.
 import gc
 import sys
 import threading
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.environment import quiet, set_environment
@@ -20,25 +20,23 @@ from fasttts.errors import Role
 if TYPE_CHECKING:
     from vllm import LLM
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
-
 _lock = threading.Lock()
 _open_engines: set[int] = set()
 
 
-def open_engine(role: Role, *, environment: Mapping[str, str] = NOTHING, **arguments: Any) -> "LLM":
-    """An engine in this process.
+def open_engine(role: Role, *, has_own_process: bool = False, **arguments: Any) -> "LLM":
+    """An engine.
 
     Args:
         role: What it is used as.
-        environment: Variables to be set while the engine opens; one of them may give it a process
-            of its own (`memory.process_environment`).
+        has_own_process: Whether its model runs in a process of its own, not in this one.
         arguments: Those of `LLM`.
 
     Raises:
         FastTTSError: See `translation.opening`.
     """
-    with _lock, quiet(), opening(role, arguments["model"]), set_environment(environment):
+    where = _own_process() if has_own_process else nullcontext()
+    with _lock, quiet(), opening(role, arguments["model"]), where:
         from vllm import LLM
 
         _hide_invented_attributes()
@@ -46,6 +44,23 @@ def open_engine(role: Role, *, environment: Mapping[str, str] = NOTHING, **argum
         if hasattr(llm.llm_engine.engine_core, "engine_core"):
             _open_engines.add(id(llm))
         return llm
+
+
+@contextmanager
+def _own_process() -> Iterator[None]:
+    """Has vLLM start a process for an engine that is opened meanwhile.
+
+    Python would import the program's main module there as well, which runs a script once more
+    that does not guard itself. The engine needs nothing of it, so Python is not told its file.
+    """
+    main = vars(sys.modules["__main__"])
+    hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    with set_environment({"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}):
+        main.update(dict.fromkeys(hidden))
+        try:
+            yield
+        finally:
+            main.update(hidden)
 
 
 def _hide_invented_attributes() -> None:

@@ -2,12 +2,13 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
 from fasttts.backends.vllm.checkpoint import Checkpoint
+from fasttts.backends.vllm.concurrency import ConcurrentVerifier
 from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.judge import GeneratorJudge
 from fasttts.backends.vllm.lifetime import close_engine, open_engine
@@ -17,7 +18,7 @@ from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.turns import Turns, TurnTakingGenerator, TurnTakingVerifier
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import EngineConfig
-from fasttts.scheduling.memory import MemoryPlan, engine_arguments, process_environment
+from fasttts.scheduling.memory import MemoryPlan, engine_arguments
 from fasttts.verifiers.families import Family, find_family
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ class Opening:
         register()
         self.turns.leave()
         llm = open_engine(
-            "verifier", environment=self._verifier_environment, **self._verifier_arguments()
+            "verifier",
+            has_own_process=self._verifier_has_own_process,
+            **self._verifier_arguments(),
         )
         _log_opened(self.verifier, time.perf_counter() - started_s)
         try:
@@ -108,9 +111,9 @@ class Opening:
         return _JUDGE_SEQS if self.judges else 0
 
     @property
-    def _verifier_environment(self) -> Mapping[str, str]:
+    def _verifier_has_own_process(self) -> bool:
         planned = self.plan.verifier if self.plan else None
-        return {} if planned is None else process_environment(planned)
+        return self.config.verifier_process or (planned is not None and planned.has_own_process)
 
     def _verifier_arguments(self) -> dict[str, Any]:
         from vllm.config import PoolerConfig
@@ -141,6 +144,8 @@ class Opening:
         }
         if self._takes_turns:
             return TurnTakingVerifier(llm, turns=self.turns, **described)
+        if self.config.verifier_process:
+            return ConcurrentVerifier(llm, **described)
         return VLLMVerifier(llm, **described)
 
 

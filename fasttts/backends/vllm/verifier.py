@@ -74,6 +74,11 @@ class VLLMVerifier:
         """The model's context in tokens."""
         return self._max_model_len
 
+    @property
+    def fault(self) -> BackendError | None:
+        """What the engine was lost by; None while it works."""
+        return self._failure
+
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """Scores each request's unscored steps; see `base.Verifier.score`.
 

@@ -24,7 +24,6 @@ from fasttts.scheduling.memory.plan import (
     EnginePlan,
     MemoryPlan,
     engine_arguments,
-    process_environment,
 )
 from fasttts.scheduling.memory.planner import make_plan
 from fasttts.scheduling.memory.shapes import ModelShape, read_shape, shape_from_config
@@ -56,7 +55,6 @@ __all__ = [
     "named_device",
     "plan_engines",
     "planned_scheduling",
-    "process_environment",
     "read_device",
     "read_shape",
     "save_calibration",

@@ -25,8 +25,9 @@ def plan_engines(
 ) -> MemoryPlan:
     """The plan for the models of a configuration.
 
-    `max_model_len`, `max_num_seqs`, `dtype`, `gpu_memory_utilization` and `offloading` are the
-    configuration's; stored calibrations of the device and the models are used.
+    `max_model_len`, `max_num_seqs`, `dtype`, `gpu_memory_utilization`, `offloading` and
+    `verifier_process` are the configuration's; stored calibrations of the device and the models
+    are used.
 
     Args:
         config: An engine's options.
@@ -55,6 +56,7 @@ def plan_engines(
         calibrations=_calibrations(config, device),
         gpu_memory_utilization=config.gpu_memory_utilization,
         max_num_seqs=config.max_num_seqs,
+        verifier_process=config.verifier_process,
     )
 
 

@@ -1,7 +1,6 @@
 """The plan: a value that says what each engine gets, and why."""
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +33,8 @@ class EnginePlan:
         max_model_len: Longest sequence in tokens.
         offload_bytes: Host memory for KV blocks.
         is_asleep_between: Whether the engine sleeps while the other one runs.
-        has_own_process: Whether it must run outside this process: vLLM's sleep mode serves one
-            engine in a process.
+        has_own_process: Whether it runs outside this process, as asked for, or because vLLM's sleep
+            mode serves one engine in a process.
         memory_share: Of the device's memory, everything included.
     """
 
@@ -129,8 +128,3 @@ def _arguments(engine: EnginePlan, device: Device) -> dict[str, Any]:
     if engine.is_asleep_between:
         arguments["enable_sleep_mode"] = True
     return arguments
-
-
-def process_environment(engine: EnginePlan) -> Mapping[str, str]:
-    """What must be in the environment while this engine opens, beyond what FastTTS always sets."""
-    return {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"} if engine.has_own_process else {}

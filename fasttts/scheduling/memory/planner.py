@@ -29,6 +29,7 @@ def make_plan(
     calibrations: Sequence[Calibration] = (),
     gpu_memory_utilization: float = 0.9,
     max_num_seqs: int | None = None,
+    verifier_process: bool = False,
 ) -> MemoryPlan:
     """The fastest way for two models to share a device.
 
@@ -42,6 +43,7 @@ def make_plan(
         calibrations: Measured on this device, of these models; they replace the roofline.
         gpu_memory_utilization: Share of the device's memory that both models use together.
         max_num_seqs: Most sequences that decode together; None leaves it to the plan.
+        verifier_process: Whether the verifier has a process of its own even beside the generator.
 
     Raises:
         CapacityError: The models cannot share the device in any permitted way.
@@ -64,6 +66,7 @@ def make_plan(
             slot_limit=limit,
             max_num_seqs=max_num_seqs,
             slots=slots,
+            verifier_process=verifier_process,
         )
         for slots in _slot_choices(min(limit, max_num_seqs or limit), workload)
     ]
@@ -166,7 +169,7 @@ def _engine_plan(task: Task, needs: EngineNeeds, chosen: Split, max_num_seqs: in
         max_model_len=needs.max_model_len,
         offload_bytes=chosen.offload_bytes if is_generator else 0,
         is_asleep_between=is_shared,
-        has_own_process=is_shared and not is_generator,
+        has_own_process=(is_shared or task.verifier_process) and not is_generator,
         memory_share=used / task.device.memory_bytes,
     )
 

@@ -48,6 +48,7 @@ class Budget:
         verifier: What the verifier needs; None without one.
         slots: Most sequences that decode together. A CPU's KV cache holds these and the search's
             beams, a GPU's takes all that is left.
+        verifier_process: Whether the verifier has a process of its own beside the generator's.
     """
 
     def __init__(
@@ -58,10 +59,12 @@ class Budget:
         verifier: EngineNeeds | None,
         *,
         slots: int,
+        verifier_process: bool = False,
     ) -> None:
         self._device = device
         self._usable_bytes = usable_bytes
         self._process_bytes = 0 if device.is_cpu else PROCESS_BYTES
+        self._num_processes = 2 if verifier_process and verifier is not None else 1
         self._generator = generator
         self._verifier = verifier
         self._model = TimeModel(
@@ -75,7 +78,7 @@ class Budget:
     def resident_kv_bytes(self) -> int:
         """What both models leave when both are on the device; negative when they do not fit."""
         fixed = sum(needs.fixed_bytes for needs in (self._generator, self._verifier) if needs)
-        return self._usable_bytes - self._process_bytes - fixed
+        return self._usable_bytes - self._num_processes * self._process_bytes - fixed
 
     def resident(self) -> Iterator[Split]:
         """Splits without offloading."""

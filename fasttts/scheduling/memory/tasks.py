@@ -22,6 +22,7 @@ class Task:
         slot_limit: Sequences worth decoding together, if memory holds them.
         max_num_seqs: The most that were asked for; None leaves it to the plan.
         slots: Sequences that logits are reserved for.
+        verifier_process: Whether the verifier has a process of its own beside the generator's.
         budget: The ways to divide the memory.
         resident: The fastest of them that keeps everything on the device; None if none does.
     """
@@ -33,6 +34,7 @@ class Task:
     slot_limit: int
     max_num_seqs: int | None
     slots: int
+    verifier_process: bool
     budget: Budget
     resident: Split | None
 
@@ -57,11 +59,14 @@ def make_task(
     slot_limit: int,
     max_num_seqs: int | None,
     slots: int,
+    verifier_process: bool,
 ) -> Task:
     """The task of finding a split, with logits reserved for `slots` sequences."""
     own = generator_needs(device, generator, workload, slots)
     other = None if verifier is None else verifier_needs(device, verifier, workload, own)
-    budget = Budget(device, usable_bytes, own, other, slots=slots)
+    budget = Budget(
+        device, usable_bytes, own, other, slots=slots, verifier_process=verifier_process
+    )
     return Task(
         device=device,
         usable_bytes=usable_bytes,
@@ -70,6 +75,7 @@ def make_task(
         slot_limit=slot_limit,
         max_num_seqs=max_num_seqs,
         slots=slots,
+        verifier_process=verifier_process,
         budget=budget,
         resident=fastest(budget.resident()),
     )
