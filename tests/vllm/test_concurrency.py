@@ -1,9 +1,11 @@
 """A verifier in a process of its own: the same scores and trees, and what happens when it dies."""
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import pytest
 
 import __main__
@@ -59,10 +61,18 @@ def test_searches_find_the_same_trees(engine: FastTTS, demo_engine: FastTTS) -> 
         assert found.timings.verification_s + found.timings.generation_s <= found.timings.total_s
 
 
+def test_an_interrupt_of_the_program_leaves_it_alone(engine: FastTTS) -> None:
+    workers = multiprocessing.active_children()
+    assert workers
+    for worker in workers:
+        os.kill(int(worker.pid or 0), signal.SIGINT)
+    assert engine.search(QUESTION, n=4, max_tokens=200).candidates
+    assert all(worker.is_alive() for worker in workers)
+
+
 def test_its_end_is_told_to_searches_that_need_it(engine: FastTTS) -> None:
     """Last to use this engine's verifier."""
-    children = psutil.Process().children(recursive=True)
-    workers = [child for child in children if "VLLM" in child.name() + " ".join(child.cmdline())]
+    workers = multiprocessing.active_children()
     assert workers
     for worker in workers:
         worker.kill()
@@ -77,4 +87,4 @@ def test_its_end_is_told_to_searches_that_need_it(engine: FastTTS) -> None:
     verifier.close()
     with pytest.raises(BackendError, match="closed"):
         verifier.score(REQUESTS)
-    assert not any(worker.is_running() for worker in workers)
+    assert not any(worker.is_alive() for worker in workers)

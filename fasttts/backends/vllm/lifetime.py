@@ -7,10 +7,12 @@ of its own shares nothing and is not counted.
 """
 
 import gc
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.environment import quiet, set_environment
@@ -48,19 +50,39 @@ def open_engine(role: Role, *, has_own_process: bool = False, **arguments: Any) 
 
 @contextmanager
 def _own_process() -> Iterator[None]:
-    """Has vLLM start a process for an engine that is opened meanwhile.
+    """Has vLLM start a process for an engine that is opened meanwhile."""
+    with set_environment({"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}), _nameless(), _undisturbed():
+        yield
 
-    Python would import the program's main module there as well, which runs a script once more
-    that does not guard itself. The engine needs nothing of it, so Python is not told its file.
+
+@contextmanager
+def _nameless() -> Iterator[None]:
+    """Keeps Python from importing the program's main module in processes started meanwhile.
+
+    That would run a script once more that does not guard itself; the engine needs nothing of it.
     """
     main = vars(sys.modules["__main__"])
     hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
-    with set_environment({"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}):
-        main.update(dict.fromkeys(hidden))
-        try:
-            yield
-        finally:
-            main.update(hidden)
+    main.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        main.update(hidden)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keeps Ctrl-C, which a terminal sends to all its processes, from those started meanwhile.
+
+    vLLM's would end on it, and an interrupted search with them. They inherit the signals that are
+    blocked here.
+    """
+    resource_tracker.ensure_running()  # started later, it would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _hide_invented_attributes() -> None:
