@@ -65,7 +65,7 @@ def paired_rows(
     Args:
         workload: What to do.
         beams: Beams of the search.
-        arms: Which arms run, in this order.
+        arms: Which arms run, in this order; each round begins with the next of them.
         repetitions: Rounds that count.
         slots: Sequences in a batch; as many as beams by default.
         deadline: No round begins after this time of `time.monotonic`.
@@ -74,7 +74,8 @@ def paired_rows(
     for repetition in range(repetitions + 1):
         if is_over(deadline):
             return
-        for name in arms:
+        first = repetition % len(arms)  # what an arm runs after may change its time
+        for name in (*arms[first:], *arms[:first]):
             one = _search(workload, ARMS[name], beams, slots or beams)
             if repetition:
                 found[name].append(one)
