@@ -103,7 +103,7 @@ _COUNTERS = (
     _Metric(
         CounterMetricFamily,
         "fasttts_busy_seconds",
-        "Seconds in the models.",
+        "Seconds in which the loop was in the generator, or held up by the verifier.",
         lambda s: {"generator": s.usage.generation_s, "verifier": s.usage.verification_s},
         "role",
     ),
