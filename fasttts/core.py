@@ -8,7 +8,6 @@ from fasttts.cache import EngineCache, ResultCache
 from fasttts.calls import Calls
 from fasttts.config import SchedulingConfig
 from fasttts.dispatch import Dispatch
-from fasttts.errors import BackendError
 from fasttts.identity import SearchIdentity
 from fasttts.outcome import make_result
 from fasttts.scheduling.accounting import EngineUsage
@@ -16,6 +15,7 @@ from fasttts.scheduling.driver import LoopThread
 from fasttts.scheduling.load import Load
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.memory import MemoryPlan
+from fasttts.types import Health
 from fasttts.verifiers.choice import Choice, check_loaded, choose
 from fasttts.verifiers.parts import fault_of
 
@@ -71,14 +71,13 @@ class EngineCore:
         self.is_closed = False
 
     @property
-    def fault(self) -> BackendError | None:
-        """What the models were lost by; None while they work and once they were closed."""
-        return self._thread.fault
-
-    @property
-    def verifier_fault(self) -> BackendError | None:
-        """What the verifier alone was lost by: searches that need it fail, others do not."""
-        return None if self.verifier is None else fault_of(self.verifier)
+    def health(self) -> Health:
+        """Whether both models work; closed ones are those that a restart could not replace."""
+        lost = self._thread.fault or (self.verifier and fault_of(self.verifier))
+        reason = "the last restart failed" if self.is_closed else lost
+        if reason is None:
+            return Health(is_healthy=True)
+        return Health(is_healthy=False, reason=f"{reason}; restart() loads the engine again")
 
     @property
     def load(self) -> Load:

@@ -135,11 +135,7 @@ class FastTTS:
         """Whether both models work; costs nothing, from any thread."""
         if self._is_closed:
             return Health(is_healthy=False, reason="the engine is closed")
-        core = self._core
-        reason = "the last restart failed" if core.is_closed else core.fault or core.verifier_fault
-        if reason is None:
-            return Health(is_healthy=True)
-        return Health(is_healthy=False, reason=f"{reason}; restart() loads the engine again")
+        return self._core.health
 
     def restart(self) -> None:
         """Ends every search with a `BackendError`, frees both models and loads them again.

@@ -11,7 +11,8 @@ from fasttts.config import PLAIN, SchedulingConfig, search_config
 from fasttts.errors import BackendError, ContractError
 from fasttts.scheduling.accounting import plain_occupancy
 from fasttts.scheduling.loop import Loop
-from tests.searches import Recorder, alone, drive, make_run, same_tree
+from fasttts.scheduling.verification import early_batch_tokens
+from tests.searches import LateVerifier, Recorder, alone, drive, make_run, same_tree
 
 
 def test_a_cancelled_search_frees_its_slots_and_changes_nobody() -> None:
@@ -177,3 +178,28 @@ def test_the_plain_loops_iterations_follow_from_the_tree(slots: int) -> None:
     assert sum(plain.counts.num_speculative) == 0
     if slots > 3:
         assert fast.counts.num_iterations < plain.counts.num_iterations
+
+
+def test_early_batches_follow_the_beams_unless_they_hold_nobody_up() -> None:
+    assert [early_batch_tokens(beams) for beams in (8, 32, 64, 512)] == [256, 512, 1024, 1024]
+    assert early_batch_tokens(512, is_beside=True) == 256
+
+
+def test_a_verifier_beside_the_generator_costs_only_what_is_waited_for() -> None:
+    now = [0.0]
+
+    class Slow(FakeGenerator):
+        def step(self) -> list[GenerationOutput]:
+            now[0] += 1.0
+            return super().step()
+
+    verifier = LateVerifier(2, is_serial=True)
+    scheduling = SchedulingConfig(verification_batch_tokens=1)
+    generator = Slow()
+    loop = Loop(generator, verifier, scheduling, clock=lambda: now[0])
+    run = make_run(generator, "a", search_config(n=8, max_tokens=100))
+    loop.submit(run, Recorder())
+    drive(loop, lambda _: verifier.tick())
+    assert run.counts.num_verifications
+    assert run.counts.generation_s == loop.usage().generation_s == run.counts.num_iterations
+    assert run.counts.verification_s == loop.usage().verification_s == 0

@@ -10,9 +10,9 @@ import pytest
 
 import __main__
 from fasttts import FastTTS
-from fasttts.backends.base import VerificationRequest
+from fasttts.backends.base import VerificationRequest, fingerprint
 from fasttts.config import search_config
-from fasttts.errors import BackendError
+from fasttts.errors import BackendError, CapacityError
 
 pytestmark = pytest.mark.vllm
 
@@ -39,7 +39,7 @@ def test_it_scores_as_in_this_process(engine: FastTTS, demo_engine: FastTTS) -> 
     expected = demo_engine.verifier
     assert expected is not None
     assert verifier.is_serial
-    assert verifier.fingerprint == expected.fingerprint  # type: ignore[attr-defined]
+    assert fingerprint(verifier) == fingerprint(expected)
     flow = verifier.flow(REQUESTS)
     future = next(flow)
     future.result()
@@ -88,3 +88,11 @@ def test_its_end_is_told_to_searches_that_need_it(engine: FastTTS) -> None:
     with pytest.raises(BackendError, match="closed"):
         verifier.score(REQUESTS)
     assert not any(worker.is_alive() for worker in workers)
+
+
+def test_one_that_cannot_be_opened_leaves_no_process_behind() -> None:
+    before = multiprocessing.active_children()
+    small = {"kv_cache_memory_bytes": 1 << 17}
+    with pytest.raises(CapacityError, match="verifier="):
+        FastTTS.load("demo", verifier_process=True, verifier_args=small)
+    assert set(multiprocessing.active_children()) <= set(before)

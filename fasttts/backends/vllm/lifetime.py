@@ -2,11 +2,12 @@
 
 vLLM keeps its process groups in module globals that all engines of a process share, and an
 engine's own shutdown destroys them, which breaks every engine that is still open. So engines are
-counted here, and only the last one to close takes the shared state down. An engine with a process
-of its own shares nothing and is not counted.
+counted here, and only the last one to close takes the shared state down. An engine whose core is in
+another process shares nothing and is not counted.
 """
 
 import gc
+import multiprocessing
 import signal
 import sys
 import threading
@@ -51,8 +52,23 @@ def open_engine(role: Role, *, has_own_process: bool = False, **arguments: Any) 
 @contextmanager
 def _own_process() -> Iterator[None]:
     """Has vLLM start a process for an engine that is opened meanwhile."""
-    with set_environment({"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}), _nameless(), _undisturbed():
+    environment = set_environment({"VLLM_ENABLE_V1_MULTIPROCESSING": "1"})
+    with environment, _nameless(), _undisturbed(), _ended_on_failure():
         yield
+
+
+@contextmanager
+def _ended_on_failure() -> Iterator[None]:
+    """Ends the worker that vLLM 0.32 leaves behind where an engine cannot be opened."""
+    before = multiprocessing.active_children()
+    try:
+        yield
+    except BaseException:
+        for child in multiprocessing.active_children():
+            if child not in before and child.name.startswith(("VllmWorker", "EngineCore")):
+                child.kill()
+                child.join()
+        raise
 
 
 @contextmanager
