@@ -60,28 +60,29 @@ def paired_rows(
     slots: int | None = None,
     deadline: float | None = None,
 ) -> Iterator[list[Row]]:
-    """The rows so far, after each round in which every arm ran once; the first is a warm-up.
+    """The rows so far, after each round in which every arm ran once.
+
+    One search of the last arm, which does not count, warms up.
 
     Args:
         workload: What to do.
         beams: Beams of the search.
         arms: Which arms run, in this order; each round begins with the next of them.
-        repetitions: Rounds that count.
+        repetitions: Rounds.
         slots: Sequences in a batch; as many as beams by default.
         deadline: No round begins after this time of `time.monotonic`.
     """
     found: dict[str, list[Search]] = {name: [] for name in arms}
-    for repetition in range(repetitions + 1):
+    num_slots = min(slots or beams, workload.generator.max_num_seqs)
+    for repetition in range(repetitions):
         if is_over(deadline):
             return
+        if repetition == 0:
+            _search(workload, ARMS[arms[-1]], beams, num_slots)
         first = repetition % len(arms)  # what an arm runs after may change its time
         for name in (*arms[first:], *arms[:first]):
-            one = _search(workload, ARMS[name], beams, slots or beams)
-            if repetition:
-                found[name].append(one)
-        if repetition:
-            num_slots = min(slots or beams, workload.generator.max_num_seqs)
-            yield [_row(name, workload, beams, num_slots, found) for name in arms]
+            found[name].append(_search(workload, ARMS[name], beams, num_slots))
+        yield [_row(name, workload, beams, num_slots, found) for name in arms]
 
 
 def is_over(deadline: float | None) -> bool:

@@ -86,12 +86,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--models", type=_words, help="of gpu: 1.5B+1.5B, 1.5B+7B, 7B+1.5B")
     parser.add_argument("--memory-gib", type=float, default=24.0, help="of gpu: both models")
     parser.add_argument("--eager", action="store_true", help="of gpu: no CUDA graphs")
-    parser.add_argument("--async-scheduling", action="store_true", help="of gpu: vLLM's own")
+    parser.add_argument(
+        "--async-scheduling",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="of gpu: vLLM's own",
+    )
     parser.add_argument(
         "--verifier-process",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="of vllm and gpu: whether the verifier works beside the generator",
+        help="whether the verifier works beside the generator; on by default for vllm, not for gpu",
     )
     parser.add_argument("--time-limit", type=float, help="seconds after which no round begins")
     parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")

@@ -91,7 +91,7 @@ def _engine_config(generator: Path, verifier: Path, arguments: argparse.Namespac
         max_model_len=MAX_MODEL_LEN,
         max_num_seqs=arguments.slots or max(arguments.beams),
         offloading="none",
-        verifier_process=arguments.verifier_process,
+        verifier_process=bool(arguments.verifier_process),
     )
     plan = _plan(config, generator, verifier, arguments)
     own = [

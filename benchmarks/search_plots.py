@@ -19,7 +19,6 @@ ARMS = {
     "plain+cache": ("#999999", "plain loop, verifier's cache on"),
     "paper": ("#f2b45c", "the paper's rule"),
     "deep": ("#2f6db3", "FastTTS"),
-    "verify_1024": ("#3a9d6e", "FastTTS, verifier batches of 1024 tokens"),
 }
 """Colour and label of what is drawn, in this order."""
 

@@ -77,7 +77,7 @@ def _open(name: str, arguments: argparse.Namespace) -> Workload:
     config = engine_config(
         max_num_seqs=arguments.slots or max(arguments.beams),
         kv_cache_memory_bytes=1 << 30,
-        verifier_process=arguments.verifier_process,
+        verifier_process=arguments.verifier_process is not False,
         generator_args=_seeded_arguments() if is_seeded else {},
     )
     processors = [SeededSteps] if is_seeded else []

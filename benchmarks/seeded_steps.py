@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from vllm import SamplingParams
+from vllm.utils.torch_utils import async_tensor_h2d
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
@@ -62,6 +63,34 @@ class _Row:
     end: int
 
 
+class _Rows:
+    """The rows of a batch side by side, until it changes; nothing here is done row by row.
+
+    Real models need none of this, so it should not cost what a benchmark measures.
+    """
+
+    def __init__(self, rows: dict[int, _Row]) -> None:
+        self.indices_B = np.array(sorted(rows), dtype=np.int64)
+        self._rows = [rows[index] for index in self.indices_B]
+        self._outputs = [row.output for row in self._rows]
+        prompts = [row.num_prompt_tokens for row in self._rows]
+        self._num_prompt_tokens_B = np.array(prompts, dtype=np.int64)
+        self._ends_B = np.array([row.end for row in self._rows], dtype=np.int64)
+        self.seeds_B = np.array([row.seed for row in self._rows], dtype=np.uint64)
+
+    def positions_B(self) -> np.ndarray:
+        """Where the next token of each row stands, int64."""
+        lengths = np.fromiter(map(len, self._outputs), dtype=np.int64, count=len(self._outputs))
+        return self._num_prompt_tokens_B + lengths
+
+    def are_ending_B(self, positions_B: np.ndarray) -> np.ndarray:
+        """Whether the token at each of these positions ends a step, bool."""
+        for number in np.flatnonzero(positions_B >= self._ends_B):
+            row, position = self._rows[number], int(positions_B[number])
+            row.end = self._ends_B[number] = position + step_length(row.seed, position)
+        return np.equal(positions_B, self._ends_B - 1)
+
+
 class SeededSteps(LogitsProcessor):
     """Forces the step separator where a step has its seeded length, and forbids it elsewhere."""
 
@@ -74,7 +103,8 @@ class SeededSteps(LogitsProcessor):
         self._forbidden: list[int] = [self._separator, *options["end"]]
         self._num_prompt_tokens: int = options["num_prompt_tokens"]
         self._words = np.array(options["words"], dtype=np.int64)
-        self._rows: dict[int, _Row] = {}
+        self._by_index: dict[int, _Row] = {}
+        self._rows = _Rows({})
 
     def is_argmax_invariant(self) -> bool:
         """False: it decides tokens."""
@@ -82,30 +112,32 @@ class SeededSteps(LogitsProcessor):
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
         """Follows requests that left, entered and moved."""
-        process_dict_updates(self._rows, batch_update, self._row)
+        if process_dict_updates(self._by_index, batch_update, self._row):
+            self._rows = _Rows(self._by_index)
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         """Changes `logits` [rows, V] in place."""
-        rows = sorted(self._rows.items())
+        positions_B = self._rows.positions_B()
+        are_ending_B = self._rows.are_ending_B(positions_B)
         if len(self._words):
-            self._write(logits, rows)
-            return logits
+            return self._write(logits, positions_B, are_ending_B)
         logits[:, self._forbidden] = float("-inf")
-        ending = [index for index, row in rows if _ends_now(row)]
+        ending = self._rows.indices_B[are_ending_B]
         logits[ending] = float("-inf")
         logits[ending, self._separator] = 0.0
         return logits
 
-    def _write(self, logits: torch.Tensor, rows: Sequence[tuple[int, _Row]]) -> None:
+    def _write(
+        self, logits: torch.Tensor, positions_B: np.ndarray, are_ending_B: np.ndarray
+    ) -> torch.Tensor:
         """Leaves one token possible in each row: the separator, or a word."""
-        seeds_B = np.array([row.seed for _, row in rows], dtype=np.uint64)
-        positions_B = np.array([_position(row) for _, row in rows], dtype=np.uint64)
-        mixed_B = (seeds_B + positions_B * _MIX) * _MIX >> np.uint64(33)
-        tokens_B = self._words[(mixed_B % np.uint64(len(self._words))).astype(np.int64)]
-        tokens_B[[_ends_now(row) for _, row in rows]] = self._separator
-        indices = torch.tensor([index for index, _ in rows], device=logits.device)
-        logits[indices] = float("-inf")
-        logits[indices, torch.from_numpy(tokens_B).to(logits.device)] = 0.0
+        rows = self._rows
+        mixed_B = (rows.seeds_B + positions_B.astype(np.uint64) * _MIX) * _MIX >> np.uint64(33)
+        words_B = self._words[(mixed_B % np.uint64(len(self._words))).astype(np.int64)]
+        tokens_B = np.where(are_ending_B, self._separator, words_B)
+        chosen = async_tensor_h2d(np.stack([rows.indices_B, tokens_B]), device=logits.device)
+        logits.index_fill_(0, chosen[0], float("-inf"))
+        return logits.index_put_((chosen[0], chosen[1]), logits.new_zeros(()))
 
     def _row(
         self, params: SamplingParams, prompt: Sequence[int] | None, output: Sequence[int]
@@ -117,14 +149,3 @@ class SeededSteps(LogitsProcessor):
         while start > self._num_prompt_tokens and tokens[start - 1] != self._separator:
             start -= 1
         return _Row(seed, len(prompt), output, start + step_length(seed, start))
-
-
-def _position(row: _Row) -> int:
-    return row.num_prompt_tokens + len(row.output)
-
-
-def _ends_now(row: _Row) -> bool:
-    position = _position(row)
-    if position >= row.end:
-        row.end = position + step_length(row.seed, position)
-    return position == row.end - 1

@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from fasttts.backends.base import Generator, VerificationRequest
+from fasttts.backends.base import (
+    GenerationOutput,
+    GenerationRequest,
+    Generator,
+    VerificationRequest,
+)
 from fasttts.backends.fake import FakeGenerator, FakeTokenizer, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig, SearchConfig
 from fasttts.preparation import prepare, render
@@ -47,9 +52,35 @@ class MarkedTokenizer(FakeTokenizer):
         return text
 
 
-def marked_generator(**options: Any) -> FakeGenerator:
+class LateGenerator(FakeGenerator):
+    """Hands out each token an iteration late, as vLLM does where it schedules asynchronously."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._live: set[str] = set()
+        self._computed: list[GenerationOutput] = []
+
+    def add(self, request: GenerationRequest) -> None:
+        super().add(request)
+        self._live.add(request.request_id)
+
+    def step(self) -> list[GenerationOutput]:
+        late, self._computed = self._computed, super().step()
+        late = [output for output in late if output.request_id in self._live]
+        self._live.difference_update(output.request_id for output in late if output.is_finished)
+        return late
+
+    def abort(self, request_ids: Sequence[str]) -> None:
+        super().abort(request_ids)
+        self._live.difference_update(request_ids)
+
+    def num_unfinished(self) -> int:
+        return len(self._live)
+
+
+def marked_generator(*, is_late: bool = False, **options: Any) -> FakeGenerator:
     """A fake generator whose text has fences, sentences and thoughts."""
-    generator = FakeGenerator(**options)
+    generator = LateGenerator(**options) if is_late else FakeGenerator(**options)
     generator.tokenizer = MarkedTokenizer()
     return generator
 

@@ -88,6 +88,7 @@ def _impatient() -> Iterator[None]:
 @given(
     scheduling=SCHEDULING,
     verifier=VERIFIERS,
+    is_late=st.booleans(),
     pool=POOLS,
     searches=st.lists(st.tuples(st.sampled_from("abc"), CONFIGS), min_size=1, max_size=4),
     arrivals=st.lists(st.integers(0, 30), min_size=4, max_size=4),
@@ -97,12 +98,13 @@ def test_a_search_is_a_pure_function_of_its_inputs(
     *,
     scheduling: SchedulingConfig,
     verifier: LateVerifier,
+    is_late: bool,
     pool: tuple[int, int],
     searches: list[tuple[str, SearchConfig]],
     arrivals: list[int],
     preemptions: set[int],
 ) -> None:
-    generator = marked_generator(block_size=pool[0], num_blocks=pool[1])
+    generator = marked_generator(is_late=is_late, block_size=pool[0], num_blocks=pool[1])
     loop = Loop(generator, verifier, scheduling)
     runs = [make_run(generator, text, config) for text, config in searches]
     pending = sorted(zip(arrivals, range(len(runs)), strict=False))

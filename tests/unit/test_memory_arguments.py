@@ -65,6 +65,7 @@ def test_arguments_of_models_that_take_turns() -> None:
     plan = make_plan(RTX_4090, MATH_7B, PRM_7B, BEAMS_64)
     generator, verifier = engine_arguments(plan)
     assert generator["enable_sleep_mode"] is verifier["enable_sleep_mode"] is True
+    assert generator["async_scheduling"] is False
     assert max(plan.generator.memory_share, verifier["gpu_memory_utilization"]) <= 0.9
 
 

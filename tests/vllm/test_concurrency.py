@@ -1,5 +1,6 @@
 """A verifier in a process of its own: the same scores and trees, and what happens when it dies."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -90,9 +91,11 @@ def test_its_end_is_told_to_searches_that_need_it(engine: FastTTS) -> None:
     assert not any(worker.is_alive() for worker in workers)
 
 
+@pytest.mark.filterwarnings("ignore:Unclosed context:ResourceWarning")  # vLLM's, on a failure
 def test_one_that_cannot_be_opened_leaves_no_process_behind() -> None:
     before = multiprocessing.active_children()
     small = {"kv_cache_memory_bytes": 1 << 17}
     with pytest.raises(CapacityError, match="verifier="):
         FastTTS.load("demo", verifier_process=True, verifier_args=small)
+    gc.collect()
     assert set(multiprocessing.active_children()) <= set(before)

@@ -67,6 +67,17 @@ def test_quiet_hides_what_is_written() -> None:
     assert run(CHATTER, "INFO") == ("before\nafter\n", "")
 
 
+def test_what_is_hidden_can_be_read_meanwhile() -> None:
+    code = CHATTER.replace("with quiet():", "with quiet() as hidden:")
+    code = code.replace('print("after")', "").replace(
+        "    warnings", "    found = hidden()\n    warnings"
+    )
+    expected = ["python out", "python err", "native out", "native err"]
+    for level, found in (("INFO", sorted(expected)), ("DEBUG", [])):
+        out, _ = run(f"{code}\nprint(sorted(found.splitlines()))", level)
+        assert out.splitlines()[-1] == str(found)
+
+
 def test_the_last_thread_gives_the_terminal_back() -> None:
     code = (
         "from fasttts.backends.vllm.environment import quiet\n"

@@ -78,6 +78,30 @@ def test_long_texts_are_cut() -> None:
     assert len(str(translate(RuntimeError("x" * 5000), "verifier", "what"))) < 700
 
 
+PRINTED = """
+(EngineCore pid=7) ERROR 11-20 [core.py:1] EngineCore failed to start.
+(EngineCore pid=7) ERROR 11-20 [core.py:1] Traceback (most recent call last):
+(EngineCore pid=7) ERROR 11-20 [core.py:1] ValueError: 4 GiB KV cache is needed
+RuntimeError: Engine core initialization failed. See root cause above.
+"""
+
+
+def test_why_another_process_does_not_start_is_read_off_what_it_printed() -> None:
+    error = RuntimeError("Engine core initialization failed. See root cause above.")
+    with (
+        pytest.raises(CapacityError, match=r"ValueError: 4 GiB KV .* raise kv_cache_memory_bytes"),
+        opening("verifier", "m", lambda: PRINTED),
+    ):
+        raise error
+    for hidden in (str, lambda: "no traceback"):
+        with (
+            pytest.raises(BackendError, match="Engine core initialization failed") as caught,
+            opening("verifier", "m", hidden),
+        ):
+            raise error
+        assert caught.value.__cause__ is error
+
+
 def test_opening_keeps_the_cause_and_our_own_errors() -> None:
     with (
         pytest.raises(BackendError, match="verifier='m' cannot be opened") as caught,

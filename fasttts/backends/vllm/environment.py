@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from fasttts.errors import ConfigurationError
@@ -87,20 +87,20 @@ def is_debugging() -> bool:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Iterator[Callable[[], str]]:
     """Keeps what vLLM and its libraries print off the terminal while engines open or close.
 
     Python warnings are ignored and the file descriptors of standard output and error lead into a
     scratch file, because part of it is written by C++. With FastTTS's debug log on, or a level of
     vLLM's own log below errors, nothing is hidden. Several threads may be quiet at once; the last
-    one to leave gives the terminal back.
+    one to leave gives the terminal back. The context's value gives what was hidden so far.
     """
     if is_debugging():
-        yield
+        yield str
         return
     _silence.enter()
     try:
-        yield
+        yield _silence.hidden
     finally:
         _silence.leave()
 
@@ -112,6 +112,13 @@ class _Silence:
         self._lock = threading.Lock()
         self._num_inside = 0
         self._undo = ExitStack()
+        self._scratch_descriptor = -1
+
+    def hidden(self) -> str:
+        """What was printed since the first one entered."""
+        _flush()
+        size = os.fstat(self._scratch_descriptor).st_size
+        return os.pread(self._scratch_descriptor, size, 0).decode(errors="replace")
 
     def enter(self) -> None:
         with self._lock:
@@ -130,6 +137,7 @@ class _Silence:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
             scratch = stack.enter_context(tempfile.TemporaryFile())
+            self._scratch_descriptor = scratch.fileno()
             for descriptor in (1, 2):
                 stack.enter_context(_redirected(descriptor, scratch.fileno()))
             self._undo = stack.pop_all()

@@ -39,7 +39,7 @@ def open_engine(role: Role, *, has_own_process: bool = False, **arguments: Any) 
         FastTTSError: See `translation.opening`.
     """
     where = _own_process() if has_own_process else nullcontext()
-    with _lock, quiet(), opening(role, arguments["model"]), where:
+    with _lock, quiet() as hidden, opening(role, arguments["model"], hidden), where:
         from vllm import LLM
 
         _hide_invented_attributes()
@@ -53,13 +53,25 @@ def open_engine(role: Role, *, has_own_process: bool = False, **arguments: Any) 
 def _own_process() -> Iterator[None]:
     """Has vLLM start a process for an engine that is opened meanwhile."""
     environment = set_environment({"VLLM_ENABLE_V1_MULTIPROCESSING": "1"})
-    with environment, _nameless(), _undisturbed(), _ended_on_failure():
+    with _read_anew(), environment, _nameless(), _undisturbed(), _ended_on_failure():
         yield
 
 
 @contextmanager
+def _read_anew() -> Iterator[None]:
+    """Has vLLM read the environment again, which it remembers from its first engine on."""
+    from vllm import envs
+
+    envs.disable_envs_cache()
+    try:
+        yield
+    finally:
+        envs.enable_envs_cache()
+
+
+@contextmanager
 def _ended_on_failure() -> Iterator[None]:
-    """Ends the worker that vLLM 0.32 leaves behind where an engine cannot be opened."""
+    """Ends the processes that vLLM leaves behind where an engine cannot be opened."""
     before = multiprocessing.active_children()
     try:
         yield

@@ -5,7 +5,8 @@ the token `fasttts.sampling.sample_token` draws and 0 elsewhere. The choice is m
 float64, so that it depends neither on vLLM's dtype nor on the batch around a row. On a GPU the
 noise is compiled into one kernel, unless compilation is off (`enforce_eager`): a dozen passes over
 rows and vocabulary would take longer than the model. No rounding depends on that: the only sums and
-products before the logarithms are exact.
+products before the logarithms are exact. The host waits for no copy to the device, so that vLLM's
+asynchronous scheduling prepares an iteration while the one before is computed.
 
 Axes: B rows that sample, V vocabulary.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from vllm import SamplingParams
+from vllm.utils.torch_utils import async_tensor_h2d
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
 from fasttts.backends.constraint import Constraint
@@ -65,7 +67,7 @@ class _Rows:
         self._outputs = [row.output for row in values]
         self._keys_B = np.array([row.first_key for row in values], dtype=np.uint64)
         self.is_whole_batch = indices == list(range(len(indices)))
-        self.indices_B = torch.tensor(indices, dtype=torch.int64, device=device)
+        self.indices_B = async_tensor_h2d(np.array(indices, dtype=np.int64), device=device)
         options = np.array(
             [(o.temperature, o.top_p, o.top_k, o.min_p) for o in (row.sampling for row in values)]
         )
@@ -74,7 +76,7 @@ class _Rows:
         self.has_top_p = bool((options[:, 1] < 1).any())
         self.largest_k = int(options[:, 2].max())
         self.has_min_p = bool((options[:, 3] > 0).any())
-        columns = torch.from_numpy(np.hstack([options, log_min_p])).to(device)[:, :, None]
+        columns = async_tensor_h2d(np.hstack([options, log_min_p]), device=device)[:, :, None]
         self.temperature_B = columns[:, 0].to(torch.float32)
         self.top_p_B, self.log_min_p_B = columns[:, 1], columns[:, 4]
         self.top_k_B = columns[:, 2].to(torch.int64)
@@ -86,7 +88,7 @@ class _Rows:
         """The noise counter of each row at the position it samples now, int64 [B, 1]."""
         lengths = np.fromiter(map(len, self._outputs), dtype=np.uint64, count=len(self))
         keys = self._keys_B + lengths * _POSITION_TERM
-        return torch.from_numpy(keys.view(np.int64)).to(self._device)[:, None]
+        return async_tensor_h2d(keys.view(np.int64), device=self._device)[:, None]
 
     def filtered(self, logits_BV: torch.Tensor, part: slice) -> torch.Tensor:
         """`fasttts.sampling.filter_logits` for the rows in `part`, whose logits are given."""
@@ -193,9 +195,10 @@ class CounterSampler(LogitsProcessor):
 
     def _mask(self, logits: torch.Tensor) -> None:
         """Sets what the grammars forbid to minus infinity."""
-        indices_B = torch.tensor(list(self._constrained), dtype=torch.int64, device=self._device)
+        indices = np.array(list(self._constrained), dtype=np.int64)
         allowed_BV = np.stack([c.allowed(output) for c, output in self._constrained.values()])
-        forbidden_BV = torch.from_numpy(~allowed_BV).to(self._device)
+        indices_B = async_tensor_h2d(indices, device=self._device)
+        forbidden_BV = async_tensor_h2d(~allowed_BV, device=self._device)
         logits[indices_B] = logits[indices_B].masked_fill_(forbidden_BV, -torch.inf)
 
     def _draw(self, rows: _Rows, logits_BV: torch.Tensor) -> torch.Tensor:

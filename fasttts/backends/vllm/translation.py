@@ -1,7 +1,7 @@
 """vLLM's errors as ours; the only place that reads their texts."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fasttts.errors import BackendError, CapacityError, ConfigurationError, FastTTSError, Role
@@ -47,9 +47,19 @@ _NOISE = re.compile(r"Supported architectures: .*|\[type=\w+, input_value=.*", r
 """Ends of messages that only repeat what there is: vLLM's list of all models, pydantic's input."""
 
 
+_CAUSE = re.compile(r"\b(\w*(?:Error|Exception): .+)")
+"""The last line of a traceback."""
+
+
 @contextmanager
-def opening(role: Role, name: str) -> Iterator[None]:
+def opening(role: Role, name: str, hidden: Callable[[], str] = str) -> Iterator[None]:
     """Translates what vLLM raises while an engine is built.
+
+    Args:
+        role: What it is to be.
+        name: The model.
+        hidden: Gives what was printed meanwhile. An engine in a process of its own prints why it
+            does not start, and raises here only that.
 
     Raises:
         ConfigurationError: An option or the model cannot work.
@@ -61,7 +71,14 @@ def opening(role: Role, name: str) -> Iterator[None]:
     except FastTTSError:
         raise
     except Exception as error:  # vLLM raises many types; each becomes one of ours
-        raise translate(error, role, f"{role}={name!r} cannot be opened") from error
+        known = _initialization_error(hidden()) if "initialization failed" in str(error) else None
+        raise translate(known or error, role, f"{role}={name!r} cannot be opened") from error
+
+
+def _initialization_error(printed: str) -> Exception | None:
+    """What another process printed that it failed with."""
+    causes = [cause for cause in _CAUSE.findall(printed) if "initialization failed" not in cause]
+    return RuntimeError(causes[-1]) if causes else None
 
 
 def translate(error: Exception, role: Role, what: str) -> FastTTSError:

@@ -127,4 +127,5 @@ def _arguments(engine: EnginePlan, device: Device) -> dict[str, Any]:
         arguments["kv_transfer_config"] = copy.deepcopy(_KEEP_GENERATED_BLOCKS)
     if engine.is_asleep_between:
         arguments["enable_sleep_mode"] = True
+        arguments["async_scheduling"] = False  # no iteration may be under way when it falls asleep
     return arguments
