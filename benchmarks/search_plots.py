@@ -40,7 +40,7 @@ def draw(rows: Sequence[Row], title: str) -> Figure:
         [handles[label] for label in labels],
         labels,
         loc="outside lower center",
-        ncols=min(3, len(labels)),
+        ncols=min(len(labels), 2 * len(names)),
         frameon=False,
         fontsize="small",
     )

@@ -165,6 +165,16 @@ def test_a_grammar_goes_on_in_the_middle_of_an_answer() -> None:
     assert any(len(node.path) > 2 for run in words for node in run.ended_nodes())
 
 
+def test_a_grammar_may_be_asked_again_after_its_end() -> None:
+    """As vLLM does where an iteration starts before the last one's tokens were looked at."""
+    grammar = StructuredOutputs(choice=["no"]).decoding_grammar()
+    constraint = Constraints(vocabulary, VOCAB_SIZE).start(grammar, [])
+    answer = [*b"no", EOS]
+    for known in range(len(answer) + 1):
+        (allowed,) = constraint.allowed(answer[:known]).nonzero()[0]
+        assert allowed == [*answer, EOS][known]
+
+
 @pytest.mark.parametrize(
     ("thoughts", "possible"),
     [

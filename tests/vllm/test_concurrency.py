@@ -1,6 +1,5 @@
 """A verifier in a process of its own: the same scores and trees, and what happens when it dies."""
 
-import gc
 import multiprocessing
 import os
 import signal
@@ -8,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import vllm.envs
 
 import __main__
 from fasttts import FastTTS
 from fasttts.backends.base import VerificationRequest, fingerprint
+from fasttts.backends.vllm import lifetime
 from fasttts.config import search_config
 from fasttts.errors import BackendError, CapacityError
 
@@ -91,11 +92,24 @@ def test_its_end_is_told_to_searches_that_need_it(engine: FastTTS) -> None:
     assert not any(worker.is_alive() for worker in workers)
 
 
-@pytest.mark.filterwarnings("ignore:Unclosed context:ResourceWarning")  # vLLM's, on a failure
+def test_on_a_gpu_the_whole_engine_is_in_the_other_process(
+    demo_engine: FastTTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = multiprocessing.active_children()
+    monkeypatch.setattr(lifetime, "_is_cpu", lambda: False)
+    config = search_config(n=8, max_tokens=300)
+    with FastTTS.load("demo", max_num_seqs=16, verifier_process=True) as engine:
+        names = {child.name for child in multiprocessing.active_children() if child not in before}
+        assert names == {"EngineCore"}
+        found = engine.search(QUESTION, config=config)
+    assert found.candidates == demo_engine.search(QUESTION, config=config).candidates
+    assert set(multiprocessing.active_children()) <= set(before)
+    assert vllm.envs.VLLM_ENABLE_V1_MULTIPROCESSING is False
+
+
 def test_one_that_cannot_be_opened_leaves_no_process_behind() -> None:
     before = multiprocessing.active_children()
     small = {"kv_cache_memory_bytes": 1 << 17}
     with pytest.raises(CapacityError, match="verifier="):
         FastTTS.load("demo", verifier_process=True, verifier_args=small)
-    gc.collect()
     assert set(multiprocessing.active_children()) <= set(before)

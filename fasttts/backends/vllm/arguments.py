@@ -18,10 +18,7 @@ _CPU_BLOCK_SIZE = 32
 _MAX_NUM_SEQS = 128
 """Sequences decoded together where neither the user nor a plan says how many."""
 
-_VERIFIER_GRAPH_SIZES = (
-    *(16, 32, 64, 128, 192, 256, 384, 512, 768),
-    *(1024, 1280, 1536, 1792, 2048),
-)
+_VERIFIER_GRAPH_SIZES = (16, 32, 64, 128, 192, 256, 384, 512, 768, *range(1024, 2049, 256))
 """Tokens of the batches that CUDA graphs cover. vLLM's own sizes suit decoding, and end at 512 or
 twice `max_num_seqs`; a verifier's batch has hundreds of tokens, and takes 5 ms more without one."""
 

@@ -23,6 +23,8 @@ from fasttts.errors import Role
 if TYPE_CHECKING:
     from vllm import LLM
 
+_LONGEST_WAIT_S = 5.0
+
 _lock = threading.Lock()
 _open_engines: set[int] = set()
 
@@ -59,14 +61,27 @@ def _own_process() -> Iterator[None]:
 
 @contextmanager
 def _read_anew() -> Iterator[None]:
-    """Has vLLM read the environment again, which it remembers from its first engine on."""
+    """Has vLLM read the environment again, which it remembers from its first engine on.
+
+    Not on a CPU, where it looks at the variable itself and then has a worker of its own for the
+    model: that is what is wanted, and opens sooner than a second process for the engine.
+    """
     from vllm import envs
 
+    if _is_cpu():
+        yield
+        return
     envs.disable_envs_cache()
     try:
         yield
     finally:
         envs.enable_envs_cache()
+
+
+def _is_cpu() -> bool:
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
 
 
 @contextmanager
@@ -143,8 +158,17 @@ def close_engine(llm: "LLM") -> None:
             _shut_down_alone(llm)
         else:
             llm.llm_engine.engine_core.shutdown()
+            _close_sockets(llm.llm_engine.engine_core)
         del llm.llm_engine
     gc.collect()
+
+
+def _close_sockets(client: Any) -> None:
+    """Closes what connects an engine's process, which vLLM leaves to the garbage collector."""
+    context = getattr(client, "ctx", None)
+    if context is not None:
+        client.output_queue_thread.join(_LONGEST_WAIT_S)  # it closes its own
+        context.destroy(linger=0)
 
 
 def _shut_down_alone(llm: "LLM") -> None:
