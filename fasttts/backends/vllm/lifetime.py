@@ -166,8 +166,10 @@ def close_engine(llm: "LLM") -> None:
 def _close_sockets(client: Any) -> None:
     """Closes what connects an engine's process, which vLLM leaves to the garbage collector."""
     context = getattr(client, "ctx", None)
-    if context is not None:
-        client.output_queue_thread.join(_LONGEST_WAIT_S)  # it closes its own
+    if context is None:
+        return
+    client.output_queue_thread.join(_LONGEST_WAIT_S)  # it closes its own
+    if not client.output_queue_thread.is_alive():
         context.destroy(linger=0)
 
 
