@@ -57,6 +57,7 @@ def _draw(axes: "Axes", result: SearchResult) -> None:
     axes.set_title(_title(result), loc="left", fontsize="medium")
     axes.set_xlabel("generator iteration")
     axes.set_ylabel("sequences in the batch")
+    axes.locator_params(axis="y", integer=True)
     axes.set_xlim(0, max(len(occupancy.needed), len(occupancy.plain), 1))
     axes.set_ylim(0, 1.2 * _highest(occupancy))
     axes.spines[["top", "right"]].set_visible(False)
