@@ -99,9 +99,12 @@ def test_on_a_gpu_the_whole_engine_is_in_the_other_process(
     monkeypatch.setattr(lifetime, "_is_cpu", lambda: False)
     config = search_config(n=8, max_tokens=300)
     with FastTTS.load("demo", max_num_seqs=16, verifier_process=True) as engine:
-        names = {child.name for child in multiprocessing.active_children() if child not in before}
-        assert names == {"EngineCore"}
+        (other,) = (child for child in multiprocessing.active_children() if child not in before)
+        assert other.name == "EngineCore"
         found = engine.search(QUESTION, config=config)
+        other.kill()
+        with pytest.raises(BackendError, match="the verifier"):
+            engine.search(QUESTION, config=config)
     assert found.candidates == demo_engine.search(QUESTION, config=config).candidates
     assert set(multiprocessing.active_children()) <= set(before)
     assert vllm.envs.VLLM_ENABLE_V1_MULTIPROCESSING is False
