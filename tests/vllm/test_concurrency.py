@@ -101,11 +101,14 @@ def test_on_a_gpu_the_whole_engine_is_in_the_other_process(
     with FastTTS.load("demo", max_num_seqs=16, verifier_process=True) as engine:
         (other,) = (child for child in multiprocessing.active_children() if child not in before)
         assert other.name == "EngineCore"
+        verifier: Any = engine.verifier
+        sockets = verifier._engine.engine_core.ctx
         found = engine.search(QUESTION, config=config)
         other.kill()
         with pytest.raises(BackendError, match="the verifier"):
             engine.search(QUESTION, config=config)
     assert found.candidates == demo_engine.search(QUESTION, config=config).candidates
+    assert sockets.closed
     assert set(multiprocessing.active_children()) <= set(before)
     assert vllm.envs.VLLM_ENABLE_V1_MULTIPROCESSING is False
 

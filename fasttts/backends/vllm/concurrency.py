@@ -1,7 +1,7 @@
 """A verifier that works while the generator decodes.
 
 vLLM's forward pass keeps its context in module globals, so two engines of one process cannot run
-at once. The verifier's engine therefore has a process of its own, and a thread here waits for it.
+at once. The verifier's model therefore runs in another process, and a thread here waits for it.
 """
 
 from collections.abc import Sequence
