@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fasttts.backends.base import Generator, Verifier
 from fasttts.config import SchedulingConfig, SearchConfig
+from fasttts.interfaces import Generator, Verifier
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRequest, SearchRun
 from fasttts.search import make_policy, resolve, uses_verifier

@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from fasttts.backends.base import Generator, Verifier
-from fasttts.budget import Budget
 from fasttts.config import SearchConfig, search_config
-from fasttts.preparation import prepare, render
+from fasttts.config.budget import Budget
+from fasttts.engine.request import prepare, render
+from fasttts.interfaces import Generator, Verifier
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve

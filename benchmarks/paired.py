@@ -9,10 +9,10 @@ from typing import Any
 from benchmarks.arms import ARMS, Arm
 from benchmarks.driving import Measurement, measure
 from benchmarks.scorers import CostlySeededVerifier, Rescoring, Waiting, Watched
-from fasttts.backends.base import Verifier
 from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import SearchConfig
+from fasttts.interfaces import Verifier
 
 Row = dict[str, Any]
 

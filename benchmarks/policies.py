@@ -17,9 +17,9 @@ from typing import Any
 from benchmarks.policy_plots import draw_accuracy, draw_occupancy
 from benchmarks.report import Report
 from fasttts import FastTTS, SchedulingConfig, SearchResult
+from fasttts.decoding.sampling import derive_seed
 from fasttts.demo.problems import Problem, generate_problems
 from fasttts.evaluation import METHODS, Method, is_correct, method_config, wilson_interval
-from fasttts.sampling import derive_seed
 
 SEED = 20
 BEAM_WIDTH = 4

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.driving import measure
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import SchedulingConfig, search_config
-from fasttts.scheduling.accounting import plain_occupancy
+from fasttts.scheduling.usage import plain_occupancy
 from fasttts.tree import SearchTree
 
 if TYPE_CHECKING:

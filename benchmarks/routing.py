@@ -20,11 +20,11 @@ from typing import Any
 from benchmarks.report import Report
 from benchmarks.routing_page import document, draw
 from fasttts import FastTTS, FastTTSError, SchedulingConfig, SearchConfig, SearchError, SearchResult
+from fasttts.decoding.sampling import derive_seed
 from fasttts.demo.problems import Problem, generate_problems
+from fasttts.engine.request import Prompt
 from fasttts.evaluation import is_correct, wilson_interval
-from fasttts.preparation import Prompt
 from fasttts.routing import Always, Cascade, Heuristics, Never, Router, RoutingPolicy
-from fasttts.sampling import derive_seed
 
 SEED = 30
 EASY, HARD = (2, 3), (5, 8)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from benchmarks.workload import SeededVerifier
-from fasttts.backends.base import Verification, VerificationRequest, Verifier
-from fasttts.verifiers.flow import Flow, finish, flow_of
-from fasttts.verifiers.parts import is_serial
+from fasttts.interfaces import Verification, VerificationRequest, Verifier
+from fasttts.verifiers.async_scoring import Flow, finish, flow_of
+from fasttts.verifiers.resolve import is_serial
 
 
 class _Around:

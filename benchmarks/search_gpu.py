@@ -20,14 +20,14 @@ from fasttts.backends.vllm import load_backends
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import EngineConfig, engine_config
 from fasttts.demo.problems import generate_problems
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     MemoryPlan,
     engine_arguments,
     plan_engines,
     read_shape,
     this_device,
 )
-from fasttts.scheduling.memory import Workload as PlannedWorkload
+from fasttts.memory import Workload as PlannedWorkload
 
 PAIRS = ("1.5B+1.5B", "1.5B+7B", "7B+1.5B")
 GIB = 1 << 30

@@ -15,8 +15,8 @@ from benchmarks.latency import Latency
 from benchmarks.mixed_calls import MixedCalls
 from benchmarks.report import Report
 from fasttts import FastTTS
-from fasttts.backends.base import Generator, Verifier
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.interfaces import Generator, Verifier
 
 COLUMNS = {
     "arm": "arm",

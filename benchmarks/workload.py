@@ -10,14 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fasttts.backends.base import (
+from fasttts.backends.fake import BLANK_LINE, FakeGenerator
+from fasttts.decoding.sampling import child_seed, derive_seed, root_seed
+from fasttts.interfaces import (
     GenerationOutput,
     GenerationRequest,
     Verification,
     VerificationRequest,
 )
-from fasttts.backends.fake import BLANK_LINE, FakeGenerator
-from fasttts.sampling import child_seed, derive_seed, root_seed
 
 MEAN_TOKENS, SIGMA, CORRELATION = 60, 0.7, 0.5
 MIN_TOKENS = 4

@@ -9,9 +9,11 @@ with FastTTS.load("demo") as engine:
 
 import logging
 
-from fasttts.budget import Budget
 from fasttts.config import EngineConfig, SchedulingConfig, SearchConfig
+from fasttts.config.budget import Budget
 from fasttts.engine import FastTTS
+from fasttts.engine.handle import SearchHandle
+from fasttts.engine.registry import release_engine, shared_engine
 from fasttts.errors import (
     BackendError,
     CapacityError,
@@ -20,9 +22,7 @@ from fasttts.errors import (
     FastTTSError,
     SearchError,
 )
-from fasttts.handle import SearchHandle
-from fasttts.registry import release_engine, shared_engine
-from fasttts.stats import CallStats, EngineStats
+from fasttts.observability.stats import CallStats, EngineStats
 from fasttts.types import (
     AnswerChosen,
     Candidate,

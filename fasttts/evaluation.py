@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from fasttts.answers.equality import answers_equal
 from fasttts.config import CandidateSearch, SearchConfig, search_config
 from fasttts.errors import SearchError
-from fasttts.search.answers import answers_equal
 from fasttts.types import SearchResult
 
 Method = Literal["greedy", "majority", CandidateSearch]

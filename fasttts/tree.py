@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from fasttts.sampling import child_seed, root_seed
+from fasttts.decoding.sampling import child_seed, root_seed
 from fasttts.types import FinishReason, Path
 
 

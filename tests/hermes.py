@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fasttts import ParsedOutput, ToolCall
-from fasttts.backends.base import HERMES, GenerationOutput
 from fasttts.backends.fake import FakeGenerator
+from fasttts.interfaces import HERMES, GenerationOutput
 
 CALL = re.compile(r"<tool_call>(.*?)</tool_call>|<tool_call>(.*)", re.DOTALL)
 PROMPT_END = "assistant: "

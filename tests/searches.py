@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from fasttts.backends.base import (
+from fasttts.backends.fake import FakeGenerator, FakeTokenizer, FakeVerifier
+from fasttts.config import PLAIN, SchedulingConfig, SearchConfig
+from fasttts.engine.request import prepare, render
+from fasttts.interfaces import (
     GenerationOutput,
     GenerationRequest,
     Generator,
     VerificationRequest,
 )
-from fasttts.backends.fake import FakeGenerator, FakeTokenizer, FakeVerifier
-from fasttts.config import PLAIN, SchedulingConfig, SearchConfig
-from fasttts.preparation import prepare, render
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve
 from fasttts.testing.searches import Recorder, Snapshot, drive, same_tree, snapshot
-from fasttts.verifiers.flow import Flow
+from fasttts.verifiers.async_scoring import Flow
 
 __all__ = [
     "UNTIMED",

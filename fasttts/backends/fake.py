@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fasttts.backends.base import (
+from fasttts.backends.fake_kv_cache import BlockPool, Holding
+from fasttts.decoding.grammar import Constraint, Constraints
+from fasttts.decoding.sampling import FloatArray, sample_token
+from fasttts.errors import BackendError, CapacityError, ConfigurationError
+from fasttts.interfaces import (
     CallFormat,
     GenerationOutput,
     GenerationRequest,
@@ -24,10 +28,6 @@ from fasttts.backends.base import (
     VerificationRequest,
     fingerprint,
 )
-from fasttts.backends.blocks import BlockPool, Holding
-from fasttts.backends.constraint import Constraint, Constraints
-from fasttts.errors import BackendError, CapacityError, ConfigurationError
-from fasttts.sampling import FloatArray, sample_token
 from fasttts.types import Message, ParsedOutput
 
 if TYPE_CHECKING:

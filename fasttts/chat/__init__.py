@@ -3,12 +3,12 @@
 Nothing here knows LangChain or LlamaIndex.
 """
 
-from fasttts.chat.history import fitting_messages
 from fasttts.chat.options import ChatOptions
 from fasttts.chat.reply import Call, Delta, Reply, ReplyFormat, ReplyStream
-from fasttts.chat.report import cost_report, token_usage
 from fasttts.chat.request import ChatRequest, Growth
 from fasttts.chat.tools import Tool, forced_tools, offered_tools
+from fasttts.chat.truncation import fitting_messages
+from fasttts.chat.usage import cost_report, token_usage
 
 __all__ = [
     "Call",

@@ -20,8 +20,8 @@ from fasttts.config import (
     engine_config,
     search_config,
 )
+from fasttts.engine.registry import EngineHold
 from fasttts.errors import ConfigurationError
-from fasttts.registry import EngineHold
 from fasttts.routing import Router, RoutingPolicy, default_policy
 from fasttts.search import resolve
 from fasttts.types import Message

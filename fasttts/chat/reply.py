@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from fasttts import FastTTS
-from fasttts.chat.calls import call_checker, canonical_calls, parse_json_calls
+from fasttts.answers.extraction import Extractor, MalformedAnswer
+from fasttts.chat.tool_calls import call_checker, canonical_calls, parse_json_calls
 from fasttts.chat.tools import Tool
-from fasttts.preparation import Prompt, is_thinking
-from fasttts.search.extraction import Extractor, MalformedAnswer
-from fasttts.structured_outputs import THINK_END, THINK_START
+from fasttts.decoding.structured_outputs import THINK_END, THINK_START
+from fasttts.engine.request import Prompt, is_thinking
 from fasttts.types import FinishReason, ParsedOutput, ToolCall
 
 ReplyEnd = Literal["stop", "length", "tool_calls"]

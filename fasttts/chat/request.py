@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fasttts import FastTTS
-from fasttts.chat.calls import constraint
-from fasttts.chat.history import fitting_messages
+from fasttts.answers.extraction import Extractor, make_extractor
 from fasttts.chat.reply import Delta, Reply, ReplyFormat, ReplyStream
+from fasttts.chat.tool_calls import constraint
 from fasttts.chat.tools import Tool, forced_tools, offered_tools
+from fasttts.chat.truncation import fitting_messages
 from fasttts.config import SearchConfig, search_config
-from fasttts.preparation import Prompt
+from fasttts.engine.request import Prompt
 from fasttts.routing import RoutedEvent, Router
-from fasttts.search.extraction import Extractor, make_extractor
 from fasttts.types import Finished, Message, SearchResult, TextDelta, TrunkDelta
 
 

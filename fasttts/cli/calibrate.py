@@ -8,7 +8,7 @@ from dataclasses import asdict
 from fasttts import FastTTS
 from fasttts.cli import memory_view, options, render, session
 from fasttts.config import EngineConfig
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     Calibration,
     calibrate_generator,
     calibrate_verifier,

@@ -18,12 +18,12 @@ from fasttts.cli.options import DEFAULTS
 from fasttts.cli.plot import check_plot
 from fasttts.cli.router_plot import save_router_plot
 from fasttts.config import SearchConfig, search_config
+from fasttts.decoding.sampling import derive_seed
 from fasttts.demo.problems import generate_problems
 from fasttts.errors import ConfigurationError, SearchError
 from fasttts.routing import Router
 from fasttts.routing.calibration import Point, Rehearsal, Sample, cheapest, threshold_curve
-from fasttts.routing.store import save_threshold
-from fasttts.sampling import derive_seed
+from fasttts.routing.threshold_store import save_threshold
 
 _NUM_CALLERS = 64
 _MAX_ROWS = 12

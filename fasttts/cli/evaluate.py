@@ -9,6 +9,7 @@ from fasttts import FastTTS
 from fasttts.cli import options, render, session
 from fasttts.cli.options import DEFAULTS
 from fasttts.config import SearchConfig
+from fasttts.decoding.sampling import derive_seed
 from fasttts.demo.problems import Problem, generate_problems
 from fasttts.errors import ConfigurationError
 from fasttts.evaluation import (
@@ -20,7 +21,6 @@ from fasttts.evaluation import (
     method_config,
     summarize,
 )
-from fasttts.sampling import derive_seed
 
 DATASETS = ("demo",)
 BASELINES: tuple[Method, ...] = ("greedy", "majority", "best_of_n")

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     DEVICES,
     MODELS,
     Calibration,
@@ -17,7 +17,7 @@ from fasttts.scheduling.memory import (
     Kind,
     MemoryPlan,
 )
-from fasttts.scheduling.memory.quantities import format_bytes, format_rate, format_seconds
+from fasttts.memory.units import format_bytes, format_rate, format_seconds
 
 _KINDS: dict[Kind, str] = {
     "alone": "The generator has the device for itself",

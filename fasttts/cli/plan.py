@@ -11,7 +11,7 @@ from fasttts import demo
 from fasttts.cli import memory_view, options, render, session
 from fasttts.config import DEMO, Dtype, EngineConfig, engine_config
 from fasttts.errors import Role
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     Device,
     MemoryPlan,
     ModelShape,

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fasttts.config.names import DEMO, JUDGE, is_function_name
 from fasttts.config.scheduling import SchedulingConfig
-from fasttts.refusal import check_variables, refused
+from fasttts.config.validation import check_variables, refused
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Offloading = Literal["auto", "none", "kv", "sleep"]

@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from fasttts.budget import Budget
+from fasttts.config.budget import Budget
 from fasttts.config.names import is_function_name
-from fasttts.refusal import did_you_mean, refused
-from fasttts.sampling import Sampling
-from fasttts.steps import StepRule
-from fasttts.structured_outputs import StructuredOutputs
+from fasttts.config.validation import did_you_mean, refused
+from fasttts.decoding.sampling import Sampling
+from fasttts.decoding.steps import StepRule
+from fasttts.decoding.structured_outputs import StructuredOutputs
 
 CandidateSearch = Literal[
     "best_of_n",

@@ -6,6 +6,7 @@ A policy is a pure object with one method; `Router` runs an engine as a policy d
 from fasttts.routing.cascade import Cascade
 from fasttts.routing.classifier import Classifier
 from fasttts.routing.composition import AllOf, AnyOf, Where
+from fasttts.routing.context import Draft, Turn
 from fasttts.routing.decision import (
     Decision,
     DraftWanted,
@@ -15,8 +16,7 @@ from fasttts.routing.decision import (
 )
 from fasttts.routing.policies import Always, Attentive, Heuristics, Never
 from fasttts.routing.router import Decided, RoutedEvent, Router
-from fasttts.routing.store import default_policy
-from fasttts.routing.turn import Draft, Turn
+from fasttts.routing.threshold_store import default_policy
 
 __all__ = [
     "AllOf",

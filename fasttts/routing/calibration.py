@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from fasttts.answers.equality import answers_equal
 from fasttts.errors import ConfigurationError
+from fasttts.routing.context import Turn
 from fasttts.routing.decision import Decision, DraftWanted, Wanted, decided
-from fasttts.routing.merging import DRAFT_PATH
-from fasttts.routing.turn import Turn
+from fasttts.routing.results import DRAFT_PATH
 from fasttts.search.aggregate import SCORE_GRID
-from fasttts.search.answers import answers_equal
 from fasttts.types import SearchResult
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 
 from fasttts.errors import ConfigurationError
+from fasttts.routing.context import Draft, Turn
 from fasttts.routing.decision import Decision, DraftWanted, Wanted, decided
 from fasttts.routing.policies import Attentive
-from fasttts.routing.turn import Draft, Turn
 
 DEFAULT_THRESHOLD = 0.5
 """Where no calibration says otherwise: the verifier finds every step rather right than wrong."""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from fasttts.errors import ConfigurationError
+from fasttts.routing.context import Turn
 from fasttts.routing.decision import Decision, ShareWanted, Wanted, decided
 from fasttts.routing.policies import Attentive
-from fasttts.routing.turn import Turn
 
 QUESTION = (
     "Do not answer the question above yet. Does it take several steps of careful reasoning to get "

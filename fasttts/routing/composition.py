@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from fasttts.errors import ConfigurationError
+from fasttts.routing.context import Turn
 from fasttts.routing.decision import Decision, Route, RoutingPolicy, Wanted
-from fasttts.routing.turn import Turn
 
 
 @dataclass(frozen=True, slots=True)

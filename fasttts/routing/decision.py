@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
-from fasttts.routing.turn import Turn
+from fasttts.routing.context import Turn
 from fasttts.types import Usage
 
 Route = Literal["plain", "search"]

@@ -4,8 +4,8 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from fasttts.routing.context import Turn
 from fasttts.routing.decision import Decision, DraftWanted, Wanted, decided
-from fasttts.routing.turn import Turn
 
 _NUMBER = re.compile(r"\d[\d,.]*")
 

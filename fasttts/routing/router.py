@@ -5,14 +5,14 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any
 
+from fasttts.answers.extraction import Extractor
 from fasttts.config import SearchConfig, search_config
 from fasttts.engine import FastTTS
+from fasttts.engine.request import Problem, Prompt
 from fasttts.errors import ConfigurationError, SearchError
-from fasttts.preparation import Problem, Prompt
-from fasttts.routing.course import Call, Outcome, Work, course
 from fasttts.routing.decision import Decision, RoutingPolicy
-from fasttts.routing.store import default_policy
-from fasttts.search.extraction import Extractor
+from fasttts.routing.flow import Call, Outcome, Work, course
+from fasttts.routing.threshold_store import default_policy
 from fasttts.types import (
     AnswerChosen,
     Event,

@@ -1,7 +1,7 @@
 """The step loop: policies decide, the loop only executes.
 
 One loop drives any number of searches and plain decodings over one generator and one verifier.
-It is synchronous and single-threaded; `fasttts.engine` runs it in a thread of its own.
+It is synchronous and single-threaded; `fasttts.engine.engine` runs it in a thread of its own.
 """
 
 import contextlib
@@ -10,18 +10,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from fasttts.backends.base import GenerationOutput, Generator, Verifier
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, CapacityError, SearchError
-from fasttts.scheduling.accounting import Account, EngineUsage, PressureGauge
+from fasttts.interfaces import GenerationOutput, Generator, Verifier
 from fasttts.scheduling.confinement import Confinement
-from fasttts.scheduling.load import Load, measured
-from fasttts.scheduling.pace import Pace
-from fasttts.scheduling.retrying import retrying
+from fasttts.scheduling.gauges import Load, measured
+from fasttts.scheduling.latency import Pace
+from fasttts.scheduling.recovery import retrying
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.scheduler import Scheduler
-from fasttts.scheduling.scoring import Scorer
 from fasttts.scheduling.slots import Slots
+from fasttts.scheduling.usage import Account, EngineUsage, PressureGauge
+from fasttts.scheduling.verifier_queue import Scorer
 from fasttts.tree import Node
 from fasttts.types import StopReason
 

@@ -8,17 +8,18 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fasttts.backends.base import GenerationRequest, Tokenizer
+from fasttts.answers.extraction import Extractor, make_extractor
 from fasttts.config import SchedulingConfig, SearchConfig
-from fasttts.sampling import Sampling
-from fasttts.scheduling.accounting import Counts
+from fasttts.decoding.sampling import Sampling
+from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.interfaces import GenerationRequest
+from fasttts.scheduling.budget import Horizon, best_partial, horizon, living
 from fasttts.scheduling.early_stop import hopeless
 from fasttts.scheduling.groups import Group, Groups
-from fasttts.scheduling.limits import Horizon, best_partial, horizon, living
-from fasttts.scheduling.nodes import Nodes
+from fasttts.scheduling.node_lifecycle import Nodes
 from fasttts.scheduling.speculation import Rule, predict
+from fasttts.scheduling.usage import Counts
 from fasttts.search.aggregate import aggregate, best_aggregate
-from fasttts.search.extraction import Extractor, make_extractor
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node, SearchTree
 from fasttts.types import FinishReason, Path, StopReason

@@ -4,7 +4,7 @@ import collections
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from fasttts.backends.base import GenerationOutput, Generator
+from fasttts.interfaces import GenerationOutput, Generator
 from fasttts.scheduling.run import SearchRun
 from fasttts.tree import Node
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fasttts.config import Stopping
+from fasttts.decoding.steps import WHOLE_ANSWER, StepShape
 from fasttts.search.policy import Branch
-from fasttts.steps import WHOLE_ANSWER, StepShape
 from fasttts.tree import Beam
 from fasttts.types import Path
 

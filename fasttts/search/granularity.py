@@ -10,8 +10,8 @@ that varies with depth is ours. Survivors and refills are those of `search/beam.
 
 from dataclasses import dataclass
 
+from fasttts.decoding.steps import StepShape
 from fasttts.search.beam import BeamSearch
-from fasttts.steps import StepShape
 from fasttts.types import Path
 
 

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fasttts.decoding.steps import StepShape
 from fasttts.search.beam import BeamSearch
 from fasttts.search.policy import Branch
 from fasttts.search.pool import Pool
-from fasttts.steps import StepShape
 from fasttts.tree import Beam
 from fasttts.types import Path
 

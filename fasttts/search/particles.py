@@ -19,7 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fasttts.sampling import SEED_BITS, derive_seed
+from fasttts.decoding.sampling import SEED_BITS, derive_seed
 from fasttts.search.policy import Branch
 from fasttts.search.pool import Pool
 from fasttts.search.sharing import share_systematically

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fasttts.steps import StepShape
+from fasttts.decoding.steps import StepShape
 from fasttts.tree import Beam
 from fasttts.types import Path
 

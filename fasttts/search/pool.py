@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fasttts.steps import StepShape
+from fasttts.decoding.steps import StepShape
 from fasttts.types import Path
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fasttts.decoding.steps import WHOLE_ANSWER, StepShape
 from fasttts.search.policy import Branch
 from fasttts.search.pool import Pool
-from fasttts.steps import WHOLE_ANSWER, StepShape
 from fasttts.tree import Beam
 from fasttts.types import Path
 

@@ -8,8 +8,8 @@ al. 2024, arXiv 2408.03314, section 5.1).
 import math
 from collections.abc import Sequence
 
+from fasttts.answers.equality import group_equal
 from fasttts.config import Selection
-from fasttts.search.answers import group_equal
 from fasttts.types import Candidate, Path
 
 

@@ -10,18 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from fasttts.backends.base import (
+from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.interfaces import (
     CallFormat,
     GenerationOutput,
     GenerationRequest,
     Generator,
     MemoryPressure,
-    Tokenizer,
     Verification,
     VerificationRequest,
     Verifier,
 )
-from fasttts.scheduling.retrying import is_retryable
+from fasttts.scheduling.recovery import is_retryable
 from fasttts.types import ParsedOutput
 
 BadScores = Literal["nan", "range", "few scores", "few answers"]

@@ -1,8 +1,8 @@
 """Verifiers: how each kind is prompted and read, functions as verifiers, and combinations."""
 
-from fasttts.verifiers.combination import Mean, Minimum, Product
+from fasttts.verifiers.ensemble import Mean, Minimum, Product
 from fasttts.verifiers.function import FunctionVerifier
 from fasttts.verifiers.gate import Gate
-from fasttts.verifiers.model import ModelVerifier
+from fasttts.verifiers.model_ref import ModelVerifier
 
 __all__ = ["FunctionVerifier", "Gate", "Mean", "Minimum", "ModelVerifier", "Product"]

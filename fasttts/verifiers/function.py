@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
-from fasttts.backends.base import Verification, VerificationRequest, fingerprint
 from fasttts.errors import BackendError, ConfigurationError, ContractError, Role
-from fasttts.verifiers.flow import Flow, finish
+from fasttts.interfaces import Verification, VerificationRequest, fingerprint
+from fasttts.verifiers.async_scoring import Flow, finish
 
 _ROLE: Role = "verifier"
 

@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from fasttts.backends.base import Verification, VerificationRequest, Verifier
 from fasttts.errors import ConfigurationError, ContractError
-from fasttts.verifiers.flow import Flow, finish, flow_of
-from fasttts.verifiers.parts import Part, as_verifier, joint_fingerprint
+from fasttts.interfaces import Verification, VerificationRequest, Verifier
+from fasttts.verifiers.async_scoring import Flow, finish, flow_of
+from fasttts.verifiers.resolve import Part, as_verifier, joint_fingerprint
 
 
 class Gate:

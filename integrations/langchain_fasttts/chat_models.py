@@ -16,8 +16,8 @@ from pydantic import model_validator
 
 from fasttts import FastTTS, __version__
 from fasttts.chat import ChatOptions, ChatRequest, forced_tools, offered_tools
+from fasttts.engine.registry import loaded_engine
 from fasttts.errors import ConfigurationError
-from fasttts.registry import loaded_engine
 from langchain_fasttts.generations import PROVIDER, chat_result, chunks
 from langchain_fasttts.messages import engine_messages
 from langchain_fasttts.structured import (

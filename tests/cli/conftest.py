@@ -7,9 +7,9 @@ from typer.testing import CliRunner, Result
 
 from fasttts import EngineConfig, FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier, Script
-from fasttts.cache import ResultCache
 from fasttts.cli import app, session
 from fasttts.demo.problems import Problem, generate_problems
+from fasttts.engine.result_cache import ResultCache
 from tests.searches import UNTIMED
 
 

@@ -20,7 +20,7 @@ from fasttts.cli.chat.history import Store
 from fasttts.cli.chat.modes import check_effort
 from fasttts.cli.chat.tools import Toolbox
 from fasttts.routing import Decided
-from fasttts.routing.store import save_threshold
+from fasttts.routing.threshold_store import save_threshold
 from fasttts.testing.faults import FaultyGenerator
 from tests.hermes import HermesGenerator
 from tests.searches import UNTIMED

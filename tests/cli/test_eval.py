@@ -10,8 +10,8 @@ from typer.testing import Result
 from fasttts import EngineConfig, FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier, Script
 from fasttts.cli import session
+from fasttts.decoding.sampling import derive_seed
 from fasttts.demo.problems import Problem
-from fasttts.sampling import derive_seed
 from tests.searches import UNTIMED
 
 Run = Callable[..., Result]

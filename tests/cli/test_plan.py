@@ -10,7 +10,7 @@ from typer.testing import Result
 from fasttts import EngineConfig, FastTTS
 from fasttts.backends.fake import FakeGenerator
 from fasttts.cli import session
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     DEVICES,
     MODELS,
     MemoryPlan,
@@ -18,7 +18,7 @@ from fasttts.scheduling.memory import (
     make_plan,
     try_calibration,
 )
-from fasttts.scheduling.memory.machine import this_device_name
+from fasttts.memory.detect import this_device_name
 
 Run = Callable[..., Result]
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from fasttts.backends.base import Generator, Verifier
 from fasttts.backends.fake import FakeGenerator, FakeVerifier, hashed_score
 from fasttts.config import engine_config
+from fasttts.interfaces import Generator, Verifier
 from fasttts.verifiers import FunctionVerifier, Gate, Mean
 
 # Read when torch is first imported: models this small gain nothing from a second thread.

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from fasttts.backends.base import GenerationOutput, GenerationRequest, Generator
+from fasttts.decoding.sampling import Sampling
+from fasttts.decoding.structured_outputs import StructuredOutputs
 from fasttts.errors import BackendError, CapacityError
-from fasttts.sampling import Sampling
-from fasttts.structured_outputs import StructuredOutputs
+from fasttts.interfaces import GenerationOutput, GenerationRequest, Generator
 
 WARM = Sampling(temperature=0.8)
 GREEDY = Sampling()

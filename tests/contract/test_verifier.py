@@ -2,8 +2,8 @@
 
 import pytest
 
-from fasttts.backends.base import Verification, VerificationRequest, Verifier
 from fasttts.errors import BackendError
+from fasttts.interfaces import Verification, VerificationRequest, Verifier
 
 STEPS = (
     "Ann starts with 3 apples, which we write down first.",

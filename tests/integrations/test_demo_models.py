@@ -12,9 +12,9 @@ from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage
 
 from fasttts import FastTTS, SearchConfig
+from fasttts.answers.extraction import extract_boxed
 from fasttts.demo.problems import Problem, generate_problems
 from fasttts.routing import Cascade
-from fasttts.search.extraction import extract_boxed
 from fasttts_agents.langchain import DeliberateTool, DeliberationMiddleware, trace_of
 from fasttts_agents.llama_index import deliberate_tool
 from langchain_fasttts import ChatFastTTS

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fasttts import EngineConfig, FastTTS
-from fasttts.scheduling.memory import find_shape, named_device, plan_engines
+from fasttts.memory import find_shape, named_device, plan_engines
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Run = Callable[..., str]

@@ -3,7 +3,7 @@
 import pytest
 
 from fasttts import ConfigurationError, FastTTS
-from fasttts.chat.history import fitting_messages
+from fasttts.chat.truncation import fitting_messages
 from langchain_fasttts import ChatFastTTS
 from tests.hermes import HermesGenerator
 from tests.searches import UNTIMED

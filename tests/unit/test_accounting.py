@@ -4,7 +4,7 @@ import threading
 
 from fasttts import FastTTS, Progress, SearchResult
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.scheduling.accounting import EngineUsage
+from fasttts.scheduling.usage import EngineUsage
 
 
 def total(results: list[SearchResult], name: str) -> int:

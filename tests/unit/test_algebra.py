@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from fasttts.answers.normal_form import make_form
+from fasttts.answers.sympy_client import Algebra, Description, OutOfTime, is_readable
+from fasttts.answers.value_keys import description_key
 from fasttts.search import algebra, algebra_worker
-from fasttts.search.algebra import Algebra, Description, OutOfTime, is_readable
-from fasttts.search.descriptions import description_key
-from fasttts.search.forms import make_form
 
 Reader = Callable[[str], Description | None]
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasttts.search.algebra import ALGEBRA, OutOfTime
-from fasttts.search.answers import MAX_OUT_OF_TIME, answers_equal, canonical_answer, group_equal
-from fasttts.search.forms import make_form
-from fasttts.search.numbers import number_key, read_number
+from fasttts.answers.equality import MAX_OUT_OF_TIME, answers_equal, canonical_answer, group_equal
+from fasttts.answers.normal_form import make_form
+from fasttts.answers.numbers import number_key, read_number
+from fasttts.answers.sympy_client import ALGEBRA, OutOfTime
 from tests.unit.answer_cases import ADVERSARIAL, DIFFERENT, EQUAL, EXTRACTIONS
 
 ENDLESS = r"\int \int \int e^{x^y} dx dy d"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from fasttts import Budget, ConfigurationError, FastTTS, SearchError, SearchResult
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig, search_config
-from fasttts.outcome import make_result, partial_tree
 from fasttts.scheduling.loop import Loop
+from fasttts.scheduling.result import make_result, partial_tree
 from fasttts.scheduling.run import SearchRun
 from tests.searches import Recorder, drive, make_run, same_tree, snapshot
 

@@ -27,8 +27,8 @@ from fasttts import (
     TrunkDelta,
 )
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.cache import ResultCache
 from fasttts.config import PLAIN
+from fasttts.engine.result_cache import ResultCache
 
 
 def open_engine(cache_dir: Path, scheduling: SchedulingConfig = PLAIN) -> FastTTS:
@@ -202,7 +202,7 @@ PROGRAM = """
 import sys
 from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.cache import ResultCache
+from fasttts.engine.result_cache import ResultCache
 
 with FastTTS(FakeGenerator(), FakeVerifier(), cache=ResultCache(sys.argv[1])) as engine:
     for _ in range(3):

@@ -3,8 +3,8 @@
 import pytest
 
 from fasttts.config import EngineConfig, SearchConfig, engine_config, search_config
+from fasttts.decoding.sampling import Sampling
 from fasttts.errors import ConfigurationError, FastTTSError
-from fasttts.sampling import Sampling
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig, search_config
-from fasttts.scheduling.cost import StepCost
+from fasttts.scheduling.latency import StepCost
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
 from tests.searches import Recorder, drive, make_run, same_tree, snapshot

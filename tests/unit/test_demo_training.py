@@ -11,20 +11,19 @@ import pytest
 import torch
 import transformers
 
-from fasttts.demo import (
+from fasttts.demo import generator_path, verifier_path
+from fasttts.demo.problems import Problem, generate_problems, label_steps
+from training import (
     attempts,
     batches,
     dialogues,
-    generator_path,
     measure_verifier,
     models,
     train_generator,
     train_verifier,
-    verifier_path,
 )
-from fasttts.demo.dialogues import Dialogue, Draw
-from fasttts.demo.problems import Problem, generate_problems, label_steps
-from fasttts.demo.rendering import render
+from training.dialogues import Dialogue, Draw
+from training.rendering import render
 
 KINDS = (
     dialogues.plain,

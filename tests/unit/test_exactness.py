@@ -78,7 +78,7 @@ POOLS = st.sampled_from([(16, 4096), (8, 60), (16, 20)])
 def _impatient() -> Iterator[None]:
     """A loop with nothing to decode does not wait for scores: time passes between its steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fasttts.scheduling.scoring._LONGEST_WAIT_S", 0)
+        patch.setattr("fasttts.scheduling.verifier_queue._LONGEST_WAIT_S", 0)
         yield
 
 

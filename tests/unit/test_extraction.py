@@ -2,9 +2,9 @@
 
 import pytest
 
+from fasttts.answers.extraction import EXTRACTORS, make_extractor
 from fasttts.config import search_config
 from fasttts.errors import ConfigurationError
-from fasttts.search.extraction import EXTRACTORS, make_extractor
 from tests.unit.answer_cases import EXTRACTIONS
 
 RULES = [*EXTRACTORS, "json:answer"]

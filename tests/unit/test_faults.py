@@ -20,9 +20,9 @@ from fasttts import (
     SearchHandle,
     SearchResult,
 )
-from fasttts.backends.base import GenerationOutput, Verification, VerificationRequest
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import SearchConfig, SearchMethod, search_config
+from fasttts.interfaces import GenerationOutput, Verification, VerificationRequest
 from fasttts.scheduling.loop import Loop
 from fasttts.search.beam import BeamSearch
 from fasttts.search.policy import Branch

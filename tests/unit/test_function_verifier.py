@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fasttts import BackendError, ConfigurationError, ContractError, FastTTS
-from fasttts.backends.base import Verification, VerificationRequest
 from fasttts.backends.fake import FakeGenerator, FakeVerifier, hashed_score
 from fasttts.config import PLAIN, SchedulingConfig, SearchConfig
+from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.scheduling.loop import Loop
 from fasttts.verifiers import FunctionVerifier
-from fasttts.verifiers.flow import Flow, finish, together
-from fasttts.verifiers.parts import named_function
+from fasttts.verifiers.async_scoring import Flow, finish, together
+from fasttts.verifiers.resolve import named_function
 from tests.searches import Recorder, drive, make_run, same_tree, snapshot
 
 STEPS = ("one", "two", "three")

@@ -18,8 +18,8 @@ from fasttts import (
     SchedulingConfig,
     SearchError,
 )
-from fasttts.backends.base import GenerationOutput
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.interfaces import GenerationOutput
 
 NOTHING_AHEAD = SchedulingConfig(speculation=False)
 OPTIONS = {"n": 4, "max_tokens": 60}

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttts import Budget, SearchConfig
-from fasttts.backends.base import Generator, Verifier
+from fasttts.answers.extraction import Extractor
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.identity import SearchIdentity
-from fasttts.preparation import Prompt, prepare
+from fasttts.decoding.structured_outputs import StructuredOutputs
+from fasttts.engine.cache_key import SearchIdentity
+from fasttts.engine.request import Prompt, prepare
+from fasttts.interfaces import Generator, Verifier
 from fasttts.scheduling.run import SearchRequest
 from fasttts.search import BeamSearch, SearchPolicy, resolve
-from fasttts.search.extraction import Extractor
-from fasttts.structured_outputs import StructuredOutputs
 from fasttts.types import Opening, Step
 from fasttts.verifiers import FunctionVerifier, Gate, Mean, Minimum, Product
 

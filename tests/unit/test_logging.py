@@ -26,7 +26,7 @@ def test_every_logger_is_below_one_name() -> None:
     assert all(name.startswith("fasttts") for name in named)
     assert others == {
         "fasttts.backends.vllm.environment: logging.getLogger('fasttts')",
-        "fasttts.backends.vllm.tools: logging.getLogger(logger_name)",
+        "fasttts.backends.vllm.tool_parsers: logging.getLogger(logger_name)",
     }
 
 
@@ -36,7 +36,7 @@ def test_importing_installs_no_handler_and_prints_nothing() -> None:
         "assert [type(h) for h in logging.getLogger('fasttts').handlers] == [logging.NullHandler]\n"
         "assert logging.getLogger().handlers == []\n"
         "assert logging.getLogger('fasttts').level == logging.NOTSET\n"
-        "logging.getLogger('fasttts.engine').error('nobody listens')\n"
+        "logging.getLogger('fasttts.engine.engine').error('nobody listens')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -45,7 +45,9 @@ def test_importing_installs_no_handler_and_prints_nothing() -> None:
 def test_a_call_is_logged_with_its_outcome(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "fasttts"), FastTTS(FakeGenerator()) as engine:
         engine.search("hello", search="none")
-    (record,) = [record for record in caplog.records if record.name == "fasttts.calls"]
+    (record,) = [
+        record for record in caplog.records if record.name == "fasttts.observability.requests"
+    ]
     assert record.levelno == logging.DEBUG
     fields = vars(record)
     assert (fields["search"], fields["outcome"]) == ("none", "complete")

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from fasttts.backends.base import GenerationOutput, Verification, VerificationRequest
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig, search_config
 from fasttts.errors import BackendError, ContractError
-from fasttts.scheduling.accounting import plain_occupancy
+from fasttts.interfaces import GenerationOutput, Verification, VerificationRequest
 from fasttts.scheduling.loop import Loop
-from fasttts.scheduling.verification import early_batch_tokens
+from fasttts.scheduling.usage import plain_occupancy
+from fasttts.scheduling.verifier_batching import early_batch_tokens
 from tests.searches import LateVerifier, Recorder, alone, drive, make_run, same_tree
 
 

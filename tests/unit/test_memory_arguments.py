@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fasttts.config import engine_config
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     DEVICES,
     MODELS,
     Calibration,
@@ -16,8 +16,8 @@ from fasttts.scheduling.memory import (
     plan_engines,
     save_calibration,
 )
-from fasttts.scheduling.memory.needs import PROCESS_BYTES
-from fasttts.scheduling.memory.quantities import GIB
+from fasttts.memory.requirements import PROCESS_BYTES
+from fasttts.memory.units import GIB
 
 MATH = MODELS["Qwen2.5-Math-1.5B-Instruct"]
 MATH_7B = MODELS["Qwen2.5-Math-7B-Instruct"]

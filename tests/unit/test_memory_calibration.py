@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from fasttts.backends.base import (
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.errors import BackendError, ConfigurationError
+from fasttts.interfaces import (
     GenerationOutput,
     GenerationRequest,
     Verification,
     VerificationRequest,
 )
-from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.errors import BackendError, ConfigurationError
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     DEVICES,
     MODELS,
     Calibration,
@@ -27,7 +27,7 @@ from fasttts.scheduling.memory import (
     store,
     try_calibration,
 )
-from fasttts.scheduling.memory.curves import Curve, knee
+from fasttts.memory.curves import Curve, knee
 
 
 class Clock:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttts.scheduling.memory import DEVICES, MODELS, Calibration
-from fasttts.scheduling.memory.costs import Costs
-from fasttts.scheduling.memory.curves import Curve, knee, size_for_rate
+from fasttts.memory import DEVICES, MODELS, Calibration
+from fasttts.memory.costs import Costs
+from fasttts.memory.curves import Curve, knee, size_for_rate
 
 POINTS = st.lists(st.tuples(st.integers(1, 1024), st.floats(1e-6, 10.0)), min_size=1, max_size=12)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttts.errors import ConfigurationError
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     DEVICES,
     Device,
     describe_device,
@@ -20,7 +20,7 @@ from fasttts.scheduling.memory import (
     this_device,
     this_device_name,
 )
-from fasttts.scheduling.memory.quantities import (
+from fasttts.memory.units import (
     GIB,
     MIB,
     Unit,

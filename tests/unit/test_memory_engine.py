@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fasttts import EngineConfig, FastTTS, SchedulingConfig, SearchResult, registry
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import engine_config
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     DEVICES,
     MODELS,
     MemoryPlan,

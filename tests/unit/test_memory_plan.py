@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fasttts.errors import CapacityError, ConfigurationError
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     DEVICES,
     MODELS,
     ModelShape,
@@ -14,10 +14,10 @@ from fasttts.scheduling.memory import (
     find_device,
     make_plan,
 )
-from fasttts.scheduling.memory.costs import Costs
-from fasttts.scheduling.memory.curves import size_for_rate
-from fasttts.scheduling.memory.needs import PROCESS_BYTES
-from fasttts.scheduling.memory.quantities import GB, GIB
+from fasttts.memory.costs import Costs
+from fasttts.memory.curves import size_for_rate
+from fasttts.memory.requirements import PROCESS_BYTES
+from fasttts.memory.units import GB, GIB
 
 MATH = MODELS["Qwen2.5-Math-1.5B-Instruct"]
 MATH_7B = MODELS["Qwen2.5-Math-7B-Instruct"]

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fasttts.errors import CapacityError
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     MODELS,
     Device,
     MemoryPlan,
@@ -14,10 +14,10 @@ from fasttts.scheduling.memory import (
     Workload,
     make_plan,
 )
-from fasttts.scheduling.memory.costs import Costs
-from fasttts.scheduling.memory.needs import PROCESS_BYTES, generator_needs, verifier_needs
-from fasttts.scheduling.memory.quantities import GIB, MIB
-from fasttts.scheduling.memory.splits import STEP_BYTES, Budget, fastest
+from fasttts.memory.costs import Costs
+from fasttts.memory.partitions import STEP_BYTES, Budget, fastest
+from fasttts.memory.requirements import PROCESS_BYTES, generator_needs, verifier_needs
+from fasttts.memory.units import GIB, MIB
 
 MATH = MODELS["Qwen2.5-Math-1.5B-Instruct"]
 MATH_7B = MODELS["Qwen2.5-Math-7B-Instruct"]

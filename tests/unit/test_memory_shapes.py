@@ -8,7 +8,7 @@ import pytest
 
 from fasttts import demo
 from fasttts.errors import ConfigurationError
-from fasttts.scheduling.memory import MODELS, ModelShape, find_shape, read_shape, shape_from_config
+from fasttts.memory import MODELS, ModelShape, find_shape, read_shape, shape_from_config
 
 PUBLISHED_BILLIONS = {
     "Qwen2.5-Math-1.5B": 1.54,

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.metrics import EngineCollector
+from fasttts.observability.prometheus import EngineCollector
 
 
 def scraped(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
@@ -73,7 +73,7 @@ def test_the_engine_does_without() -> None:
     program = (
         "import sys, fasttts; print('prometheus_client' in sys.modules)\n"
         "sys.modules['prometheus_client'] = None\n"
-        "import fasttts.metrics"
+        "import fasttts.observability.prometheus"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

@@ -7,7 +7,7 @@ import pytest
 from fasttts import ConfigurationError, FastTTS, Step
 from fasttts.backends.fake import FakeGenerator, FakeVerifier, hashed_score
 from fasttts.config import PLAIN, SchedulingConfig
-from fasttts.preparation import Prompt
+from fasttts.engine.request import Prompt
 from fasttts.types import Opening, TrunkDelta
 from tests.searches import UNTIMED
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttts.config import SearchConfig, SearchMethod, search_config
+from fasttts.decoding.steps import WHOLE_ANSWER
 from fasttts.errors import ConfigurationError
 from fasttts.search import (
     Beam,
@@ -23,7 +24,6 @@ from fasttts.search import (
 )
 from fasttts.search.consistency import probability_of_lead
 from fasttts.search.sharing import share_by_weight, share_systematically
-from fasttts.steps import WHOLE_ANSWER
 from fasttts.testing import check_policy
 from fasttts.types import Path
 

@@ -12,7 +12,7 @@ from fasttts import EngineConfig, FastTTS, registry, release_engine, shared_engi
 from fasttts.backends.fake import FakeGenerator
 from fasttts.chat import ChatOptions
 from fasttts.config import engine_config
-from fasttts.registry import EngineHold
+from fasttts.engine.registry import EngineHold
 
 CONFIG = engine_config()
 

@@ -20,8 +20,8 @@ from fasttts.routing import (
     Router,
     RoutingPolicy,
 )
-from fasttts.routing.merging import DRAFT_PATH
-from fasttts.routing.store import (
+from fasttts.routing.results import DRAFT_PATH
+from fasttts.routing.threshold_store import (
     default_policy,
     router_folder,
     save_threshold,

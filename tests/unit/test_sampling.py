@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttts.sampling import (
+from fasttts.decoding.sampling import (
     Sampling,
     child_seed,
     derive_seed,

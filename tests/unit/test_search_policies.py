@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttts.config import Aggregation, search_config
+from fasttts.decoding.steps import WHOLE_ANSWER
 from fasttts.search import Beam, BeamSearch, Branch, Samples, make_policy
 from fasttts.search.aggregate import aggregate, on_grid
-from fasttts.steps import WHOLE_ANSWER
 
 
 def beams(*scores: float, ended: tuple[int, ...] = ()) -> list[Beam]:

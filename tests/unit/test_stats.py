@@ -9,7 +9,7 @@ import pytest
 
 from fasttts import BackendError, Budget, EngineStats, FastTTS, SearchError
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.stats import OUTCOMES, CallStats
+from fasttts.observability.stats import OUTCOMES, CallStats
 from fasttts.testing.faults import FaultyGenerator
 from tests.searches import UNTIMED
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttts.backends.fake import BLANK_LINE, EOS, FakeTokenizer
-from fasttts.steps import StepCutter, StepRule, TextStream, find_stop
+from fasttts.decoding.steps import StepCutter, StepRule, TextStream, find_stop
 
 TOKENIZER = FakeTokenizer()
 TEXT = st.text(alphabet="ab \n.é", max_size=60)

@@ -28,10 +28,10 @@ from fasttts import (
 )
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN, SearchMethod, search_config
-from fasttts.outcome import make_result
-from fasttts.scheduling.events import EventLog
 from fasttts.scheduling.loop import Loop
-from fasttts.scheduling.watcher import Watcher
+from fasttts.scheduling.result import make_result
+from fasttts.streaming.event_log import EventLog
+from fasttts.streaming.listener import Watcher
 from tests.searches import UNTIMED, drive, make_run, marked_generator
 
 ANSWER = "Two and two: 2 + 2 = 4.\n\nThe answer is \\boxed{4}."

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fasttts import BackendError, ConfigurationError, FastTTS
-from fasttts.backends.constraint import Constraints
+from fasttts.answers.equality import answers_equal, group_equal
 from fasttts.backends.fake import (
     EOS,
     VOCAB_SIZE,
@@ -17,11 +17,11 @@ from fasttts.backends.fake import (
     vocabulary,
 )
 from fasttts.config import PLAIN, SchedulingConfig, SearchConfig, search_config
-from fasttts.preparation import Prompt, is_thinking
+from fasttts.decoding.grammar import Constraints
+from fasttts.decoding.structured_outputs import StructuredOutputs, Thoughts
+from fasttts.engine.request import Prompt, is_thinking
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
-from fasttts.search.answers import answers_equal, group_equal
-from fasttts.structured_outputs import StructuredOutputs, Thoughts
 from tests.searches import UNTIMED, Recorder, drive, make_run, same_tree, snapshot
 
 SCHEMA = {

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import pytest
 
+from fasttts.decoding.steps import StepShape
 from fasttts.search import Beam, BeamSearch, Branch, Samples, SearchPolicy
-from fasttts.steps import StepShape
 from fasttts.testing import check_decisions, check_policy
 from fasttts.types import Path
 

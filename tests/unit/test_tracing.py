@@ -15,7 +15,7 @@ from opentelemetry.trace import StatusCode
 
 from fasttts import BackendError, FastTTS, SearchError
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.cache import ResultCache
+from fasttts.engine.result_cache import ResultCache
 from fasttts.testing.faults import FaultyGenerator
 from tests.searches import UNTIMED
 
@@ -78,7 +78,7 @@ def test_a_call_is_a_span_with_what_it_asked_and_cost(
         "fasttts.search": "beam_search",
         "fasttts.n": 4,
         "fasttts.verifier": "fake-verifier",
-        "fasttts.outcome": "complete",
+        "fasttts.scheduling.result": "complete",
         "fasttts.is_cached": False,
         "fasttts.usage.generated_tokens": result.usage.generated_tokens,
         "fasttts.usage.needed_tokens": result.usage.needed_tokens,
@@ -126,7 +126,7 @@ def test_a_stopped_stream_ends_its_span(engine: FastTTS, exporter: InMemorySpanE
     stream.close()
     engine.search("x", search="none", max_tokens=2)  # runs after the cancellation
     stopped = exporter.get_finished_spans()[0]
-    assert attributes(stopped)["fasttts.outcome"] == "cancelled"
+    assert attributes(stopped)["fasttts.scheduling.result"] == "cancelled"
 
 
 def test_errors_are_recorded(exporter: InMemorySpanExporter) -> None:
@@ -147,7 +147,7 @@ def test_errors_are_recorded(exporter: InMemorySpanExporter) -> None:
         (refused, "failed", "BackendError"),
     ):
         assert span.status.status_code is StatusCode.ERROR
-        assert attributes(span)["fasttts.outcome"] == outcome
+        assert attributes(span)["fasttts.scheduling.result"] == outcome
         assert attributes(span)["error.type"] == name
         assert [event.name for event in span.events] == ["exception"]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttts.sampling import child_seed, root_seed
+from fasttts.decoding.sampling import child_seed, root_seed
 from fasttts.tree import Limits, Node, SearchTree
 
 LIMITS = Limits(max_tokens=9, at_max_tokens="length", num_steps=1, at_step_end="step")

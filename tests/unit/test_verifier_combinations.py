@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttts import ConfigurationError, ContractError, FastTTS
-from fasttts.backends.base import Verification, VerificationRequest
 from fasttts.backends.fake import FakeGenerator, FakeVerifier, hashed_score
+from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.verifiers import Gate, Mean, Minimum, ModelVerifier, Product
-from fasttts.verifiers.flow import flow_of, try_flowing
-from fasttts.verifiers.parts import as_verifier, is_serial, models_of, parts_of
+from fasttts.verifiers.async_scoring import flow_of, try_flowing
+from fasttts.verifiers.resolve import as_verifier, is_serial, models_of, parts_of
 from tests.searches import LateVerifier
 
 STEPS = ("a", "bb", "ccc", "dddd")

@@ -10,22 +10,22 @@ import pytest
 
 from fasttts.backends.fake import FakeTokenizer
 from fasttts.errors import ConfigurationError
-from fasttts.verifiers.families import FAMILIES, find_family
-from fasttts.verifiers.formats import (
-    STEP_TAG,
-    SYSTEM_PROMPT,
-    ProcessRewardFormat,
-    ValueHeadFormat,
-    VerifierFormat,
-)
-from fasttts.verifiers.likelihoods import (
+from fasttts.verifiers.generative import (
     JUDGE_PROMPT,
     SHEPHERD_TAG,
     ConversationFormat,
     JudgeFormat,
     ShepherdFormat,
 )
-from fasttts.verifiers.outcome import OutcomeFormat
+from fasttts.verifiers.orm import OutcomeFormat
+from fasttts.verifiers.prompt_formats import (
+    STEP_TAG,
+    SYSTEM_PROMPT,
+    ProcessRewardFormat,
+    ValueHeadFormat,
+    VerifierFormat,
+)
+from fasttts.verifiers.registry import FAMILIES, find_family
 
 ROOT = Path(__file__).parents[2]
 TAG = 999

@@ -8,7 +8,7 @@ import pytest
 
 from fasttts import FastTTS, demo
 from fasttts.config import EngineConfig, engine_config
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     DEVICES,
     MODELS,
     MemoryPlan,
@@ -21,7 +21,7 @@ from fasttts.scheduling.memory import (
     read_shape,
     this_device,
 )
-from fasttts.scheduling.memory.quantities import GIB
+from fasttts.memory.units import GIB
 
 pytestmark = pytest.mark.vllm
 

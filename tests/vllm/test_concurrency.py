@@ -11,10 +11,10 @@ import vllm.envs
 
 import __main__
 from fasttts import FastTTS
-from fasttts.backends.base import VerificationRequest, fingerprint
 from fasttts.backends.vllm import lifetime
 from fasttts.config import search_config
 from fasttts.errors import BackendError, CapacityError
+from fasttts.interfaces import VerificationRequest, fingerprint
 
 pytestmark = pytest.mark.vllm
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fasttts.backends.base import GenerationRequest, Generator
 from fasttts.backends.vllm import load_backends
 from fasttts.config import engine_config
-from fasttts.sampling import Sampling
+from fasttts.decoding.sampling import Sampling
+from fasttts.interfaces import GenerationRequest, Generator
 
 pytestmark = pytest.mark.vllm
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from fasttts import demo
-from fasttts.backends.base import GenerationRequest, Generator
 from fasttts.backends.vllm import load_backends
 from fasttts.config import engine_config
-from fasttts.sampling import Sampling, filter_logits
+from fasttts.decoding.sampling import Sampling, filter_logits
+from fasttts.interfaces import GenerationRequest, Generator
 
 pytestmark = pytest.mark.vllm
 

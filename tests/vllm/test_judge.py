@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from fasttts import FastTTS
-from fasttts.backends.base import GenerationRequest, VerificationRequest
-from fasttts.backends.vllm.lifetime import _open_engines
-from fasttts.backends.vllm.load import load_planned
+from fasttts.backends.vllm.engine_lifecycle import _open_engines
+from fasttts.backends.vllm.loader import load_planned
 from fasttts.config import engine_config
+from fasttts.decoding.sampling import Sampling
 from fasttts.errors import BackendError
-from fasttts.sampling import Sampling
+from fasttts.interfaces import GenerationRequest, VerificationRequest
 from fasttts.verifiers import Gate, Mean
-from fasttts.verifiers.likelihoods import JudgeFormat
+from fasttts.verifiers.generative import JudgeFormat
 
 pytestmark = pytest.mark.vllm
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from fasttts.backends.base import GenerationRequest, VerificationRequest
 from fasttts.backends.vllm import load_backends
 from fasttts.config import EngineConfig, engine_config
+from fasttts.decoding.sampling import Sampling
 from fasttts.errors import BackendError, CapacityError, ConfigurationError, FastTTSError
-from fasttts.sampling import Sampling
+from fasttts.interfaces import GenerationRequest, VerificationRequest
 
 pytestmark = pytest.mark.vllm
 
@@ -200,6 +200,6 @@ def test_what_cannot_be_opened_is_explained(
 def test_models_are_checked_before_vllm_is_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fasttts.backends.vllm.load.check_vllm_installed", pytest.fail)
+    monkeypatch.setattr("fasttts.backends.vllm.loader.check_vllm_installed", pytest.fail)
     with pytest.raises(ConfigurationError, match="nowhere"):
         load_backends(engine_config(generator=str(tmp_path / "nowhere")))

@@ -11,10 +11,10 @@ import pytest
 from benchmarks.dummy_models import QWEN2_1_5B, QWEN2_7B
 from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
 from fasttts.backends.vllm.checkpoint import Checkpoint
-from fasttts.backends.vllm.planning import try_plan
+from fasttts.backends.vllm.memory_plan import try_plan
 from fasttts.config import EngineConfig, engine_config
 from fasttts.errors import CapacityError, ConfigurationError, Role
-from fasttts.scheduling.memory import (
+from fasttts.memory import (
     Calibration,
     MemoryPlan,
     engine_arguments,
@@ -22,8 +22,8 @@ from fasttts.scheduling.memory import (
     save_calibration,
     try_calibration,
 )
-from fasttts.scheduling.memory import Device as Limits
-from fasttts.scheduling.memory.quantities import GIB
+from fasttts.memory import Device as Limits
+from fasttts.memory.units import GIB
 
 RTX_4090 = Device(is_cpu=False, name="NVIDIA GeForce RTX 4090", memory_bytes=24 * GIB)
 CPU = Device(is_cpu=True, name="cpu", memory_bytes=0)

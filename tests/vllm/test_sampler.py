@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fasttts.sampling import Sampling, sample_token
+from fasttts.decoding.sampling import Sampling, sample_token
 
 pytestmark = pytest.mark.vllm
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from fasttts.backends.base import Verification, VerificationRequest
 from fasttts.backends.vllm import load_backends
 from fasttts.config import engine_config
 from fasttts.errors import BackendError, CapacityError, ContractError
-from fasttts.verifiers.formats import ProcessRewardFormat
+from fasttts.interfaces import Verification, VerificationRequest
+from fasttts.verifiers.prompt_formats import ProcessRewardFormat
 
 pytestmark = pytest.mark.vllm
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import fasttts.demo
-from fasttts.backends.constraint import Constraints
 from fasttts.backends.vllm.tokenizer import ChatTokenizer, check_tokenizer_file
+from fasttts.decoding.grammar import Constraints
+from fasttts.decoding.structured_outputs import StructuredOutputs
 from fasttts.errors import BackendError, ConfigurationError
-from fasttts.structured_outputs import StructuredOutputs
 
 pytestmark = pytest.mark.vllm
 

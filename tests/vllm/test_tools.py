@@ -26,7 +26,7 @@ FOUND = ToolCall(name="calculator", arguments='{"expression": "1 + 2"}')
 
 @pytest.fixture
 def parse(make_tokenizer: Callable[..., Any]) -> Callable[..., ParsedOutput]:
-    from fasttts.backends.vllm.tools import parse_tool_calls
+    from fasttts.backends.vllm.tool_parsers import parse_tool_calls
 
     tokenizer = make_tokenizer()
 
@@ -75,7 +75,7 @@ def test_unicode_arguments_stay_readable(parse: Callable[..., ParsedOutput]) -> 
 
 
 def test_the_marker_of_a_format(make_tokenizer: Callable[..., Any]) -> None:
-    from fasttts.backends.vllm.tools import call_marker
+    from fasttts.backends.vllm.tool_parsers import call_marker
 
     tokenizer = make_tokenizer()
     assert call_marker(tokenizer, "hermes") == "<tool_call>"
@@ -83,7 +83,7 @@ def test_the_marker_of_a_format(make_tokenizer: Callable[..., Any]) -> None:
 
 
 def test_a_parser_of_another_model_is_refused(make_tokenizer: Callable[..., Any]) -> None:
-    from fasttts.backends.vllm.tools import call_marker
+    from fasttts.backends.vllm.tool_parsers import call_marker
 
     message = "tool_call_parser='deepseek_v3' is not the format of this model"
     with pytest.raises(ConfigurationError, match=message):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fasttts.backends.vllm.translation import opening, translate
+from fasttts.backends.vllm.error_translation import opening, translate
 from fasttts.errors import BackendError, CapacityError, ConfigurationError, FastTTSError
 
 CASES: list[tuple[Exception, type[FastTTSError], str]] = [

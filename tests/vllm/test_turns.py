@@ -9,17 +9,17 @@ import pytest
 
 from fasttts import FastTTS, SchedulingConfig, demo
 from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
+from fasttts.backends.vllm.builder import Opening
 from fasttts.backends.vllm.checkpoint import check_checkpoint
+from fasttts.backends.vllm.engine_lifecycle import open_engine
 from fasttts.backends.vllm.generator import VLLMGenerator
-from fasttts.backends.vllm.lifetime import open_engine
-from fasttts.backends.vllm.opening import Opening
+from fasttts.backends.vllm.sleep_mode import Turns, TurnTakingGenerator, TurnTakingVerifier
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
-from fasttts.backends.vllm.turns import Turns, TurnTakingGenerator, TurnTakingVerifier
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import engine_config, search_config
 from fasttts.errors import CapacityError
-from fasttts.scheduling.memory import DEVICES, plan_engines, read_shape
-from fasttts.verifiers.formats import ProcessRewardFormat
+from fasttts.memory import DEVICES, plan_engines, read_shape
+from fasttts.verifiers.prompt_formats import ProcessRewardFormat
 
 QUESTION = "Tom has 3 boxes of 12 pencils each. Tom gives 5 pencils to Mia. How many are left?"
 

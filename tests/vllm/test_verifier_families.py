@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from fasttts.backends.base import VerificationRequest
-from fasttts.backends.vllm.load import load_planned
+from fasttts.backends.vllm.loader import load_planned
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.config import engine_config
 from fasttts.errors import BackendError, CapacityError
-from fasttts.verifiers.families import FAMILIES
-from fasttts.verifiers.likelihoods import JUDGE_PROMPT, SHEPHERD_TAG
+from fasttts.interfaces import VerificationRequest
+from fasttts.verifiers.generative import JUDGE_PROMPT, SHEPHERD_TAG
+from fasttts.verifiers.registry import FAMILIES
 
 pytestmark = pytest.mark.vllm
 

@@ -5,6 +5,6 @@ can be checked without them has been checked.
 """
 
 from fasttts.backends.vllm.checkpoint import Checkpoint, check_checkpoint
-from fasttts.backends.vllm.load import Backends, load_backends, load_planned
+from fasttts.backends.vllm.loader import Backends, load_backends, load_planned
 
 __all__ = ["Backends", "Checkpoint", "check_checkpoint", "load_backends", "load_planned"]

@@ -7,9 +7,9 @@ from typing import Any
 
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.config import EngineConfig
+from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
-from fasttts.refusal import did_you_mean
-from fasttts.scheduling.memory.needs import VERIFIER_CONTEXT_FACTOR
+from fasttts.memory.requirements import VERIFIER_CONTEXT_FACTOR
 
 _CPU_KV_CACHE_BYTES = 1 << 28
 _CPU_BLOCK_SIZE = 32

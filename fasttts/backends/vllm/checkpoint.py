@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fasttts.errors import ConfigurationError, Role
-from fasttts.verifiers.families import find_family
+from fasttts.verifiers.registry import find_family
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 _JSON_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fasttts.backends.base import CallFormat, GenerationOutput, GenerationRequest, MemoryPressure
-from fasttts.backends.constraint import Constraint, Constraints
+from fasttts.backends.vllm.engine_lifecycle import close_engine
+from fasttts.backends.vllm.error_translation import translate
 from fasttts.backends.vllm.fingerprint import model_fingerprint
-from fasttts.backends.vllm.lifetime import close_engine
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
-from fasttts.backends.vllm.tools import CALL_FORMATS, call_marker, parse_tool_calls
-from fasttts.backends.vllm.translation import translate
+from fasttts.backends.vllm.tool_parsers import CALL_FORMATS, call_marker, parse_tool_calls
+from fasttts.decoding.grammar import Constraint, Constraints
 from fasttts.errors import BackendError, CapacityError, Role
+from fasttts.interfaces import CallFormat, GenerationOutput, GenerationRequest, MemoryPressure
 from fasttts.types import ParsedOutput
 
 if TYPE_CHECKING:

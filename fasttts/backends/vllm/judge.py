@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from fasttts.backends.base import Verification, VerificationRequest
 from fasttts.backends.vllm.generator import VLLMGenerator
-from fasttts.backends.vllm.readings import Likelihoods
+from fasttts.backends.vllm.score_outputs import Likelihoods
 from fasttts.errors import BackendError
-from fasttts.verifiers.likelihoods import JudgeFormat
-from fasttts.verifiers.reading import Place, Reading, StepReader
+from fasttts.interfaces import Verification, VerificationRequest
+from fasttts.verifiers.generative import JudgeFormat
+from fasttts.verifiers.step_reader import Place, Reading, StepReader
 
 
 class GeneratorJudge:

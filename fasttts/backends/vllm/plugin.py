@@ -9,5 +9,5 @@ def register() -> None:
 
     if _ARCHITECTURE not in ModelRegistry.get_supported_archs():
         ModelRegistry.register_model(
-            _ARCHITECTURE, f"fasttts.backends.vllm.value_head:{_ARCHITECTURE}"
+            _ARCHITECTURE, f"fasttts.backends.vllm.qwen2_prm:{_ARCHITECTURE}"
         )

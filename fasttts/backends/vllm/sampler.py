@@ -1,7 +1,7 @@
-"""The sampling rule of `fasttts.sampling` inside vLLM's batch, as a logits processor.
+"""The sampling rule of `fasttts.decoding.sampling` inside vLLM's batch, as a logits processor.
 
 vLLM decodes greedily; this processor replaces each sampled row of the logits by one that is 1 at
-the token `fasttts.sampling.sample_token` draws and 0 elsewhere. The choice is made here in
+the token `fasttts.decoding.sampling.sample_token` draws and 0 elsewhere. The choice is made here in
 float64, so that it depends neither on vLLM's dtype nor on the batch around a row. On a GPU the
 noise is compiled into one kernel, unless compilation is off (`enforce_eager`): a dozen passes over
 rows and vocabulary would take longer than the model. No rounding depends on that: the only sums and
@@ -21,9 +21,9 @@ from vllm import SamplingParams
 from vllm.utils.torch_utils import async_tensor_h2d
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
-from fasttts.backends.constraint import Constraint
-from fasttts.backends.vllm import noise
-from fasttts.sampling import SEED_BITS, Sampling, noise_key
+from fasttts.backends.vllm import gumbel
+from fasttts.decoding.grammar import Constraint
+from fasttts.decoding.sampling import SEED_BITS, Sampling, noise_key
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -91,14 +91,14 @@ class _Rows:
         return async_tensor_h2d(keys.view(np.int64), device=self._device)[:, None]
 
     def filtered(self, logits_BV: torch.Tensor, part: slice) -> torch.Tensor:
-        """`fasttts.sampling.filter_logits` for the rows in `part`, whose logits are given."""
+        """`decoding.sampling.filter_logits` for the rows in `part`, whose logits are given."""
         scaled = logits_BV / self.temperature_B[part]
         if self.has_min_p:
-            scaled = noise.keep_min_p(scaled, self.log_min_p_B[part])
+            scaled = gumbel.keep_min_p(scaled, self.log_min_p_B[part])
         if self.largest_k:
-            scaled = noise.keep_top_k(scaled, self.top_k_B[part], self.largest_k)
+            scaled = gumbel.keep_top_k(scaled, self.top_k_B[part], self.largest_k)
         if self.has_top_p:
-            scaled = noise.keep_top_p(scaled, self.top_p_B[part])
+            scaled = gumbel.keep_top_p(scaled, self.top_p_B[part])
         return scaled
 
 
@@ -117,9 +117,9 @@ class CounterSampler(LogitsProcessor):
         self._chunk_elements = _CHUNK_ELEMENTS_CPU if is_cpu else _CHUNK_ELEMENTS_DEVICE
         self._by_index: dict[int, _Row] = {}
         self._rows: _Rows | None = None
-        self._pick = noise.pick
+        self._pick = gumbel.pick
         if not (is_cpu or vllm_config.model_config.enforce_eager):
-            self._pick = torch.compile(noise.pick, dynamic=True)
+            self._pick = torch.compile(gumbel.pick, dynamic=True)
         self._constrained: dict[int, tuple[Constraint, Sequence[int]]] = {}
         self._terms_V = torch.empty(0, dtype=torch.int64)
 
@@ -184,7 +184,7 @@ class CounterSampler(LogitsProcessor):
         if rows is None:
             return logits
         if len(self._terms_V) != logits.shape[1]:
-            self._terms_V = noise.token_terms(logits.shape[1], self._device)
+            self._terms_V = gumbel.token_terms(logits.shape[1], self._device)
         whole = rows.is_whole_batch and len(rows) == logits.shape[0]
         sampled = logits if whole else logits[rows.indices_B]
         tokens_B = self._draw(rows, sampled)

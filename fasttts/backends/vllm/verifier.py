@@ -4,14 +4,14 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fasttts.backends.base import Verification, VerificationRequest
+from fasttts.backends.vllm.engine_lifecycle import close_engine
+from fasttts.backends.vllm.error_translation import translate
 from fasttts.backends.vllm.fingerprint import model_fingerprint
-from fasttts.backends.vllm.lifetime import close_engine
-from fasttts.backends.vllm.readings import asking
-from fasttts.backends.vllm.translation import translate
+from fasttts.backends.vllm.score_outputs import asking
 from fasttts.errors import BackendError, ContractError, Role
-from fasttts.verifiers.formats import VerifierFormat
-from fasttts.verifiers.reading import Place, Reading, StepReader
+from fasttts.interfaces import Verification, VerificationRequest
+from fasttts.verifiers.prompt_formats import VerifierFormat
+from fasttts.verifiers.step_reader import Place, Reading, StepReader
 
 if TYPE_CHECKING:
     from vllm import LLM

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
-from fasttts.refusal import did_you_mean
 
 SLASH = "/"
 

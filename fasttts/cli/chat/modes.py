@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal, get_args
 
+from fasttts.config.validation import did_you_mean
 from fasttts.engine import FastTTS
 from fasttts.errors import ConfigurationError
-from fasttts.refusal import did_you_mean
 from fasttts.routing import Always, Never, Router
 
 Effort = Literal["low", "medium", "high"]

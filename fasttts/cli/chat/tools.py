@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fasttts.chat import Call, Tool, offered_tools
 from fasttts.cli.chat.calculator import calculate
 from fasttts.cli.chat.files import Folder
+from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
-from fasttts.refusal import did_you_mean
 
 
 class _Arguments(BaseModel):

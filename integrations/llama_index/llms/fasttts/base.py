@@ -28,8 +28,8 @@ from llama_index.core.types import Model, PydanticProgramMode
 from typing_extensions import override
 
 from fasttts import FastTTS as Engine
-from fasttts.backends.base import Tokenizer
 from fasttts.chat import ChatOptions, ChatRequest
+from fasttts.decoding.tokenizer import Tokenizer
 from llama_index.llms.fasttts.messages import engine_messages
 from llama_index.llms.fasttts.responses import (
     astreamed_responses,

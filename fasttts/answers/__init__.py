@@ -1,0 +1,1 @@
+"""What an answer is, and when two answers are equal."""

@@ -1,0 +1,154 @@
+"""Opens the engines of checked models: arguments, engine, and the backend around it."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
+from fasttts.backends.vllm.checkpoint import Checkpoint
+from fasttts.backends.vllm.engine_lifecycle import close_engine, open_engine
+from fasttts.backends.vllm.generator import VLLMGenerator
+from fasttts.backends.vllm.judge import GeneratorJudge
+from fasttts.backends.vllm.plugin import register
+from fasttts.backends.vllm.sampler import CounterSampler
+from fasttts.backends.vllm.sleep_mode import Turns, TurnTakingGenerator, TurnTakingVerifier
+from fasttts.backends.vllm.tokenizer import ChatTokenizer
+from fasttts.backends.vllm.verifier import VLLMVerifier
+from fasttts.backends.vllm.verifier_process import ConcurrentVerifier
+from fasttts.config import EngineConfig
+from fasttts.memory import MemoryPlan, engine_arguments
+from fasttts.verifiers.registry import Family, find_family
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+logger = logging.getLogger(__name__)
+
+_JUDGE_SEQS = 16
+"""Questions to a judge that run together; they take one iteration each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """Opens a generator, then perhaps a verifier beside it.
+
+    Attributes:
+        config: The engine's options.
+        generator: The generator's model.
+        verifier: The verifier's; None without one.
+        device: Where they run.
+        plan: How they share it; None where that was not planned.
+        judges: Whether the generator also judges, in sequences of its batch kept for that.
+        turns: Who runs, where the plan has the engines take turns.
+    """
+
+    config: EngineConfig
+    generator: Checkpoint
+    verifier: Checkpoint | None
+    device: Device
+    plan: MemoryPlan | None
+    judges: bool = False
+    turns: Turns = field(default_factory=Turns)
+
+    def open_generator(self, logits_processors: Sequence[type]) -> VLLMGenerator:
+        """The generator; `logits_processors` act before its sampler."""
+        started_s = time.perf_counter()
+        planned = engine_arguments(self.plan)[0] if self.plan else {}
+        arguments = generator_arguments(
+            self.config, self.generator, self.verifier, self.device, planned
+        )
+        arguments["max_num_seqs"] += self._num_reserved_seqs
+        processors = [*logits_processors, CounterSampler]
+        llm = open_engine("generator", logits_processors=processors, **arguments)
+        _log_opened(self.generator, time.perf_counter() - started_s)
+        try:
+            return self._generator(llm)
+        except BaseException:
+            close_engine(llm)
+            raise
+
+    def judge(self, generator: VLLMGenerator) -> GeneratorJudge | None:
+        """The generator as a verifier, where it is to judge."""
+        return GeneratorJudge(generator) if self.judges else None
+
+    def open_verifier(self) -> VLLMVerifier | None:
+        """The verifier of the configuration, where there is one."""
+        if self.verifier is None:
+            return None
+        started_s = time.perf_counter()
+        register()
+        self.turns.leave()
+        llm = open_engine(
+            "verifier",
+            has_own_process=self._verifier_has_own_process,
+            **self._verifier_arguments(),
+        )
+        _log_opened(self.verifier, time.perf_counter() - started_s)
+        try:
+            return self._verifier(llm, self.verifier)
+        except BaseException:
+            close_engine(llm)
+            raise
+
+    @property
+    def _takes_turns(self) -> bool:
+        return self.plan is not None and self.plan.kind == "time_shared"
+
+    def _generator(self, llm: "LLM") -> VLLMGenerator:
+        described: dict[str, Any] = {
+            "name": self.config.generator,
+            "tool_call_parser": self.config.tool_call_parser,
+            "settings": self.config.generator_args,
+        }
+        if self._takes_turns:
+            return TurnTakingGenerator(llm, turns=self.turns, **described)
+        return VLLMGenerator(llm, num_reserved_seqs=self._num_reserved_seqs, **described)
+
+    @property
+    def _num_reserved_seqs(self) -> int:
+        return _JUDGE_SEQS if self.judges else 0
+
+    @property
+    def _verifier_has_own_process(self) -> bool:
+        planned = self.plan.verifier if self.plan else None
+        return self.config.verifier_process or (planned is not None and planned.has_own_process)
+
+    def _verifier_arguments(self) -> dict[str, Any]:
+        from vllm.config import PoolerConfig
+
+        assert self.verifier is not None
+        planned = engine_arguments(self.plan)[1] if self.plan else {}
+        # Every position's value: vLLM 0.32 looks step tags up by their index in the whole prompt,
+        # which raises IndexError where the prefix cache has left positions out.
+        pooler = PoolerConfig(tok_pooling_type="ALL")
+        arguments = verifier_arguments(
+            self.config, self.generator, self.verifier, self.device, planned
+        )
+        if self._family(self.verifier).is_generative:
+            return {**arguments, "runner": "generate"}
+        return {**arguments, "pooler_config": pooler}
+
+    def _family(self, model: Checkpoint) -> Family:
+        return find_family(str(self.config.verifier), model.config, self.config.verifier_format)
+
+    def _verifier(self, llm: "LLM", model: Checkpoint) -> VLLMVerifier:
+        name = str(self.config.verifier)
+        tokenizer = ChatTokenizer(llm.get_tokenizer(), name)
+        family = self._family(model)
+        described: dict[str, Any] = {
+            "name": name,
+            "prompt_format": family.build(tokenizer, name),
+            "settings": {**self.config.verifier_args, "family": family.name},
+        }
+        if self._takes_turns:
+            return TurnTakingVerifier(llm, turns=self.turns, **described)
+        if self.config.verifier_process:
+            return ConcurrentVerifier(llm, **described)
+        return VLLMVerifier(llm, **described)
+
+
+def _log_opened(model: Checkpoint, seconds: float) -> None:
+    fields = {"role": model.role, "model": model.name, "seconds": seconds}
+    logger.info("%s is open after %.1f s", model.name, seconds, extra=fields)

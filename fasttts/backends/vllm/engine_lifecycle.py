@@ -1,0 +1,186 @@
+"""Building and closing vLLM engines when several live in one process.
+
+vLLM keeps its process groups in module globals that all engines of a process share, and an
+engine's own shutdown destroys them, which breaks every engine that is still open. So engines are
+counted here, and only the last one to close takes the shared state down. An engine whose core is in
+another process shares nothing and is not counted.
+"""
+
+import gc
+import multiprocessing
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from multiprocessing import resource_tracker
+from typing import TYPE_CHECKING, Any
+
+from fasttts.backends.vllm.environment import quiet, set_environment
+from fasttts.backends.vllm.error_translation import opening
+from fasttts.errors import Role
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+_LONGEST_WAIT_S = 5.0
+
+_lock = threading.Lock()
+_open_engines: set[int] = set()
+
+
+def open_engine(role: Role, *, has_own_process: bool = False, **arguments: Any) -> "LLM":
+    """An engine.
+
+    Args:
+        role: What it is used as.
+        has_own_process: Whether its model runs in a process of its own, not in this one.
+        arguments: Those of `LLM`.
+
+    Raises:
+        FastTTSError: See `translation.opening`.
+    """
+    where = _own_process() if has_own_process else nullcontext()
+    with _lock, quiet() as hidden, opening(role, arguments["model"], hidden), where:
+        from vllm import LLM
+
+        _hide_invented_attributes()
+        llm = LLM(**arguments)
+        if hasattr(llm.llm_engine.engine_core, "engine_core"):
+            _open_engines.add(id(llm))
+        return llm
+
+
+@contextmanager
+def _own_process() -> Iterator[None]:
+    """Has vLLM start a process for an engine that is opened meanwhile."""
+    environment = set_environment({"VLLM_ENABLE_V1_MULTIPROCESSING": "1"})
+    with _read_anew(), environment, _nameless(), _undisturbed(), _ended_on_failure():
+        yield
+
+
+@contextmanager
+def _read_anew() -> Iterator[None]:
+    """Has vLLM read the environment again, which it remembers from its first engine on.
+
+    Not on a CPU, where it looks at the variable itself and then has a worker of its own for the
+    model: that is what is wanted, and opens sooner than a second process for the engine.
+    """
+    from vllm import envs
+
+    if _is_cpu():
+        yield
+        return
+    envs.disable_envs_cache()
+    try:
+        yield
+    finally:
+        envs.enable_envs_cache()
+
+
+def _is_cpu() -> bool:
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
+@contextmanager
+def _ended_on_failure() -> Iterator[None]:
+    """Ends the processes that vLLM leaves behind where an engine cannot be opened."""
+    before = multiprocessing.active_children()
+    try:
+        yield
+    except BaseException:
+        for child in multiprocessing.active_children():
+            if child not in before and child.name.startswith(("VllmWorker", "EngineCore")):
+                child.kill()
+                child.join()
+        raise
+
+
+@contextmanager
+def _nameless() -> Iterator[None]:
+    """Keeps Python from importing the program's main module in processes started meanwhile.
+
+    That would run a script once more that does not guard itself; the engine needs nothing of it.
+    """
+    main = vars(sys.modules["__main__"])
+    hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        main.update(hidden)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keeps Ctrl-C, which a terminal sends to all its processes, from those started meanwhile.
+
+    vLLM's would end on it, and an interrupted search with them. They inherit the signals that are
+    blocked here.
+    """
+    resource_tracker.ensure_running()  # started later, it would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _hide_invented_attributes() -> None:
+    """Keeps llvmlite, where numba has loaded it, from breaking vLLM's start on a CPU.
+
+    vLLM 0.32 looks at the `__dict__` of every object of every module. llvmlite's library object
+    invents any attribute it is asked for, that one included.
+    """
+    module = sys.modules.get("llvmlite.binding.ffi")
+    kind: Any = type(getattr(module, "lib", None))
+    invent = kind.__dict__.get("__getattr__")
+    if invent is None or getattr(invent, "is_guarded", False):
+        return
+
+    def getattribute(library: object, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return invent(library, name)
+
+    getattribute.is_guarded = True  # type: ignore[attr-defined]  # functions take any attribute
+    kind.__getattr__ = getattribute
+
+
+def close_engine(llm: "LLM") -> None:
+    """Frees an engine's memory; the caller drops its own references afterwards."""
+    with _lock, quiet():
+        shares_process = id(llm) in _open_engines
+        _open_engines.discard(id(llm))
+        if shares_process and _open_engines:
+            _shut_down_alone(llm)
+        else:
+            llm.llm_engine.engine_core.shutdown()
+            _close_sockets(llm.llm_engine.engine_core)
+        del llm.llm_engine
+    gc.collect()
+
+
+def _close_sockets(client: Any) -> None:
+    """Closes what connects an engine's process, which vLLM leaves to the garbage collector."""
+    context = getattr(client, "ctx", None)
+    if context is None:
+        return
+    client.output_queue_thread.join(_LONGEST_WAIT_S)  # it closes its own
+    if not client.output_queue_thread.is_alive():
+        context.destroy(linger=0)
+
+
+def _shut_down_alone(llm: "LLM") -> None:
+    """`EngineCore.shutdown` of vLLM 0.32 without the end of the shared process groups."""
+    client: Any = llm.llm_engine.engine_core
+    finalizer = getattr(client, "_finalizer", None)
+    if finalizer is not None:
+        finalizer.detach()
+    core = client.engine_core
+    core.structured_output_manager.clear_backend()
+    core.model_executor.shutdown()
+    core.scheduler.shutdown()
+    gc.unfreeze()

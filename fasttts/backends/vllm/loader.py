@@ -1,0 +1,191 @@
+"""From a configuration to running engines.
+
+Everything that can be checked without memory is checked first; then memory is planned; then the
+generator opens, then the verifier.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fasttts.backends.vllm.arguments import Device, check_context, check_extra_arguments
+from fasttts.backends.vllm.checkpoint import Checkpoint, check_architectures, check_checkpoint
+from fasttts.backends.vllm.environment import check_vllm_installed, prepare_environment, quiet
+from fasttts.backends.vllm.hub import check_on_hub
+from fasttts.backends.vllm.memory_plan import try_plan
+from fasttts.backends.vllm.tokenizer import check_tokenizer_file
+from fasttts.config import DEMO, JUDGE, EngineConfig
+from fasttts.errors import Role
+from fasttts.memory import MemoryPlan
+
+if TYPE_CHECKING:
+    from fasttts.backends.vllm.generator import VLLMGenerator
+    from fasttts.backends.vllm.judge import GeneratorJudge
+    from fasttts.backends.vllm.verifier import VLLMVerifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Models:
+    """The checked models of a configuration."""
+
+    generator: Checkpoint
+    verifier: Checkpoint | None
+
+    @property
+    def weight_bytes(self) -> int | None:
+        """Size of all weights; None when one is on a hub."""
+        sizes = [model.weight_bytes for model in (self.generator, self.verifier) if model]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    def check_tokenizers(self) -> None:
+        """Raises ConfigurationError for a tokenizer that cannot be read."""
+        for model in (self.generator, self.verifier):
+            if model is not None and model.is_local:
+                check_tokenizer_file(model.role, Path(model.name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backends:
+    """What was loaded.
+
+    Attributes:
+        generator: Open; the caller closes it.
+        verifier: The same; None where none is configured.
+        judge: The generator as a verifier; None where it does not judge.
+        plan: How they share the device; None where that was not planned.
+    """
+
+    generator: "VLLMGenerator"
+    verifier: "VLLMVerifier | None"
+    judge: "GeneratorJudge | None"
+    plan: MemoryPlan | None
+
+
+def load_backends(
+    config: EngineConfig, *, logits_processors: Sequence[type] = ()
+) -> "tuple[VLLMGenerator, VLLMVerifier | None]":
+    """`load_planned` without the plan."""
+    loaded = load_planned(config, logits_processors=logits_processors)
+    return loaded.generator, loaded.verifier
+
+
+def load_planned(
+    config: EngineConfig, *, judges: bool = False, logits_processors: Sequence[type] = ()
+) -> Backends:
+    """Checks and opens the models of a configuration, on a GPU as the memory planner says.
+
+    Args:
+        config: What to load; a verifier that is a function is not.
+        judges: Whether the generator is a verifier as well, whatever the configuration names.
+        logits_processors: vLLM logits processors that act before the generator's sampler.
+
+    Raises:
+        ConfigurationError: A model, an option or the installation cannot work.
+        CapacityError: The models do not fit.
+        BackendError: vLLM failed otherwise.
+    """
+    models = _checked(config)
+    check_vllm_installed()
+    models.check_tokenizers()
+    prepare_environment(models.weight_bytes)
+    with quiet():
+        device = _prepare_vllm(config)
+        models = _described(config, models)
+        from fasttts.backends.vllm.builder import Opening
+    plan = try_plan(config, models.generator, models.verifier, device)
+    opening = Opening(
+        config=config,
+        generator=models.generator,
+        verifier=models.verifier,
+        device=device,
+        plan=plan,
+        judges=judges or config.verifier == JUDGE,
+    )
+    generator = opening.open_generator(logits_processors)
+    try:
+        judge = opening.judge(generator)
+        verifier = opening.open_verifier()
+        return Backends(generator=generator, verifier=verifier, judge=judge, plan=plan)
+    except BaseException:
+        generator.close()
+        raise
+
+
+def _checked(config: EngineConfig) -> _Models:
+    """The models, after the checks that need no library."""
+    trusted, verifier = config.trust_remote_code, None
+    generator = check_checkpoint(_directory(config.generator, "generator"), "generator", trusted)
+    if config.verifier_model is not None:
+        verifier = check_checkpoint(
+            _directory(config.verifier_model, "verifier"),
+            "verifier",
+            trusted,
+            config.verifier_format,
+        )
+    models = _Models(generator=generator, verifier=verifier)
+    _check_contexts(config, models)
+    return models
+
+
+def _check_contexts(config: EngineConfig, models: _Models) -> None:
+    check_context(models.generator, config.max_model_len)
+    if models.verifier is not None:
+        check_context(models.verifier, config.verifier_args.get("max_model_len"))
+
+
+def _directory(name: str, role: Role) -> str:
+    """The name, or the bundled directory that "demo" stands for."""
+    if name != DEMO:
+        return name
+    from fasttts import demo
+
+    return str(demo.generator_path() if role == "generator" else demo.verifier_path())
+
+
+def _prepare_vllm(config: EngineConfig) -> Device:
+    """Imports vLLM and checks against it what only it knows."""
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.platforms import current_platform
+
+    from fasttts.backends.vllm.tool_parsers import check_tool_call_parser
+
+    known = EngineArgs.__dataclass_fields__
+    check_extra_arguments("generator_args", config.generator_args, known)
+    check_extra_arguments("verifier_args", config.verifier_args, known)
+    check_tool_call_parser(config.tool_call_parser)
+    if current_platform.is_cpu():
+        return Device(is_cpu=True, name="cpu", memory_bytes=0)
+    return Device(
+        is_cpu=False,
+        name=current_platform.get_device_name(),
+        memory_bytes=int(current_platform.get_device_total_memory()),
+    )
+
+
+def _described(config: EngineConfig, models: _Models) -> _Models:
+    """The models, those on a hub with the configuration the hub has for them and checked by it."""
+    generator = _resolved(config, models.generator, config.generator_args.get("revision"))
+    verifier = models.verifier
+    if verifier is not None:
+        verifier = _resolved(config, verifier, config.verifier_args.get("revision"))
+    described = _Models(generator=generator, verifier=verifier)
+    _check_contexts(config, described)
+    return described
+
+
+def _resolved(config: EngineConfig, checkpoint: Checkpoint, revision: str | None) -> Checkpoint:
+    if checkpoint.is_local:
+        return checkpoint
+    check_on_hub(checkpoint, revision)
+    from vllm.transformers_utils.config import get_config
+
+    from fasttts.backends.vllm.error_translation import opening
+
+    with opening(checkpoint.role, checkpoint.name):
+        found = get_config(
+            checkpoint.name, trust_remote_code=config.trust_remote_code, revision=revision
+        )
+    resolved = replace(checkpoint, config=found.to_dict())
+    check_architectures(resolved.role, resolved.name, resolved.config, config.verifier_format)
+    return resolved

@@ -1,0 +1,108 @@
+"""The memory plan of the engines that are about to open, where one can be made."""
+
+import logging
+from collections.abc import Callable
+
+from fasttts.backends.vllm.arguments import Device
+from fasttts.backends.vllm.checkpoint import Checkpoint
+from fasttts.config import EngineConfig
+from fasttts.errors import ConfigurationError
+from fasttts.memory import Device as Limits
+from fasttts.memory import (
+    MemoryPlan,
+    ModelShape,
+    known_device,
+    plan_engines,
+    shape_from_config,
+)
+
+logger = logging.getLogger(__name__)
+
+_DECISIVE = frozenset(
+    {
+        "cpu_offload_gb",
+        "data_parallel_size",
+        "gpu_memory_utilization",
+        "hf_overrides",
+        "kv_cache_dtype",
+        "kv_cache_memory_bytes",
+        "num_gpu_blocks_override",
+        "pipeline_parallel_size",
+        "quantization",
+        "tensor_parallel_size",
+    }
+)
+"""Arguments of vLLM with which a plan for two models on one device is none."""
+
+
+def try_plan(
+    config: EngineConfig,
+    generator: Checkpoint,
+    verifier: Checkpoint | None,
+    device: Device,
+    *,
+    find: Callable[[str, int, str | None], Limits | None] = known_device,
+) -> MemoryPlan | None:
+    """The plan for these models on this device.
+
+    None where the user decides on memory, on a CPU, and for a device or a model that the planner
+    does not know; a log line says which.
+
+    Args:
+        config: An engine's options.
+        generator: The generator's model.
+        verifier: The verifier's; None without one.
+        device: What vLLM runs on.
+        find: The limits of a GPU of this name, memory and description; None where they are not
+            known.
+
+    Raises:
+        CapacityError: The models cannot share the device.
+        ConfigurationError: Offloading was asked for where nothing can be planned.
+    """
+    try:
+        _check_plannable(config, device)
+        limits = find(device.name, device.memory_bytes, config.planned_device)
+        if limits is None:
+            raise _NotPlanned(f"{device.name!r} is not in the table of devices")
+        other = None if verifier is None else _shape(verifier)
+        plan = plan_engines(config, limits, _shape(generator), other)
+    except _NotPlanned as reason:
+        if config.offloading in {"kv", "sleep"}:
+            raise ConfigurationError(
+                f"offloading={config.offloading!r} needs a memory plan, but {reason}"
+            ) from reason
+        logger.info("memory is not planned: %s", reason)
+        return None
+    logger.info(
+        "planned: %s, %.1f s a search of %d beams; %s",
+        plan.kind,
+        plan.predicted_s,
+        plan.workload.num_beams,
+        " ".join(plan.reasons),
+    )
+    return plan
+
+
+class _NotPlanned(Exception):
+    """Why there is no plan."""
+
+
+def _check_plannable(config: EngineConfig, device: Device) -> None:
+    if device.is_cpu:
+        raise _NotPlanned("vLLM runs on a CPU")
+    if config.kv_cache_memory_bytes is not None:
+        raise _NotPlanned("kv_cache_memory_bytes is set")
+    for option, given in (
+        ("generator_args", config.generator_args),
+        ("verifier_args", config.verifier_args),
+    ):
+        for name in sorted(_DECISIVE & given.keys()):
+            raise _NotPlanned(f"{option}[{name!r}] is set")
+
+
+def _shape(checkpoint: Checkpoint) -> ModelShape:
+    try:
+        return shape_from_config(checkpoint.config, checkpoint.name)
+    except ConfigurationError as error:
+        raise _NotPlanned(str(error)) from error

@@ -1,0 +1,170 @@
+"""Two engines that take turns on one GPU: while one runs, the other sleeps in host memory.
+
+vLLM's sleep mode frees an engine's weights and KV cache on the device and keeps the weights in
+host memory. It serves one engine in a process, so that the verifier's engine has a process of its
+own; the generator's stays in this one, where the sampling rule is.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from fasttts.backends.vllm.error_translation import translate
+from fasttts.backends.vllm.generator import VLLMGenerator
+from fasttts.backends.vllm.verifier import VLLMVerifier
+from fasttts.errors import FastTTSError, Role
+from fasttts.interfaces import GenerationOutput, Verification, VerificationRequest
+
+logger = logging.getLogger(__name__)
+
+_WEIGHTS_TO_HOST = 1
+"""vLLM's level of sleep that keeps the weights."""
+
+
+class Sleeper(Protocol):
+    """An engine that can leave the device and come back."""
+
+    def sleep(self) -> None:
+        """Frees the device; the KV cache is lost, what was in flight is computed again."""
+        ...
+
+    def wake_up(self) -> None:
+        """Takes the device again."""
+        ...
+
+
+class Turns:
+    """Who has the device; nobody at first."""
+
+    def __init__(self) -> None:
+        self._owner: Sleeper | None = None
+
+    def take(self, engine: Sleeper) -> None:
+        """Gives the device to an engine that sleeps, unless it has it already."""
+        if engine is self._owner:
+            return
+        started_s = time.perf_counter()
+        self.leave()
+        engine.wake_up()
+        self._owner = engine
+        logger.debug("turns were changed in %.2f s", time.perf_counter() - started_s)
+
+    def start(self, engine: Sleeper) -> None:
+        """Says that an engine has just opened, and so has the device."""
+        assert self._owner is None, "another engine is awake"
+        self._owner = engine
+
+    def leave(self) -> None:
+        """Sends the engine that has the device to sleep."""
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.sleep()
+
+    def forget(self, engine: Sleeper) -> None:
+        """Says that an engine is closed."""
+        if engine is self._owner:
+            self._owner = None
+
+
+class TurnTakingGenerator(VLLMGenerator):
+    """A generator that shares the device in turns; it has the first one.
+
+    Args:
+        llm: As for `VLLMGenerator`, with sleep mode.
+        turns: Shared with the verifier.
+        others: As for `VLLMGenerator`.
+    """
+
+    def __init__(self, llm: Any, *, turns: Turns, **others: Any) -> None:
+        super().__init__(llm, **others)
+        self._turns = turns
+        turns.start(self)
+
+    def step(self) -> list[GenerationOutput]:
+        """One iteration, after taking the turn."""
+        self._check_usable()
+        self._turns.take(self)
+        return super().step()
+
+    def sleep(self) -> None:
+        """Sends running sequences back to the queue and frees the device.
+
+        vLLM's own `LLM.sleep` would abort them.
+        """
+        with _translated("generator"):
+            self.preempt_all()
+            _drain()
+            self._executor.sleep(_WEIGHTS_TO_HOST)
+
+    def wake_up(self) -> None:
+        """Brings the weights back."""
+        with _translated("generator"):
+            self._executor.wake_up(None)
+
+    @property
+    def _executor(self) -> Any:
+        return self._engine.engine_core.engine_core.model_executor  # type: ignore[attr-defined]  # the client in this process alone has it
+
+    def close(self) -> None:
+        """Frees the engine's memory; awake, because vLLM cannot free what is not there."""
+        if self._llm is not None:
+            with contextlib.suppress(FastTTSError):
+                self._turns.take(self)
+        super().close()
+        self._turns.forget(self)
+
+
+class TurnTakingVerifier(VLLMVerifier):
+    """A verifier in a process of its own that shares the device in turns.
+
+    Args:
+        llm: As for `VLLMVerifier`, with sleep mode, just opened and awake.
+        turns: Shared with the generator.
+        others: As for `VLLMVerifier`.
+    """
+
+    def __init__(self, llm: Any, *, turns: Turns, **others: Any) -> None:
+        super().__init__(llm, **others)
+        self._turns = turns
+        turns.start(self)
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        """Scores steps, after taking the turn."""
+        self._check_usable()
+        self._turns.take(self)
+        return super().score(requests)
+
+    def sleep(self) -> None:
+        """Frees the device; between two calls nothing is in flight."""
+        with _translated("verifier"):
+            self._engine.sleep(_WEIGHTS_TO_HOST)
+
+    def wake_up(self) -> None:
+        """Brings the weights back."""
+        with _translated("verifier"):
+            self._engine.wake_up()
+
+    def close(self) -> None:
+        """Ends the engine's process, which frees its memory."""
+        super().close()
+        self._turns.forget(self)
+
+
+def _drain() -> None:
+    """Waits for what the device still computes: vLLM 0.32 takes the memory from under it."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+@contextlib.contextmanager
+def _translated(role: Role) -> Iterator[None]:
+    try:
+        yield
+    except FastTTSError:
+        raise
+    except Exception as error:  # vLLM raises many types; each becomes one of ours
+        raise translate(error, role, f"the {role} could not change turns") from error

@@ -1,0 +1,113 @@
+"""Tool calls as grammars force them, as text, and as answers that candidates vote for."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fasttts.answers.canonical_json import canonical_json
+from fasttts.chat.tools import Tool, tool_name, tool_parameters
+from fasttts.decoding.structured_outputs import StructuredOutputs, inline_json
+from fasttts.errors import ConfigurationError
+from fasttts.interfaces import CallFormat
+from fasttts.types import ParsedOutput, ToolCall
+
+JSON_CALLS = CallFormat(prefix="[", arguments_key="parameters", separator=", ", suffix="]")
+"""A JSON list, as vLLM's server has it written by models whose own format it cannot force."""
+
+
+def constraint(
+    offered: Sequence[Tool],
+    forced: Sequence[Tool],
+    *,
+    call_format: CallFormat | None,
+    is_parallel: bool,
+    schema: Mapping[str, Any] | None,
+) -> StructuredOutputs | None:
+    """What an answer must look like; None where it is free.
+
+    Args:
+        offered: Tools that may be called.
+        forced: Those of which one must be; any of `offered` may be where there are none.
+        call_format: How the model writes calls; None where that is no format of ours.
+        is_parallel: Whether there may be more than one call.
+        schema: Of a JSON object that the answer must be where it is no call.
+
+    Raises:
+        ConfigurationError: A schema is none that a grammar can follow.
+    """
+    if not forced and schema is None:
+        return None
+    calls = forced or offered
+    try:
+        if not calls:
+            return StructuredOutputs(json=json.dumps(schema))
+        rules = _rules(calls, call_format or JSON_CALLS, is_parallel, None if forced else schema)
+        return StructuredOutputs(grammar="\n".join(rules) + "\n")
+    except ValueError as error:
+        names = ", ".join(map(tool_name, calls)) or "the answer"
+        raise ConfigurationError(f"the schema of {names} cannot be followed: {error}") from error
+
+
+def _rules(
+    tools: Sequence[Tool],
+    call_format: CallFormat,
+    is_parallel: bool,
+    schema: Mapping[str, Any] | None,
+) -> list[str]:
+    more = f"({_quoted(call_format.separator)} call)*" if is_parallel else ""
+    calls = _sequence(_quoted(call_format.prefix), "call", more, _quoted(call_format.suffix))
+    start = calls if schema is None else f"({calls}) | {inline_json(schema)}"
+    names = " | ".join(f"tool_{index}" for index in range(len(tools)))
+    call = _sequence(_quoted(call_format.begin), f"({names})", _quoted(call_format.end))
+    rules = [f"start: {start}", f"call: {call}"]
+    for index, tool in enumerate(tools):
+        head = f'{{"name": {json.dumps(tool_name(tool))}, "{call_format.arguments_key}": '
+        body = _sequence(_quoted(head), inline_json(tool_parameters(tool)), _quoted("}"))
+        rules.append(f"tool_{index}: {body}")
+    return rules
+
+
+def parse_json_calls(text: str) -> ParsedOutput:
+    """The calls of a text in the format `JSON_CALLS`; without any where it is another text."""
+    try:
+        found = json.loads(text)
+        calls = tuple(
+            ToolCall(name=str(call["name"]), arguments=json.dumps(call["parameters"]))
+            for call in found
+        )
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ParsedOutput(content=text)
+    return ParsedOutput(content="", tool_calls=calls)
+
+
+def canonical_calls(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """One spelling for all calls with these names and equal arguments."""
+    return canonical_json({"tool_calls": [{"name": n, "arguments": a} for n, a in calls]})
+
+
+def call_checker(tools: Sequence[Tool]) -> Callable[[str, Mapping[str, Any]], bool]:
+    """Says of a name and arguments whether one of the tools takes them."""
+    from jsonschema import validators
+    from jsonschema.exceptions import SchemaError
+
+    schemas = {tool_name(tool): tool_parameters(tool) for tool in tools}
+
+    def is_taken(name: str, arguments: Mapping[str, Any]) -> bool:
+        schema = schemas.get(name)
+        if schema is None:
+            return False
+        try:
+            return bool(validators.validator_for(schema)(schema).is_valid(arguments))
+        except SchemaError:
+            return True
+
+    return is_taken
+
+
+def _quoted(text: str) -> str:
+    """A text as Lark writes it; nothing where it is empty."""
+    return json.dumps(text) if text else ""
+
+
+def _sequence(*parts: str) -> str:
+    return " ".join(filter(None, parts))

@@ -1,0 +1,1 @@
+"""Token rules: how tokens are drawn, where steps end, and which tokens a grammar allows."""

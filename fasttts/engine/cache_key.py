@@ -1,0 +1,101 @@
+"""What determines the result of a search, as one key: equal keys, equal results.
+
+In it are prompt, resolved options, seed, both models and the versions of what computes. Not in it
+is what changes no result: slots, optimisations, memory, who else calls.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fasttts.config import is_function_name
+from fasttts.interfaces import Generator, Verifier, fingerprint
+from fasttts.scheduling.run import SearchRequest
+from fasttts.search.named import named_function
+from fasttts.tree import Node
+
+_FORMAT = 1
+"""Of the entries."""
+
+_LIBRARIES = ("llguidance", "math-verify", "numpy", "sympy", "tokenizers", "transformers")
+"""Beside the backends' own, what results pass through."""
+
+_NOT_COMPUTING = ("cli", "demo", "testing")
+"""Folders of this package that no result passes through."""
+
+
+class SearchIdentity:
+    """Keys of the searches of one engine.
+
+    Args:
+        generator: Whose tokens results are made of.
+        verifier: Whose scores they depend on; None without one.
+    """
+
+    def __init__(self, generator: Generator, verifier: Verifier | None) -> None:
+        self._generator = _backend(generator)
+        self._verifier = None if verifier is None else _backend(verifier)
+
+    def key(self, request: SearchRequest) -> str | None:
+        """The key of a search; None where its result is no function of what is known.
+
+        That is so where seconds may end it, and where a model, a verifier, a policy or an
+        extractor has no fingerprint.
+        """
+        config = request.config
+        verifier = self._verifier if request.uses_verifier else {}
+        if config.budget.seconds is not None or self._generator is None or verifier is None:
+            return None
+        functions: dict[str, str | None] = {}
+        if request.extract is not None:
+            functions["extract"] = fingerprint(request.extract)
+        if is_function_name(config.search):
+            functions["search"] = fingerprint(named_function(config.search))
+        if None in functions.values():
+            return None
+        return _digest(
+            {
+                "prompt": list(request.prompt_token_ids),
+                "problem": request.problem,
+                "grammar": request.grammar,
+                "opening": _opening(request.opening),
+                "config": config.model_dump(mode="json"),
+                "generator": self._generator,
+                "verifier": verifier,
+                "functions": functions,
+                "versions": _versions(),
+            }
+        )
+
+
+def _opening(node: Node | None) -> list[Any] | None:
+    return None if node is None else [node.text, node.token_ids, node.steps, node.scores_S]
+
+
+def _backend(backend: Generator | Verifier) -> dict[str, Any] | None:
+    identity = fingerprint(backend)
+    return None if identity is None else {"name": backend.name, "fingerprint": identity}
+
+
+@cache
+def _versions() -> dict[str, str | int]:
+    """What computes: libraries by version, this package by its source."""
+    versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {**versions, "fasttts": _source(), "format": _FORMAT}
+
+
+def _source() -> str:
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        part = file.relative_to(root)
+        if part.parts[0] not in _NOT_COMPUTING:
+            digest.update(f"{part} {file.stat().st_size} ".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

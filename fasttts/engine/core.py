@@ -1,0 +1,104 @@
+"""Two models at work: what a restart of the engine replaces as a whole."""
+
+import contextlib
+import functools
+
+from fasttts.config import SchedulingConfig
+from fasttts.engine.cache_key import SearchIdentity
+from fasttts.engine.dispatch import Dispatch
+from fasttts.engine.result_cache import EngineCache, ResultCache
+from fasttts.interfaces import Generator, Verifier
+from fasttts.memory import MemoryPlan
+from fasttts.observability.requests import Calls
+from fasttts.scheduling.gauges import Load
+from fasttts.scheduling.loop import Loop
+from fasttts.scheduling.loop_thread import LoopThread
+from fasttts.scheduling.result import make_result
+from fasttts.scheduling.usage import EngineUsage
+from fasttts.types import Health
+from fasttts.verifiers.ensemble import Choice, check_loaded, choose
+from fasttts.verifiers.resolve import fault_of
+
+
+class EngineCore:
+    """A generator, a verifier and the thread that drives them.
+
+    Args:
+        generator: Owned and closed here.
+        verifier: The same; None for none.
+        scheduling: Slots and optimisations.
+        plan: How the two share the device, kept in every result.
+        calls: Where calls and costs count.
+        cache: Where results are kept; None for nowhere.
+
+    Attributes:
+        generator: The loop drives it.
+        verifier: The same; a choice of several as one.
+        dispatch: Takes searches.
+        is_closed: Whether `close` was called.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        verifier: Choice | None,
+        *,
+        scheduling: SchedulingConfig,
+        plan: MemoryPlan | None,
+        calls: Calls,
+        cache: ResultCache | None,
+    ) -> None:
+        self.generator = generator
+        self.verifier: Verifier | None = None if verifier is None else choose(verifier)
+        if self.verifier is not None:
+            check_loaded(self.verifier)
+        known = None
+        if cache is not None:
+            known = EngineCache(cache, SearchIdentity(generator, self.verifier), calls)
+        loop = Loop(generator, self.verifier, scheduling, account=calls.account)
+        self._thread = LoopThread(loop)
+        slots = scheduling.slots or generator.max_num_seqs
+        verifier_name = None if self.verifier is None else self.verifier.name
+        result = functools.partial(
+            make_result,
+            num_slots=min(slots, generator.max_num_seqs),
+            generator=generator.name,
+            verifier=verifier_name,
+            plan=plan,
+        )
+        begin = functools.partial(calls.begin, generator=generator.name, verifier=verifier_name)
+        self.dispatch = Dispatch(self._thread, generator.tokenizer, result, begin, known)
+        self.is_closed = False
+
+    @property
+    def health(self) -> Health:
+        """Whether both models work; closed ones are those that a restart could not replace."""
+        lost = self._thread.fault or (self.verifier and fault_of(self.verifier))
+        reason = "the last restart failed" if self.is_closed else lost
+        if reason is None:
+            return Health(is_healthy=True)
+        return Health(is_healthy=False, reason=f"{reason}; restart() loads the engine again")
+
+    @property
+    def load(self) -> Load:
+        """What the two hold at the moment."""
+        return self._thread.load
+
+    @property
+    def usage(self) -> EngineUsage:
+        """What all searches have cost together; from any thread, also once closed."""
+        return self._thread.usage
+
+    def close(self) -> None:
+        """Ends every search, stops the loop and frees both models.
+
+        A forked process leaves its parent's alone.
+        """
+        if self._thread.is_of_another_process:
+            return
+        self.is_closed = True
+        self._thread.close()
+        with contextlib.ExitStack() as stack:  # one that fails keeps no other from closing
+            stack.callback(self.generator.close)
+            if self.verifier is not None:
+                stack.callback(self.verifier.close)

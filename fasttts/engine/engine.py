@@ -1,0 +1,404 @@
+"""What users construct: `FastTTS` owns the models, the loop and the thread that drives it."""
+
+import atexit
+import logging
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+from fasttts.answers.extraction import Extractor
+from fasttts.config import (
+    EngineConfig,
+    SchedulingConfig,
+    SearchConfig,
+    engine_config,
+    search_config,
+)
+from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.engine.core import EngineCore
+from fasttts.engine.handle import SearchHandle
+from fasttts.engine.loading import load_chosen
+from fasttts.engine.request import Problem, Prompt, prepare, render, seeded
+from fasttts.engine.result_cache import ResultCache
+from fasttts.errors import BackendError, ConfigurationError, SearchError
+from fasttts.interfaces import Generator as GeneratorBackend
+from fasttts.interfaces import Verifier
+from fasttts.memory import MemoryPlan, planned_scheduling
+from fasttts.observability.requests import Calls
+from fasttts.observability.stats import EngineStats
+from fasttts.scheduling.run import SearchRun
+from fasttts.scheduling.usage import EngineUsage
+from fasttts.search import resolve
+from fasttts.types import Event, Health, ParsedOutput, SearchResult
+from fasttts.verifiers.ensemble import Choice
+
+logger = logging.getLogger(__name__)
+
+
+class FastTTS:
+    """A generator, a verifier and the loop that searches with them.
+
+    All methods may be called from any thread or event loop; calls in flight share the models'
+    batches and do not change each other's results. Most users want `FastTTS.load`.
+
+    Args:
+        generator: Any implementation of the protocol; owned and closed by the engine.
+        verifier: The same, or a function `score(problem, steps)`, or a sequence of both, whose
+            mean is taken; None for an engine that only decodes plainly or votes.
+        scheduling: Slots and optimisations of the step loop; no option changes a result.
+        plan: How the two share the device, kept in every result; None where nothing was planned.
+        reload: Gives new models to `restart`; None for an engine that cannot be restarted.
+        cache: Where results are kept and found again; None computes each.
+
+    Attributes:
+        plan: The same.
+    """
+
+    def __init__(
+        self,
+        generator: GeneratorBackend,
+        verifier: Choice | None = None,
+        *,
+        scheduling: SchedulingConfig = SchedulingConfig(),  # noqa: B008, immutable
+        plan: MemoryPlan | None = None,
+        reload: Callable[[], tuple[GeneratorBackend, Choice | None]] | None = None,
+        cache: ResultCache | None = None,
+    ) -> None:
+        self.plan: Final = plan
+        self._scheduling = scheduling
+        self._reload = reload
+        self._lifetime = threading.Lock()
+        self._cache = cache
+        self._calls = Calls()
+        self._num_restarts = 0
+        self._core = self._open(generator, verifier)
+        self._is_closed = False
+        atexit.register(self.close)
+
+    def _open(self, generator: GeneratorBackend, verifier: Choice | None) -> EngineCore:
+        return EngineCore(
+            generator,
+            verifier,
+            scheduling=self._scheduling,
+            plan=self.plan,
+            calls=self._calls,
+            cache=self._cache,
+        )
+
+    @classmethod
+    def load(cls, generator: str | None = None, **options: Any) -> Self:
+        """Loads models on vLLM.
+
+        Args:
+            generator: "demo" (the default), a local model directory, or a hub name.
+            options: Fields of `EngineConfig`, among them `verifier`, which may also be a function
+                `score(problem, steps)`, a verifier, a combination of several
+                (`fasttts.verifiers`), or a sequence of these, whose mean is taken.
+
+        Raises:
+            ConfigurationError: An option or a model cannot work; no memory was taken.
+            BackendError: vLLM could not start.
+        """
+        if generator is not None:
+            options["generator"] = generator
+        verifier = options.get("verifier")
+        if verifier is None or isinstance(verifier, str):
+            return cls.from_config(engine_config(**options))
+        return cls.from_config(engine_config(**{**options, "verifier": None}), verifier=verifier)
+
+    @classmethod
+    def from_config(cls, config: EngineConfig, *, verifier: Choice | None = None) -> Self:
+        """Loads models on vLLM as `config` says; raises as `load` does.
+
+        Args:
+            config: What to load.
+            verifier: Takes the place of the configuration's, as in `load`.
+        """
+        cache = None if config.cache_dir is None else ResultCache(config.cache_dir)
+        loaded = load_chosen(config, verifier)
+
+        def reload() -> tuple[GeneratorBackend, Choice | None]:
+            again = load_chosen(config, verifier)
+            return again.generator, again.verifier
+
+        return cls(
+            loaded.generator,
+            loaded.verifier,
+            scheduling=planned_scheduling(config.scheduling, loaded.plan),
+            plan=loaded.plan,
+            reload=reload,
+            cache=cache,
+        )
+
+    @property
+    def health(self) -> Health:
+        """Whether both models work; costs nothing, from any thread."""
+        if self._is_closed:
+            return Health(is_healthy=False, reason="the engine is closed")
+        return self._core.health
+
+    def restart(self) -> None:
+        """Ends every search with a `BackendError`, frees both models and loads them again.
+
+        Raises:
+            ConfigurationError: The engine was made of backends and without `reload`.
+            BackendError: The engine is closed, or the models could not be loaded.
+        """
+        if self._reload is None:
+            raise ConfigurationError(
+                "this engine was made of backends: give it reload=..., or load it by name"
+            )
+        with self._lifetime:
+            if self._is_closed:
+                raise BackendError("the engine is closed", role="generator")
+            self._core.close()
+            self._core = self._open(*self._reload())
+            self._num_restarts += 1
+            logger.info("the models were loaded again", extra={"num_restarts": self._num_restarts})
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
+
+    @property
+    def generator(self) -> GeneratorBackend:
+        """The generator; the loop drives it, so measure with it while no search is in flight."""
+        return self._core.generator
+
+    @property
+    def verifier(self) -> Verifier | None:
+        """The verifier, for the same use; None without one."""
+        return self._core.verifier
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The generator's tokenizer."""
+        return self.generator.tokenizer
+
+    @property
+    def max_model_len(self) -> int:
+        """The generator's context in tokens."""
+        return self.generator.max_model_len
+
+    @property
+    def generator_name(self) -> str:
+        """Name or path of the generator."""
+        return self.generator.name
+
+    @property
+    def verifier_name(self) -> str | None:
+        """Name or path of the verifier."""
+        return None if self.verifier is None else self.verifier.name
+
+    def search(
+        self,
+        problem: Problem,
+        *,
+        config: SearchConfig | None = None,
+        system: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        extract: Extractor | None = None,
+        **options: Any,
+    ) -> SearchResult:
+        """Solves one problem.
+
+        Args:
+            problem: A question, or a conversation.
+            config: Search options; `options` override it.
+            system: A system message put before the conversation.
+            tools: Tool schemas in OpenAI's form, rendered by the model's chat template.
+            extract: Finds the answer in a candidate's text, in place of the option `answer`.
+            options: Fields of `SearchConfig`.
+
+        Raises:
+            ConfigurationError: The input or an option cannot work.
+            BackendError: The generator or the verifier failed.
+            SearchError: No candidate was complete within the caps, or `extract` failed.
+        """
+        return self._core.dispatch.run(
+            self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
+            extract,
+        )
+
+    async def asearch(
+        self,
+        problem: Problem,
+        *,
+        config: SearchConfig | None = None,
+        system: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        extract: Extractor | None = None,
+        **options: Any,
+    ) -> SearchResult:
+        """`search` for event loops; cancelling the task stops the work."""
+        run = self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
+        return await self._core.dispatch.arun(run, extract)
+
+    def search_many(
+        self,
+        problems: Sequence[Problem],
+        *,
+        config: SearchConfig | None = None,
+        system: str | None = None,
+        seeds: Sequence[int] | None = None,
+        extract: Extractor | None = None,
+        on_result: Callable[[int, SearchResult], None] | None = None,
+        **options: Any,
+    ) -> list[SearchResult | SearchError]:
+        """Solves problems together, in shared batches; each result is that of `search` alone.
+
+        Args:
+            problems: Questions or conversations.
+            config: Search options for all; `options` override it.
+            system: A system message put before each conversation.
+            seeds: A search seed for each problem; None gives all of them the config's.
+            extract: Finds the answer in a candidate's text, in place of the option `answer`.
+            on_result: Called with index and result as soon as one is there, in the caller's
+                thread; not for problems that ended in a `SearchError`.
+            options: Fields of `SearchConfig`.
+
+        Returns:
+            For each problem its result, or the error when no candidate was complete.
+        """
+        configs = seeded(search_config(config, **options), seeds, problems)
+        runs = [
+            self._prepare(problem, each, {}, system=system, extract=extract)
+            for problem, each in zip(problems, configs, strict=True)
+        ]
+        return self._core.dispatch.run_many(runs, extract, on_result)
+
+    def submit(
+        self,
+        problem: Problem,
+        *,
+        config: SearchConfig | None = None,
+        system: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        extract: Extractor | None = None,
+        **options: Any,
+    ) -> SearchHandle:
+        """Starts `search` and returns at once.
+
+        The handle waits for the result, tells the events, and stops the work, from any thread.
+        Its methods raise what `search` does; bad input is refused here.
+        """
+        run = self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
+        return self._core.dispatch.start(run, extract, is_watched=True)
+
+    def stream(
+        self,
+        problem: Problem,
+        *,
+        config: SearchConfig | None = None,
+        system: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        extract: Extractor | None = None,
+        **options: Any,
+    ) -> Generator[Event, None, None]:
+        """`search`, told as it happens; the last event is `Finished`.
+
+        Plain decoding yields `TextDelta`s, which joined are the result's text; searches yield
+        `SearchStarted`, `StepFinished`, `StepScored`, `Pruned`, `TrunkDelta`s, which joined are
+        the result's text too, `Progress`, `AnswerChosen` and `UsageReported`. Closing the
+        generator stops the work. The work starts with the first event.
+        """
+        return self._core.dispatch.stream(
+            self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
+            extract,
+        )
+
+    def astream(
+        self,
+        problem: Problem,
+        *,
+        config: SearchConfig | None = None,
+        system: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        extract: Extractor | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[Event, None]:
+        """`stream` for event loops."""
+        return self._core.dispatch.astream(
+            self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
+            extract,
+        )
+
+    def render(
+        self,
+        problem: Problem,
+        *,
+        system: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Prompt:
+        """The prompt that `search` makes of a problem, and takes in place of one.
+
+        Raises:
+            ConfigurationError: The input cannot work.
+        """
+        return render(problem, self.generator, system=system, tools=tools)
+
+    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
+        """Separates tool calls from text in the format of the generator's model."""
+        return self.generator.parse_tool_calls(text, tools)
+
+    def stats(self) -> EngineStats:
+        """Counters since the engine was made and gauges of the moment, its health among them.
+
+        Costs microseconds and stops nothing; from any thread, also once closed.
+        """
+        return EngineStats(
+            health=self.health,
+            calls=self._calls.stats(),
+            load=self._core.load,
+            usage=self.usage,
+            num_restarts=self._num_restarts,
+        )
+
+    @property
+    def usage(self) -> EngineUsage:
+        """What all searches of this engine have cost so far; from any thread, also once closed."""
+        return self._core.usage
+
+    def close(self) -> None:
+        """Ends every search with a `BackendError` and frees both models; safe to call twice."""
+        with self._lifetime:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            atexit.unregister(self.close)
+            self._core.close()
+
+    def __copy__(self) -> Self:
+        """The engine itself: models are shared, so copies of what holds it keep working."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _prepare(
+        self,
+        problem: Problem,
+        base: SearchConfig | None,
+        options: Mapping[str, Any],
+        *,
+        system: str | None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        extract: Extractor | None,
+    ) -> SearchRun:
+        """Checks everything about a search and renders its prompt."""
+        config = resolve(search_config(base, **options), has_verifier=self.verifier is not None)
+        prompt = self.render(problem, system=system, tools=tools)
+        return prepare(prompt, config, self.generator, extract)

@@ -1,0 +1,139 @@
+"""A search in flight, as its caller holds it: watched, waited for, stopped."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self
+
+from fasttts.scheduling.loop_thread import LoopThread
+from fasttts.scheduling.run import SearchRun
+from fasttts.streaming.event_log import EventLog
+from fasttts.streaming.listener import Watcher
+from fasttts.types import Event, SearchResult
+
+ReadResult = Callable[[Watcher], SearchResult]
+"""Makes the result of a search that ended; raises what it ended with."""
+
+
+class SearchHandle:
+    """A search that runs; `FastTTS.submit` makes one.
+
+    All methods may be called from any thread, by several at once. A handle that is dropped leaves
+    its search running; as a context manager it stops one that has not ended.
+
+    Args:
+        run: The search.
+        thread: Where it runs.
+        watcher: Hears of it.
+        log: Where the watcher tells events; None where nobody reads them.
+        read: What the run becomes; a user's functions run in it, in the thread that asks.
+    """
+
+    def __init__(
+        self,
+        run: SearchRun,
+        thread: LoopThread,
+        watcher: Watcher,
+        log: EventLog | None,
+        read: ReadResult,
+    ) -> None:
+        self._run = run
+        self._thread = thread
+        self._watcher = watcher
+        self._log = log
+        self._read = read
+        self._lock = threading.Lock()
+        self._result: SearchResult | None = None
+        self._closing: Sequence[Event] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether the search has ended, however it did."""
+        return self._watcher.future.done()
+
+    def cancel(self) -> bool:
+        """Stops the search before its next iteration and frees what it holds.
+
+        `result` then raises SearchError with `stop_reason="cancelled"`, unless the search ends in
+        the iteration that runs. No other search changes.
+
+        Returns:
+            Whether it had not ended yet.
+        """
+        if self.done:
+            return False
+        self._thread.cancel(self._run)
+        return True
+
+    def result(self, timeout: float | None = None) -> SearchResult:
+        """Waits for the result.
+
+        Args:
+            timeout: Seconds to wait at most; the search goes on afterwards.
+
+        Raises:
+            TimeoutError: It has not ended within `timeout`.
+            BackendError: The generator or the verifier failed.
+            SearchError: No candidate was complete, `extract` failed, or it was cancelled.
+        """
+        self._thread.check_process()
+        self._watcher.future.result(timeout)
+        with self._lock:
+            if self._result is None:
+                self._result = self._read(self._watcher)
+            return self._result
+
+    async def aresult(self) -> SearchResult:
+        """`result` for event loops; cancelling the task leaves the search running."""
+        self._thread.check_process()
+        await asyncio.wrap_future(self._watcher.future)
+        return await asyncio.to_thread(self.result)
+
+    def events(self) -> Generator[Event, None, None]:
+        """Tells the search from its beginning, waiting for what is to come.
+
+        The last event is `Finished`; instead of it the search's error is raised. Leaving the
+        generator does not stop the search.
+        """
+        self._thread.check_process()
+        assert self._log is not None, "a search that nobody watches has no events"
+        yield from self._log.read()
+        yield from self._closed()
+
+    async def aevents(self) -> AsyncGenerator[Event, None]:
+        """`events` for event loops."""
+        self._thread.check_process()
+        assert self._log is not None, "a search that nobody watches has no events"
+        async for event in self._log.aread():
+            yield event
+        for event in await asyncio.to_thread(self._closed):
+            yield event
+
+    def when_done(self, call: Callable[[], None]) -> None:
+        """Calls back once the search has ended, from the loop's thread; must not block."""
+
+        def tell(_: "Future[SearchRun]") -> None:
+            call()
+
+        self._watcher.future.add_done_callback(tell)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()
+
+    def _closed(self) -> Sequence[Event]:
+        """The last events, which need the result."""
+        result = self.result()
+        with self._lock:
+            if not self._closing:
+                self._closing = list(self._watcher.closing(result))
+            return self._closing

@@ -1,0 +1,81 @@
+"""From a configuration and a choice of verifier to the two that an engine drives."""
+
+from dataclasses import dataclass
+
+from fasttts.config import JUDGE, EngineConfig
+from fasttts.errors import ConfigurationError
+from fasttts.interfaces import Generator, Verifier
+from fasttts.memory import MemoryPlan
+from fasttts.verifiers.ensemble import Choice, choose
+from fasttts.verifiers.model_ref import ModelVerifier
+from fasttts.verifiers.resolve import models_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What an engine is made of.
+
+    Attributes:
+        generator: Open; the engine closes it.
+        verifier: The same; None where none is chosen.
+        plan: How they share the device; None where that was not planned.
+    """
+
+    generator: Generator
+    verifier: Verifier | None
+    plan: MemoryPlan | None
+
+
+def load_chosen(config: EngineConfig, choice: Choice | None) -> Loaded:
+    """Loads models on vLLM, those that a combination of verifiers names among them.
+
+    Args:
+        config: What to load.
+        choice: Takes the place of the configuration's verifier; None leaves that.
+
+    Raises:
+        ConfigurationError: An option or a model cannot work; no memory was taken.
+        BackendError: vLLM could not start.
+    """
+    choice = config.verifier if choice is None else choice
+    verifier = None if choice is None else choose(choice)
+    try:
+        return _load(config, verifier)
+    except BaseException:
+        if verifier is not None:
+            verifier.close()
+        raise
+
+
+def _load(config: EngineConfig, verifier: Verifier | None) -> Loaded:
+    from fasttts.backends.vllm import load_planned
+
+    named = [] if verifier is None else models_of(verifier)
+    _check_named(named)
+    models = {part.model for part in named} - {JUDGE}
+    loaded = load_planned(
+        config.model_copy(update={"verifier": next(iter(models), None)}),
+        judges=any(part.model == JUDGE for part in named),
+    )
+    for part in named:
+        found = loaded.judge if part.model == JUDGE else loaded.verifier
+        assert found is not None, part.model
+        if part is verifier:  # nothing is gained by a name around the model itself
+            verifier = found
+        else:
+            part.bind(found)
+    return Loaded(generator=loaded.generator, verifier=verifier, plan=loaded.plan)
+
+
+def _check_named(named: list[ModelVerifier]) -> None:
+    models = sorted({part.model for part in named} - {JUDGE})
+    if len(models) > 1:
+        raise ConfigurationError(
+            f"verifiers {', '.join(map(repr, models))} are two models: an engine loads one beside "
+            "the generator; 'judge' and functions may join it"
+        )
+    for part in named:
+        if part.is_loaded:
+            raise ConfigurationError(
+                f"verifier={part.model!r} is loaded by another engine: build a new one for this"
+            )

@@ -1,0 +1,182 @@
+"""From what a user asks to a search that can start: checked input and a rendered prompt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fasttts.answers.extraction import Extractor
+from fasttts.config import SearchConfig, search_config
+from fasttts.decoding.structured_outputs import THINK_END, THINK_START, Thoughts
+from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.engine.messages import Conversation, check_conversation, question
+from fasttts.errors import ConfigurationError
+from fasttts.interfaces import Generator
+from fasttts.scheduling.run import SearchRequest, SearchRun
+from fasttts.search import make_policy, uses_verifier
+from fasttts.tree import Limits, Node
+from fasttts.types import Message, Opening
+
+_PLAIN_PRIORITY, _SEARCH_PRIORITY = 0, 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A problem as the generator's model reads it.
+
+    Attributes:
+        token_ids: The conversation and the tools through the chat template.
+        problem: What the verifier judges steps against: the last text of the user.
+        opening: What every answer begins with.
+        messages: The conversation that was rendered, which routing policies look at.
+        tools: The tools that were.
+    """
+
+    token_ids: tuple[int, ...]
+    problem: str
+    opening: Opening | None = None
+    messages: tuple[Message, ...] = field(default=(), compare=False, repr=False)
+    tools: tuple[Mapping[str, Any], ...] = field(default=(), compare=False, repr=False)
+
+
+Problem = Conversation | Prompt
+"""A question, a conversation whose last user message is the question, or either one rendered."""
+
+
+def render(
+    problem: Problem,
+    generator: Generator,
+    *,
+    system: str | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+) -> Prompt:
+    """The prompt of a problem.
+
+    Args:
+        problem: What to solve.
+        generator: Its tokenizer renders, its context bounds the length.
+        system: A system message put before the conversation.
+        tools: Tool schemas in OpenAI's form.
+
+    Raises:
+        ConfigurationError: The input cannot work.
+    """
+    if isinstance(problem, Prompt):
+        if system or tools:
+            raise ConfigurationError("a rendered prompt takes neither a system message nor tools")
+        return problem
+    messages = check_conversation(problem, system)
+    token_ids = generator.tokenizer.encode_chat(messages, tools)
+    if len(token_ids) >= generator.max_model_len:
+        raise ConfigurationError(
+            f"the prompt has {len(token_ids)} tokens, the context {generator.max_model_len}: "
+            "shorten the prompt, or raise max_model_len if the model allows it"
+        )
+    return Prompt(
+        token_ids=tuple(token_ids),
+        problem=question(messages),
+        messages=tuple(messages),
+        tools=tuple(tools or ()),
+    )
+
+
+def prepare(
+    prompt: Prompt,
+    config: SearchConfig,
+    generator: Generator,
+    extract: Extractor | None = None,
+) -> SearchRun:
+    """A search that can start.
+
+    Args:
+        prompt: What to solve.
+        config: The search, resolved for the engine's models.
+        generator: Whose tokens the search is made of.
+        extract: Finds answers where the search counts them, in place of the option `answer`.
+
+    Raises:
+        ConfigurationError: The search's policy is the user's own and cannot be made, or the
+            prompt's opening does not fit.
+    """
+    scores = uses_verifier(config)
+    request = SearchRequest(
+        prompt_token_ids=prompt.token_ids,
+        problem=prompt.problem,
+        config=config,
+        uses_verifier=scores,
+        extract=extract,
+        grammar=_grammar(prompt, config, generator.tokenizer),
+        opening=_opening(prompt, config, generator, is_scored=scores),
+    )
+    return SearchRun(
+        request,
+        make_policy(config),
+        generator.tokenizer,
+        max_model_len=generator.max_model_len,
+        priority=_PLAIN_PRIORITY if config.search == "none" else _SEARCH_PRIORITY,
+    )
+
+
+def is_thinking(prompt: Prompt, tokenizer: Tokenizer) -> bool:
+    """Whether the prompt ends inside `<think>`, as some chat templates have it."""
+    return tokenizer.decode(prompt.token_ids[-8:]).rstrip().endswith(THINK_START)
+
+
+def _grammar(prompt: Prompt, config: SearchConfig, tokenizer: Tokenizer) -> str | None:
+    """What the answer must follow; a model for which the closing tag is one token may think."""
+    if config.structured_outputs is None:
+        return None
+    thoughts: Thoughts = "possible" if len(tokenizer.encode(THINK_END)) == 1 else "none"
+    if is_thinking(prompt, tokenizer):
+        thoughts = "open"
+    return config.structured_outputs.decoding_grammar(thoughts)
+
+
+def _opening(
+    prompt: Prompt, config: SearchConfig, generator: Generator, *, is_scored: bool
+) -> Node | None:
+    """The prompt's opening as what the roots of the tree hang on."""
+    opening = prompt.opening
+    if opening is None:
+        return None
+    token_ids = generator.tokenizer.encode(opening.text)
+    num_left = min(config.max_tokens, generator.max_model_len - len(prompt.token_ids))
+    if len(token_ids) >= num_left:
+        raise ConfigurationError(
+            f"an opening of {len(token_ids)} tokens leaves no room in an answer of {num_left}: "
+            "raise max_tokens, or begin with less"
+        )
+    scores_S = [step.score for step in opening.steps if step.score is not None]
+    if is_scored and len(scores_S) != len(opening.steps):
+        raise ConfigurationError("a search that scores needs the scores of the opening's steps")
+    return Node(
+        path=(),
+        seed=config.seed,
+        parent=None,
+        num_prefix_tokens=len(prompt.token_ids),
+        limits=Limits(
+            max_tokens=len(token_ids), at_max_tokens="step", num_steps=None, at_step_end="step"
+        ),
+        token_ids=token_ids,
+        text=opening.text,
+        steps=tuple(step.text for step in opening.steps),
+        scores_S=tuple(scores_S) if is_scored else None,
+        finish_reason="step",
+    )
+
+
+def seeded(
+    config: SearchConfig, seeds: Sequence[int] | None, problems: Sequence[Problem]
+) -> list[SearchConfig]:
+    """The configuration of each problem; None gives all of them the same seed.
+
+    Raises:
+        ConfigurationError: The problems are no list, or there are not as many seeds.
+    """
+    if isinstance(problems, str | bytes) or not isinstance(problems, Sequence):
+        kind = type(problems).__name__
+        raise ConfigurationError(f"problems are a list of questions or conversations, not a {kind}")
+    if seeds is None:
+        return [config] * len(problems)
+    if len(seeds) != len(problems):
+        raise ConfigurationError(f"{len(seeds)} seeds for {len(problems)} problems")
+    return [search_config(config, seed=seed) for seed in seeds]

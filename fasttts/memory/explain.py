@@ -1,0 +1,137 @@
+"""A plan's reasons in words."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from fasttts.memory.devices import Device
+from fasttts.memory.partitions import Budget, Split
+from fasttts.memory.requirements import EngineNeeds
+from fasttts.memory.units import format_bytes, format_seconds
+from fasttts.memory.workload import Workload
+
+
+def memory_reason(device: Device, usable_bytes: int, left_bytes: int) -> str:
+    """What is left for KV blocks when both models are on the device."""
+    share = 100 * usable_bytes / device.memory_bytes
+    usable = f"Of {format_bytes(device.memory_bytes)} {share:.0f} % may be used"
+    if left_bytes <= 0:
+        return f"{usable}; that is {format_bytes(-left_bytes)} less than the models alone take."
+    left = format_bytes(left_bytes)
+    return f"{usable}; weights, activations and graphs leave {left} for KV blocks."
+
+
+def lacking(
+    device: Device, usable_bytes: int, engines: Sequence[EngineNeeds], budget: Budget
+) -> str:
+    """What models that do not fit would need."""
+    models = " and ".join(
+        f"{needs.shape.name} ({format_bytes(needs.shape.weight_bytes)} of weights, "
+        f"{format_bytes(needs.min_kv_bytes)} of KV for {needs.max_model_len:,} tokens)"
+        for needs in engines
+    )
+    together = sum(needs.min_kv_bytes for needs in engines) - budget.resident_kv_bytes
+    in_turns = budget.missing_for_turns_bytes
+    missing = [f"{format_bytes(together)} together"] if together > 0 else []
+    if 0 < in_turns < math.inf:
+        host = format_bytes(device.host_memory_bytes)
+        missing.append(f"{format_bytes(in_turns)} in turns (with {host} of host memory)")
+    usable = format_bytes(usable_bytes)
+    return f"{models} lack, of {usable} to use, {' and '.join(missing)}"
+
+
+def kind_reasons(
+    chosen: Split,
+    resident: Split | None,
+    generator: EngineNeeds,
+    verifier: EngineNeeds | None,
+) -> Iterator[str]:
+    """Why this kind of plan and this split."""
+    workload = generator.workload
+    beams = _beams(workload.num_beams)
+    held = min(workload.num_beams, generator.num_resident(chosen.generator_kv_bytes))
+    if chosen.kind == "time_shared":
+        yield from _time_shared(chosen, resident)
+    elif chosen.kind == "kv_offload":
+        assert resident is not None  # it has the same splits
+        compared = _compared(chosen, resident)
+        yield (
+            f"The generator's cache holds {held} of {beams}; blocks of the others wait in "
+            f"{format_bytes(chosen.offload_bytes)} of host memory: {compared}."
+        )
+    elif held < workload.num_beams:
+        yield (
+            f"The generator's cache holds {held} of {beams}; the others' prefixes are computed "
+            "again, as nothing that offloads is faster."
+        )
+    if verifier is not None and chosen.kind != "time_shared":
+        yield _verifier_share(chosen, verifier)
+
+
+def _time_shared(chosen: Split, resident: Split | None) -> Iterator[str]:
+    compared = "there is no room for both" if resident is None else _compared(chosen, resident)
+    moved_s = format_seconds(chosen.times.transfer_s)
+    yield (
+        f"The models take turns ({compared}); moving their weights takes {moved_s} of the search."
+    )
+    yield "The verifier runs in a process of its own: vLLM's sleep mode serves one engine in each."
+
+
+def _compared(chosen: Split, resident: Split) -> str:
+    with_it, without = chosen.times.total_s, resident.times.total_s
+    return f"{format_seconds(with_it)} instead of {format_seconds(without)} without"
+
+
+def _verifier_share(chosen: Split, verifier: EngineNeeds) -> str:
+    workload = verifier.workload
+    size = format_bytes(chosen.verifier_kv_bytes)
+    held = verifier.num_resident(chosen.verifier_kv_bytes)
+    if held >= workload.num_beams:
+        return (
+            f"The verifier's {size} of KV hold all {_beams(workload.num_beams)}; more would not "
+            "make it faster."
+        )
+    return (
+        f"The verifier's {size} of KV hold {held} of {_beams(workload.num_beams)}: the fastest "
+        "of all splits that were tried."
+    )
+
+
+def slots_reason(slots: int, limit: int, resident: int, workload: Workload) -> str:
+    """Why the generator decodes so many sequences together."""
+    if slots < limit:
+        why = "more do not fit" if slots == resident else "more would leave less for KV blocks"
+    elif limit < workload.num_beams:
+        why = "a larger batch is hardly faster than a second one"
+    elif limit == workload.num_beams:
+        why = "the search's own, and none to speculate in"
+    else:
+        why = "with more, the next one costs more than half as much as those before"
+    return f"{_sequences(slots)} decode together: {why}."
+
+
+def asked_slots_reason(slots: int) -> str:
+    """That the generator decodes as many sequences together as was asked for."""
+    return f"{_sequences(slots)} decode together, as max_num_seqs says."
+
+
+def rate_reason(num_tokens: int, seconds: float) -> str:
+    """From which batch on the verifier is fast."""
+    return (
+        f"From {num_tokens} new tokens on the verifier scores at 80 % of its peak rate "
+        f"({num_tokens / seconds:,.0f} tokens a second)."
+    )
+
+
+def source_reason(is_measured: bool) -> str:
+    """Where the times come from."""
+    if is_measured:
+        return "Times are those that `fasttts calibrate` measured on this device."
+    return "Times are those of the device's peak rates; real ones are longer."
+
+
+def _sequences(count: int) -> str:
+    return f"{count:,} sequence{'s' if count != 1 else ''}"
+
+
+def _beams(count: int) -> str:
+    return f"{count:,} beam{'s' if count != 1 else ''}"

@@ -1,0 +1,97 @@
+"""A plan from an engine's configuration: what the command line shows is what an engine does."""
+
+from dataclasses import replace
+from typing import Any
+
+from fasttts.config import EngineConfig, SchedulingConfig
+from fasttts.memory.calibration import Calibration
+from fasttts.memory.calibration_store import try_calibration
+from fasttts.memory.devices import Device
+from fasttts.memory.plan import MemoryPlan
+from fasttts.memory.planner import make_plan
+from fasttts.memory.shapes import ModelShape
+from fasttts.memory.workload import Workload
+
+PLANNED_OPTIONS = frozenset({"verification_batch_tokens", "early_verification"})
+"""Options of scheduling that a plan may fill in where the user has not set them."""
+
+
+def plan_engines(
+    config: EngineConfig,
+    device: Device,
+    generator: ModelShape,
+    verifier: ModelShape | None,
+    workload: Workload | None = None,
+) -> MemoryPlan:
+    """The plan for the models of a configuration.
+
+    `max_model_len`, `max_num_seqs`, `dtype`, `gpu_memory_utilization`, `offloading` and
+    `verifier_process` are the configuration's; stored calibrations of the device and the models
+    are used.
+
+    Args:
+        config: An engine's options.
+        device: Where the models run.
+        generator: The generator's shape, in the type of its `config.json`.
+        verifier: The verifier's; None for an engine without one.
+        workload: The search to be fast at; None takes a typical one of `planned_beams` beams, made
+            shorter where the context asks for it.
+
+    Raises:
+        CapacityError: The models cannot share the device.
+        ConfigurationError: The workload is longer than a model's context, or the device cannot
+            offload as the configuration says.
+    """
+    if workload is None:
+        context = min(generator.max_model_len, config.max_model_len or generator.max_model_len)
+        workload = Workload(num_beams=config.planned_beams).within(context)
+    if config.max_model_len is not None:
+        workload = replace(workload, max_model_len=config.max_model_len)
+    return make_plan(
+        device,
+        _in_type(generator, config, device),
+        None if verifier is None else _in_type(verifier, config, device),
+        workload,
+        offloading=config.offloading,
+        calibrations=_calibrations(config, device),
+        gpu_memory_utilization=config.gpu_memory_utilization,
+        max_num_seqs=config.max_num_seqs,
+        verifier_process=config.verifier_process,
+    )
+
+
+def planned_scheduling(scheduling: SchedulingConfig, plan: MemoryPlan | None) -> SchedulingConfig:
+    """The scheduling of an engine that carries out a plan; without one it stays as it is.
+
+    A calibrated plan says when a batch of the verifier is worth it, unless the user does; a
+    roofline knows no cost of a batch on the host. Where the engines take turns, each turn moves
+    weights: steps are then scored together, when a decision waits.
+    """
+    if plan is None:
+        return scheduling
+    found: dict[str, Any] = {}
+    if plan.is_measured and plan.verification_batch_tokens is not None:
+        found["verification_batch_tokens"] = plan.verification_batch_tokens
+    if plan.kind == "time_shared":
+        found["early_verification"] = False
+    unset = found.keys() - scheduling.model_fields_set
+    return scheduling.model_copy(update={name: found[name] for name in sorted(unset)})
+
+
+def _in_type(shape: ModelShape, config: EngineConfig, device: Device) -> ModelShape:
+    """The model in the type it will run in.
+
+    "auto" is float32 on a CPU, and elsewhere the checkpoint's type, but 16 bits for float32.
+    """
+    if config.dtype != "auto":
+        return shape.with_dtype(config.dtype)
+    if device.is_cpu:
+        return shape.with_dtype("float32")
+    return shape.with_dtype("bfloat16" if shape.dtype == "float32" else "auto")
+
+
+def _calibrations(config: EngineConfig, device: Device) -> list[Calibration]:
+    found = [try_calibration(device.name, config.generator, "generator")]
+    if config.verifier_model is not None:
+        found.append(try_calibration(device.name, config.verifier_model, "verifier"))
+    return [calibration for calibration in found if calibration is not None]

@@ -1,0 +1,201 @@
+"""Makes the plan: before anything is allocated, from shapes and rates alone."""
+
+from collections.abc import Iterator, Sequence
+from typing import get_args
+
+from fasttts.config import Offloading
+from fasttts.errors import CapacityError, ConfigurationError, Role
+from fasttts.memory import explain
+from fasttts.memory.calibration import Calibration
+from fasttts.memory.costs import SCORE_RATE_SHARE, Costs
+from fasttts.memory.curves import size_for_rate
+from fasttts.memory.devices import Device
+from fasttts.memory.latency_model import MOST_SLOTS, slot_limit
+from fasttts.memory.partitions import Split
+from fasttts.memory.plan import EnginePlan, MemoryPlan
+from fasttts.memory.planning_task import Task, choose, make_task
+from fasttts.memory.requirements import PROCESS_BYTES, EngineNeeds
+from fasttts.memory.shapes import ModelShape
+from fasttts.memory.workload import Workload
+
+
+def make_plan(
+    device: Device,
+    generator: ModelShape,
+    verifier: ModelShape | None,
+    workload: Workload,
+    *,
+    offloading: Offloading = "auto",
+    calibrations: Sequence[Calibration] = (),
+    gpu_memory_utilization: float = 0.9,
+    max_num_seqs: int | None = None,
+    verifier_process: bool = False,
+) -> MemoryPlan:
+    """The fastest way for two models to share a device.
+
+    Args:
+        device: Where they run.
+        generator: The generator's shape.
+        verifier: The verifier's; None for a search without one.
+        workload: The search to be fast at.
+        offloading: Whether host memory may be used. With "auto" it is where not all beams fit
+            and it is predicted to be faster; with "kv", where not all beams of the generator fit.
+        calibrations: Measured on this device, of these models; they replace the roofline.
+        gpu_memory_utilization: Share of the device's memory that both models use together.
+        max_num_seqs: Most sequences that decode together; None leaves it to the plan.
+        verifier_process: Whether the verifier has a process of its own even beside the generator.
+
+    Raises:
+        CapacityError: The models cannot share the device in any permitted way.
+        ConfigurationError: An option or the workload cannot work.
+    """
+    _check(gpu_memory_utilization, max_num_seqs)
+    _check_offloading(offloading, device, verifier)
+    _check_context(generator, workload)
+    measured: dict[Role, Calibration] = {each.role: each for each in calibrations}
+    costs = Costs(device, generator, measured.get("generator"))
+    other = None if verifier is None else Costs(device, verifier, measured.get("verifier"))
+    limit = slot_limit(costs, workload, MOST_SLOTS)
+    tasks = [
+        make_task(
+            device,
+            costs,
+            other,
+            workload,
+            usable_bytes=int(gpu_memory_utilization * device.memory_bytes),
+            slot_limit=limit,
+            max_num_seqs=max_num_seqs,
+            slots=slots,
+            verifier_process=verifier_process,
+        )
+        for slots in _slot_choices(min(limit, max_num_seqs or limit), workload)
+    ]
+    found = [(task, split) for task in tasks if (split := choose(task, offloading)) is not None]
+    if not found:
+        raise _does_not_fit(tasks[-1], offloading)
+    return _plan(*min(found, key=lambda pair: pair[1].times.total_s))
+
+
+def _slot_choices(most: int, workload: Workload) -> Iterator[int]:
+    """Numbers of slots worth trying: logits of fewer sequences leave more memory for KV blocks."""
+    own = min(most, workload.num_beams)
+    eighths = {own * part // 8 for part in range(8, 3, -1)}
+    halves = {own >> shift for shift in range(2, own.bit_length())}
+    yield from sorted(({most, own} | eighths | halves) - {0}, reverse=True)
+
+
+def _check_offloading(offloading: str, device: Device, verifier: ModelShape | None) -> None:
+    known = get_args(Offloading)
+    if offloading not in known:
+        raise ConfigurationError(f"offloading={offloading!r}: use one of {', '.join(known)}")
+    if offloading in {"kv", "sleep"} and device.link_bytes_per_s is None:
+        raise ConfigurationError(
+            f"offloading={offloading!r}: {device.name} has no link to another memory; use 'none', "
+            "or give the link's rate if there is one"
+        )
+    if offloading == "sleep" and verifier is None:
+        raise ConfigurationError("offloading='sleep': one model has nobody to take turns with")
+
+
+def _check(gpu_memory_utilization: float, max_num_seqs: int | None) -> None:
+    if not 0 < gpu_memory_utilization <= 1:
+        raise ConfigurationError(
+            f"gpu_memory_utilization={gpu_memory_utilization}: use more than 0 and at most 1"
+        )
+    if max_num_seqs is not None and max_num_seqs < 1:
+        raise ConfigurationError(f"max_num_seqs={max_num_seqs}: at least 1 is needed")
+
+
+def _check_context(generator: ModelShape, workload: Workload) -> None:
+    wanted = max(workload.longest_tokens, workload.max_model_len or 0)
+    if wanted > generator.max_model_len:
+        raise ConfigurationError(
+            f"a context of {wanted:,} tokens is more than the {generator.max_model_len:,} that "
+            f"{generator.name!r} was made for: lower the context, depth or step_tokens"
+        )
+
+
+def _plan(task: Task, chosen: Split) -> MemoryPlan:
+    held = task.generator.num_resident(chosen.generator_kv_bytes)
+    generator = _engine_plan(task, task.generator, chosen, max(1, min(task.slots, held)))
+    verifier = None
+    if task.verifier is not None:
+        scored = task.verifier.num_resident(chosen.verifier_kv_bytes)
+        together = max(1, min(max(task.workload.num_beams, task.slots), scored))
+        verifier = _engine_plan(task, task.verifier, chosen, together)
+    return MemoryPlan(
+        device=task.device,
+        workload=task.workload,
+        kind=chosen.kind,
+        usable_bytes=task.usable_bytes,
+        generator=generator,
+        verifier=verifier,
+        verification_batch_tokens=_verification_batch_tokens(task.verifier),
+        times=chosen.times,
+        is_measured=any(needs.costs.is_measured for needs in task.engines),
+        reasons=tuple(_reasons(task, chosen, generator)),
+    )
+
+
+def _verification_batch_tokens(verifier: EngineNeeds | None) -> int | None:
+    """New tokens at which the verifier is nearly as fast as it gets."""
+    if verifier is None:
+        return None
+    return size_for_rate(
+        lambda tokens: verifier.costs.prefill_s(1, tokens, 0),
+        verifier.max_num_batched_tokens,
+        SCORE_RATE_SHARE,
+    )
+
+
+def _engine_plan(task: Task, needs: EngineNeeds, chosen: Split, max_num_seqs: int) -> EnginePlan:
+    is_generator, is_shared = needs.role == "generator", chosen.kind == "time_shared"
+    kv_bytes = chosen.generator_kv_bytes if is_generator else chosen.verifier_kv_bytes
+    process_bytes = 0 if task.device.is_cpu else PROCESS_BYTES
+    used = process_bytes + needs.fixed_bytes + kv_bytes
+    return EnginePlan(
+        role=needs.role,
+        model=needs.shape.name,
+        dtype=needs.shape.dtype,
+        weight_bytes=needs.shape.weight_bytes,
+        activation_bytes=needs.activation_bytes,
+        runtime_bytes=needs.runtime_bytes,
+        kv_cache_memory_bytes=kv_bytes,
+        block_size=needs.block_size,
+        num_blocks=needs.num_blocks(kv_bytes),
+        num_resident_beams=needs.num_resident(kv_bytes),
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=needs.max_num_batched_tokens,
+        max_model_len=needs.max_model_len,
+        offload_bytes=chosen.offload_bytes if is_generator else 0,
+        is_asleep_between=is_shared,
+        has_own_process=(is_shared or task.verifier_process) and not is_generator,
+        memory_share=used / task.device.memory_bytes,
+    )
+
+
+def _reasons(task: Task, chosen: Split, generator: EnginePlan) -> Iterator[str]:
+    yield explain.memory_reason(task.device, task.usable_bytes, task.budget.resident_kv_bytes)
+    yield from explain.kind_reasons(chosen, task.resident, task.generator, task.verifier)
+    if generator.max_num_seqs == task.max_num_seqs:
+        yield explain.asked_slots_reason(generator.max_num_seqs)
+    else:
+        yield explain.slots_reason(
+            generator.max_num_seqs, task.slot_limit, generator.num_resident_beams, task.workload
+        )
+    num_tokens = _verification_batch_tokens(task.verifier)
+    if task.verifier is not None and num_tokens is not None:
+        yield explain.rate_reason(num_tokens, task.verifier.costs.prefill_s(1, num_tokens, 0))
+    yield explain.source_reason(any(needs.costs.is_measured for needs in task.engines))
+
+
+def _does_not_fit(task: Task, offloading: Offloading) -> CapacityError:
+    """Says what is missing, and what to change."""
+    largest = max(task.engines, key=lambda needs: needs.fixed_bytes)
+    what = explain.lacking(task.device, task.usable_bytes, task.engines, task.budget)
+    limited = "" if offloading == "auto" else f" with offloading={offloading!r}"
+    return CapacityError(
+        f"too little memory on {task.device.name}{limited}: {what}; choose smaller or quantised "
+        "models, lower max_model_len or raise gpu_memory_utilization",
+        role=largest.role,
+    )

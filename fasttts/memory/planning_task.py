@@ -1,0 +1,103 @@
+"""One way to pose the planner's question, and its answer: the fastest permitted split."""
+
+from dataclasses import dataclass
+
+from fasttts.config import Offloading
+from fasttts.memory.costs import Costs
+from fasttts.memory.devices import Device
+from fasttts.memory.partitions import Budget, Split, fastest
+from fasttts.memory.requirements import EngineNeeds, generator_needs, verifier_needs
+from fasttts.memory.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Everything about a plan but the split.
+
+    Attributes:
+        device: Where the models run.
+        usable_bytes: Memory that may be used.
+        generator: What the generator needs.
+        verifier: What the verifier needs; None without one.
+        slot_limit: Sequences worth decoding together, if memory holds them.
+        max_num_seqs: The most that were asked for; None leaves it to the plan.
+        slots: Sequences that logits are reserved for.
+        verifier_process: Whether the verifier has a process of its own beside the generator's.
+        budget: The ways to divide the memory.
+        resident: The fastest of them that keeps everything on the device; None if none does.
+    """
+
+    device: Device
+    usable_bytes: int
+    generator: EngineNeeds
+    verifier: EngineNeeds | None
+    slot_limit: int
+    max_num_seqs: int | None
+    slots: int
+    verifier_process: bool
+    budget: Budget
+    resident: Split | None
+
+    @property
+    def workload(self) -> Workload:
+        """The search."""
+        return self.generator.workload
+
+    @property
+    def engines(self) -> tuple[EngineNeeds, ...]:
+        """Generator, and verifier if there is one."""
+        return (self.generator,) if self.verifier is None else (self.generator, self.verifier)
+
+
+def make_task(
+    device: Device,
+    generator: Costs,
+    verifier: Costs | None,
+    workload: Workload,
+    *,
+    usable_bytes: int,
+    slot_limit: int,
+    max_num_seqs: int | None,
+    slots: int,
+    verifier_process: bool,
+) -> Task:
+    """The task of finding a split, with logits reserved for `slots` sequences."""
+    own = generator_needs(device, generator, workload, slots)
+    other = None if verifier is None else verifier_needs(device, verifier, workload, own)
+    budget = Budget(
+        device, usable_bytes, own, other, slots=slots, verifier_process=verifier_process
+    )
+    return Task(
+        device=device,
+        usable_bytes=usable_bytes,
+        generator=own,
+        verifier=other,
+        slot_limit=slot_limit,
+        max_num_seqs=max_num_seqs,
+        slots=slots,
+        verifier_process=verifier_process,
+        budget=budget,
+        resident=fastest(budget.resident()),
+    )
+
+
+def choose(task: Task, offloading: Offloading) -> Split | None:
+    """The fastest permitted split; keeping everything on the device wins ties."""
+    resident = task.resident
+    if offloading == "none" or (offloading == "auto" and _holds_all(task, resident)):
+        return resident
+    found = [resident] if offloading == "auto" else []
+    if offloading in {"auto", "kv"}:
+        found.append(fastest(task.budget.kv_offload()) or resident)
+    if offloading in {"auto", "sleep"}:
+        found.append(fastest(task.budget.time_shared()))
+    return fastest(split for split in found if split is not None)
+
+
+def _holds_all(task: Task, split: Split | None) -> bool:
+    """Whether every beam of the search has its KV blocks on the device."""
+    if split is None:
+        return False
+    sizes = (split.generator_kv_bytes, split.verifier_kv_bytes)
+    held = (needs.num_resident(size) for needs, size in zip(task.engines, sizes, strict=False))
+    return min(held) >= task.workload.num_beams

@@ -1,0 +1,171 @@
+"""What one engine needs before its KV cache, and what a KV cache of some size holds."""
+
+import math
+from dataclasses import dataclass
+
+from fasttts.errors import Role
+from fasttts.memory.costs import Costs
+from fasttts.memory.devices import Device
+from fasttts.memory.shapes import ModelShape
+from fasttts.memory.units import MIB
+from fasttts.memory.workload import Workload
+
+PROCESS_BYTES = 512 * MIB
+"""A process on a GPU: CUDA context, loaded kernels, library workspaces (estimated)."""
+
+_GRAPH_BYTES = 128 * MIB
+"""An engine's captured CUDA graphs and its inputs' buffers (estimated)."""
+
+_BATCHED_TOKENS = 2048
+"""Tokens of one iteration: ten times what brings a GPU to its peak, and little to activate."""
+
+_LOGIT_COPIES = 4
+"""Float32 arrays of [sequences, vocabulary] alive while tokens are sampled: logits, the filtered
+logits, noise and their sum."""
+
+VERIFIER_CONTEXT_FACTOR = 2
+"""A verifier prompt holds the generator's text with a tag after each step, under another system
+message and perhaps another tokenizer; twice the generator's context has room for that."""
+
+_DEFAULT_CONTEXT = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineNeeds:
+    """One model's share of a plan that does not depend on the split.
+
+    Attributes:
+        role: Generator or verifier.
+        costs: The model's shape and what its iterations cost.
+        workload: The search.
+        block_size: Tokens of a KV block.
+        max_model_len: Longest sequence in tokens.
+        max_num_batched_tokens: Most tokens of one iteration.
+        activation_bytes: Peak of intermediate results, logits included.
+        runtime_bytes: CUDA graphs and buffers.
+    """
+
+    role: Role
+    costs: Costs
+    workload: Workload
+    block_size: int
+    max_model_len: int
+    max_num_batched_tokens: int
+    activation_bytes: int
+    runtime_bytes: int
+
+    @property
+    def shape(self) -> ModelShape:
+        """The model."""
+        return self.costs.shape
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Everything but the KV cache."""
+        return self.shape.weight_bytes + self.activation_bytes + self.runtime_bytes
+
+    @property
+    def block_bytes(self) -> int:
+        """Memory of a KV block."""
+        return self.block_size * self.shape.kv_bytes_per_token
+
+    @property
+    def min_kv_bytes(self) -> int:
+        """The smallest KV cache: one sequence of full length; vLLM refuses less."""
+        return self._bytes_for(self.max_model_len + self.block_size)
+
+    @property
+    def enough_kv_bytes(self) -> int:
+        """A KV cache that holds all beams of the search at once."""
+        return max(self.min_kv_bytes, self.kv_bytes_for(self.workload.num_beams))
+
+    def num_blocks(self, kv_bytes: int) -> int:
+        """Whole blocks in a KV cache."""
+        return kv_bytes // self.block_bytes
+
+    def num_resident(self, kv_bytes: int) -> int:
+        """Beams a KV cache holds at their last step, beside the prompt they share."""
+        tokens = (self.num_blocks(kv_bytes) - 1) * self.block_size - self.workload.prompt_tokens
+        return max(0, math.floor(tokens / self._beam_tokens))
+
+    def kv_bytes_for(self, num_beams: int) -> int:
+        """The smallest KV cache that holds so many beams."""
+        tokens = self.workload.prompt_tokens + math.ceil(num_beams * self._beam_tokens)
+        return self._bytes_for(tokens)
+
+    def whole_blocks(self, kv_bytes: int) -> int:
+        """`kv_bytes` rounded down to whole blocks."""
+        return self.num_blocks(kv_bytes) * self.block_bytes
+
+    @property
+    def _beam_tokens(self) -> float:
+        """A beam's own tokens; a block that its siblings fill differently is its own as well."""
+        return self.workload.own_tokens + self.block_size
+
+    def _bytes_for(self, tokens: int) -> int:
+        """Blocks for these tokens, and the one that vLLM keeps empty."""
+        return (math.ceil(tokens / self.block_size) + 1) * self.block_bytes
+
+
+def generator_needs(
+    device: Device, costs: Costs, workload: Workload, max_num_seqs: int
+) -> EngineNeeds:
+    """What the generator needs when up to `max_num_seqs` sequences decode together."""
+    wanted = workload.max_model_len or max(_DEFAULT_CONTEXT, workload.longest_tokens)
+    return _needs(
+        device,
+        costs,
+        workload,
+        role="generator",
+        max_model_len=min(wanted, costs.shape.max_model_len),
+        max_num_seqs=max_num_seqs,
+    )
+
+
+def verifier_needs(
+    device: Device, costs: Costs, workload: Workload, generator: EngineNeeds
+) -> EngineNeeds:
+    """What the verifier needs beside this generator."""
+    wanted = VERIFIER_CONTEXT_FACTOR * generator.max_model_len
+    return _needs(
+        device,
+        costs,
+        workload,
+        role="verifier",
+        max_model_len=min(wanted, costs.shape.max_model_len),
+        max_num_seqs=workload.num_beams,
+    )
+
+
+def _needs(
+    device: Device,
+    costs: Costs,
+    workload: Workload,
+    *,
+    role: Role,
+    max_model_len: int,
+    max_num_seqs: int,
+) -> EngineNeeds:
+    batched_tokens = max(_BATCHED_TOKENS, max_num_seqs)
+    return EngineNeeds(
+        role=role,
+        costs=costs,
+        workload=workload,
+        block_size=device.block_size,
+        max_model_len=max_model_len,
+        max_num_batched_tokens=batched_tokens,
+        activation_bytes=_activation_bytes(costs.shape, batched_tokens, max_num_seqs),
+        runtime_bytes=0 if device.is_cpu else _GRAPH_BYTES,
+    )
+
+
+def _activation_bytes(shape: ModelShape, num_tokens: int, num_sequences: int) -> int:
+    """Peak of intermediate results, estimated.
+
+    Of one layer at a time: the residual stream and its normalised copy, query, key and value, and
+    the MLP's two halves with their product; then the logits of each sequence's last position.
+    """
+    attention = (2 * shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim
+    layer = 3 * shape.hidden_size + max(attention, 3 * shape.intermediate_size)
+    logits = _LOGIT_COPIES * 4 * shape.vocab_size if shape.head == "lm" else 0
+    return num_tokens * layer * shape.item_bytes + num_sequences * logits

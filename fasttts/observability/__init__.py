@@ -1,0 +1,1 @@
+"""What an engine reports: requests, statistics, traces and metrics."""

@@ -1,0 +1,200 @@
+"""Engines as Prometheus sees them: a collector that asks for their statistics when it is scraped.
+
+    registry = prometheus_client.CollectorRegistry()
+    registry.register(EngineCollector({"math": engine}))
+
+Nothing is registered unless the caller does it, and nothing is counted twice: the numbers are those
+of `FastTTS.stats`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from fasttts.observability.stats import EngineStats
+
+try:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.registry import Collector
+except ImportError as error:
+    raise ImportError("pip install 'fasttts[metrics]' for prometheus-client") from error
+
+Family = CounterMetricFamily | GaugeMetricFamily
+
+
+class HasStats(Protocol):
+    """What is scraped: an engine, or anything else that has its statistics."""
+
+    def stats(self) -> EngineStats:
+        """A snapshot; asked from any thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Metric:
+    """A metric and where its values stand; `read` gives one for each value of `label`."""
+
+    family: type[Family]
+    name: str
+    help: str
+    read: Callable[[EngineStats], Mapping[str, float] | float]
+    label: str | None = None
+
+
+_COUNTERS = (
+    _Metric(
+        CounterMetricFamily,
+        "fasttts_calls",
+        "Calls that ended, by outcome.",
+        lambda s: {str(outcome): num for outcome, num in s.calls.ended.items()},
+        "outcome",
+    ),
+    _Metric(
+        CounterMetricFamily,
+        "fasttts_call_seconds",
+        "From call to outcome, summed over the calls that ended.",
+        lambda s: s.calls.seconds,
+    ),
+    _Metric(
+        CounterMetricFamily,
+        "fasttts_cache_lookups",
+        "Calls that could be in the result cache, by whether they were.",
+        lambda s: {"hit": s.calls.num_cache_hits, "miss": s.calls.num_cache_misses},
+        "result",
+    ),
+    _Metric(
+        CounterMetricFamily,
+        "fasttts_iterations",
+        "Iterations of the generator.",
+        lambda s: s.usage.num_iterations,
+    ),
+    _Metric(
+        CounterMetricFamily,
+        "fasttts_generated_tokens",
+        "Tokens the generator sampled.",
+        lambda s: s.usage.generated_tokens,
+    ),
+    _Metric(
+        CounterMetricFamily,
+        "fasttts_ended_tokens",
+        "Tokens of searches that ended: of the tree, of it ran ahead, wasted, recomputed.",
+        lambda s: {
+            "needed": s.usage.needed_tokens,
+            "speculated": s.usage.speculated_tokens,
+            "wasted": s.usage.wasted_tokens,
+            "recomputed": s.usage.recomputed_tokens,
+        },
+        "kind",
+    ),
+    _Metric(
+        CounterMetricFamily,
+        "fasttts_verifier_tokens",
+        "Tokens of searches that ended, by whether the verifier computed them or its cache did.",
+        lambda s: {
+            "computed": s.usage.verifier_computed_tokens,
+            "cached": s.usage.verifier_cached_tokens,
+        },
+        "kind",
+    ),
+    _Metric(
+        CounterMetricFamily,
+        "fasttts_verifications",
+        "Requests to the verifier, of searches that ended.",
+        lambda s: s.usage.num_verifications,
+    ),
+    _Metric(
+        CounterMetricFamily,
+        "fasttts_preemptions",
+        "Times a sequence lost its KV blocks.",
+        lambda s: s.usage.num_preemptions,
+    ),
+    _Metric(
+        CounterMetricFamily,
+        "fasttts_busy_seconds",
+        "Seconds in which the loop was in the generator, or held up by the verifier.",
+        lambda s: {"generator": s.usage.generation_s, "verifier": s.usage.verification_s},
+        "role",
+    ),
+    _Metric(
+        CounterMetricFamily,
+        "fasttts_restarts",
+        "Times the models were loaded again.",
+        lambda s: s.num_restarts,
+    ),
+)
+
+_GAUGES = (
+    _Metric(
+        GaugeMetricFamily,
+        "fasttts_healthy",
+        "Whether calls are accepted.",
+        lambda s: float(s.health.is_healthy),
+    ),
+    _Metric(
+        GaugeMetricFamily,
+        "fasttts_open_calls",
+        "Calls that have not ended.",
+        lambda s: s.calls.num_open,
+    ),
+    _Metric(
+        GaugeMetricFamily,
+        "fasttts_searches",
+        "Searches and plain decodings that were admitted, and those in the queue.",
+        lambda s: {"running": s.load.num_running, "waiting": s.load.num_waiting},
+        "state",
+    ),
+    _Metric(
+        GaugeMetricFamily,
+        "fasttts_slots",
+        "Sequences that may run together.",
+        lambda s: s.load.num_slots,
+    ),
+    _Metric(
+        GaugeMetricFamily,
+        "fasttts_slots_in_use",
+        "Sequences that run, by whether a decision waits for them.",
+        lambda s: {"needed": s.load.num_needed, "speculative": s.load.num_speculative},
+        "kind",
+    ),
+    _Metric(
+        GaugeMetricFamily,
+        "fasttts_unscored_steps",
+        "Steps that wait for the verifier.",
+        lambda s: s.load.num_unscored,
+    ),
+    _Metric(
+        GaugeMetricFamily,
+        "fasttts_kv_cache_usage_ratio",
+        "Share of the generator's KV cache in use.",
+        lambda s: s.load.kv_cache_usage,
+    ),
+)
+
+
+class EngineCollector(Collector):
+    """The metrics of engines, for a registry of prometheus-client.
+
+    Args:
+        engines: By the value that the label `engine` has for each.
+    """
+
+    def __init__(self, engines: Mapping[str, HasStats]) -> None:
+        self._engines = dict(engines)
+
+    def collect(self) -> Iterator[Family]:
+        """One family a metric; asked by the registry, from any thread."""
+        stats = {name: engine.stats() for name, engine in self._engines.items()}
+        for metric in (*_COUNTERS, *_GAUGES):
+            labels = ["engine"] if metric.label is None else ["engine", metric.label]
+            family = metric.family(metric.name, metric.help, labels=labels)
+            for name, of_engine in stats.items():
+                _add(family, name, metric.read(of_engine))
+            yield family
+
+
+def _add(family: Family, engine: str, values: Mapping[str, float] | float) -> None:
+    if not isinstance(values, Mapping):
+        family.add_metric([engine], values)
+        return
+    for label, value in values.items():
+        family.add_metric([engine, label], value)

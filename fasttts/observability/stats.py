@@ -1,0 +1,68 @@
+"""What an engine tells about itself: counters since it was made, gauges of the moment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from fasttts.scheduling.gauges import Load
+from fasttts.scheduling.usage import EngineUsage
+from fasttts.types import Health
+
+Outcome = Literal[
+    "complete",
+    "seconds",
+    "tokens",
+    "verifier_calls",
+    "no_answer",
+    "refused",
+    "failed",
+    "cancelled",
+]
+"""How a call ended: with a result, by its own rule or at the end of that part of its budget;
+with a `SearchError`, because nothing was complete or because it would have been late; with a
+`BackendError`; or because its caller stopped waiting for it."""
+
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStats:
+    """The calls of one engine. Each problem of `search_many` is one.
+
+    Attributes:
+        ended: Calls that are over, by outcome; every outcome is a key.
+        num_open: Calls that are not.
+        seconds: From call to outcome, summed over those that ended.
+        num_cache_hits: Results that the result cache held.
+        num_cache_misses: Calls that could have been in it and were not.
+    """
+
+    ended: Mapping[Outcome, int]
+    num_open: int = 0
+    seconds: float = 0.0
+    num_cache_hits: int = 0
+    num_cache_misses: int = 0
+
+    @property
+    def num_ended(self) -> int:
+        """Calls that are over."""
+        return sum(self.ended.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStats:
+    """A snapshot of one engine.
+
+    Attributes:
+        health: Whether calls are accepted.
+        calls: What callers asked for, and how it ended.
+        load: What the engine holds at the moment.
+        usage: What all searches have cost together.
+        num_restarts: Times that `restart` loaded the models again.
+    """
+
+    health: Health
+    calls: CallStats
+    load: Load
+    usage: EngineUsage
+    num_restarts: int = 0

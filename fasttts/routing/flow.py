@@ -1,0 +1,224 @@
+"""The course of one routed call, without I/O: what is to be run, and what becomes of it.
+
+A generator that yields work and takes outcomes, so that threads, event loops and streams drive the
+same code and come to the same decisions.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
+
+from fasttts.config import SearchConfig
+from fasttts.decoding.sampling import derive_seed
+from fasttts.decoding.structured_outputs import StructuredOutputs
+from fasttts.engine.request import Problem, Prompt
+from fasttts.errors import SearchError
+from fasttts.routing.context import Turn
+from fasttts.routing.decision import Decision, DraftWanted, RoutingPolicy, ShareWanted
+from fasttts.routing.results import (
+    added_usage,
+    begun_draft,
+    draft_of,
+    opening_of,
+    routed,
+    with_draft,
+)
+from fasttts.types import SearchResult, Timings
+
+_YES_OR_NO = StructuredOutputs(choice=("Yes", "No"))
+_ANSWER_TOKENS = 4
+"""As long as the answer to a yes-or-no question may be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What is asked for.
+
+    Attributes:
+        prompt: The rendered conversation.
+        config: The search, should there be one; a plain decoding takes its other options.
+        calls_tools: Whether a text is a tool call, in the format of the model.
+    """
+
+    prompt: Prompt
+    config: SearchConfig
+    calls_tools: Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One decoding or search for the engine.
+
+    Attributes:
+        problem: What it is about.
+        config: How it is done.
+        is_reply: Whether its text is that of the reply, so that it may be shown as it grows.
+        is_told: Whether its events are.
+    """
+
+    problem: Problem
+    config: SearchConfig
+    is_reply: bool = False
+    is_told: bool = False
+
+
+_BUDGETS = ("tokens", "verifier_calls")
+_COUNTED = ("complete", *_BUDGETS)
+"""Ends of a draft after which a search may still be made: no time ran out and nobody left."""
+
+Outcome = SearchResult | SearchError
+Course = Generator[Work | Decision | SearchResult, Outcome | None, None]
+"""Yields work, for which it is sent the outcome; the decision; and at last the result."""
+
+
+def course(call: Call, policy: RoutingPolicy) -> Course:
+    """Asks `policy` until it has decided, and answers the call as it says."""
+    asked = _Asked(call)
+    while not isinstance(wanted := policy.decide(asked.turn), Decision):
+        if isinstance(wanted, DraftWanted):
+            asked.take_draft((yield asked.draft_work()))
+        else:
+            for work in asked.share_work(wanted):
+                asked.take_answer(wanted, (yield work))
+    yield wanted
+    if wanted.route == "plain" and asked.draft is not None:
+        yield routed(asked.draft, wanted, asked.timings, is_draft=True)
+        return
+    outcome = yield asked.reply_work(wanted)
+    if asked.is_cut_short(outcome):
+        wanted = asked.fallen_back(wanted, outcome)
+        yield wanted
+        outcome = yield asked.reply_work(wanted)
+    yield asked.reply(wanted, outcome)
+
+
+def draft_config(config: SearchConfig) -> SearchConfig:
+    """Plain decoding whose steps the verifier scores: the text is that of plain decoding."""
+    plain = plain_config(config)
+    temperature = plain.sampling.temperature
+    update = {"search": "best_of_n", "n": 1, "selection": "best", "temperature": temperature}
+    return plain.model_copy(update=update)
+
+
+def plain_config(config: SearchConfig) -> SearchConfig:
+    """Plain decoding with the other options of a search, not cut by what a search may spend."""
+    budget = config.budget.model_copy(update={"tokens": None, "verifier_calls": None})
+    return config.model_copy(update={"search": "none", "budget": budget})
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What is known of a call, and the work that finds out more."""
+
+    call: Call
+    draft: SearchResult | None = None
+    timings: list[Timings] = field(default_factory=list)
+    answers: dict[str, list[bool]] = field(default_factory=dict)
+    turn: Turn = field(init=False)
+
+    def __post_init__(self) -> None:
+        call = self.call
+        self.turn = Turn(
+            messages=call.prompt.messages,
+            tools=call.prompt.tools,
+            is_constrained=call.config.structured_outputs is not None,
+            budget_tokens=call.config.budget.tokens,
+        )
+
+    def draft_work(self) -> Work:
+        return Work(problem=self.call.prompt, config=draft_config(self.call.config))
+
+    def take_draft(self, outcome: Outcome | None) -> None:
+        self._pay(outcome)
+        if isinstance(outcome, SearchResult):
+            self.draft = outcome
+            draft = draft_of(outcome, calls_tools=self.call.calls_tools(outcome.text))
+        else:
+            assert outcome is not None, "work has an outcome"
+            if outcome.stop_reason not in _COUNTED:
+                raise outcome
+            draft = begun_draft(outcome.tree)
+        self.turn = replace(self.turn, draft=draft)
+
+    def share_work(self, wanted: ShareWanted) -> list[Work]:
+        """One decoding for each sample, which says yes or no; a single one is greedy."""
+        asked = (*self.turn.messages, {"role": "user", "content": wanted.question})
+        config = plain_config(self.call.config).model_copy(
+            update={
+                "max_tokens": _ANSWER_TOKENS,
+                "temperature": float(wanted.num_samples > 1),
+                "structured_outputs": _YES_OR_NO,
+            }
+        )
+        seeds = [derive_seed(config.seed, index) for index in range(wanted.num_samples)]
+        return [
+            Work(problem=asked, config=config.model_copy(update={"seed": seed})) for seed in seeds
+        ]
+
+    def take_answer(self, wanted: ShareWanted, outcome: Outcome | None) -> None:
+        self._pay(outcome)
+        answers = self.answers.setdefault(wanted.question, [])
+        answers.append(isinstance(outcome, SearchResult) and outcome.text == "Yes")
+        if len(answers) == wanted.num_samples:
+            shares = {**self.turn.shares, wanted.question: sum(answers) / len(answers)}
+            self.turn = replace(self.turn, shares=shares)
+
+    def reply_work(self, decision: Decision) -> Work:
+        """The decoding or search that answers; with a draft no text of it is certain."""
+        config, draft, prompt = self._left(), self.draft, self.call.prompt
+        is_plain = decision.route == "plain"
+        if draft is not None and not self.turn.is_constrained:
+            prompt = replace(prompt, opening=opening_of(draft, decision.kept_steps))
+        return Work(
+            problem=prompt,
+            config=plain_config(config) if is_plain else config,
+            is_reply=is_plain or draft is None,
+            is_told=True,
+        )
+
+    def is_cut_short(self, outcome: Outcome | None) -> bool:
+        """Whether a counted budget ended a search without an answer, and no draft stands in."""
+        if not isinstance(outcome, SearchError):
+            return False
+        return self.draft is None and outcome.stop_reason in _BUDGETS
+
+    def fallen_back(self, decision: Decision, outcome: Outcome | None) -> Decision:
+        """The decision to decode plainly after all."""
+        self._pay(outcome)
+        return replace(
+            decision,
+            route="plain",
+            reason="the budget ended the search before it had an answer",
+            cost=self.turn.cost,
+        )
+
+    def reply(self, decision: Decision, outcome: Outcome | None) -> SearchResult:
+        """The result; a draft stands in for a search that found nothing."""
+        assert outcome is not None, "work has an outcome"
+        if isinstance(outcome, SearchError):
+            if self.draft is None or outcome.stop_reason == "cancelled":
+                raise outcome
+            self._pay(outcome)
+            decision = replace(decision, cost=self.turn.cost)
+            return routed(self.draft, decision, self.timings, is_draft=True)
+        if self.draft is not None:
+            outcome = with_draft(outcome, self.draft)
+        return routed(outcome, decision, self.timings, is_draft=False)
+
+    def _left(self) -> SearchConfig:
+        """The call's options, with what is left of its budget."""
+        config, left = self.call.config, self.turn.budget_tokens
+        if left is None:
+            return config
+        budget = config.budget.model_copy(update={"tokens": max(1, left)})
+        return config.model_copy(update={"budget": budget})
+
+    def _pay(self, outcome: Outcome | None) -> None:
+        assert outcome is not None, "work has an outcome"
+        if isinstance(outcome, SearchResult):
+            self.timings.append(outcome.timings)
+        left = self.turn.budget_tokens
+        self.turn = replace(
+            self.turn,
+            cost=added_usage(self.turn.cost, outcome.usage),
+            budget_tokens=None if left is None else left - outcome.usage.needed_tokens,
+        )

@@ -1,0 +1,106 @@
+"""What a routed call returns: one result for everything that was decoded for it."""
+
+from collections.abc import Iterable
+from dataclasses import fields, replace
+
+from fasttts.routing.context import Draft
+from fasttts.routing.decision import Decision
+from fasttts.search.selection import rank
+from fasttts.types import Candidate, Opening, Path, SearchResult, Timings, TreeNode, Usage
+
+DRAFT_PATH: Path = ()
+"""Where a draft stands among the candidates of a search: in no tree, and first of equals."""
+
+
+def draft_of(result: SearchResult, *, calls_tools: bool) -> Draft:
+    """The draft that a scored plain decoding is."""
+    return Draft(
+        text=result.text,
+        steps=result.candidates[0].steps,
+        is_complete=result.candidates[0].is_complete,
+        calls_tools=calls_tools,
+    )
+
+
+def begun_draft(tree: Iterable[TreeNode]) -> Draft:
+    """What there is of a draft that did not end."""
+    text = "".join(node.text for node in tree)
+    return Draft(text=text, steps=(), is_complete=False)
+
+
+def opening_of(draft: SearchResult, num_steps: int) -> Opening | None:
+    """The draft up to where step `num_steps` begins; None for nothing."""
+    steps, start = draft.candidates[0].steps, 0
+    if not 0 < num_steps < len(steps):
+        return None
+    for step in steps[:num_steps]:
+        start = draft.text.index(step.text, start) + len(step.text)
+    start = draft.text.index(steps[num_steps].text, start)
+    return Opening(text=draft.text[:start], steps=steps[:num_steps])
+
+
+def with_draft(result: SearchResult, draft: SearchResult) -> SearchResult:
+    """A search's result with the draft among its candidates, ranked by the search's own rule."""
+    candidate = replace(draft.candidates[0], path=DRAFT_PATH)
+    selection = result.config["selection"]
+    return _headed(result, rank([candidate, *result.candidates], selection))
+
+
+def routed(
+    result: SearchResult, decision: Decision, timings: Iterable[Timings], *, is_draft: bool
+) -> SearchResult:
+    """The result of a routed call: its cost is that of the reply and of the decision together.
+
+    Args:
+        result: The reply.
+        decision: How it came to be.
+        timings: Those of everything that was decoded for the decision.
+        is_draft: Whether the reply is the draft, whose cost is the decision's already.
+    """
+    if is_draft:
+        usage, total = decision.cost, added_timings(timings)
+    else:
+        usage = added_usage(decision.cost, result.usage)
+        total = added_timings([*timings, result.timings])
+    usage = replace(
+        usage,
+        prompt_tokens=result.usage.prompt_tokens,
+        returned_tokens=result.candidates[0].num_tokens,
+    )
+    return replace(result, usage=usage, timings=total, routing=decision.to_dict())
+
+
+def added_usage(*parts: Usage) -> Usage:
+    """The sum of several costs; of the KV cache's use the peak, of the prompts the longest.
+
+    It is read from the result cache where all of it is.
+    """
+    total = {
+        field.name: sum(getattr(part, field.name) for part in parts) for field in fields(Usage)
+    }
+    for name in ("prompt_tokens", "peak_kv_cache_usage"):
+        total[name] = max(getattr(part, name) for part in parts)
+    costly = [part.is_cached for part in parts if part.generated_tokens]
+    return Usage(**{**total, "is_cached": bool(costly) and all(costly)})
+
+
+def added_timings(parts: Iterable[Timings]) -> Timings:
+    """The sum of the seconds of what ran one after the other."""
+    timings = list(parts)
+    return Timings(
+        total_s=sum(part.total_s for part in timings),
+        generation_s=sum(part.generation_s for part in timings),
+        verification_s=sum(part.verification_s for part in timings),
+    )
+
+
+def _headed(result: SearchResult, candidates: list[Candidate]) -> SearchResult:
+    best = candidates[0]
+    return replace(
+        result,
+        text=best.text,
+        answer=best.answer,
+        score=best.score,
+        finish_reason=best.finish_reason,
+        candidates=tuple(candidates),
+    )

@@ -1,0 +1,55 @@
+"""What an engine holds at one moment, told by the loop's thread and read by any."""
+
+from collections.abc import Iterable, Sized
+from dataclasses import dataclass
+
+from fasttts.scheduling.run import SearchRun
+from fasttts.scheduling.slots import Slots
+from fasttts.scheduling.usage import PressureGauge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What an engine holds after one iteration.
+
+    Attributes:
+        num_running: Searches and plain decodings that have been admitted.
+        num_waiting: Those in the queue.
+        num_slots: Sequences that may run together.
+        num_needed: Sequences running that some decision waits for.
+        num_speculative: Sequences running ahead.
+        num_unscored: Steps that wait for the verifier.
+        kv_cache_usage: Share of the generator's KV cache in use, 0 to 1.
+    """
+
+    num_running: int = 0
+    num_waiting: int = 0
+    num_slots: int = 0
+    num_needed: int = 0
+    num_speculative: int = 0
+    num_unscored: int = 0
+    kv_cache_usage: float = 0.0
+
+
+def measured(
+    admitted: Sized, running: Iterable[SearchRun], slots: Slots, pressure: PressureGauge
+) -> Load:
+    """The load of an engine.
+
+    Args:
+        admitted: Every search that has not ended.
+        running: Those that left the queue.
+        slots: Their sequences.
+        pressure: What the generator said last.
+    """
+    num_unscored = [len(run.unscored) for run in running]
+    num_speculative = len(slots.speculative())
+    return Load(
+        num_running=len(num_unscored),
+        num_waiting=len(admitted) - len(num_unscored),
+        num_slots=slots.num_slots,
+        num_needed=len(slots) - num_speculative,
+        num_speculative=num_speculative,
+        num_unscored=sum(num_unscored),
+        kv_cache_usage=pressure.usage,
+    )

@@ -1,0 +1,89 @@
+"""Latencies measured while decoding: of an iteration by its batch, of a search by its kind.
+
+Where an iteration takes as long for one sequence as for many, free slots are free. Where its time
+grows with the batch, as on a CPU or in very large batches, each sequence must be worth its tokens.
+Of the last times that were measured for a size of the batch the shortest counts: whatever else the
+machine does can only add to it, but a longer context does too, so old times do not stay.
+"""
+
+import collections
+from dataclasses import dataclass
+
+from fasttts.config import SearchConfig
+from fasttts.scheduling.usage import EngineUsage
+
+_MIN_SECONDS = 1e-3
+"""A full batch that costs less than this more than one sequence is cheap, whatever the ratio."""
+
+_COSTLY, _CHEAP_AGAIN = 1.0, 0.3
+"""A full batch is costly where it adds more than this share of the time of one sequence, and stays
+so until it adds less than the second: times of different sizes are never measured together."""
+
+_NUM_KEPT = 8
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Iteration:
+    seconds: float
+    num_sequences: int
+
+
+class StepCost:
+    """The last iterations for each order of magnitude of the batch."""
+
+    def __init__(self) -> None:
+        self._recent: dict[int, collections.deque[_Iteration]] = {}
+        self._is_known = self._is_cheap = False
+
+    def measured(self, num_sequences: int, seconds: float) -> None:
+        """Takes the time of an iteration in which every sequence gained one token."""
+        kept = self._recent.setdefault(
+            num_sequences.bit_length(), collections.deque(maxlen=_NUM_KEPT)
+        )
+        kept.append(_Iteration(seconds, num_sequences))
+
+    def is_cheap(self, num_slots: int) -> bool:
+        """Whether a full batch is known to take about as long as a single sequence.
+
+        It is not known before batches of two sizes ran of which one was at least twice the other.
+        """
+        times = self._times(num_slots)
+        if times is not None:
+            added_s, alone_s = times
+            was_costly = self._is_known and not self._is_cheap
+            share = _CHEAP_AGAIN if was_costly else _COSTLY
+            self._is_known, self._is_cheap = True, added_s < max(_MIN_SECONDS, share * alone_s)
+        return self._is_cheap
+
+    def _times(self, num_slots: int) -> tuple[float, float] | None:
+        """What a full batch adds to the time of one sequence, and that time."""
+        if not self._recent:
+            return None
+        small, large = (min(self._recent[choose(self._recent)]) for choose in (min, max))
+        if large.num_sequences < 2 * small.num_sequences:
+            return None
+        growth_s = (large.seconds - small.seconds) / (large.num_sequences - small.num_sequences)
+        alone_s = small.seconds - growth_s * (small.num_sequences - 1)
+        return growth_s * (num_slots - 1), alone_s
+
+
+class Pace:
+    """The fewest iterations that searches of each kind have taken."""
+
+    def __init__(self) -> None:
+        self._num_iterations: dict[tuple[str, int], int] = {}
+
+    def ended(self, config: SearchConfig, num_iterations: int) -> None:
+        """Notes a search that ended by its own rule."""
+        kind = (config.search, config.n)
+        self._num_iterations[kind] = min(
+            num_iterations, self._num_iterations.get(kind, num_iterations)
+        )
+
+    def expected_s(self, config: SearchConfig, num_ahead: int, usage: EngineUsage) -> float:
+        """Seconds until such a search ends, behind others like it; 0 while nothing is known."""
+        num_iterations = self._num_iterations.get((config.search, config.n), 0)
+        if not num_iterations or not usage.num_iterations:
+            return 0.0
+        seconds = (usage.generation_s + usage.verification_s) / usage.num_iterations
+        return seconds * num_iterations * (1 + num_ahead)

@@ -1,0 +1,142 @@
+"""The thread that owns the loop; everything else hands it commands."""
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+
+from fasttts.errors import BackendError, SearchError
+from fasttts.scheduling.gauges import Load
+from fasttts.scheduling.loop import Listener, Loop
+from fasttts.scheduling.run import SearchRun
+from fasttts.scheduling.usage import EngineUsage
+
+Command = Callable[[], None]
+
+logger = logging.getLogger(__name__)
+
+
+class LoopThread:
+    """Runs a loop in a daemon thread, asleep while there is no work.
+
+    It ends when it is closed, when the generator is lost, and when the loop itself fails; nobody
+    who waits for a search is left waiting, and nothing is admitted afterwards.
+
+    Args:
+        loop: Touched by this thread alone from now on.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._is_closing = False
+        self._fault: BackendError | None = None
+        self._pid = os.getpid()
+        self._thread = threading.Thread(target=self._run, name="fasttts-loop", daemon=True)
+        self._thread.start()
+
+    @property
+    def usage(self) -> EngineUsage:
+        """What all searches have cost together."""
+        return self._loop.usage()
+
+    @property
+    def load(self) -> Load:
+        """What the engine holds at the moment."""
+        return self._loop.load
+
+    @property
+    def fault(self) -> BackendError | None:
+        """What ended the thread; None while it works and once it was closed."""
+        return self._fault or self._loop.fault
+
+    @property
+    def is_of_another_process(self) -> bool:
+        """Whether this process was forked from the one in which the thread runs."""
+        return os.getpid() != self._pid
+
+    def submit(self, run: SearchRun, listener: Listener) -> None:
+        """Admits a search.
+
+        Raises:
+            BackendError: The engine is closed, failed, or belongs to another process.
+        """
+        run.begin(self._loop.now())
+        self._call(lambda: self._loop.submit(run, listener))
+
+    def cancel(self, run: SearchRun) -> None:
+        """Ends a search between two iterations; nothing happens to an ended one."""
+        error = SearchError("the search was cancelled", stop_reason="cancelled")
+        with contextlib.suppress(BackendError):  # a closed engine has ended it already
+            self._call(lambda: self._loop.cancel(run, error))
+
+    def check_process(self) -> None:
+        """Raises BackendError in a forked process, in which nobody would ever answer."""
+        if self.is_of_another_process:
+            message = (
+                f"the engine lives in process {self._pid} and this one was forked from it: load "
+                "models after the fork, or start processes with 'spawn'"
+            )
+            raise BackendError(message, role="generator")
+
+    def check_accepting(self) -> None:
+        """Raises BackendError where `submit` would."""
+        self.check_process()
+        if (fault := self.fault) is not None:
+            message = f"the engine failed: {fault}; restart() loads it again"
+            raise BackendError(message, role=fault.role) from fault
+        if self._is_closing:
+            raise BackendError("the engine is closed", role="generator")
+
+    def _call(self, command: Command) -> None:
+        self.check_process()  # first: in a forked process, the lock may be held for ever
+        with self._lock:
+            self.check_accepting()
+            self._commands.put(command)
+
+    def close(self) -> None:
+        """Ends every search with an error and waits for the thread; safe to call twice."""
+        if self.is_of_another_process:
+            return
+        with self._lock:
+            self._is_closing = True
+        self._commands.put(lambda: None)  # wakes the thread
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._is_closing and self._loop.fault is None:
+                self._run_commands()
+                self._loop.step()
+        except BaseException as error:  # a bug of ours must not leave callers waiting
+            logger.exception("the step loop failed")
+            message = f"the step loop failed: {type(error).__name__}: {error}"
+            fault = BackendError(message, role="generator")
+            fault.__cause__ = error
+            self._end(fault)
+        else:
+            lost = self._loop.fault
+            if lost is not None:
+                logger.error("the engine is lost: %s", lost, extra={"role": lost.role})
+            self._end(lost)
+
+    def _run_commands(self) -> None:
+        if not self._loop.has_work:
+            self._commands.get()()
+        while not self._commands.empty():
+            self._commands.get()()
+
+    def _end(self, fault: BackendError | None) -> None:
+        """Refuses further calls, and ends those that were admitted."""
+        with self._lock:
+            self._fault = fault
+            self._is_closing = True
+        while not self._commands.empty():
+            with contextlib.suppress(Exception):  # the loop may be broken; its listeners are told
+                self._commands.get()()
+        closed = BackendError("the engine was closed during the search", role="generator")
+        self._loop.fail_all(fault or closed)

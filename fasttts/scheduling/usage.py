@@ -1,0 +1,203 @@
+"""What a search, and an engine, has cost so far, counted where it happens."""
+
+import collections
+import heapq
+import itertools
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fasttts.interfaces import MemoryPressure
+from fasttts.tree import Node, SearchTree
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """The raw counts of one run; see `fasttts.types.Usage` for their meanings.
+
+    `requested_tokens` are the prompt tokens of all generator requests, `cached_tokens` those of
+    them that the prefix cache supplied. The lists hold one number for each iteration.
+    """
+
+    generated_tokens: int = 0
+    requested_tokens: int = 0
+    cached_tokens: int = 0
+    verifier_computed_tokens: int = 0
+    verifier_cached_tokens: int = 0
+    num_verifications: int = 0
+    num_preemptions: int = 0
+    peak_kv_cache_usage: float = 0.0
+    generation_s: float = 0.0
+    verification_s: float = 0.0
+    num_needed: list[int] = field(default_factory=list)
+    num_speculative: list[int] = field(default_factory=list)
+
+    @property
+    def num_iterations(self) -> int:
+        """Generator iterations in which the run had a sequence."""
+        return len(self.num_needed)
+
+
+def token_counts(counts: Counts, tree: SearchTree) -> dict[str, Any]:
+    """What one run has cost in tokens, by the names of `fasttts.types.Usage`."""
+    recomputed = counts.requested_tokens - counts.cached_tokens - tree.num_start_tokens
+    return {
+        "generated_tokens": counts.generated_tokens,
+        "needed_tokens": sum(len(node.token_ids) for node in tree),
+        "speculated_tokens": sum(node.num_speculated_tokens for node in tree),
+        "recomputed_tokens": max(0, recomputed),
+        "verifier_computed_tokens": counts.verifier_computed_tokens,
+        "verifier_cached_tokens": counts.verifier_cached_tokens,
+        "num_verifications": counts.num_verifications,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineUsage:
+    """What all searches of one engine have cost together.
+
+    Sampled tokens, iterations and seconds count at once, everything else from the end of a search
+    on, however it ended.
+
+    Attributes:
+        num_searches: Searches and plain decodings that ended.
+        num_iterations: Iterations of the generator.
+        needed_sequences: Sequences that some decision waited for, summed over the iterations.
+        speculative_sequences: The same for those that ran ahead.
+        generated_tokens: Tokens sampled.
+        needed_tokens: Those of the trees.
+        wasted_tokens: Tokens that no tree took over.
+        speculated_tokens: Those of the trees that were generated ahead.
+        recomputed_tokens: Prompt tokens computed again; see `fasttts.types.Usage`.
+        verifier_computed_tokens: Tokens the verifier ran through its model.
+        verifier_cached_tokens: Verifier prompt tokens that its prefix cache supplied.
+        num_verifications: Requests made to the verifier.
+        num_preemptions: Times a sequence lost its KV blocks.
+        peak_kv_cache_usage: Largest share of the generator's KV cache in use, 0 to 1.
+        generation_s: Seconds in the generator.
+        verification_s: Seconds in which the loop was held up by the verifier.
+    """
+
+    num_searches: int = 0
+    num_iterations: int = 0
+    needed_sequences: int = 0
+    speculative_sequences: int = 0
+    generated_tokens: int = 0
+    needed_tokens: int = 0
+    wasted_tokens: int = 0
+    speculated_tokens: int = 0
+    recomputed_tokens: int = 0
+    verifier_computed_tokens: int = 0
+    verifier_cached_tokens: int = 0
+    num_verifications: int = 0
+    num_preemptions: int = 0
+    peak_kv_cache_usage: float = 0.0
+    generation_s: float = 0.0
+    verification_s: float = 0.0
+
+    @property
+    def mean_sequences(self) -> float:
+        """Slots in use in an iteration, on average."""
+        total = self.needed_sequences + self.speculative_sequences
+        return total / self.num_iterations if self.num_iterations else 0.0
+
+
+class Account:
+    """The totals of one engine: written by the loop's thread, read by any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._totals: dict[str, Any] = collections.defaultdict(int)
+        self._peak = 0.0
+
+    def iterated(
+        self, seconds: float, sequences: Iterable[tuple[int, int]], gauge: "PressureGauge"
+    ) -> None:
+        """Adds an iteration with each search's needed and speculative sequences."""
+        needed, speculative = map(sum, zip(*sequences, strict=True))
+        with self._lock:
+            self._peak = max(self._peak, gauge.usage)
+            self._add(
+                num_iterations=1,
+                needed_sequences=needed,
+                speculative_sequences=speculative,
+                num_preemptions=gauge.num_new_preemptions,
+                generation_s=seconds,
+            )
+
+    def verified(self, seconds: float) -> None:
+        """Adds seconds in which the verifier held up the loop."""
+        with self._lock:
+            self._add(verification_s=seconds)
+
+    def sampled(self, num_tokens: int) -> None:
+        """Adds tokens of the generator."""
+        with self._lock:
+            self._add(generated_tokens=num_tokens)
+
+    def ended(self, counts: Counts, tree: SearchTree) -> None:
+        """Adds what is known of a search's tokens once it is over."""
+        tokens = token_counts(counts, tree)
+        num_sampled = tokens.pop("generated_tokens")
+        wasted_tokens = num_sampled - tokens["needed_tokens"]
+        with self._lock:
+            self._add(num_searches=1, wasted_tokens=wasted_tokens, **tokens)
+
+    def snapshot(self) -> EngineUsage:
+        """The totals so far."""
+        with self._lock:
+            return EngineUsage(peak_kv_cache_usage=self._peak, **self._totals)
+
+    def _add(self, **amounts: float) -> None:
+        for name, amount in amounts.items():
+            self._totals[name] += amount
+
+
+class PressureGauge:
+    """Remembers the generator's last reported memory pressure, to tell what is new."""
+
+    def __init__(self) -> None:
+        self.usage = 0.0
+        self.num_new_preemptions = 0
+        self._num_preemptions = 0
+
+    def read(self, pressure: MemoryPressure) -> None:
+        """Takes the report of one iteration."""
+        self.usage = pressure.kv_cache_usage
+        self.num_new_preemptions = pressure.num_preemptions - self._num_preemptions
+        self._num_preemptions = pressure.num_preemptions
+
+    def is_short(self, threshold: float) -> bool:
+        """Whether memory is short: usage above `threshold`, or a sequence was preempted."""
+        return self.usage > threshold or self.num_new_preemptions > 0
+
+
+def plain_occupancy(nodes: Iterable[Node], num_slots: int) -> tuple[int, ...]:
+    """Sequences in each iteration, had the plain loop searched the same tree alone.
+
+    The plain loop decodes a round of all groups in the slots it has and waits for the last step
+    before the next round begins; since every schedule finds the same tree, its iterations need not
+    be run to be counted.
+    """
+    rounds: dict[int, list[Node]] = collections.defaultdict(list)
+    for node in nodes:
+        rounds[node.round].append(node)
+    occupancy: list[int] = []
+    for number in sorted(rounds):
+        ordered = sorted(rounds[number], key=lambda node: (node.path[-1], node.path))
+        occupancy += _one_round([len(node.token_ids) for node in ordered], num_slots)
+    return tuple(occupancy)
+
+
+def _one_round(lengths: Sequence[int], num_slots: int) -> list[int]:
+    """Sequences in each iteration while steps of these lengths run, started in order."""
+    free_at = [0] * num_slots
+    changes: dict[int, int] = collections.Counter()
+    for length in lengths:
+        start = heapq.heappop(free_at)
+        heapq.heappush(free_at, start + length)
+        changes[start] += 1
+        changes[start + length] -= 1
+    last = max(free_at)
+    return list(itertools.accumulate(changes[iteration] for iteration in range(last)))

@@ -1,0 +1,97 @@
+"""Which verifier requests finished steps become.
+
+With lookahead, a speculative step and its parent that are queued together share one request, so
+that their common prefix is run once. Source: FastTTS, arXiv 2509.00195, section 4.2.
+
+With the aggregation "model" each request is a path as one step, and what it scores is the path.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fasttts.config import Aggregation, SchedulingConfig
+from fasttts.errors import ContractError
+from fasttts.interfaces import Verification, VerificationRequest
+from fasttts.search.aggregate import on_grid
+from fasttts.tree import Node
+
+_TOKENS_PER_BEAM = 16
+_FEWEST_TOKENS, _MOST_TOKENS = 256, 1024
+
+
+def early_batch_tokens(num_beams: int, *, is_beside: bool = False) -> int:
+    """Queued tokens from which on an early batch pays for its fixed cost, unless it is measured.
+
+    More than the upper bound gained nothing at any number of beams, and the lower one is half of
+    what a search of 8 scores at once anyway (docs/log.md). A verifier that works beside the
+    generator does not hold it up, and takes the lower one.
+    """
+    if is_beside:
+        return _FEWEST_TOKENS
+    return min(max(_FEWEST_TOKENS, _TOKENS_PER_BEAM * num_beams), _MOST_TOKENS)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One request, and the nodes whose steps it scores: a path downwards, parents first.
+
+    With `is_whole` it is one node, whose steps share the one score of the path.
+    """
+
+    request: VerificationRequest
+    nodes: tuple[Node, ...]
+    is_whole: bool = False
+
+
+def batches(
+    queued: Sequence[Node], problem: str, config: SchedulingConfig, aggregation: Aggregation
+) -> list[Batch]:
+    """Requests for all of `queued`."""
+    if aggregation == "model":
+        return [_whole(node, problem) for node in queued]
+    paths = _chains(queued) if config.lookahead_verification else [(node,) for node in queued]
+    return [_batch(nodes, problem) for nodes in paths]
+
+
+def _chains(queued: Sequence[Node]) -> list[tuple[Node, ...]]:
+    """Queued nodes as downward paths; a node whose parent is queued joins its first free end."""
+    chains: dict[Node, list[Node]] = {}
+    ordered = sorted(queued, key=lambda node: node.path)
+    for node in ordered:
+        chain = chains.pop(node.parent, []) if node.parent is not None else []
+        chain.append(node)
+        chains[node] = chain
+    return [tuple(chain) for chain in chains.values()]
+
+
+def _batch(nodes: tuple[Node, ...], problem: str) -> Batch:
+    steps = nodes[-1].path_steps()
+    num_asked = sum(len(node.steps) for node in nodes)
+    request = VerificationRequest(problem=problem, steps=steps, num_scored=len(steps) - num_asked)
+    return Batch(request, nodes)
+
+
+def _whole(node: Node, problem: str) -> Batch:
+    steps = (node.path_text().strip(),)
+    num_scored = 0 if node.steps else 1
+    request = VerificationRequest(problem=problem, steps=steps, num_scored=num_scored)
+    return Batch(request, (node,), is_whole=True)
+
+
+def take_scores(batch: Batch, verification: Verification) -> None:
+    """Gives each node of a batch its scores, on the grid.
+
+    Raises:
+        ContractError: The verifier returned a wrong number of scores or not-a-number.
+    """
+    scores = verification.scores
+    num_asked = len(batch.request.steps) - batch.request.num_scored
+    if len(scores) != num_asked or any(not 0 <= score <= 1 for score in scores):
+        raise ContractError(f"expected {num_asked} scores in [0, 1], got {scores}", role="verifier")
+    if batch.is_whole:
+        scores *= len(batch.nodes[0].steps)
+    start = 0
+    for node in batch.nodes:
+        end = start + len(node.steps)
+        node.scores_S = tuple(on_grid(score) for score in scores[start:end])
+        start = end

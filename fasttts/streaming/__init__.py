@@ -1,0 +1,1 @@
+"""The events of a search, and how they reach readers."""

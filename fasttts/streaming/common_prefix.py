@@ -1,0 +1,94 @@
+"""The text that every possible answer of a search begins with, as it grows token by token.
+
+Whatever wins begins with it, so nothing of it is ever taken back. While the living paths differ
+behind it, their tokens are not even read: they are once a decision leaves fewer of them.
+"""
+
+import os.path
+from collections.abc import Sequence
+
+from fasttts.decoding.steps import TextStream
+from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.scheduling.run import SearchRun
+from fasttts.tree import Node
+from fasttts.types import StopReason
+
+
+class Trunk:
+    """The shared text of one search.
+
+    Args:
+        tokenizer: The generator's.
+        stop: Strings that end an answer, and are no part of it.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+        self._tokenizer = tokenizer
+        self._stop = stop
+        self._num_told = 0
+        self._paths: dict[Node, _Path] = {}
+        self._is_divided = False
+        self._seen: StopReason = "complete"
+
+    def look(self, run: SearchRun) -> str:
+        """What the trunk has gained, now that other paths may be alive."""
+        self._seen = run.stop_reason
+        known, self._paths = self._paths, {}
+        for node in run.possible_nodes():
+            self._paths[node] = known.get(node) or self._path(node)
+            self._paths[node].read()
+        return self._grow()
+
+    def gained(self, run: SearchRun, node: Node) -> str:
+        """What the trunk has gained, now that a node has more tokens."""
+        if run.stop_reason != self._seen:
+            return self.look(run)  # a budget has ended, and left one path
+        if self._is_divided or node not in self._paths:
+            return ""
+        self._paths[node].read()
+        return self._grow()
+
+    def rest(self, text: str) -> str:
+        """What the trunk lacks of the chosen answer."""
+        told, self._num_told = self._num_told, len(text)
+        return text[told:]
+
+    def _path(self, node: Node) -> "_Path":
+        stream = TextStream(self._tokenizer, self._stop)
+        return _Path(node, stream, node.text_before()[self._num_told :])
+
+    def _grow(self) -> str:
+        paths = self._paths.values()
+        self._is_divided = False
+        if not paths or not all(path.ahead for path in paths):
+            return ""
+        texts = [path.ahead for path in paths]
+        shared: str = os.path.commonprefix(texts)  # noqa: RUF071, what is compared is characters
+        self._is_divided = not shared
+        for path in paths:
+            path.ahead = path.ahead[len(shared) :]
+        self._num_told += len(shared)
+        return shared
+
+
+class _Path:
+    """A path that the answer may be on, and its text behind the trunk."""
+
+    def __init__(self, node: Node, stream: TextStream, ahead: str) -> None:
+        self.ahead = ahead
+        self._node = node
+        self._stream = stream
+        self._num_read = 0
+        self._is_whole = False
+
+    def read(self) -> None:
+        """Takes what the node has gained, as far as no further token can change it."""
+        if self._is_whole:
+            return
+        node = self._node
+        if node.is_ended:
+            self._is_whole = True
+            self.ahead += self._stream.finish(node.text)
+        elif new := node.token_ids[self._num_read :]:
+            self._num_read += len(new)
+            self.ahead += self._stream.push(new)

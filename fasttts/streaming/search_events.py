@@ -1,0 +1,64 @@
+"""What a search has done since one last looked, as events."""
+
+from collections.abc import Iterator, Sequence
+
+from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.scheduling.run import SearchRun
+from fasttts.streaming.common_prefix import Trunk
+from fasttts.tree import Node
+from fasttts.types import Event, Path, Pruned, StepFinished, StepScored, TrunkDelta
+
+
+class Narrator:
+    """Tells each step of one search once, and the trunk as it grows.
+
+    Args:
+        tokenizer: The generator's.
+        stop: Strings that end an answer.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+        self._finished: set[Path] = set()
+        self._scored: set[Path] = set()
+        self._pruned: set[Path] = set()
+        self._trunk = Trunk(tokenizer, stop)
+
+    def gained(self, run: SearchRun, node: Node) -> Iterator[Event]:
+        """What the newest tokens of a node bring."""
+        yield from self._ended(node)
+        yield from _delta(self._trunk.gained(run, node))
+
+    def _ended(self, node: Node) -> Iterator[Event]:
+        """A step that ended, if some decision waits for it."""
+        if node.is_ended and node.is_attached and node.path not in self._finished:
+            self._finished.add(node.path)
+            yield StepFinished(path=node.path, text=node.text)
+
+    def look(self, run: SearchRun) -> Iterator[Event]:
+        """What is new in the whole tree."""
+        frontier = {node.path for node in run.frontier()}
+        pruned = []
+        for node in run.tree:
+            if not node.is_ended:
+                continue
+            yield from self._ended(node)
+            score = run.score(node)
+            if score is not None and node.path not in self._scored:
+                self._scored.add(node.path)
+                yield StepScored(path=node.path, score=score)
+            is_leaf = not node.children and not node.is_answer_ended
+            if is_leaf and node.path not in frontier | self._pruned:
+                pruned.append(node.path)
+        if pruned:
+            self._pruned.update(pruned)
+            yield Pruned(paths=tuple(pruned))
+        yield from _delta(self._trunk.look(run))
+
+    def rest(self, text: str) -> Iterator[Event]:
+        """What the trunk lacks of the chosen answer."""
+        yield from _delta(self._trunk.rest(text))
+
+
+def _delta(text: str) -> Iterator[TrunkDelta]:
+    if text:
+        yield TrunkDelta(text=text)

@@ -1,0 +1,148 @@
+"""Formats of language models that score by the token they would write next.
+
+The score is the probability of the good token against the bad one, at the position before it.
+"""
+
+import abc
+import re
+from functools import lru_cache
+from typing import ClassVar
+
+from fasttts.errors import ConfigurationError
+from fasttts.verifiers.prompt_formats import (
+    StepPrompt,
+    VerifierTokenizer,
+    last_token,
+    only_token,
+    turns,
+)
+
+SHEPHERD_TAG = "ки"
+"""The token after a step at which Math-Shepherd gives its score."""
+
+GOOD, BAD = "+", "-"
+
+JUDGE_PROMPT = (
+    "Here is a problem and the beginning of a solution.\n\n"
+    "Problem:\n{problem}\n\n"
+    "Solution so far:\n{steps}\n\n"
+    "Is every step of the solution so far correct, and does it lead to the answer? "
+    "Reply with Yes or No."
+)
+"""What the judge is asked; the reply is not written, only its first token's probabilities read."""
+
+_STRAY_TAG = re.compile(rf"(?<!\w){SHEPHERD_TAG}(?!\w)")
+_TEXTS_KEPT = 2048
+
+
+class _GrowingText(abc.ABC):
+    """A text that grows step by step and is tokenised as a whole each time.
+
+    Raises:
+        ConfigurationError: The tokens of a longer text do not begin with those of a shorter one.
+    """
+
+    covers_steps: ClassVar[bool] = True
+
+    def __init__(self, tokenizer: VerifierTokenizer, name: str) -> None:
+        self._tokenizer = tokenizer
+        self.choices = (last_token(tokenizer, GOOD, name), last_token(tokenizer, BAD, name))
+        self._token_ids = lru_cache(_TEXTS_KEPT)(self._encode)
+        short, long = self._encode("1 + 1?", ("2",)), self._encode("1 + 1?", ("2", "Yes."))
+        if long[: len(short)] != short:
+            raise ConfigurationError(
+                f"verifier={name!r}: its tokenizer or chat template changes what comes before as "
+                "a text grows, so steps cannot be scored one by one"
+            )
+
+    def prompt(self, problem: str, steps: tuple[str, ...]) -> StepPrompt:
+        """The prompt that scores all of `steps`."""
+        ends = range(1, len(steps) + 1)
+        prefixes = [self._token_ids(problem, steps[:end]) for end in ends]
+        positions = tuple(len(prefix) - 1 for prefix in prefixes)
+        return StepPrompt(token_ids=prefixes[-1], positions=positions)
+
+    @abc.abstractmethod
+    def _encode(self, problem: str, steps: tuple[str, ...]) -> tuple[int, ...]:
+        """The whole text."""
+
+
+class ShepherdFormat(_GrowingText):
+    """Math-Shepherd: numbered steps, each ended by a tag, after the problem.
+
+    The text is tokenised as a whole because SentencePiece marks the beginning of each text.
+    Source: the model card of peiyi9979/math-shepherd-mistral-7b-prm (arXiv 2312.08935).
+
+    Args:
+        tokenizer: The verifier's tokenizer.
+        name: The verifier, for messages.
+
+    Raises:
+        ConfigurationError: The tokenizer has no step tag.
+    """
+
+    def __init__(self, tokenizer: VerifierTokenizer, name: str) -> None:
+        only_token(tokenizer, SHEPHERD_TAG, name)
+        self._bos = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
+        super().__init__(tokenizer, name)
+
+    def _encode(self, problem: str, steps: tuple[str, ...]) -> tuple[int, ...]:
+        numbered = (_numbered(step, number) for number, step in enumerate(steps, 1))
+        return (*self._bos, *self._tokenizer.encode(f"{problem} " + "\n".join(numbered)))
+
+
+class ConversationFormat(_GrowingText):
+    """RLHFlow: each step is a user's turn, to which the model replies with + or -.
+
+    Replies to earlier steps count as +. Source: `math-rm/prm_evaluate.py` in the repository
+    RLHFlow/RLHF-Reward-Modeling.
+
+    Args:
+        tokenizer: The verifier's tokenizer.
+        name: The verifier, for messages.
+
+    Raises:
+        ConfigurationError: There is no chat template, or it rewrites earlier turns.
+    """
+
+    def _encode(self, problem: str, steps: tuple[str, ...]) -> tuple[int, ...]:
+        said = [f"{problem} {steps[0]}", *steps[1:]]
+        spoken = [turn for step in said for turn in (("user", step), ("assistant", GOOD))]
+        return tuple(self._tokenizer.encode_chat(turns(*spoken[:-1])))
+
+
+class JudgeFormat:
+    """Any instruct model: it is asked whether the steps so far are right, Yes or No.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        name: The model, for messages.
+
+    Raises:
+        ConfigurationError: There is no chat template, or Yes and No begin with the same token.
+    """
+
+    covers_steps = False
+
+    def __init__(self, tokenizer: VerifierTokenizer, name: str) -> None:
+        self._tokenizer = tokenizer
+        yes, no = (tokenizer.encode(word)[0] for word in ("Yes", "No"))
+        if yes == no:
+            raise ConfigurationError(
+                f"verifier={name!r} cannot judge: in its tokens Yes and No begin alike"
+            )
+        self.choices = (yes, no)
+        self.prompt("", ("",))
+
+    def prompt(self, problem: str, steps: tuple[str, ...]) -> StepPrompt:
+        """The prompt that scores the last of `steps`."""
+        question = JUDGE_PROMPT.format(problem=problem, steps="\n\n".join(steps))
+        token_ids = tuple(self._tokenizer.encode_chat(turns(("user", question))))
+        return StepPrompt(token_ids=token_ids, positions=(len(token_ids) - 1,))
+
+
+def _numbered(step: str, number: int) -> str:
+    """A step with its number and its tag; a tag written by the generator itself is dropped."""
+    text = _STRAY_TAG.sub("", step).strip()
+    head = f"Step {number}:"
+    return f"{text if text.startswith(head) else f'{head} {text}'} {SHEPHERD_TAG}"

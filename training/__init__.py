@@ -1,0 +1,1 @@
+"""Scripts that trained the demonstration models; not part of the distribution."""
