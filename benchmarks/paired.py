@@ -94,7 +94,7 @@ def _search(workload: Workload, arm: Arm, beams: int, slots: int) -> Search:
     workload.generator.reset_prefix_cache()
     workload.verifier.reset_prefix_cache()
     workload.verifier.reads_prefix_cache = not arm.rescores
-    watched = Watched(_scorer(workload, arm))
+    watched = Watched(_verifier_queue(workload, arm))
     measured = measure(
         workload.generator,
         watched,
@@ -107,7 +107,7 @@ def _search(workload: Workload, arm: Arm, beams: int, slots: int) -> Search:
     return Search(measured=measured, num_new_verifier_tokens=watched.num_new_tokens(encode))
 
 
-def _scorer(workload: Workload, arm: Arm) -> Verifier:
+def _verifier_queue(workload: Workload, arm: Arm) -> Verifier:
     scorer: Verifier = Waiting(workload.verifier) if arm.waits else workload.verifier
     if arm.rescores:
         scorer = Rescoring(scorer)

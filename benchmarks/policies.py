@@ -118,7 +118,7 @@ def _row(engine: FastTTS, method: Method, n: int, problems: Sequence[Problem]) -
         "accuracy": num_correct / len(problems),
         "low": low,
         "high": high,
-        "tokens": sum(usage.needed_tokens for usage in usages) / max(1, len(usages)),
+        "tokens": sum(usage.required_tokens for usage in usages) / max(1, len(usages)),
         "verifier_tokens": sum(u.verifier_computed_tokens for u in usages) / max(1, len(usages)),
         "seconds": seconds,
     }

@@ -113,7 +113,7 @@ def _draw_search(axes: "Axes", search: str) -> None:
         problem="A problem.",
         config=search_config(search=search, n=_NUM_BEAMS, beam_width=4, max_tokens=600),
     ).run
-    needed = run.counts.num_needed
+    needed = run.counts.num_required
     axes.fill_between(
         range(len(needed)), needed, step="post", color="#2f6db3", linewidth=0, label="FastTTS"
     )

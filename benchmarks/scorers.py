@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from benchmarks.workload import SeededVerifier
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
-from fasttts.verifiers.async_scoring import Flow, finish, flow_of
+from fasttts.verifiers.async_scoring import Flow, finish, scoring_of
 from fasttts.verifiers.resolve import is_serial
 
 
@@ -26,7 +26,7 @@ class _Around:
 
     def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
         """The inner verifier's."""
-        return flow_of(self._inner, requests)
+        return scoring_of(self._inner, requests)
 
     def close(self) -> None:
         """Leaves the inner verifier open."""

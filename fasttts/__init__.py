@@ -22,7 +22,7 @@ from fasttts.errors import (
     FastTTSError,
     SearchError,
 )
-from fasttts.observability.stats import CallStats, EngineStats
+from fasttts.observability.stats import EngineStats, RequestStats
 from fasttts.types import (
     AnswerChosen,
     Candidate,
@@ -32,6 +32,7 @@ from fasttts.types import (
     Message,
     Occupancy,
     ParsedOutput,
+    PrefixDelta,
     Progress,
     Pruned,
     SearchResult,
@@ -43,7 +44,6 @@ from fasttts.types import (
     Timings,
     ToolCall,
     TreeNode,
-    TrunkDelta,
     Usage,
     UsageReported,
 )
@@ -52,7 +52,6 @@ __all__ = [
     "AnswerChosen",
     "BackendError",
     "Budget",
-    "CallStats",
     "Candidate",
     "CapacityError",
     "ConfigurationError",
@@ -67,8 +66,10 @@ __all__ = [
     "Message",
     "Occupancy",
     "ParsedOutput",
+    "PrefixDelta",
     "Progress",
     "Pruned",
+    "RequestStats",
     "SchedulingConfig",
     "SearchConfig",
     "SearchError",
@@ -82,7 +83,6 @@ __all__ = [
     "Timings",
     "ToolCall",
     "TreeNode",
-    "TrunkDelta",
     "Usage",
     "UsageReported",
     "__version__",

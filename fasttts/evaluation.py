@@ -21,7 +21,7 @@ from fasttts.types import SearchResult
 
 Method = Literal["greedy", "majority", CandidateSearch]
 
-Outcome = SearchResult | SearchError
+ProblemOutcome = SearchResult | SearchError
 """What `search_many` returns for a problem; an error is a wrong answer."""
 
 METHODS: Mapping[Method, Mapping[str, Any]] = {
@@ -106,14 +106,14 @@ def wilson_interval(num_correct: int, num_problems: int, *, z: float = Z_95) -> 
     return max(0.0, min(share, center - half)), min(1.0, max(share, center + half))
 
 
-def is_correct(outcome: Outcome, answer: int | str) -> bool:
+def is_correct(outcome: ProblemOutcome, answer: int | str) -> bool:
     """Whether an outcome's answer equals the known one; no answer is wrong."""
     return isinstance(outcome, SearchResult) and answers_equal(outcome.answer, str(answer))
 
 
 def summarize(
     method: Method,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ProblemOutcome],
     correct: Sequence[bool],
     *,
     n: int,

@@ -63,7 +63,7 @@ class Node:
         beam: What a policy sees of it; None before it is scored.
         request_id: The sequence that decodes it now.
         is_attached: Whether it is part of the tree; speculative nodes are not.
-        is_hopeless: Whether it was found unable to survive before it was scored.
+        is_dominated: Whether it was found unable to survive before it was scored.
         num_speculated_tokens: Tokens it gained before it was attached.
         children: Those that were committed; speculative ones hang on their parent alone.
     """
@@ -84,7 +84,7 @@ class Node:
     beam: Beam | None = None
     request_id: str | None = None
     is_attached: bool = False
-    is_hopeless: bool = False
+    is_dominated: bool = False
     num_speculated_tokens: int = 0
     children: "list[Node]" = field(default_factory=list)
 
@@ -149,16 +149,16 @@ class SearchTree:
     Args:
         prompt_token_ids: What every path begins with.
         seed: The search seed; every node's seed follows from it and the node's path.
-        opening: Ended and scored text that every answer begins with; part of every path, but no
-            node of the tree, since nothing of it was generated for this search.
+        answer_prefix: Ended and scored text that every answer begins with; part of every path, but
+            no node of the tree, since nothing of it was generated for this search.
     """
 
     def __init__(
-        self, prompt_token_ids: Sequence[int], seed: int, opening: Node | None = None
+        self, prompt_token_ids: Sequence[int], seed: int, answer_prefix: Node | None = None
     ) -> None:
         self.prompt_token_ids = list(prompt_token_ids)
         self.seed = seed
-        self.opening = opening
+        self.answer_prefix = answer_prefix
         self.roots: list[Node] = []
         self._num_nodes = 0
 
@@ -188,11 +188,11 @@ class SearchTree:
     @property
     def num_opening_tokens(self) -> int:
         """Tokens of the answer that were there before the search."""
-        return 0 if self.opening is None else len(self.opening.token_ids)
+        return 0 if self.answer_prefix is None else len(self.answer_prefix.token_ids)
 
     def children(self, parent: Node | None) -> list[Node]:
         """The children of a node, or of the prompt."""
-        return self.roots if parent is None or parent is self.opening else parent.children
+        return self.roots if parent is None or parent is self.answer_prefix else parent.children
 
     def new_node(
         self, parent: Node | None, index: int, limits: Limits, *, is_greedy: bool = False
@@ -205,7 +205,7 @@ class SearchTree:
             return Node(
                 path=(index,),
                 seed=root_seed(self.seed, index),
-                parent=self.opening,
+                parent=self.answer_prefix,
                 num_prefix_tokens=self.num_start_tokens,
                 limits=limits,
                 is_greedy=is_greedy,

@@ -17,7 +17,7 @@ from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve
 from fasttts.testing.searches import Recorder, Snapshot, drive, same_tree, snapshot
-from fasttts.verifiers.async_scoring import Flow
+from fasttts.verifiers.async_scoring import AsyncScoring
 
 __all__ = [
     "UNTIMED",
@@ -101,7 +101,7 @@ class LateVerifier(FakeVerifier):
         self._working: list[tuple[int, Future[None]]] = []
         self._now = 0
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+    def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         if self._num_ticks:
             done: Future[None] = Future()
             self._working.append((self._now + self._num_ticks, done))

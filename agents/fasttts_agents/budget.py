@@ -6,11 +6,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from fasttts import Budget, Usage
-from fasttts.routing import Decision, RoutingPolicy, Turn, decided
+from fasttts.routing import Decision, RoutingContext, RoutingPolicy, decided
 
 
 @dataclass(slots=True, kw_only=True)
-class Allowance:
+class RunBudget:
     """The share of a run's budget that one call may use; the call writes down what it spends.
 
     Tokens are those of the search trees, which every schedule generates: the same run spends the
@@ -33,7 +33,7 @@ class Allowance:
 
     def pay(self, usage: Usage) -> None:
         """Writes down a cost."""
-        self.spent += usage.needed_tokens
+        self.spent += usage.required_tokens
 
     def bounded(self, budget: Budget) -> Budget:
         """The budget of one search, kept to what is left."""
@@ -43,7 +43,7 @@ class Allowance:
 
     def policy(self, usual: RoutingPolicy) -> RoutingPolicy:
         """The usual policy, and once the budget is gone plain decoding that says so."""
-        return Spent(total=self.total or 0) if self.is_used_up else usual
+        return BudgetExhausted(total=self.total or 0) if self.is_used_up else usual
 
     def __str__(self) -> str:
         if self.total is None or self.left is None:
@@ -54,7 +54,7 @@ class Allowance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class BudgetExhausted:
     """The policy of a run whose budget is gone: plain decoding, and it says why.
 
     Attributes:
@@ -63,17 +63,17 @@ class Spent:
 
     total: int
 
-    def decide(self, turn: Turn) -> Decision:
+    def decide(self, context: RoutingContext) -> Decision:
         """Plain decoding."""
         reason = f"the run's budget of {self.total} tokens is spent"
-        return decided(turn, "plain", self, reason, budget_tokens=self.total)
+        return decided(context, "plain", self, reason, budget_tokens=self.total)
 
 
-_current: ContextVar[Allowance | None] = ContextVar("fasttts_allowance", default=None)
+_current: ContextVar[RunBudget | None] = ContextVar("fasttts_allowance", default=None)
 
 
 @contextmanager
-def granted(allowance: Allowance) -> Iterator[Allowance]:
+def granted(allowance: RunBudget) -> Iterator[RunBudget]:
     """Gives tools that run inside an allowance, in this thread or task and those it starts."""
     token = _current.set(allowance)
     try:
@@ -82,6 +82,6 @@ def granted(allowance: Allowance) -> Iterator[Allowance]:
         _current.reset(token)
 
 
-def current_allowance() -> Allowance:
+def current_run_budget() -> RunBudget:
     """What a tool that runs now may spend; unlimited outside a run with a budget."""
-    return _current.get() or Allowance()
+    return _current.get() or RunBudget()

@@ -19,7 +19,7 @@ from fasttts import (
 )
 from fasttts.routing import Always, Router
 from fasttts.search import resolve
-from fasttts_agents.budget import Allowance, current_allowance
+from fasttts_agents.budget import RunBudget, current_run_budget
 
 NAME = "deliberate"
 DESCRIPTION = (
@@ -132,7 +132,7 @@ class Deliberator:
         Raises:
             FastTTSError: The problem cannot be solved; the message is for the model.
         """
-        allowance = current_allowance()
+        allowance = current_run_budget()
         self._check_size(problem)
         router = Router(self.engine, allowance.policy(Always()))
         config = self._of_effort(effort, allowance)
@@ -150,7 +150,7 @@ class Deliberator:
         self, problem: str, effort: Effort | None = None, tell: Tell | None = None
     ) -> Deliberation:
         """`run` for event loops; cancelling the task stops the search."""
-        allowance = current_allowance()
+        allowance = current_run_budget()
         self._check_size(problem)
         router = Router(self.engine, allowance.policy(Always()))
         config = self._of_effort(effort, allowance)
@@ -172,7 +172,7 @@ class Deliberator:
                 "the problem alone, without the rest of the conversation"
             )
 
-    def _of_effort(self, effort: Effort | None, allowance: Allowance) -> SearchConfig:
+    def _of_effort(self, effort: Effort | None, allowance: RunBudget) -> SearchConfig:
         """The search with the beams of an effort, of which whole families survive a step."""
         ceiling = self.max_effort or "high"
         chosen = min(effort or ceiling, ceiling, key=EFFORTS.index)
@@ -188,7 +188,7 @@ def _seen(event: object, tell: Tell | None) -> SearchResult | None:
     return event.result if isinstance(event, Finished) else None
 
 
-def _deliberation(result: SearchResult | None, allowance: Allowance) -> Deliberation:
+def _deliberation(result: SearchResult | None, allowance: RunBudget) -> Deliberation:
     assert result is not None, "a stream ends with its result"
     allowance.pay(result.usage)
     if not allowance.is_used_up:

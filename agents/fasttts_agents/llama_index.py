@@ -8,7 +8,7 @@ from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context, Event
 
 from fasttts import FastTTS, SearchConfig
-from fasttts_agents.budget import Allowance, granted
+from fasttts_agents.budget import RunBudget, granted
 from fasttts_agents.deliberate import (
     DESCRIPTION,
     INPUTS,
@@ -99,7 +99,7 @@ async def _granted(ctx: Context | None, budget_tokens: int | None) -> AsyncItera
         yield
         return
     left = budget_tokens - await ctx.store.get(_SPENT, default=0)
-    with granted(Allowance(total=budget_tokens, left=left)) as allowance:
+    with granted(RunBudget(total=budget_tokens, left=left)) as allowance:
         try:
             yield
         finally:

@@ -4,7 +4,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from fasttts.answers.normal_form import Form, make_form, text_form
+from fasttts.answers.normal_form import NormalForm, make_form, text_form
 from fasttts.answers.sympy_client import ALGEBRA, Description, OutOfTime
 
 MAX_OUT_OF_TIME = 4
@@ -46,9 +46,9 @@ def group_equal(answers: Sequence[str | None]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _forms(answers: Iterable[str]) -> Mapping[str, Form]:
+def _forms(answers: Iterable[str]) -> Mapping[str, NormalForm]:
     """The forms of different answers; in a fixed order, as their number may stop algebra."""
-    forms: dict[str, Form] = {}
+    forms: dict[str, NormalForm] = {}
     num_out_of_time = 0
     for answer in sorted(answers):
         has_time = num_out_of_time < MAX_OUT_OF_TIME
@@ -57,7 +57,7 @@ def _forms(answers: Iterable[str]) -> Mapping[str, Form]:
     return forms
 
 
-def _places(forms: Iterable[Form]) -> Mapping[Form, str]:
+def _places(forms: Iterable[NormalForm]) -> Mapping[NormalForm, str]:
     """Which group each form is in.
 
     A decorated form joins the group of a bare one that it equals, unless another decoration wants
@@ -78,7 +78,7 @@ def _places(forms: Iterable[Form]) -> Mapping[Form, str]:
 
 
 @functools.lru_cache(_FORMS_KEPT)
-def _form(answer: str) -> tuple[Form, bool]:
+def _form(answer: str) -> tuple[NormalForm, bool]:
     """The form of an answer, and whether it ran out of time; then it is text."""
     try:
         return make_form(answer, ALGEBRA.describe), False
@@ -87,7 +87,7 @@ def _form(answer: str) -> tuple[Form, bool]:
 
 
 @functools.lru_cache(_FORMS_KEPT)
-def _form_without(answer: str) -> tuple[Form, bool]:
+def _form_without(answer: str) -> tuple[NormalForm, bool]:
     """The same without algebra."""
     return make_form(answer, _no_algebra), False
 

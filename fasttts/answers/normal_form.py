@@ -54,7 +54,7 @@ _UNIT_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class NormalForm:
     """The meaning of an answer.
 
     Attributes:
@@ -66,7 +66,7 @@ class Form:
     key: str
     bare: tuple[str, ...] = ()
 
-    def equals(self, other: "Form") -> bool:
+    def equals(self, other: "NormalForm") -> bool:
         """Whether the two mean the same."""
         if self.key == other.key:
             return True
@@ -75,27 +75,27 @@ class Form:
         return other.key in self.bare or self.key in other.bare
 
 
-def text_form(answer: str) -> Form:
+def text_form(answer: str) -> NormalForm:
     """The form of an answer that is compared as it is written, but for white space at the ends."""
     lines = [line.rstrip() for line in answer.strip().splitlines()]
-    return Form("text:" + "\n".join(lines))
+    return NormalForm("text:" + "\n".join(lines))
 
 
-def make_form(answer: str, algebra: Algebra) -> Form:
+def make_form(answer: str, algebra: Algebra) -> NormalForm:
     """The form of an answer; several lines that are no LaTeX, such as code, are text."""
     if (found := try_canonical(answer.strip())) is not None:
-        return Form(f"json:{found}")
+        return NormalForm(f"json:{found}")
     if "\n" in answer.strip() and "\\begin" not in answer:
         return text_form(answer)
     text = plain_notation(answer)
-    return _read(text, algebra) or Form("text:" + re.sub(r"\s", "", text))
+    return _read(text, algebra) or NormalForm("text:" + re.sub(r"\s", "", text))
 
 
-def _read(text: str, algebra: Algebra) -> Form | None:
+def _read(text: str, algebra: Algebra) -> NormalForm | None:
     """The first reading that fits, the plainest first; None where none does."""
     number = read_number(text)
     if number is not None:
-        return Form(number_key(number))
+        return NormalForm(number_key(number))
     for reading in _READINGS:
         form = reading(text, algebra)
         if form is not None:
@@ -103,30 +103,30 @@ def _read(text: str, algebra: Algebra) -> Form | None:
     return None
 
 
-def _words(text: str, algebra: Algebra) -> Form | None:
+def _words(text: str, algebra: Algebra) -> NormalForm | None:
     r"""Words, in `\text{}` or out of it, and letters of choices; capitals do not matter."""
     plain = _TEXT.sub(r"\1", text).strip()
     is_product = len(plain) == 2 and plain.islower() and plain == text and plain != "no"
     if is_product or "\\" in plain or not _WORDS.fullmatch(plain):
         return None
-    return Form("word:" + " ".join(plain.strip("() .,").casefold().split()))
+    return NormalForm("word:" + " ".join(plain.strip("() .,").casefold().split()))
 
 
-def _currency(text: str, algebra: Algebra) -> Form | None:
+def _currency(text: str, algebra: Algebra) -> NormalForm | None:
     found = _CURRENCY.fullmatch(text)
     if found is None:
         return None
     value = _read(found["minus"] + found["value"].strip(), algebra)
-    return value and Form(f"{value.key} {found['sign']}", value.bare or (value.key,))
+    return value and NormalForm(f"{value.key} {found['sign']}", value.bare or (value.key,))
 
 
-def _counted(text: str, algebra: Algebra) -> Form | None:
+def _counted(text: str, algebra: Algebra) -> NormalForm | None:
     """A plain number and what it counts; read before lists, for `1,234 people`."""
     found = _UNIT.fullmatch(text)
     return _unit(text, algebra) if found and read_number(found["value"]) is not None else None
 
 
-def _unit(text: str, algebra: Algebra) -> Form | None:
+def _unit(text: str, algebra: Algebra) -> NormalForm | None:
     r"""A value and what it counts: `5 cm`, `5\text{ cm}^2`, `50\%`, `90^\circ`."""
     found = _UNIT.fullmatch(text)
     value = found and _read(found["value"].strip(), algebra)
@@ -140,7 +140,7 @@ def _unit(text: str, algebra: Algebra) -> Form | None:
     number = read_number(found["value"]) if unit == "%" else None
     if number is not None:
         bare = (number_key(number), number_key(number / 100))
-    return Form(f"{value.key} {unit}{power}", bare)
+    return NormalForm(f"{value.key} {unit}{power}", bare)
 
 
 def _unit_name(written: str) -> str:
@@ -151,7 +151,7 @@ def _unit_name(written: str) -> str:
     return _UNIT_NAMES.get(single, _UNIT_NAMES.get(single.casefold(), single))
 
 
-def _variable(text: str, algebra: Algebra) -> Form | None:
+def _variable(text: str, algebra: Algebra) -> NormalForm | None:
     r"""`x = 5`, `f(x) = x^2`, `x \in (1, 2)`: the value, decorated with a name."""
     found = _VARIABLE.fullmatch(text)
     value = found and _read(found[2].strip(), algebra)
@@ -160,11 +160,11 @@ def _variable(text: str, algebra: Algebra) -> Form | None:
     name = re.sub(r"[\\{}]", "", found[1])
     if value.key.startswith("expression:") and "(" not in name:
         equation = _value(text, algebra)  # `y = 2x` is also `2x - y = 0`
-        return Form(equation.key if equation else f"{name}={value.key}", (value.key,))
-    return Form(f"{name}={value.key}", value.bare or (value.key,))
+        return NormalForm(equation.key if equation else f"{name}={value.key}", (value.key,))
+    return NormalForm(f"{name}={value.key}", value.bare or (value.key,))
 
 
-def _group(text: str, algebra: Algebra) -> Form | None:
+def _group(text: str, algebra: Algebra) -> NormalForm | None:
     """Points and intervals: a bracket, items, a bracket."""
     if text[:1] not in "([" or text[-1:] not in ")]" or not _is_one_group(text):
         return None
@@ -174,7 +174,7 @@ def _group(text: str, algebra: Algebra) -> Form | None:
     return _sequence(text[0], items, text[-1], algebra)
 
 
-def _list(text: str, algebra: Algebra) -> Form | None:
+def _list(text: str, algebra: Algebra) -> NormalForm | None:
     r"""Sets and enumerations, in any order: `\{1, 2\}`, `1, 2`, `1 and 2`."""
     inner = text[2:-2] if text.startswith(r"\{") and text.endswith(r"\}") else None
     if inner is None and not (re.search("[,;]", text) or _CONJUNCTION.search(text)):
@@ -186,14 +186,16 @@ def _list(text: str, algebra: Algebra) -> Form | None:
     return _sequence("{", items, "}", algebra)
 
 
-def _plus_minus(text: str, algebra: Algebra) -> Form | None:
+def _plus_minus(text: str, algebra: Algebra) -> NormalForm | None:
     if text.count(r"\pm") != 1:
         return None
     both = [text.replace(r"\pm", sign).strip().removeprefix("+") for sign in "+-"]
     return _sequence("{", both, "}", algebra)
 
 
-def _sequence(opening: str, items: Sequence[str], closing: str, algebra: Algebra) -> Form | None:
+def _sequence(
+    opening: str, items: Sequence[str], closing: str, algebra: Algebra
+) -> NormalForm | None:
     forms = [_read(item, algebra) for item in items] if len(items) <= MAX_ITEMS else [None]
     read = [form for form in forms if form is not None]
     if len(read) < len(forms):
@@ -201,22 +203,22 @@ def _sequence(opening: str, items: Sequence[str], closing: str, algebra: Algebra
     bare = [form.bare[0] if form.bare else form.key for form in read]
     key = _joined(opening, [form.key for form in read], closing)
     plain = _joined(opening, bare, closing)
-    return Form(key) if key == plain else Form(key, (plain,))
+    return NormalForm(key) if key == plain else NormalForm(key, (plain,))
 
 
 def _joined(opening: str, keys: Sequence[str], closing: str) -> str:
     return opening + ", ".join(sorted(set(keys)) if opening == "{" else keys) + closing
 
 
-def _value(text: str, algebra: Algebra) -> Form | None:
+def _value(text: str, algebra: Algebra) -> NormalForm | None:
     """What math-verify makes of it; degrees inside a formula are turned into radians."""
     if _INFINITY.fullmatch(text):
-        return Form("-infinity" if text.startswith("-") else "infinity")
+        return NormalForm("-infinity" if text.startswith("-") else "infinity")
     if _EXPONENT.search(text):
         return None
     description = algebra(text.replace(r"^\circ", r"\cdot\frac{\pi}{180}"))
     key = description and description_key(description)
-    return Form(key) if key else None
+    return NormalForm(key) if key else None
 
 
 _READINGS = (_currency, _words, _counted, _group, _list, _variable, _unit, _plus_minus, _value)

@@ -4,19 +4,19 @@ Nothing here knows LangChain or LlamaIndex.
 """
 
 from fasttts.chat.options import ChatOptions
-from fasttts.chat.reply import Call, Delta, Reply, ReplyFormat, ReplyStream
-from fasttts.chat.request import ChatRequest, Growth
+from fasttts.chat.reply import Delta, Reply, ReplyCall, ReplyFormat, ReplyStream
+from fasttts.chat.request import ChatRequest, ReplyChunk
 from fasttts.chat.tools import Tool, forced_tools, offered_tools
 from fasttts.chat.truncation import fitting_messages
 from fasttts.chat.usage import cost_report, token_usage
 
 __all__ = [
-    "Call",
     "ChatOptions",
     "ChatRequest",
     "Delta",
-    "Growth",
     "Reply",
+    "ReplyCall",
+    "ReplyChunk",
     "ReplyFormat",
     "ReplyStream",
     "Tool",

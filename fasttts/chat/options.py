@@ -20,7 +20,7 @@ from fasttts.config import (
     engine_config,
     search_config,
 )
-from fasttts.engine.registry import EngineHold
+from fasttts.engine.registry import EngineLease
 from fasttts.errors import ConfigurationError
 from fasttts.routing import Router, RoutingPolicy, default_policy
 from fasttts.search import resolve
@@ -91,7 +91,7 @@ class ChatOptions(BaseModel):
     search_args: dict[str, Any] = Field(default_factory=dict)
     engine_args: dict[str, Any] = Field(default_factory=dict)
     engine: FastTTS | None = Field(default=None, exclude=True, repr=False)
-    _hold: EngineHold = PrivateAttr(default_factory=EngineHold)
+    _lease: EngineLease = PrivateAttr(default_factory=EngineLease)
 
     @model_validator(mode="before")
     @classmethod
@@ -209,7 +209,7 @@ class ChatOptions(BaseModel):
 
         An engine that was given as `engine` stays open. A later call loads again.
         """
-        self._hold.release()
+        self._lease.release()
 
     def __enter__(self) -> Self:
         return self
@@ -224,7 +224,7 @@ class ChatOptions(BaseModel):
 
     def _resolve_engine(self) -> FastTTS:
         """The engine, loaded if need be."""
-        return self._hold.take(self._engine_config()) if self.engine is None else self.engine
+        return self._lease.take(self._engine_config()) if self.engine is None else self.engine
 
     async def _aresolve_engine(self) -> FastTTS:
         """The engine; loading one takes seconds and must not hold up the event loop."""

@@ -24,7 +24,7 @@ Parser = Callable[[str], ParsedOutput]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ReplyCall:
     """A complete tool call; `id` is new for every reading."""
 
     name: str
@@ -45,7 +45,7 @@ class Reply:
 
     reasoning: str
     content: str
-    calls: tuple[Call, ...]
+    calls: tuple[ReplyCall, ...]
     finish_reason: ReplyEnd
 
 
@@ -137,7 +137,7 @@ class ReplyFormat:
         A call that is cut off or malformed is never repaired: the text stays text.
         """
         reasoning, content = self._split_thoughts(text)
-        calls: tuple[Call, ...] = ()
+        calls: tuple[ReplyCall, ...] = ()
         if self.parse is not None:
             parsed = self.parse(content)
             if calls := _complete_calls(parsed.tool_calls):
@@ -206,11 +206,11 @@ class ReplyStream:
         )
 
 
-def _complete_calls(found: Sequence[ToolCall]) -> tuple[Call, ...]:
+def _complete_calls(found: Sequence[ToolCall]) -> tuple[ReplyCall, ...]:
     """All calls, or none if the arguments of one are not a JSON object."""
     arguments = [_try_object(call.arguments) for call in found]
     return tuple(
-        Call(name=call.name, arguments=values)
+        ReplyCall(name=call.name, arguments=values)
         for call, values in zip(found, arguments, strict=True)
         if values is not None and None not in arguments
     )

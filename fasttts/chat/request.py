@@ -14,11 +14,11 @@ from fasttts.chat.truncation import fitting_messages
 from fasttts.config import SearchConfig, search_config
 from fasttts.engine.request import Prompt
 from fasttts.routing import RoutedEvent, Router
-from fasttts.types import Finished, Message, SearchResult, TextDelta, TrunkDelta
+from fasttts.types import Finished, Message, PrefixDelta, SearchResult, TextDelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
+class ReplyChunk:
     """What a streamed reply gained.
 
     Plain decoding shows every token; a search the text that every possible answer begins with, and
@@ -61,33 +61,33 @@ class ChatRequest:
         """Runs it; cancelling the task stops the engine's work."""
         return await self.engine.asearch(self.prompt, config=self.config, extract=self.extract)
 
-    def stream(self) -> Generator[Growth, None, None]:
+    def stream(self) -> Generator[ReplyChunk, None, None]:
         """Runs it as it grows; closing the iterator stops the engine's work."""
         stream = ReplyStream(self.reply_format)
         events = self.engine.stream(self.prompt, config=self.config, extract=self.extract)
         with closing(events):
             for event in events:
-                yield from self._growths(stream, event)
+                yield from self._chunks(stream, event)
 
-    async def astream(self) -> AsyncGenerator[Growth, None]:
+    async def astream(self) -> AsyncGenerator[ReplyChunk, None]:
         """`stream` for event loops."""
         stream = ReplyStream(self.reply_format)
         events = self.engine.astream(self.prompt, config=self.config, extract=self.extract)
         async with aclosing(events):
             async for event in events:
-                for growth in self._growths(stream, event):
-                    yield growth
+                for chunk in self._chunks(stream, event):
+                    yield chunk
 
-    def _growths(self, stream: ReplyStream, event: RoutedEvent) -> Iterator[Growth]:
+    def _chunks(self, stream: ReplyStream, event: RoutedEvent) -> Iterator[ReplyChunk]:
         match event:
-            case TextDelta(text=text) | TrunkDelta(text=text):
+            case TextDelta(text=text) | PrefixDelta(text=text):
                 delta = stream.add(text)
                 if delta.reasoning or delta.content:
-                    yield Growth(delta=delta, shown=stream.shown)
+                    yield ReplyChunk(delta=delta, shown=stream.shown)
             case Finished(result=result):
                 reply = self.reply_format.read(result.text, result.finish_reason)
                 delta = stream.finish(reply)
-                yield Growth(delta=delta, shown=stream.shown, end=(reply, result))
+                yield ReplyChunk(delta=delta, shown=stream.shown, end=(reply, result))
 
 
 def make_request(

@@ -180,7 +180,7 @@ def _sample(router: Router, question: Question, config: SearchConfig, index: int
             is_draft_right=False,
             is_search_right=False,
             draft_tokens=0,
-            total_tokens=error.usage.needed_tokens,
+            total_tokens=error.usage.required_tokens,
         )
     return Sample.of(result, answer)
 

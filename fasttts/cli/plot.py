@@ -45,11 +45,11 @@ def save_plot(result: SearchResult, file: Path) -> None:
 def _draw(axes: "Axes", result: SearchResult) -> None:
     occupancy = result.occupancy
     axes.stackplot(
-        range(len(occupancy.needed) + 1),
-        _closed(occupancy.needed),
+        range(len(occupancy.required) + 1),
+        _closed(occupancy.required),
         _closed(occupancy.speculative),
         step="post",
-        labels=("FastTTS, needed", "FastTTS, speculative"),
+        labels=("FastTTS, required", "FastTTS, speculative"),
         colors=(_NEEDED, _SPECULATIVE),
         linewidth=0,
     )
@@ -58,7 +58,7 @@ def _draw(axes: "Axes", result: SearchResult) -> None:
     axes.set_xlabel("generator iteration")
     axes.set_ylabel("sequences in the batch")
     axes.locator_params(axis="y", integer=True)
-    axes.set_xlim(0, max(len(occupancy.needed), len(occupancy.plain), 1))
+    axes.set_xlim(0, max(len(occupancy.required), len(occupancy.plain), 1))
     axes.set_ylim(0, 1.2 * _highest(occupancy))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper right", ncols=3, frameon=False)
@@ -70,12 +70,12 @@ def _closed(values: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _highest(occupancy: Occupancy) -> int:
-    both = zip(occupancy.needed, occupancy.speculative, strict=True)
+    both = zip(occupancy.required, occupancy.speculative, strict=True)
     return max((*map(sum, both), *occupancy.plain, 1))
 
 
 def _title(result: SearchResult) -> str:
-    num_iterations, num_plain = len(result.occupancy.needed), len(result.occupancy.plain)
+    num_iterations, num_plain = len(result.occupancy.required), len(result.occupancy.plain)
     saved = f" ({num_iterations / num_plain:.2f})" if num_plain else ""
     return (
         f"{result.config['search']}, n={result.config['n']}: {num_iterations:,} iterations, "

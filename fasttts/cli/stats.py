@@ -34,20 +34,20 @@ def stats_view(result: SearchResult) -> RenderableType:
 
 def _iterations(result: SearchResult) -> Iterable[_Row]:
     occupancy = result.occupancy
-    num_iterations, num_plain = len(occupancy.needed), len(occupancy.plain)
-    needed, speculative = _mean(occupancy.needed), _mean(occupancy.speculative)
+    num_iterations, num_plain = len(occupancy.required), len(occupancy.plain)
+    required, speculative = _mean(occupancy.required), _mean(occupancy.speculative)
     yield "this search", f"{num_iterations:,}", "steps of the generator"
     yield "plain loop", f"{num_plain:,}", f"ratio {_ratio(num_iterations, num_plain)}"
-    sequences = f"{needed:.1f} needed, {speculative:.1f} speculative"
-    yield "mean slots in use", f"{needed + speculative:.1f}", sequences
+    sequences = f"{required:.1f} required, {speculative:.1f} speculative"
+    yield "mean slots in use", f"{required + speculative:.1f}", sequences
     yield "in the plain loop", f"{_mean(occupancy.plain):.1f}", ""
 
 
 def _generator(result: SearchResult) -> Iterable[_Row]:
     usage = result.usage
-    wasted = usage.generated_tokens - usage.needed_tokens
+    wasted = usage.generated_tokens - usage.required_tokens
     yield "tokens generated", f"{usage.generated_tokens:,}", "on all beams"
-    yield "needed", f"{usage.needed_tokens:,}", "part of the search tree"
+    yield "required", f"{usage.required_tokens:,}", "part of the search tree"
     yield "returned", f"{usage.returned_tokens:,}", "part of the answer"
     yield "speculative, used", f"{usage.speculated_tokens:,}", "ready before they were asked for"
     yield "speculative, wasted", f"{wasted:,}", f"ratio {_ratio(wasted, usage.generated_tokens)}"

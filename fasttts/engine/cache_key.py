@@ -61,7 +61,7 @@ class SearchIdentity:
                 "prompt": list(request.prompt_token_ids),
                 "problem": request.problem,
                 "grammar": request.grammar,
-                "opening": _opening(request.opening),
+                "answer_prefix": _answer_prefix(request.answer_prefix),
                 "config": config.model_dump(mode="json"),
                 "generator": self._generator,
                 "verifier": verifier,
@@ -71,7 +71,7 @@ class SearchIdentity:
         )
 
 
-def _opening(node: Node | None) -> list[Any] | None:
+def _answer_prefix(node: Node | None) -> list[Any] | None:
     return None if node is None else [node.text, node.token_ids, node.steps, node.scores_S]
 
 

@@ -9,14 +9,14 @@ from fasttts.engine.dispatch import Dispatch
 from fasttts.engine.result_cache import EngineCache, ResultCache
 from fasttts.interfaces import Generator, Verifier
 from fasttts.memory import MemoryPlan
-from fasttts.observability.requests import Calls
-from fasttts.scheduling.gauges import Load
+from fasttts.observability.requests import RequestTracker
+from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.loop_thread import LoopThread
 from fasttts.scheduling.result import make_result
 from fasttts.scheduling.usage import EngineUsage
 from fasttts.types import Health
-from fasttts.verifiers.ensemble import Choice, check_loaded, choose
+from fasttts.verifiers.ensemble import VerifierOption, check_loaded, resolve_verifier
 from fasttts.verifiers.resolve import fault_of
 
 
@@ -28,7 +28,7 @@ class EngineCore:
         verifier: The same; None for none.
         scheduling: Slots and optimisations.
         plan: How the two share the device, kept in every result.
-        calls: Where calls and costs count.
+        requests: Where calls and costs count.
         cache: Where results are kept; None for nowhere.
 
     Attributes:
@@ -41,21 +41,21 @@ class EngineCore:
     def __init__(
         self,
         generator: Generator,
-        verifier: Choice | None,
+        verifier: VerifierOption | None,
         *,
         scheduling: SchedulingConfig,
         plan: MemoryPlan | None,
-        calls: Calls,
+        requests: RequestTracker,
         cache: ResultCache | None,
     ) -> None:
         self.generator = generator
-        self.verifier: Verifier | None = None if verifier is None else choose(verifier)
+        self.verifier: Verifier | None = None if verifier is None else resolve_verifier(verifier)
         if self.verifier is not None:
             check_loaded(self.verifier)
         known = None
         if cache is not None:
-            known = EngineCache(cache, SearchIdentity(generator, self.verifier), calls)
-        loop = Loop(generator, self.verifier, scheduling, account=calls.account)
+            known = EngineCache(cache, SearchIdentity(generator, self.verifier), requests)
+        loop = Loop(generator, self.verifier, scheduling, account=requests.account)
         self._thread = LoopThread(loop)
         slots = scheduling.slots or generator.max_num_seqs
         verifier_name = None if self.verifier is None else self.verifier.name
@@ -66,7 +66,7 @@ class EngineCore:
             verifier=verifier_name,
             plan=plan,
         )
-        begin = functools.partial(calls.begin, generator=generator.name, verifier=verifier_name)
+        begin = functools.partial(requests.begin, generator=generator.name, verifier=verifier_name)
         self.dispatch = Dispatch(self._thread, generator.tokenizer, result, begin, known)
         self.is_closed = False
 
@@ -80,9 +80,9 @@ class EngineCore:
         return Health(is_healthy=False, reason=f"{reason}; restart() loads the engine again")
 
     @property
-    def load(self) -> Load:
+    def gauges(self) -> Gauges:
         """What the two hold at the moment."""
-        return self._thread.load
+        return self._thread.gauges
 
     @property
     def usage(self) -> EngineUsage:

@@ -17,11 +17,11 @@ from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.engine.handle import SearchHandle
 from fasttts.engine.result_cache import EngineCache
 from fasttts.errors import BackendError, SearchError
-from fasttts.observability.requests import Call
+from fasttts.observability.requests import TrackedRequest
 from fasttts.scheduling.loop_thread import LoopThread
 from fasttts.scheduling.run import SearchRequest, SearchRun
 from fasttts.streaming.event_log import EventLog
-from fasttts.streaming.listener import Watcher
+from fasttts.streaming.listener import SearchListener
 from fasttts.types import Event, SearchResult
 
 
@@ -51,7 +51,7 @@ class Dispatch:
         thread: LoopThread,
         tokenizer: Tokenizer,
         make_result: MakeResult,
-        begin: Callable[[SearchRequest], Call],
+        begin: Callable[[SearchRequest], TrackedRequest],
         cache: EngineCache | None = None,
     ) -> None:
         self._thread = thread
@@ -88,18 +88,20 @@ class Dispatch:
         try:
             if found is not None:
                 self._thread.check_accepting()
-                watcher = Watcher(run, self._tokenizer, log)
+                listener = SearchListener(run, self._tokenizer, log)
                 call.found(found)
-                watcher.on_done(run, None)
-                return SearchHandle(run, self._thread, watcher, log, lambda _: found)
-            watcher = Watcher(run, self._tokenizer, log, call.ended)
-            self._thread.submit(run, watcher)
+                listener.on_done(run, None)
+                return SearchHandle(run, self._thread, listener, log, lambda _: found)
+            listener = SearchListener(run, self._tokenizer, log, call.ended)
+            self._thread.submit(run, listener)
         except BackendError as error:
             call.refused(error)
             raise
-        return SearchHandle(run, self._thread, watcher, log, functools.partial(self._read, extract))
+        return SearchHandle(
+            run, self._thread, listener, log, functools.partial(self._read, extract)
+        )
 
-    def _read(self, extract: Extractor | None, ended: Watcher) -> SearchResult:
+    def _read(self, extract: Extractor | None, ended: SearchListener) -> SearchResult:
         """The result of a search that ended."""
         result = self._make_result(ended.future.result(), extract, total_s=ended.total_s)
         if self._cache is not None:

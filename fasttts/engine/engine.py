@@ -25,13 +25,13 @@ from fasttts.errors import BackendError, ConfigurationError, SearchError
 from fasttts.interfaces import Generator as GeneratorBackend
 from fasttts.interfaces import Verifier
 from fasttts.memory import MemoryPlan, planned_scheduling
-from fasttts.observability.requests import Calls
+from fasttts.observability.requests import RequestTracker
 from fasttts.observability.stats import EngineStats
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.usage import EngineUsage
 from fasttts.search import resolve
 from fasttts.types import Event, Health, ParsedOutput, SearchResult
-from fasttts.verifiers.ensemble import Choice
+from fasttts.verifiers.ensemble import VerifierOption
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +58,11 @@ class FastTTS:
     def __init__(
         self,
         generator: GeneratorBackend,
-        verifier: Choice | None = None,
+        verifier: VerifierOption | None = None,
         *,
         scheduling: SchedulingConfig = SchedulingConfig(),  # noqa: B008, immutable
         plan: MemoryPlan | None = None,
-        reload: Callable[[], tuple[GeneratorBackend, Choice | None]] | None = None,
+        reload: Callable[[], tuple[GeneratorBackend, VerifierOption | None]] | None = None,
         cache: ResultCache | None = None,
     ) -> None:
         self.plan: Final = plan
@@ -70,19 +70,19 @@ class FastTTS:
         self._reload = reload
         self._lifetime = threading.Lock()
         self._cache = cache
-        self._calls = Calls()
+        self._requests = RequestTracker()
         self._num_restarts = 0
         self._core = self._open(generator, verifier)
         self._is_closed = False
         atexit.register(self.close)
 
-    def _open(self, generator: GeneratorBackend, verifier: Choice | None) -> EngineCore:
+    def _open(self, generator: GeneratorBackend, verifier: VerifierOption | None) -> EngineCore:
         return EngineCore(
             generator,
             verifier,
             scheduling=self._scheduling,
             plan=self.plan,
-            calls=self._calls,
+            requests=self._requests,
             cache=self._cache,
         )
 
@@ -108,7 +108,7 @@ class FastTTS:
         return cls.from_config(engine_config(**{**options, "verifier": None}), verifier=verifier)
 
     @classmethod
-    def from_config(cls, config: EngineConfig, *, verifier: Choice | None = None) -> Self:
+    def from_config(cls, config: EngineConfig, *, verifier: VerifierOption | None = None) -> Self:
         """Loads models on vLLM as `config` says; raises as `load` does.
 
         Args:
@@ -118,7 +118,7 @@ class FastTTS:
         cache = None if config.cache_dir is None else ResultCache(config.cache_dir)
         loaded = load_chosen(config, verifier)
 
-        def reload() -> tuple[GeneratorBackend, Choice | None]:
+        def reload() -> tuple[GeneratorBackend, VerifierOption | None]:
             again = load_chosen(config, verifier)
             return again.generator, again.verifier
 
@@ -300,7 +300,7 @@ class FastTTS:
         """`search`, told as it happens; the last event is `Finished`.
 
         Plain decoding yields `TextDelta`s, which joined are the result's text; searches yield
-        `SearchStarted`, `StepFinished`, `StepScored`, `Pruned`, `TrunkDelta`s, which joined are
+        `SearchStarted`, `StepFinished`, `StepScored`, `Pruned`, `PrefixDelta`s, which joined are
         the result's text too, `Progress`, `AnswerChosen` and `UsageReported`. Closing the
         generator stops the work. The work starts with the first event.
         """
@@ -350,8 +350,8 @@ class FastTTS:
         """
         return EngineStats(
             health=self.health,
-            calls=self._calls.stats(),
-            load=self._core.load,
+            requests=self._requests.stats(),
+            gauges=self._core.gauges,
             usage=self.usage,
             num_restarts=self._num_restarts,
         )

@@ -10,10 +10,10 @@ from typing import Self
 from fasttts.scheduling.loop_thread import LoopThread
 from fasttts.scheduling.run import SearchRun
 from fasttts.streaming.event_log import EventLog
-from fasttts.streaming.listener import Watcher
+from fasttts.streaming.listener import SearchListener
 from fasttts.types import Event, SearchResult
 
-ReadResult = Callable[[Watcher], SearchResult]
+ReadResult = Callable[[SearchListener], SearchResult]
 """Makes the result of a search that ended; raises what it ended with."""
 
 
@@ -26,7 +26,7 @@ class SearchHandle:
     Args:
         run: The search.
         thread: Where it runs.
-        watcher: Hears of it.
+        listener: Hears of it.
         log: Where the watcher tells events; None where nobody reads them.
         read: What the run becomes; a user's functions run in it, in the thread that asks.
     """
@@ -35,13 +35,13 @@ class SearchHandle:
         self,
         run: SearchRun,
         thread: LoopThread,
-        watcher: Watcher,
+        listener: SearchListener,
         log: EventLog | None,
         read: ReadResult,
     ) -> None:
         self._run = run
         self._thread = thread
-        self._watcher = watcher
+        self._listener = listener
         self._log = log
         self._read = read
         self._lock = threading.Lock()
@@ -51,7 +51,7 @@ class SearchHandle:
     @property
     def done(self) -> bool:
         """Whether the search has ended, however it did."""
-        return self._watcher.future.done()
+        return self._listener.future.done()
 
     def cancel(self) -> bool:
         """Stops the search before its next iteration and frees what it holds.
@@ -79,16 +79,16 @@ class SearchHandle:
             SearchError: No candidate was complete, `extract` failed, or it was cancelled.
         """
         self._thread.check_process()
-        self._watcher.future.result(timeout)
+        self._listener.future.result(timeout)
         with self._lock:
             if self._result is None:
-                self._result = self._read(self._watcher)
+                self._result = self._read(self._listener)
             return self._result
 
     async def aresult(self) -> SearchResult:
         """`result` for event loops; cancelling the task leaves the search running."""
         self._thread.check_process()
-        await asyncio.wrap_future(self._watcher.future)
+        await asyncio.wrap_future(self._listener.future)
         return await asyncio.to_thread(self.result)
 
     def events(self) -> Generator[Event, None, None]:
@@ -117,7 +117,7 @@ class SearchHandle:
         def tell(_: "Future[SearchRun]") -> None:
             call()
 
-        self._watcher.future.add_done_callback(tell)
+        self._listener.future.add_done_callback(tell)
 
     def __enter__(self) -> Self:
         return self
@@ -135,5 +135,5 @@ class SearchHandle:
         result = self.result()
         with self._lock:
             if not self._closing:
-                self._closing = list(self._watcher.closing(result))
+                self._closing = list(self._listener.closing(result))
             return self._closing

@@ -6,7 +6,7 @@ from fasttts.config import JUDGE, EngineConfig
 from fasttts.errors import ConfigurationError
 from fasttts.interfaces import Generator, Verifier
 from fasttts.memory import MemoryPlan
-from fasttts.verifiers.ensemble import Choice, choose
+from fasttts.verifiers.ensemble import VerifierOption, resolve_verifier
 from fasttts.verifiers.model_ref import ModelVerifier
 from fasttts.verifiers.resolve import models_of
 
@@ -26,7 +26,7 @@ class Loaded:
     plan: MemoryPlan | None
 
 
-def load_chosen(config: EngineConfig, choice: Choice | None) -> Loaded:
+def load_chosen(config: EngineConfig, choice: VerifierOption | None) -> Loaded:
     """Loads models on vLLM, those that a combination of verifiers names among them.
 
     Args:
@@ -38,7 +38,7 @@ def load_chosen(config: EngineConfig, choice: Choice | None) -> Loaded:
         BackendError: vLLM could not start.
     """
     choice = config.verifier if choice is None else choice
-    verifier = None if choice is None else choose(choice)
+    verifier = None if choice is None else resolve_verifier(choice)
     try:
         return _load(config, verifier)
     except BaseException:

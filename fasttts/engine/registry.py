@@ -65,7 +65,7 @@ def release_engine(engine: FastTTS) -> None:
     engine.close()
 
 
-class EngineHold:
+class EngineLease:
     """One user's hold on a shared engine: taken at the first need, given back once.
 
     A hold that falls away without `release` is no user any more, but leaves the engine open for
@@ -74,7 +74,7 @@ class EngineHold:
 
     def __init__(self) -> None:
         self._engine: FastTTS | None = None
-        self._finalizer: weakref.finalize[[FastTTS], EngineHold] | None = None
+        self._finalizer: weakref.finalize[[FastTTS], EngineLease] | None = None
 
     def take(self, config: EngineConfig) -> FastTTS:
         """The shared engine; taken again after `release`, a fork or the engine's end."""

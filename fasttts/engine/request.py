@@ -14,7 +14,7 @@ from fasttts.interfaces import Generator
 from fasttts.scheduling.run import SearchRequest, SearchRun
 from fasttts.search import make_policy, uses_verifier
 from fasttts.tree import Limits, Node
-from fasttts.types import Message, Opening
+from fasttts.types import AnswerPrefix, Message
 
 _PLAIN_PRIORITY, _SEARCH_PRIORITY = 0, 1
 
@@ -26,14 +26,14 @@ class Prompt:
     Attributes:
         token_ids: The conversation and the tools through the chat template.
         problem: What the verifier judges steps against: the last text of the user.
-        opening: What every answer begins with.
+        answer_prefix: What every answer begins with.
         messages: The conversation that was rendered, which routing policies look at.
         tools: The tools that were.
     """
 
     token_ids: tuple[int, ...]
     problem: str
-    opening: Opening | None = None
+    answer_prefix: AnswerPrefix | None = None
     messages: tuple[Message, ...] = field(default=(), compare=False, repr=False)
     tools: tuple[Mapping[str, Any], ...] = field(default=(), compare=False, repr=False)
 
@@ -105,7 +105,7 @@ def prepare(
         uses_verifier=scores,
         extract=extract,
         grammar=_grammar(prompt, config, generator.tokenizer),
-        opening=_opening(prompt, config, generator, is_scored=scores),
+        answer_prefix=_answer_prefix(prompt, config, generator, is_scored=scores),
     )
     return SearchRun(
         request,
@@ -131,22 +131,22 @@ def _grammar(prompt: Prompt, config: SearchConfig, tokenizer: Tokenizer) -> str 
     return config.structured_outputs.decoding_grammar(thoughts)
 
 
-def _opening(
+def _answer_prefix(
     prompt: Prompt, config: SearchConfig, generator: Generator, *, is_scored: bool
 ) -> Node | None:
     """The prompt's opening as what the roots of the tree hang on."""
-    opening = prompt.opening
-    if opening is None:
+    answer_prefix = prompt.answer_prefix
+    if answer_prefix is None:
         return None
-    token_ids = generator.tokenizer.encode(opening.text)
+    token_ids = generator.tokenizer.encode(answer_prefix.text)
     num_left = min(config.max_tokens, generator.max_model_len - len(prompt.token_ids))
     if len(token_ids) >= num_left:
         raise ConfigurationError(
             f"an opening of {len(token_ids)} tokens leaves no room in an answer of {num_left}: "
             "raise max_tokens, or begin with less"
         )
-    scores_S = [step.score for step in opening.steps if step.score is not None]
-    if is_scored and len(scores_S) != len(opening.steps):
+    scores_S = [step.score for step in answer_prefix.steps if step.score is not None]
+    if is_scored and len(scores_S) != len(answer_prefix.steps):
         raise ConfigurationError("a search that scores needs the scores of the opening's steps")
     return Node(
         path=(),
@@ -157,8 +157,8 @@ def _opening(
             max_tokens=len(token_ids), at_max_tokens="step", num_steps=None, at_step_end="step"
         ),
         token_ids=token_ids,
-        text=opening.text,
-        steps=tuple(step.text for step in opening.steps),
+        text=answer_prefix.text,
+        steps=tuple(step.text for step in answer_prefix.steps),
         scores_S=tuple(scores_S) if is_scored else None,
         finish_reason="step",
     )

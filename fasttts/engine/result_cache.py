@@ -13,7 +13,7 @@ from typing import Any
 
 from fasttts.engine.cache_key import SearchIdentity
 from fasttts.errors import ConfigurationError
-from fasttts.observability.requests import Calls
+from fasttts.observability.requests import RequestTracker
 from fasttts.scheduling.run import SearchRequest
 from fasttts.types import SearchResult
 
@@ -82,13 +82,15 @@ class EngineCache:
     Args:
         cache: Where they are; engines may share it.
         identity: The keys of the engine's searches.
-        calls: Counts what was found.
+        requests: Counts what was found.
     """
 
-    def __init__(self, cache: ResultCache, identity: SearchIdentity, calls: Calls) -> None:
+    def __init__(
+        self, cache: ResultCache, identity: SearchIdentity, requests: RequestTracker
+    ) -> None:
         self._cache = cache
         self._identity = identity
-        self._calls = calls
+        self._requests = requests
 
     def find(self, request: SearchRequest) -> SearchResult | None:
         """The result of an equal search; None where there is none."""
@@ -97,7 +99,7 @@ class EngineCache:
             return None
         started = time.perf_counter()
         found = self._cache.read(key)
-        self._calls.looked_up(is_hit=found is not None)
+        self._requests.looked_up(is_hit=found is not None)
         return None if found is None else _found_again(found, time.perf_counter() - started)
 
     def keep(self, request: SearchRequest, result: SearchResult) -> None:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from fasttts.memory.devices import Device
-from fasttts.memory.partitions import Budget, Split
-from fasttts.memory.requirements import EngineNeeds
+from fasttts.memory.partitions import MemoryBudget, Partition
+from fasttts.memory.requirements import EngineRequirements
 from fasttts.memory.units import format_bytes, format_seconds
 from fasttts.memory.workload import Workload
 
@@ -21,7 +21,7 @@ def memory_reason(device: Device, usable_bytes: int, left_bytes: int) -> str:
 
 
 def lacking(
-    device: Device, usable_bytes: int, engines: Sequence[EngineNeeds], budget: Budget
+    device: Device, usable_bytes: int, engines: Sequence[EngineRequirements], budget: MemoryBudget
 ) -> str:
     """What models that do not fit would need."""
     models = " and ".join(
@@ -40,10 +40,10 @@ def lacking(
 
 
 def kind_reasons(
-    chosen: Split,
-    resident: Split | None,
-    generator: EngineNeeds,
-    verifier: EngineNeeds | None,
+    chosen: Partition,
+    resident: Partition | None,
+    generator: EngineRequirements,
+    verifier: EngineRequirements | None,
 ) -> Iterator[str]:
     """Why this kind of plan and this split."""
     workload = generator.workload
@@ -67,7 +67,7 @@ def kind_reasons(
         yield _verifier_share(chosen, verifier)
 
 
-def _time_shared(chosen: Split, resident: Split | None) -> Iterator[str]:
+def _time_shared(chosen: Partition, resident: Partition | None) -> Iterator[str]:
     compared = "there is no room for both" if resident is None else _compared(chosen, resident)
     moved_s = format_seconds(chosen.times.transfer_s)
     yield (
@@ -76,12 +76,12 @@ def _time_shared(chosen: Split, resident: Split | None) -> Iterator[str]:
     yield "The verifier runs in a process of its own: vLLM's sleep mode serves one engine in each."
 
 
-def _compared(chosen: Split, resident: Split) -> str:
+def _compared(chosen: Partition, resident: Partition) -> str:
     with_it, without = chosen.times.total_s, resident.times.total_s
     return f"{format_seconds(with_it)} instead of {format_seconds(without)} without"
 
 
-def _verifier_share(chosen: Split, verifier: EngineNeeds) -> str:
+def _verifier_share(chosen: Partition, verifier: EngineRequirements) -> str:
     workload = verifier.workload
     size = format_bytes(chosen.verifier_kv_bytes)
     held = verifier.num_resident(chosen.verifier_kv_bytes)

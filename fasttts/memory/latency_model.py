@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fasttts.memory.costs import Costs
 from fasttts.memory.curves import knee
-from fasttts.memory.requirements import EngineNeeds
+from fasttts.memory.requirements import EngineRequirements
 from fasttts.memory.workload import Workload
 
 SPECULATION_THRESHOLD = 0.5
@@ -57,7 +57,7 @@ def slot_limit(costs: Costs, workload: Workload, most: int) -> int:
     return max(own, knee(seconds, most, SPECULATION_THRESHOLD))
 
 
-class TimeModel:
+class LatencyModel:
     """The time of a search as a function of the bytes of both KV caches.
 
     FastTTS (arXiv 2509.00195), asymmetric memory allocation: for each step of `N` beams
@@ -76,8 +76,8 @@ class TimeModel:
 
     def __init__(
         self,
-        generator: EngineNeeds,
-        verifier: EngineNeeds | None,
+        generator: EngineRequirements,
+        verifier: EngineRequirements | None,
         *,
         slots: int,
         link_bytes_per_s: float | None,
@@ -173,7 +173,9 @@ class TimeModel:
             batch, workload.step_tokens, workload.mean_context_tokens
         )
 
-    def _recompute_s(self, needs: EngineNeeds, num_beams: int, extra_tokens: int = 0) -> float:
+    def _recompute_s(
+        self, needs: EngineRequirements, num_beams: int, extra_tokens: int = 0
+    ) -> float:
         """Seconds to compute what these beams inherited, in iterations of full size."""
         num_tokens = num_beams * self._workload.inherited_tokens + extra_tokens
         if not num_tokens:

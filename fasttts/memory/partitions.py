@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fasttts.memory.devices import Device
-from fasttts.memory.latency_model import SearchTimes, TimeModel
-from fasttts.memory.requirements import PROCESS_BYTES, EngineNeeds
+from fasttts.memory.latency_model import LatencyModel, SearchTimes
+from fasttts.memory.requirements import PROCESS_BYTES, EngineRequirements
 from fasttts.memory.units import MIB
 
 Kind = Literal["alone", "side_by_side", "kv_offload", "time_shared"]
@@ -20,7 +20,7 @@ splits and removes none: a larger device is never predicted to be slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
+class Partition:
     """One way to use the memory, and the time it is predicted to take.
 
     Attributes:
@@ -38,7 +38,7 @@ class Split:
     times: SearchTimes
 
 
-class Budget:
+class MemoryBudget:
     """The memory that KV caches may take, and the ways to divide it.
 
     Args:
@@ -55,8 +55,8 @@ class Budget:
         self,
         device: Device,
         usable_bytes: int,
-        generator: EngineNeeds,
-        verifier: EngineNeeds | None,
+        generator: EngineRequirements,
+        verifier: EngineRequirements | None,
         *,
         slots: int,
         verifier_process: bool = False,
@@ -67,7 +67,7 @@ class Budget:
         self._num_processes = 2 if verifier_process and verifier is not None else 1
         self._generator = generator
         self._verifier = verifier
-        self._model = TimeModel(
+        self._model = LatencyModel(
             generator, verifier, slots=slots, link_bytes_per_s=device.link_bytes_per_s
         )
         held = max(slots, generator.workload.num_beams)
@@ -80,11 +80,11 @@ class Budget:
         fixed = sum(needs.fixed_bytes for needs in (self._generator, self._verifier) if needs)
         return self._usable_bytes - self._num_processes * self._process_bytes - fixed
 
-    def resident(self) -> Iterator[Split]:
+    def resident(self) -> Iterator[Partition]:
         """Splits without offloading."""
         kind: Kind = "alone" if self._verifier is None else "side_by_side"
         for generator_bytes, verifier_bytes in self._divisions():
-            yield Split(
+            yield Partition(
                 kind=kind,
                 generator_kv_bytes=generator_bytes,
                 verifier_kv_bytes=verifier_bytes,
@@ -92,7 +92,7 @@ class Budget:
                 times=self._model.times(generator_bytes, verifier_bytes),
             )
 
-    def kv_offload(self) -> Iterator[Split]:
+    def kv_offload(self) -> Iterator[Partition]:
         """The same splits, with host memory for the blocks of all beams."""
         if self._device.link_bytes_per_s is None:
             return
@@ -100,7 +100,7 @@ class Budget:
         offload = self._generator.whole_blocks(min(enough, self._device.host_memory_bytes))
         for generator_bytes, verifier_bytes in self._divisions():
             if generator_bytes < enough and offload > 0:
-                yield Split(
+                yield Partition(
                     kind="kv_offload",
                     generator_kv_bytes=generator_bytes,
                     verifier_kv_bytes=verifier_bytes,
@@ -108,14 +108,14 @@ class Budget:
                     times=self._model.times(generator_bytes, verifier_bytes, offload),
                 )
 
-    def time_shared(self) -> Iterator[Split]:
+    def time_shared(self) -> Iterator[Partition]:
         """The models in turns, each with all the memory; one split or none."""
         generator, verifier = self._generator, self._verifier
         if verifier is None or self.missing_for_turns_bytes > 0:
             return
         own = generator.whole_blocks(self._turn_kv_bytes(generator, verifier))
         other = verifier.whole_blocks(self._turn_kv_bytes(verifier, generator))
-        yield Split(
+        yield Partition(
             kind="time_shared",
             generator_kv_bytes=own,
             verifier_kv_bytes=other,
@@ -136,7 +136,7 @@ class Budget:
             weights - self._device.host_memory_bytes,
         )
 
-    def _turn_kv_bytes(self, awake: EngineNeeds, asleep: EngineNeeds) -> int:
+    def _turn_kv_bytes(self, awake: EngineRequirements, asleep: EngineRequirements) -> int:
         """What one model leaves while the other sleeps, which keeps its process and its graphs."""
         fixed = awake.fixed_bytes + asleep.runtime_bytes
         return self._usable_bytes - 2 * self._process_bytes - fixed
@@ -164,6 +164,6 @@ class Budget:
             yield enough
 
 
-def fastest(splits: Iterable[Split]) -> Split | None:
+def fastest(splits: Iterable[Partition]) -> Partition | None:
     """The split of the shortest predicted time, the first of equals; None if there is none."""
     return min(splits, key=lambda split: split.times.total_s, default=None)

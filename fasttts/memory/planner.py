@@ -11,10 +11,10 @@ from fasttts.memory.costs import SCORE_RATE_SHARE, Costs
 from fasttts.memory.curves import size_for_rate
 from fasttts.memory.devices import Device
 from fasttts.memory.latency_model import MOST_SLOTS, slot_limit
-from fasttts.memory.partitions import Split
+from fasttts.memory.partitions import Partition
 from fasttts.memory.plan import EnginePlan, MemoryPlan
-from fasttts.memory.planning_task import Task, choose, make_task
-from fasttts.memory.requirements import PROCESS_BYTES, EngineNeeds
+from fasttts.memory.planning_task import PlanningTask, choose, make_task
+from fasttts.memory.requirements import PROCESS_BYTES, EngineRequirements
 from fasttts.memory.shapes import ModelShape
 from fasttts.memory.workload import Workload
 
@@ -115,7 +115,7 @@ def _check_context(generator: ModelShape, workload: Workload) -> None:
         )
 
 
-def _plan(task: Task, chosen: Split) -> MemoryPlan:
+def _plan(task: PlanningTask, chosen: Partition) -> MemoryPlan:
     held = task.generator.num_resident(chosen.generator_kv_bytes)
     generator = _engine_plan(task, task.generator, chosen, max(1, min(task.slots, held)))
     verifier = None
@@ -137,7 +137,7 @@ def _plan(task: Task, chosen: Split) -> MemoryPlan:
     )
 
 
-def _verification_batch_tokens(verifier: EngineNeeds | None) -> int | None:
+def _verification_batch_tokens(verifier: EngineRequirements | None) -> int | None:
     """New tokens at which the verifier is nearly as fast as it gets."""
     if verifier is None:
         return None
@@ -148,7 +148,9 @@ def _verification_batch_tokens(verifier: EngineNeeds | None) -> int | None:
     )
 
 
-def _engine_plan(task: Task, needs: EngineNeeds, chosen: Split, max_num_seqs: int) -> EnginePlan:
+def _engine_plan(
+    task: PlanningTask, needs: EngineRequirements, chosen: Partition, max_num_seqs: int
+) -> EnginePlan:
     is_generator, is_shared = needs.role == "generator", chosen.kind == "time_shared"
     kv_bytes = chosen.generator_kv_bytes if is_generator else chosen.verifier_kv_bytes
     process_bytes = 0 if task.device.is_cpu else PROCESS_BYTES
@@ -174,7 +176,7 @@ def _engine_plan(task: Task, needs: EngineNeeds, chosen: Split, max_num_seqs: in
     )
 
 
-def _reasons(task: Task, chosen: Split, generator: EnginePlan) -> Iterator[str]:
+def _reasons(task: PlanningTask, chosen: Partition, generator: EnginePlan) -> Iterator[str]:
     yield explain.memory_reason(task.device, task.usable_bytes, task.budget.resident_kv_bytes)
     yield from explain.kind_reasons(chosen, task.resident, task.generator, task.verifier)
     if generator.max_num_seqs == task.max_num_seqs:
@@ -189,7 +191,7 @@ def _reasons(task: Task, chosen: Split, generator: EnginePlan) -> Iterator[str]:
     yield explain.source_reason(any(needs.costs.is_measured for needs in task.engines))
 
 
-def _does_not_fit(task: Task, offloading: Offloading) -> CapacityError:
+def _does_not_fit(task: PlanningTask, offloading: Offloading) -> CapacityError:
     """Says what is missing, and what to change."""
     largest = max(task.engines, key=lambda needs: needs.fixed_bytes)
     what = explain.lacking(task.device, task.usable_bytes, task.engines, task.budget)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from fasttts.config import Offloading
 from fasttts.memory.costs import Costs
 from fasttts.memory.devices import Device
-from fasttts.memory.partitions import Budget, Split, fastest
-from fasttts.memory.requirements import EngineNeeds, generator_needs, verifier_needs
+from fasttts.memory.partitions import MemoryBudget, Partition, fastest
+from fasttts.memory.requirements import EngineRequirements, generator_needs, verifier_needs
 from fasttts.memory.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class PlanningTask:
     """Everything about a plan but the split.
 
     Attributes:
@@ -29,14 +29,14 @@ class Task:
 
     device: Device
     usable_bytes: int
-    generator: EngineNeeds
-    verifier: EngineNeeds | None
+    generator: EngineRequirements
+    verifier: EngineRequirements | None
     slot_limit: int
     max_num_seqs: int | None
     slots: int
     verifier_process: bool
-    budget: Budget
-    resident: Split | None
+    budget: MemoryBudget
+    resident: Partition | None
 
     @property
     def workload(self) -> Workload:
@@ -44,7 +44,7 @@ class Task:
         return self.generator.workload
 
     @property
-    def engines(self) -> tuple[EngineNeeds, ...]:
+    def engines(self) -> tuple[EngineRequirements, ...]:
         """Generator, and verifier if there is one."""
         return (self.generator,) if self.verifier is None else (self.generator, self.verifier)
 
@@ -60,14 +60,14 @@ def make_task(
     max_num_seqs: int | None,
     slots: int,
     verifier_process: bool,
-) -> Task:
+) -> PlanningTask:
     """The task of finding a split, with logits reserved for `slots` sequences."""
     own = generator_needs(device, generator, workload, slots)
     other = None if verifier is None else verifier_needs(device, verifier, workload, own)
-    budget = Budget(
+    budget = MemoryBudget(
         device, usable_bytes, own, other, slots=slots, verifier_process=verifier_process
     )
-    return Task(
+    return PlanningTask(
         device=device,
         usable_bytes=usable_bytes,
         generator=own,
@@ -81,7 +81,7 @@ def make_task(
     )
 
 
-def choose(task: Task, offloading: Offloading) -> Split | None:
+def choose(task: PlanningTask, offloading: Offloading) -> Partition | None:
     """The fastest permitted split; keeping everything on the device wins ties."""
     resident = task.resident
     if offloading == "none" or (offloading == "auto" and _holds_all(task, resident)):
@@ -94,7 +94,7 @@ def choose(task: Task, offloading: Offloading) -> Split | None:
     return fastest(split for split in found if split is not None)
 
 
-def _holds_all(task: Task, split: Split | None) -> bool:
+def _holds_all(task: PlanningTask, split: Partition | None) -> bool:
     """Whether every beam of the search has its KV blocks on the device."""
     if split is None:
         return False

@@ -31,7 +31,7 @@ _DEFAULT_CONTEXT = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineNeeds:
+class EngineRequirements:
     """One model's share of a plan that does not depend on the split.
 
     Attributes:
@@ -109,7 +109,7 @@ class EngineNeeds:
 
 def generator_needs(
     device: Device, costs: Costs, workload: Workload, max_num_seqs: int
-) -> EngineNeeds:
+) -> EngineRequirements:
     """What the generator needs when up to `max_num_seqs` sequences decode together."""
     wanted = workload.max_model_len or max(_DEFAULT_CONTEXT, workload.longest_tokens)
     return _needs(
@@ -123,8 +123,8 @@ def generator_needs(
 
 
 def verifier_needs(
-    device: Device, costs: Costs, workload: Workload, generator: EngineNeeds
-) -> EngineNeeds:
+    device: Device, costs: Costs, workload: Workload, generator: EngineRequirements
+) -> EngineRequirements:
     """What the verifier needs beside this generator."""
     wanted = VERIFIER_CONTEXT_FACTOR * generator.max_model_len
     return _needs(
@@ -145,9 +145,9 @@ def _needs(
     role: Role,
     max_model_len: int,
     max_num_seqs: int,
-) -> EngineNeeds:
+) -> EngineRequirements:
     batched_tokens = max(_BATCHED_TOKENS, max_num_seqs)
-    return EngineNeeds(
+    return EngineRequirements(
         role=role,
         costs=costs,
         workload=workload,

@@ -44,22 +44,22 @@ class _Metric:
 _COUNTERS = (
     _Metric(
         CounterMetricFamily,
-        "fasttts_calls",
+        "fasttts_requests",
         "Calls that ended, by outcome.",
-        lambda s: {str(outcome): num for outcome, num in s.calls.ended.items()},
+        lambda s: {str(outcome): num for outcome, num in s.requests.ended.items()},
         "outcome",
     ),
     _Metric(
         CounterMetricFamily,
-        "fasttts_call_seconds",
+        "fasttts_request_seconds",
         "From call to outcome, summed over the calls that ended.",
-        lambda s: s.calls.seconds,
+        lambda s: s.requests.seconds,
     ),
     _Metric(
         CounterMetricFamily,
         "fasttts_cache_lookups",
         "Calls that could be in the result cache, by whether they were.",
-        lambda s: {"hit": s.calls.num_cache_hits, "miss": s.calls.num_cache_misses},
+        lambda s: {"hit": s.requests.num_cache_hits, "miss": s.requests.num_cache_misses},
         "result",
     ),
     _Metric(
@@ -79,7 +79,7 @@ _COUNTERS = (
         "fasttts_ended_tokens",
         "Tokens of searches that ended: of the tree, of it ran ahead, wasted, recomputed.",
         lambda s: {
-            "needed": s.usage.needed_tokens,
+            "required": s.usage.required_tokens,
             "speculated": s.usage.speculated_tokens,
             "wasted": s.usage.wasted_tokens,
             "recomputed": s.usage.recomputed_tokens,
@@ -132,41 +132,41 @@ _GAUGES = (
     ),
     _Metric(
         GaugeMetricFamily,
-        "fasttts_open_calls",
+        "fasttts_open_requests",
         "Calls that have not ended.",
-        lambda s: s.calls.num_open,
+        lambda s: s.requests.num_open,
     ),
     _Metric(
         GaugeMetricFamily,
         "fasttts_searches",
         "Searches and plain decodings that were admitted, and those in the queue.",
-        lambda s: {"running": s.load.num_running, "waiting": s.load.num_waiting},
+        lambda s: {"running": s.gauges.num_running, "waiting": s.gauges.num_waiting},
         "state",
     ),
     _Metric(
         GaugeMetricFamily,
         "fasttts_slots",
         "Sequences that may run together.",
-        lambda s: s.load.num_slots,
+        lambda s: s.gauges.num_slots,
     ),
     _Metric(
         GaugeMetricFamily,
         "fasttts_slots_in_use",
         "Sequences that run, by whether a decision waits for them.",
-        lambda s: {"needed": s.load.num_needed, "speculative": s.load.num_speculative},
+        lambda s: {"required": s.gauges.num_required, "speculative": s.gauges.num_speculative},
         "kind",
     ),
     _Metric(
         GaugeMetricFamily,
         "fasttts_unscored_steps",
         "Steps that wait for the verifier.",
-        lambda s: s.load.num_unscored,
+        lambda s: s.gauges.num_unscored,
     ),
     _Metric(
         GaugeMetricFamily,
         "fasttts_kv_cache_usage_ratio",
         "Share of the generator's KV cache in use.",
-        lambda s: s.load.kv_cache_usage,
+        lambda s: s.gauges.kv_cache_usage,
     ),
 )
 

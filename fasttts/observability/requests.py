@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from fasttts.errors import SearchError
-from fasttts.observability.stats import OUTCOMES, CallStats, Outcome
+from fasttts.observability.stats import REQUEST_OUTCOMES, RequestOutcome, RequestStats
 from fasttts.observability.tracing import (
     Attributes,
     begin_span,
@@ -23,7 +23,7 @@ from fasttts.types import SearchResult
 logger = logging.getLogger(__name__)
 
 
-class Calls:
+class RequestTracker:
     """Every call of an engine, from any thread, over restarts.
 
     Attributes:
@@ -33,56 +33,65 @@ class Calls:
     def __init__(self) -> None:
         self.account = Account()
         self._lock = threading.Lock()
-        self._ended: collections.Counter[Outcome] = collections.Counter(dict.fromkeys(OUTCOMES, 0))
+        self._ended: collections.Counter[RequestOutcome] = collections.Counter(
+            dict.fromkeys(REQUEST_OUTCOMES, 0)
+        )
         self._counts: collections.Counter[str] = collections.Counter()
         self._seconds = 0.0
 
-    def begin(self, request: SearchRequest, *, generator: str, verifier: str | None) -> "Call":
+    def begin(
+        self, request: SearchRequest, *, generator: str, verifier: str | None
+    ) -> "TrackedRequest":
         """A call in the thread or task that makes it; it has to be ended once."""
         with self._lock:
             self._counts["num_open"] += 1
-        return Call(self, request, generator=generator, verifier=verifier)
+        return TrackedRequest(self, request, generator=generator, verifier=verifier)
 
     def looked_up(self, *, is_hit: bool) -> None:
         """Counts a look into the result cache."""
         with self._lock:
             self._counts["num_cache_hits" if is_hit else "num_cache_misses"] += 1
 
-    def ended(self, outcome: Outcome, seconds: float) -> None:
+    def ended(self, outcome: RequestOutcome, seconds: float) -> None:
         """Counts a call that is over."""
         with self._lock:
             self._counts["num_open"] -= 1
             self._ended[outcome] += 1
             self._seconds += seconds
 
-    def stats(self) -> CallStats:
+    def stats(self) -> RequestStats:
         """The counts so far."""
         with self._lock:
-            ended: Mapping[Outcome, int] = dict(self._ended)
-            return CallStats(ended=ended, seconds=self._seconds, **self._counts)
+            ended: Mapping[RequestOutcome, int] = dict(self._ended)
+            return RequestStats(ended=ended, seconds=self._seconds, **self._counts)
 
 
-class Call:
+class TrackedRequest:
     """One call in flight.
 
     Args:
-        calls: Where it counts.
+        requests: Where it counts.
         request: What is asked.
         generator: The models' names.
         verifier: None without one.
     """
 
     def __init__(
-        self, calls: Calls, request: SearchRequest, *, generator: str, verifier: str | None
+        self,
+        requests: RequestTracker,
+        request: SearchRequest,
+        *,
+        generator: str,
+        verifier: str | None,
     ) -> None:
-        self._calls = calls
+        self._requests = requests
         self._request = request
         self._span = begin_span(request, generator=generator, verifier=verifier)
         self._started = time.perf_counter()
 
     def ended(self, run: SearchRun, error: BaseException | None) -> None:
         """The search is over; told by the loop's thread."""
-        outcome: Outcome = run.stop_reason
+        outcome: RequestOutcome = run.stop_reason
         if error is not None:
             outcome = _outcome_of(error)
         elif (error := nothing_complete(run)) is not None:
@@ -97,9 +106,9 @@ class Call:
         """The result cache had the result."""
         self._end(result.stop_reason, told_by_result(result), None)
 
-    def _end(self, outcome: Outcome, found: Attributes, error: BaseException | None) -> None:
+    def _end(self, outcome: RequestOutcome, found: Attributes, error: BaseException | None) -> None:
         seconds = time.perf_counter() - self._started
-        self._calls.ended(outcome, seconds)
+        self._requests.ended(outcome, seconds)
         if self._span is not None:
             end_span(self._span, outcome, found, error)
         search = self._request.config.search
@@ -107,7 +116,7 @@ class Call:
         logger.debug("%s ended after %.3f s: %s", search, seconds, outcome, extra=fields)
 
 
-def _outcome_of(error: BaseException) -> Outcome:
+def _outcome_of(error: BaseException) -> RequestOutcome:
     if isinstance(error, SearchError) and error.stop_reason in ("refused", "cancelled"):
         return error.stop_reason
     return "failed"

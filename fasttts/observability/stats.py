@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from fasttts.scheduling.gauges import Load
+from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.usage import EngineUsage
 from fasttts.types import Health
 
-Outcome = Literal[
+RequestOutcome = Literal[
     "complete",
     "seconds",
     "tokens",
@@ -22,11 +22,11 @@ Outcome = Literal[
 with a `SearchError`, because nothing was complete or because it would have been late; with a
 `BackendError`; or because its caller stopped waiting for it."""
 
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+REQUEST_OUTCOMES: tuple[RequestOutcome, ...] = get_args(RequestOutcome)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallStats:
+class RequestStats:
     """The calls of one engine. Each problem of `search_many` is one.
 
     Attributes:
@@ -37,7 +37,7 @@ class CallStats:
         num_cache_misses: Calls that could have been in it and were not.
     """
 
-    ended: Mapping[Outcome, int]
+    ended: Mapping[RequestOutcome, int]
     num_open: int = 0
     seconds: float = 0.0
     num_cache_hits: int = 0
@@ -55,14 +55,14 @@ class EngineStats:
 
     Attributes:
         health: Whether calls are accepted.
-        calls: What callers asked for, and how it ended.
-        load: What the engine holds at the moment.
+        requests: What callers asked for, and how it ended.
+        gauges: What the engine holds at the moment.
         usage: What all searches have cost together.
         num_restarts: Times that `restart` loaded the models again.
     """
 
     health: Health
-    calls: CallStats
-    load: Load
+    requests: RequestStats
+    gauges: Gauges
     usage: EngineUsage
     num_restarts: int = 0

@@ -41,12 +41,12 @@ def end_span(span: "Span", outcome: str, found: Attributes, error: BaseException
 
     Args:
         span: From `begin_span`.
-        outcome: One of `fasttts.observability.stats.Outcome`.
+        outcome: One of `fasttts.observability.stats.RequestOutcome`.
         found: What `told_by_run` or `told_by_result` says.
         error: What the caller gets instead of a result.
     """
     try:
-        span.set_attributes({**found, "fasttts.scheduling.result": outcome})
+        span.set_attributes({**found, "fasttts.outcome": outcome})
         if error is not None:
             _record(span, error)
         span.end()

@@ -6,15 +6,15 @@ A policy is a pure object with one method; `Router` runs an engine as a policy d
 from fasttts.routing.cascade import Cascade
 from fasttts.routing.classifier import Classifier
 from fasttts.routing.composition import AllOf, AnyOf, Where
-from fasttts.routing.context import Draft, Turn
+from fasttts.routing.context import Draft, RoutingContext
 from fasttts.routing.decision import (
     Decision,
-    DraftWanted,
+    NeedsDraft,
+    NeedsYesProbability,
     RoutingPolicy,
-    ShareWanted,
     decided,
 )
-from fasttts.routing.policies import Always, Attentive, Heuristics, Never
+from fasttts.routing.policies import Always, Heuristics, Never, RoutinePlain
 from fasttts.routing.router import Decided, RoutedEvent, Router
 from fasttts.routing.threshold_store import default_policy
 
@@ -22,20 +22,20 @@ __all__ = [
     "AllOf",
     "Always",
     "AnyOf",
-    "Attentive",
     "Cascade",
     "Classifier",
     "Decided",
     "Decision",
     "Draft",
-    "DraftWanted",
     "Heuristics",
+    "NeedsDraft",
+    "NeedsYesProbability",
     "Never",
     "RoutedEvent",
     "Router",
+    "RoutinePlain",
+    "RoutingContext",
     "RoutingPolicy",
-    "ShareWanted",
-    "Turn",
     "Where",
     "decided",
     "default_policy",

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from fasttts.answers.equality import answers_equal
 from fasttts.errors import ConfigurationError
-from fasttts.routing.context import Turn
-from fasttts.routing.decision import Decision, DraftWanted, Wanted, decided
+from fasttts.routing.context import RoutingContext
+from fasttts.routing.decision import Decision, Needs, NeedsDraft, decided
 from fasttts.routing.results import DRAFT_PATH
 from fasttts.search.aggregate import SCORE_GRID
 from fasttts.types import SearchResult
@@ -22,13 +22,13 @@ from fasttts.types import SearchResult
 class Rehearsal:
     """The policy that problems are drafted and searched with."""
 
-    def decide(self, turn: Turn) -> Decision | Wanted:
+    def decide(self, context: RoutingContext) -> Decision | Needs:
         """A search from the draft's weakest step on."""
-        if turn.draft is None:
-            return DraftWanted()
-        scores_S = [step.score for step in turn.draft.steps if step.score is not None]
-        lowest = turn.draft.lowest_score
-        found = decided(turn, "search", self, "a rehearsal", lowest_score=lowest)
+        if context.draft is None:
+            return NeedsDraft()
+        scores_S = [step.score for step in context.draft.steps if step.score is not None]
+        lowest = context.draft.lowest_score
+        found = decided(context, "search", self, "a rehearsal", lowest_score=lowest)
         if lowest is None:
             return found
         return Decision(
@@ -68,8 +68,8 @@ class Sample:
             lowest_score=result.routing["signals"]["lowest_score"],
             is_draft_right=draft is not None and answers_equal(draft.answer, answer),
             is_search_right=answers_equal(result.answer, answer),
-            draft_tokens=result.routing["cost"]["needed_tokens"],
-            total_tokens=result.usage.needed_tokens,
+            draft_tokens=result.routing["cost"]["required_tokens"],
+            total_tokens=result.usage.required_tokens,
         )
 
 

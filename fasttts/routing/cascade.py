@@ -3,16 +3,16 @@
 from dataclasses import dataclass, replace
 
 from fasttts.errors import ConfigurationError
-from fasttts.routing.context import Draft, Turn
-from fasttts.routing.decision import Decision, DraftWanted, Wanted, decided
-from fasttts.routing.policies import Attentive
+from fasttts.routing.context import Draft, RoutingContext
+from fasttts.routing.decision import Decision, Needs, NeedsDraft, decided
+from fasttts.routing.policies import RoutinePlain
 
 DEFAULT_THRESHOLD = 0.5
 """Where no calibration says otherwise: the verifier finds every step rather right than wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cascade(Attentive):
+class Cascade(RoutinePlain):
     """Accepts a plain draft whose every step scores at least `threshold`, and searches otherwise.
 
     The draft is not lost: it is one of the candidates of the search, and the others begin with its
@@ -32,18 +32,18 @@ class Cascade(Attentive):
         if not 0.0 <= self.threshold <= 1.0:
             raise ConfigurationError(f"threshold={self.threshold}: scores are between 0 and 1")
 
-    def weigh(self, turn: Turn) -> Decision | Wanted:
+    def decide_hard(self, context: RoutingContext) -> Decision | Needs:
         """The draft, or a search where the verifier doubts it."""
-        draft = turn.draft
+        draft = context.draft
         if draft is None:
-            return DraftWanted()
+            return NeedsDraft()
         if draft.calls_tools:
-            return decided(turn, "plain", self, "the draft calls a tool")
-        if turn.budget_tokens is not None and turn.budget_tokens <= 0:
-            return decided(turn, "plain", self, "the draft took all of the budget")
-        return self._judge(turn, draft)
+            return decided(context, "plain", self, "the draft calls a tool")
+        if context.budget_tokens is not None and context.budget_tokens <= 0:
+            return decided(context, "plain", self, "the draft took all of the budget")
+        return self._judge(context, draft)
 
-    def _judge(self, turn: Turn, draft: Draft) -> Decision:
+    def _judge(self, context: RoutingContext, draft: Draft) -> Decision:
         lowest = draft.lowest_score
         signals = {
             "lowest_score": lowest,
@@ -52,15 +52,15 @@ class Cascade(Attentive):
             "is_complete": draft.is_complete,
         }
         if not draft.is_complete:
-            return decided(turn, "search", self, "the draft does not end", **signals)
+            return decided(context, "search", self, "the draft does not end", **signals)
         if lowest is None:
-            return decided(turn, "search", self, "the draft has no scores", **signals)
+            return decided(context, "search", self, "the draft has no scores", **signals)
         if lowest < self.threshold:
             reason = f"a step of the draft scores {lowest:.4f}, under {self.threshold:g}"
-            found = decided(turn, "search", self, reason, **signals)
+            found = decided(context, "search", self, reason, **signals)
             return replace(found, kept_steps=self._num_certain(draft) if self.keeps_steps else 0)
         reason = f"every step of the draft scores {lowest:.4f} or more"
-        return decided(turn, "plain", self, reason, **signals)
+        return decided(context, "plain", self, reason, **signals)
 
     def _num_certain(self, draft: Draft) -> int:
         """Steps before the first one in doubt."""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from fasttts.errors import ConfigurationError
-from fasttts.routing.context import Turn
-from fasttts.routing.decision import Decision, ShareWanted, Wanted, decided
-from fasttts.routing.policies import Attentive
+from fasttts.routing.context import RoutingContext
+from fasttts.routing.decision import Decision, Needs, NeedsYesProbability, decided
+from fasttts.routing.policies import RoutinePlain
 
 QUESTION = (
     "Do not answer the question above yet. Does it take several steps of careful reasoning to get "
@@ -14,7 +14,7 @@ QUESTION = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classifier(Attentive):
+class Classifier(RoutinePlain):
     """Asks the model a yes-or-no question about the conversation and searches on "yes".
 
     Attributes:
@@ -35,14 +35,14 @@ class Classifier(Attentive):
                 "above 0, the second at least 1"
             )
 
-    def weigh(self, turn: Turn) -> Decision | Wanted:
+    def decide_hard(self, context: RoutingContext) -> Decision | Needs:
         """A search if the model says so."""
-        share = turn.shares.get(self.question)
+        share = context.yes_probabilities.get(self.question)
         if share is None:
-            return ShareWanted(question=self.question, num_samples=self.num_samples)
+            return NeedsYesProbability(question=self.question, num_samples=self.num_samples)
         is_searched = share >= self.threshold
         return decided(
-            turn,
+            context,
             "search" if is_searched else "plain",
             self,
             f"the model says that it {'takes' if is_searched else 'does not take'} several steps",

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from fasttts.errors import ConfigurationError
-from fasttts.routing.context import Turn
-from fasttts.routing.decision import Decision, Route, RoutingPolicy, Wanted
+from fasttts.routing.context import RoutingContext
+from fasttts.routing.decision import Decision, Needs, Route, RoutingPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,10 @@ class _Several:
     def __init__(self, *policies: RoutingPolicy) -> None:
         object.__setattr__(self, "policies", _some(policies))
 
-    def decide(self, turn: Turn) -> Decision | Wanted:
+    def decide(self, context: RoutingContext) -> Decision | Needs:
         """The first decision of that kind, or something to find out; else the last decision."""
         for policy in self.policies:
-            answer = policy.decide(turn)
+            answer = policy.decide(context)
             if not isinstance(answer, Decision) or answer.route == self._deciding:
                 break
         return _within(self, answer)
@@ -60,14 +60,14 @@ class Where:
         otherwise: Decides elsewhere.
     """
 
-    condition: Callable[[Turn], bool]
+    condition: Callable[[RoutingContext], bool]
     then: RoutingPolicy
     otherwise: RoutingPolicy
 
-    def decide(self, turn: Turn) -> Decision | Wanted:
+    def decide(self, context: RoutingContext) -> Decision | Needs:
         """What the policy in charge says."""
-        policy = self.then if self.condition(turn) else self.otherwise
-        return _within(self, policy.decide(turn))
+        policy = self.then if self.condition(context) else self.otherwise
+        return _within(self, policy.decide(context))
 
 
 def _some(policies: tuple[RoutingPolicy, ...]) -> tuple[RoutingPolicy, ...]:
@@ -76,7 +76,7 @@ def _some(policies: tuple[RoutingPolicy, ...]) -> tuple[RoutingPolicy, ...]:
     return policies
 
 
-def _within(whole: object, answer: Decision | Wanted) -> Decision | Wanted:
+def _within(whole: object, answer: Decision | Needs) -> Decision | Needs:
     """A part's answer, under the names of the whole and of the part."""
     if not isinstance(answer, Decision):
         return answer

@@ -39,7 +39,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class RoutingContext:
     """What a decision is made from; policies look at nothing else.
 
     Attributes:
@@ -48,7 +48,8 @@ class Turn:
         is_constrained: Whether the reply must have a given form, such as a JSON schema.
         budget_tokens: Tokens that may still be spent; None where that is not limited.
         draft: The plain reply, once a policy has asked for it.
-        shares: Of each question that a policy has asked, the share of "yes" among the answers.
+        yes_probabilities: For each question that a policy has asked, the share of "yes" among the
+            answers.
         cost: What finding out has cost so far.
     """
 
@@ -57,7 +58,7 @@ class Turn:
     is_constrained: bool = False
     budget_tokens: int | None = None
     draft: Draft | None = None
-    shares: Mapping[str, float] = field(default_factory=dict)
+    yes_probabilities: Mapping[str, float] = field(default_factory=dict)
     cost: Usage = field(default_factory=Usage)
 
     @property

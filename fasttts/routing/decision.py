@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
-from fasttts.routing.context import Turn
+from fasttts.routing.context import RoutingContext
 from fasttts.types import Usage
 
 Route = Literal["plain", "search"]
@@ -42,12 +42,12 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DraftWanted:
+class NeedsDraft:
     """The policy has to see the plain reply, scored by the verifier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShareWanted:
+class NeedsYesProbability:
     """The policy has to know what the model itself answers to a yes-or-no question.
 
     Attributes:
@@ -61,7 +61,7 @@ class ShareWanted:
     num_samples: int = 1
 
 
-Wanted = DraftWanted | ShareWanted
+Needs = NeedsDraft | NeedsYesProbability
 
 
 class RoutingPolicy(Protocol):
@@ -71,16 +71,18 @@ class RoutingPolicy(Protocol):
     turn gives the same decision, whoever calls, in a thread or an event loop, streamed or not.
     """
 
-    def decide(self, turn: Turn) -> Decision | Wanted:
+    def decide(self, context: RoutingContext) -> Decision | Needs:
         """A decision, or what has to be found out first."""
         ...
 
 
-def decided(turn: Turn, route: Route, policy: object, reason: str, **signals: Signal) -> Decision:
-    """A decision about `turn`, with its cost.
+def decided(
+    context: RoutingContext, route: Route, policy: object, reason: str, **signals: Signal
+) -> Decision:
+    """A decision about `context`, with its cost.
 
     Args:
-        turn: What it is about.
+        context: What it is about.
         route: What is done.
         policy: Who decides; named by its class.
         reason: Why, in a few words.
@@ -91,5 +93,5 @@ def decided(turn: Turn, route: Route, policy: object, reason: str, **signals: Si
         policy=type(policy).__name__,
         reason=reason,
         signals=signals,
-        cost=turn.cost,
+        cost=context.cost,
     )

@@ -12,14 +12,14 @@ from fasttts.decoding.sampling import derive_seed
 from fasttts.decoding.structured_outputs import StructuredOutputs
 from fasttts.engine.request import Problem, Prompt
 from fasttts.errors import SearchError
-from fasttts.routing.context import Turn
-from fasttts.routing.decision import Decision, DraftWanted, RoutingPolicy, ShareWanted
+from fasttts.routing.context import RoutingContext
+from fasttts.routing.decision import Decision, NeedsDraft, NeedsYesProbability, RoutingPolicy
 from fasttts.routing.results import (
     added_usage,
-    begun_draft,
+    answer_prefix_of,
     draft_of,
-    opening_of,
     routed,
+    unfinished_draft,
     with_draft,
 )
 from fasttts.types import SearchResult, Timings
@@ -30,7 +30,7 @@ _ANSWER_TOKENS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class RoutedCall:
     """What is asked for.
 
     Attributes:
@@ -45,7 +45,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class EngineWork:
     """One decoding or search for the engine.
 
     Attributes:
@@ -65,30 +65,30 @@ _BUDGETS = ("tokens", "verifier_calls")
 _COUNTED = ("complete", *_BUDGETS)
 """Ends of a draft after which a search may still be made: no time ran out and nobody left."""
 
-Outcome = SearchResult | SearchError
-Course = Generator[Work | Decision | SearchResult, Outcome | None, None]
+WorkOutcome = SearchResult | SearchError
+RoutingFlow = Generator[EngineWork | Decision | SearchResult, WorkOutcome | None, None]
 """Yields work, for which it is sent the outcome; the decision; and at last the result."""
 
 
-def course(call: Call, policy: RoutingPolicy) -> Course:
+def routing_flow(call: RoutedCall, policy: RoutingPolicy) -> RoutingFlow:
     """Asks `policy` until it has decided, and answers the call as it says."""
-    asked = _Asked(call)
-    while not isinstance(wanted := policy.decide(asked.turn), Decision):
-        if isinstance(wanted, DraftWanted):
-            asked.take_draft((yield asked.draft_work()))
+    state = RoutingState(call)
+    while not isinstance(wanted := policy.decide(state.context), Decision):
+        if isinstance(wanted, NeedsDraft):
+            state.take_draft((yield state.draft_work()))
         else:
-            for work in asked.share_work(wanted):
-                asked.take_answer(wanted, (yield work))
+            for work in state.share_work(wanted):
+                state.take_answer(wanted, (yield work))
     yield wanted
-    if wanted.route == "plain" and asked.draft is not None:
-        yield routed(asked.draft, wanted, asked.timings, is_draft=True)
+    if wanted.route == "plain" and state.draft is not None:
+        yield routed(state.draft, wanted, state.timings, is_draft=True)
         return
-    outcome = yield asked.reply_work(wanted)
-    if asked.is_cut_short(outcome):
-        wanted = asked.fallen_back(wanted, outcome)
+    outcome = yield state.reply_work(wanted)
+    if state.is_cut_short(outcome):
+        wanted = state.fallen_back(wanted, outcome)
         yield wanted
-        outcome = yield asked.reply_work(wanted)
-    yield asked.reply(wanted, outcome)
+        outcome = yield state.reply_work(wanted)
+    yield state.reply(wanted, outcome)
 
 
 def draft_config(config: SearchConfig) -> SearchConfig:
@@ -106,28 +106,28 @@ def plain_config(config: SearchConfig) -> SearchConfig:
 
 
 @dataclass(slots=True)
-class _Asked:
+class RoutingState:
     """What is known of a call, and the work that finds out more."""
 
-    call: Call
+    call: RoutedCall
     draft: SearchResult | None = None
     timings: list[Timings] = field(default_factory=list)
     answers: dict[str, list[bool]] = field(default_factory=dict)
-    turn: Turn = field(init=False)
+    context: RoutingContext = field(init=False)
 
     def __post_init__(self) -> None:
         call = self.call
-        self.turn = Turn(
+        self.context = RoutingContext(
             messages=call.prompt.messages,
             tools=call.prompt.tools,
             is_constrained=call.config.structured_outputs is not None,
             budget_tokens=call.config.budget.tokens,
         )
 
-    def draft_work(self) -> Work:
-        return Work(problem=self.call.prompt, config=draft_config(self.call.config))
+    def draft_work(self) -> EngineWork:
+        return EngineWork(problem=self.call.prompt, config=draft_config(self.call.config))
 
-    def take_draft(self, outcome: Outcome | None) -> None:
+    def take_draft(self, outcome: WorkOutcome | None) -> None:
         self._pay(outcome)
         if isinstance(outcome, SearchResult):
             self.draft = outcome
@@ -136,12 +136,12 @@ class _Asked:
             assert outcome is not None, "work has an outcome"
             if outcome.stop_reason not in _COUNTED:
                 raise outcome
-            draft = begun_draft(outcome.tree)
-        self.turn = replace(self.turn, draft=draft)
+            draft = unfinished_draft(outcome.tree)
+        self.context = replace(self.context, draft=draft)
 
-    def share_work(self, wanted: ShareWanted) -> list[Work]:
+    def share_work(self, wanted: NeedsYesProbability) -> list[EngineWork]:
         """One decoding for each sample, which says yes or no; a single one is greedy."""
-        asked = (*self.turn.messages, {"role": "user", "content": wanted.question})
+        state = (*self.context.messages, {"role": "user", "content": wanted.question})
         config = plain_config(self.call.config).model_copy(
             update={
                 "max_tokens": _ANSWER_TOKENS,
@@ -151,54 +151,58 @@ class _Asked:
         )
         seeds = [derive_seed(config.seed, index) for index in range(wanted.num_samples)]
         return [
-            Work(problem=asked, config=config.model_copy(update={"seed": seed})) for seed in seeds
+            EngineWork(problem=state, config=config.model_copy(update={"seed": seed}))
+            for seed in seeds
         ]
 
-    def take_answer(self, wanted: ShareWanted, outcome: Outcome | None) -> None:
+    def take_answer(self, wanted: NeedsYesProbability, outcome: WorkOutcome | None) -> None:
         self._pay(outcome)
         answers = self.answers.setdefault(wanted.question, [])
         answers.append(isinstance(outcome, SearchResult) and outcome.text == "Yes")
         if len(answers) == wanted.num_samples:
-            shares = {**self.turn.shares, wanted.question: sum(answers) / len(answers)}
-            self.turn = replace(self.turn, shares=shares)
+            yes_probabilities = {
+                **self.context.yes_probabilities,
+                wanted.question: sum(answers) / len(answers),
+            }
+            self.context = replace(self.context, yes_probabilities=yes_probabilities)
 
-    def reply_work(self, decision: Decision) -> Work:
+    def reply_work(self, decision: Decision) -> EngineWork:
         """The decoding or search that answers; with a draft no text of it is certain."""
         config, draft, prompt = self._left(), self.draft, self.call.prompt
         is_plain = decision.route == "plain"
-        if draft is not None and not self.turn.is_constrained:
-            prompt = replace(prompt, opening=opening_of(draft, decision.kept_steps))
-        return Work(
+        if draft is not None and not self.context.is_constrained:
+            prompt = replace(prompt, answer_prefix=answer_prefix_of(draft, decision.kept_steps))
+        return EngineWork(
             problem=prompt,
             config=plain_config(config) if is_plain else config,
             is_reply=is_plain or draft is None,
             is_told=True,
         )
 
-    def is_cut_short(self, outcome: Outcome | None) -> bool:
+    def is_cut_short(self, outcome: WorkOutcome | None) -> bool:
         """Whether a counted budget ended a search without an answer, and no draft stands in."""
         if not isinstance(outcome, SearchError):
             return False
         return self.draft is None and outcome.stop_reason in _BUDGETS
 
-    def fallen_back(self, decision: Decision, outcome: Outcome | None) -> Decision:
+    def fallen_back(self, decision: Decision, outcome: WorkOutcome | None) -> Decision:
         """The decision to decode plainly after all."""
         self._pay(outcome)
         return replace(
             decision,
             route="plain",
             reason="the budget ended the search before it had an answer",
-            cost=self.turn.cost,
+            cost=self.context.cost,
         )
 
-    def reply(self, decision: Decision, outcome: Outcome | None) -> SearchResult:
+    def reply(self, decision: Decision, outcome: WorkOutcome | None) -> SearchResult:
         """The result; a draft stands in for a search that found nothing."""
         assert outcome is not None, "work has an outcome"
         if isinstance(outcome, SearchError):
             if self.draft is None or outcome.stop_reason == "cancelled":
                 raise outcome
             self._pay(outcome)
-            decision = replace(decision, cost=self.turn.cost)
+            decision = replace(decision, cost=self.context.cost)
             return routed(self.draft, decision, self.timings, is_draft=True)
         if self.draft is not None:
             outcome = with_draft(outcome, self.draft)
@@ -206,19 +210,19 @@ class _Asked:
 
     def _left(self) -> SearchConfig:
         """The call's options, with what is left of its budget."""
-        config, left = self.call.config, self.turn.budget_tokens
+        config, left = self.call.config, self.context.budget_tokens
         if left is None:
             return config
         budget = config.budget.model_copy(update={"tokens": max(1, left)})
         return config.model_copy(update={"budget": budget})
 
-    def _pay(self, outcome: Outcome | None) -> None:
+    def _pay(self, outcome: WorkOutcome | None) -> None:
         assert outcome is not None, "work has an outcome"
         if isinstance(outcome, SearchResult):
             self.timings.append(outcome.timings)
-        left = self.turn.budget_tokens
-        self.turn = replace(
-            self.turn,
-            cost=added_usage(self.turn.cost, outcome.usage),
-            budget_tokens=None if left is None else left - outcome.usage.needed_tokens,
+        left = self.context.budget_tokens
+        self.context = replace(
+            self.context,
+            cost=added_usage(self.context.cost, outcome.usage),
+            budget_tokens=None if left is None else left - outcome.usage.required_tokens,
         )

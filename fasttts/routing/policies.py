@@ -4,8 +4,8 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from fasttts.routing.context import Turn
-from fasttts.routing.decision import Decision, DraftWanted, Wanted, decided
+from fasttts.routing.context import RoutingContext
+from fasttts.routing.decision import Decision, Needs, NeedsDraft, decided
 
 _NUMBER = re.compile(r"\d[\d,.]*")
 
@@ -20,24 +20,24 @@ class Always:
 
     with_draft: bool = False
 
-    def decide(self, turn: Turn) -> Decision | Wanted:
+    def decide(self, context: RoutingContext) -> Decision | Needs:
         """A search."""
-        if self.with_draft and turn.draft is None:
-            return DraftWanted()
-        return decided(turn, "search", self, "every call is searched")
+        if self.with_draft and context.draft is None:
+            return NeedsDraft()
+        return decided(context, "search", self, "every call is searched")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Never:
     """Decodes plainly, whatever the turn is."""
 
-    def decide(self, turn: Turn) -> Decision | Wanted:
+    def decide(self, context: RoutingContext) -> Decision | Needs:
         """Plain decoding."""
-        return decided(turn, "plain", self, "no call is searched")
+        return decided(context, "plain", self, "no call is searched")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attentive(ABC):
+class RoutinePlain(ABC):
     """Keeps turns plain on which a search would be wasted; a base of policies.
 
     Attributes:
@@ -48,21 +48,23 @@ class Attentive(ABC):
     tool_results: bool = False
     formatting: bool = False
 
-    def decide(self, turn: Turn) -> Decision | Wanted:
+    def decide(self, context: RoutingContext) -> Decision | Needs:
         """Plain decoding of routine turns; the policy's own decision about others."""
-        if turn.is_tool_result and not self.tool_results:
-            return decided(turn, "plain", self, "a tool's result is passed on", role=turn.last_role)
-        if turn.is_formatting and not self.formatting:
-            return decided(turn, "plain", self, "the reply brings something into a form")
-        return self.weigh(turn)
+        if context.is_tool_result and not self.tool_results:
+            return decided(
+                context, "plain", self, "a tool's result is passed on", role=context.last_role
+            )
+        if context.is_formatting and not self.formatting:
+            return decided(context, "plain", self, "the reply brings something into a form")
+        return self.decide_hard(context)
 
     @abstractmethod
-    def weigh(self, turn: Turn) -> Decision | Wanted:
+    def decide_hard(self, context: RoutingContext) -> Decision | Needs:
         """The decision about a turn that may be searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heuristics(Attentive):
+class Heuristics(RoutinePlain):
     """Searches what looks hard: long, full of numbers, or with a telling word.
 
     Attributes:
@@ -77,9 +79,9 @@ class Heuristics(Attentive):
     keywords: tuple[str, ...] = ("prove", "step by step")
     with_tools: bool = False
 
-    def weigh(self, turn: Turn) -> Decision | Wanted:
+    def decide_hard(self, context: RoutingContext) -> Decision | Needs:
         """A search if any sign of difficulty is there."""
-        text = turn.question
+        text = context.question
         words, numbers = len(text.split()), len(_NUMBER.findall(text))
         keyword = next((word for word in self.keywords if word.lower() in text.lower()), None)
         signs = {
@@ -88,20 +90,20 @@ class Heuristics(Attentive):
             f"the word {keyword!r}": keyword is not None,
         }
         found = [sign for sign, is_there in signs.items() if is_there]
-        is_searched = bool(found) and (self.with_tools or not turn.tools)
+        is_searched = bool(found) and (self.with_tools or not context.tools)
         reason = ", ".join(found) or "nothing looks hard"
         if found and not is_searched:
             reason += ", but tools are offered"
         return decided(
-            turn,
+            context,
             "search" if is_searched else "plain",
             self,
             reason,
             words=words,
             numbers=numbers,
             keyword=keyword,
-            num_tools=len(turn.tools),
-            role=turn.last_role,
+            num_tools=len(context.tools),
+            role=context.last_role,
         )
 
 

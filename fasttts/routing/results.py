@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from fasttts.routing.context import Draft
 from fasttts.routing.decision import Decision
 from fasttts.search.selection import rank
-from fasttts.types import Candidate, Opening, Path, SearchResult, Timings, TreeNode, Usage
+from fasttts.types import AnswerPrefix, Candidate, Path, SearchResult, Timings, TreeNode, Usage
 
 DRAFT_PATH: Path = ()
 """Where a draft stands among the candidates of a search: in no tree, and first of equals."""
@@ -22,13 +22,13 @@ def draft_of(result: SearchResult, *, calls_tools: bool) -> Draft:
     )
 
 
-def begun_draft(tree: Iterable[TreeNode]) -> Draft:
+def unfinished_draft(tree: Iterable[TreeNode]) -> Draft:
     """What there is of a draft that did not end."""
     text = "".join(node.text for node in tree)
     return Draft(text=text, steps=(), is_complete=False)
 
 
-def opening_of(draft: SearchResult, num_steps: int) -> Opening | None:
+def answer_prefix_of(draft: SearchResult, num_steps: int) -> AnswerPrefix | None:
     """The draft up to where step `num_steps` begins; None for nothing."""
     steps, start = draft.candidates[0].steps, 0
     if not 0 < num_steps < len(steps):
@@ -36,7 +36,7 @@ def opening_of(draft: SearchResult, num_steps: int) -> Opening | None:
     for step in steps[:num_steps]:
         start = draft.text.index(step.text, start) + len(step.text)
     start = draft.text.index(steps[num_steps].text, start)
-    return Opening(text=draft.text[:start], steps=steps[:num_steps])
+    return AnswerPrefix(text=draft.text[:start], steps=steps[:num_steps])
 
 
 def with_draft(result: SearchResult, draft: SearchResult) -> SearchResult:

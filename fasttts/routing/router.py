@@ -11,15 +11,15 @@ from fasttts.engine import FastTTS
 from fasttts.engine.request import Problem, Prompt
 from fasttts.errors import ConfigurationError, SearchError
 from fasttts.routing.decision import Decision, RoutingPolicy
-from fasttts.routing.flow import Call, Outcome, Work, course
+from fasttts.routing.flow import EngineWork, RoutedCall, WorkOutcome, routing_flow
 from fasttts.routing.threshold_store import default_policy
 from fasttts.types import (
     AnswerChosen,
     Event,
     Finished,
+    PrefixDelta,
     SearchResult,
     TextDelta,
-    TrunkDelta,
     UsageReported,
 )
 
@@ -69,20 +69,22 @@ class Router:
             BackendError: The generator or the verifier failed.
             SearchError: No candidate was complete within the caps, and there is no draft.
         """
-        steps = course(self._call(problem, **options), self.policy)
+        steps = routing_flow(self._call(problem, **options), self.policy)
         step = next(steps)
         while not isinstance(step, SearchResult):
-            step = steps.send(self._run(step, extract) if isinstance(step, Work) else None)
+            step = steps.send(self._run(step, extract) if isinstance(step, EngineWork) else None)
         return step
 
     async def asearch(
         self, problem: Problem, *, extract: Extractor | None = None, **options: Any
     ) -> SearchResult:
         """`search` for event loops; cancelling the task stops the work."""
-        steps = course(self._call(problem, **options), self.policy)
+        steps = routing_flow(self._call(problem, **options), self.policy)
         step = next(steps)
         while not isinstance(step, SearchResult):
-            step = steps.send(await self._arun(step, extract) if isinstance(step, Work) else None)
+            step = steps.send(
+                await self._arun(step, extract) if isinstance(step, EngineWork) else None
+            )
         return step
 
     def stream(
@@ -91,10 +93,10 @@ class Router:
         """`search`, told as it happens: `Decided`, then the events of the reply.
 
         Nothing of a draft is told before it is accepted. Where a draft is among the candidates, the
-        trunk comes at the end as a whole.
+        common prefix comes at the end as a whole.
         """
-        steps = course(self._call(problem, **options), self.policy)
-        narration = _Narration()
+        steps = routing_flow(self._call(problem, **options), self.policy)
+        shown_events = _RoutedEvents()
         step = next(steps)
         while not isinstance(step, SearchResult):
             if isinstance(step, Decision):
@@ -105,18 +107,18 @@ class Router:
             try:
                 with closing(stream) as events:
                     for event in events:
-                        yield from narration.shown(step, event)
+                        yield from shown_events.shown(step, event)
             except SearchError as error:
-                narration.outcome = error
-            step = steps.send(narration.outcome)
-        yield from narration.closing(step)
+                shown_events.outcome = error
+            step = steps.send(shown_events.outcome)
+        yield from shown_events.closing(step)
 
     async def astream(
         self, problem: Problem, *, extract: Extractor | None = None, **options: Any
     ) -> AsyncGenerator[RoutedEvent, None]:
         """`stream` for event loops."""
-        steps = course(self._call(problem, **options), self.policy)
-        narration = _Narration()
+        steps = routing_flow(self._call(problem, **options), self.policy)
+        shown_events = _RoutedEvents()
         step = next(steps)
         while not isinstance(step, SearchResult):
             if isinstance(step, Decision):
@@ -127,12 +129,12 @@ class Router:
             try:
                 async with aclosing(stream) as events:
                     async for event in events:
-                        for shown in narration.shown(step, event):
+                        for shown in shown_events.shown(step, event):
                             yield shown
             except SearchError as error:
-                narration.outcome = error
-            step = steps.send(narration.outcome)
-        for told in narration.closing(step):
+                shown_events.outcome = error
+            step = steps.send(shown_events.outcome)
+        for told in shown_events.closing(step):
             yield told
 
     def _call(
@@ -143,14 +145,14 @@ class Router:
         system: str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         **options: Any,
-    ) -> Call:
+    ) -> RoutedCall:
         resolved = search_config(config, **options)
         if resolved.search == "none":
             raise ConfigurationError(
                 "search='none' leaves nothing to decide: name the search that the router may use"
             )
         prompt = self.engine.render(problem, system=system, tools=tools)
-        return Call(prompt=prompt, config=resolved, calls_tools=self._is_call_in(prompt))
+        return RoutedCall(prompt=prompt, config=resolved, calls_tools=self._is_call_in(prompt))
 
     def _is_call_in(self, prompt: Prompt) -> Callable[[str], bool]:
         """Whether a reply to the prompt is a tool call."""
@@ -158,20 +160,20 @@ class Router:
             return lambda text: False
         return lambda text: bool(self.engine.parse_tool_calls(text, prompt.tools).tool_calls)
 
-    def _run(self, work: Work, extract: Extractor | None) -> Outcome:
+    def _run(self, work: EngineWork, extract: Extractor | None) -> WorkOutcome:
         try:
             return self.engine.search(work.problem, config=work.config, extract=extract)
         except SearchError as error:
             return error
 
-    async def _arun(self, work: Work, extract: Extractor | None) -> Outcome:
+    async def _arun(self, work: EngineWork, extract: Extractor | None) -> WorkOutcome:
         try:
             return await self.engine.asearch(work.problem, config=work.config, extract=extract)
         except SearchError as error:
             return error
 
 
-class _Narration:
+class _RoutedEvents:
     """What is told of a routed call: the reply's events, and text that is never taken back.
 
     Attributes:
@@ -179,14 +181,14 @@ class _Narration:
     """
 
     def __init__(self) -> None:
-        self.outcome: Outcome | None = None
+        self.outcome: WorkOutcome | None = None
         self._text = ""
 
-    def shown(self, work: Work, event: Event) -> Iterator[Event]:
+    def shown(self, work: EngineWork, event: Event) -> Iterator[Event]:
         """The event, if it is to be told now."""
         if isinstance(event, Finished):
             self.outcome = event.result
-        elif isinstance(event, TextDelta | TrunkDelta):
+        elif isinstance(event, TextDelta | PrefixDelta):
             if work.is_reply:
                 self._text += event.text
                 yield event
@@ -198,7 +200,7 @@ class _Narration:
         assert result.routing is not None, "a routed result has a decision"
         is_plain = result.routing["route"] == "plain"
         if rest := result.text[len(self._text) :]:
-            yield TextDelta(text=rest) if is_plain else TrunkDelta(text=rest)
+            yield TextDelta(text=rest) if is_plain else PrefixDelta(text=rest)
         if not is_plain:
             yield AnswerChosen(text=result.text, answer=result.answer, score=result.score)
             yield UsageReported(usage=result.usage)

@@ -78,5 +78,5 @@ def living(tree: Iterable[Node], policy: SearchPolicy) -> list[Node]:
         if node.round == rounds[policy.group(node.path)]
         and not node.is_answer_ended
         and not node.children
-        and not node.is_hopeless
+        and not node.is_dominated
     ]

@@ -1,8 +1,8 @@
 """Finished steps that can no longer survive, whatever their score turns out to be.
 
-A step is hopeless if the policy would not continue it even with the best score it can still get,
+A step is dominated if the policy would not continue it even with the best score it can still get,
 while every other step without a score got the worst. That conclusion holds for monotone policies
-only (`SearchPolicy.is_monotone`). A step that still decodes is never hopeless: its answer may end,
+only (`SearchPolicy.is_monotone`). A step that still decodes is never dominated: its answer may end,
 and then it is a candidate.
 """
 
@@ -12,7 +12,7 @@ from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node
 
 
-def hopeless(
+def dominated(
     frontier: Sequence[Node],
     ended: Sequence[Beam],
     policy: SearchPolicy,

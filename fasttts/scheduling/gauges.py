@@ -9,14 +9,14 @@ from fasttts.scheduling.usage import PressureGauge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class Gauges:
     """What an engine holds after one iteration.
 
     Attributes:
         num_running: Searches and plain decodings that have been admitted.
         num_waiting: Those in the queue.
         num_slots: Sequences that may run together.
-        num_needed: Sequences running that some decision waits for.
+        num_required: Sequences running that some decision waits for.
         num_speculative: Sequences running ahead.
         num_unscored: Steps that wait for the verifier.
         kv_cache_usage: Share of the generator's KV cache in use, 0 to 1.
@@ -25,15 +25,15 @@ class Load:
     num_running: int = 0
     num_waiting: int = 0
     num_slots: int = 0
-    num_needed: int = 0
+    num_required: int = 0
     num_speculative: int = 0
     num_unscored: int = 0
     kv_cache_usage: float = 0.0
 
 
-def measured(
+def read_gauges(
     admitted: Sized, running: Iterable[SearchRun], slots: Slots, pressure: PressureGauge
-) -> Load:
+) -> Gauges:
     """The load of an engine.
 
     Args:
@@ -44,11 +44,11 @@ def measured(
     """
     num_unscored = [len(run.unscored) for run in running]
     num_speculative = len(slots.speculative())
-    return Load(
+    return Gauges(
         num_running=len(num_unscored),
         num_waiting=len(admitted) - len(num_unscored),
         num_slots=slots.num_slots,
-        num_needed=len(slots) - num_speculative,
+        num_required=len(slots) - num_speculative,
         num_speculative=num_speculative,
         num_unscored=sum(num_unscored),
         kv_cache_usage=pressure.usage,

@@ -15,13 +15,13 @@ class Group:
     Attributes:
         frontier: The nodes whose scores the next decision waits for, in path order.
         ended: Beams whose answers ended at earlier depths.
-        ahead: Speculative nodes below the frontier.
+        speculative: Speculative nodes below the frontier.
         num_unended: Nodes of the frontier that still decode.
     """
 
     frontier: list[Node] = field(default_factory=list)
     ended: list[Beam] = field(default_factory=list)
-    ahead: dict[Path, Node] = field(default_factory=dict)
+    speculative: dict[Path, Node] = field(default_factory=dict)
     num_unended: int = 0
     _known: tuple[int, int] = (0, 0)
 
@@ -43,8 +43,8 @@ class Group:
 
     def drop_behind(self, node: Node) -> list[Node]:
         """Forgets the speculative nodes below one of the frontier."""
-        behind = [path for path in self.ahead if path[: node.depth] == node.path]
-        return [self.ahead.pop(path) for path in behind]
+        behind = [path for path in self.speculative if path[: node.depth] == node.path]
+        return [self.speculative.pop(path) for path in behind]
 
 
 class Groups:
@@ -95,7 +95,7 @@ class Groups:
         dropped = []
         for node in ahead:
             if _attached_ancestor(node) in growing:
-                self.of(node).ahead[node.path] = node
+                self.of(node).speculative[node.path] = node
             else:
                 dropped.append(node)
         return dropped
@@ -121,7 +121,7 @@ class Groups:
         """
         for group in self:
             assert group.num_unended == sum(not node.is_ended for node in group.frontier)
-            for path, node in group.ahead.items():
+            for path, node in group.speculative.items():
                 assert node.path == path
                 assert node.parent is None or node.parent.finish_reason == "step"
 

@@ -28,7 +28,7 @@ class _Iteration:
     num_sequences: int
 
 
-class StepCost:
+class IterationLatency:
     """The last iterations for each order of magnitude of the batch."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class StepCost:
         return growth_s * (num_slots - 1), alone_s
 
 
-class Pace:
+class SearchLatency:
     """The fewest iterations that searches of each kind have taken."""
 
     def __init__(self) -> None:

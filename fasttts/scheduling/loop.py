@@ -14,14 +14,14 @@ from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, CapacityError, SearchError
 from fasttts.interfaces import GenerationOutput, Generator, Verifier
 from fasttts.scheduling.confinement import Confinement
-from fasttts.scheduling.gauges import Load, measured
-from fasttts.scheduling.latency import Pace
+from fasttts.scheduling.gauges import Gauges, read_gauges
+from fasttts.scheduling.latency import SearchLatency
 from fasttts.scheduling.recovery import retrying
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.scheduler import Scheduler
 from fasttts.scheduling.slots import Slots
 from fasttts.scheduling.usage import Account, EngineUsage, PressureGauge
-from fasttts.scheduling.verifier_queue import Scorer
+from fasttts.scheduling.verifier_queue import VerifierQueue
 from fasttts.tree import Node
 from fasttts.types import StopReason
 
@@ -75,16 +75,16 @@ class Loop:
         self._clock = clock
         self._slots = Slots(generator, num_slots)
         self._account = account or Account()
-        self._scorer = Scorer(verifier, config, self._account, clock)
+        self._verifier_queue = VerifierQueue(verifier, config, self._account, clock)
         self._listeners: dict[SearchRun, Listener] = {}
         self._pressure = PressureGauge()
         self._scheduler = Scheduler(self._slots, config, self._pressure, self._finish)
-        self._pace = Pace()
+        self._search_latency = SearchLatency()
         self.fault: BackendError | None = None
         """What the generator was lost by; searches that are submitted afterwards cannot work."""
         self._is_stale = True
         """Whether anything happened that may change which sequences should run."""
-        self.load = Load(num_slots=num_slots)
+        self.gauges = Gauges(num_slots=num_slots)
         """What the engine holds; replaced as a whole, so that any thread may read it."""
 
     @property
@@ -116,7 +116,7 @@ class Loop:
         if config.budget.seconds is None or not config.budget.refuse_late:
             return None
         num_ahead = self._scheduler.num_ahead(run)
-        expected = self._pace.expected_s(config, num_ahead, self._account.snapshot())
+        expected = self._search_latency.expected_s(config, num_ahead, self._account.snapshot())
         if expected <= config.budget.seconds:
             return None
         message = (
@@ -151,13 +151,15 @@ class Loop:
         self._verify()
         self._commit()
         self._keep_budgets()
-        self._tell_load()
+        self._read_gauges()
 
-    def _tell_load(self) -> None:
+    def _read_gauges(self) -> None:
         if not self._slots:
             with contextlib.suppress(Exception):  # a broken generator may not say; nobody waits
                 self._pressure.read(self._generator.pressure())
-        self.load = measured(self._listeners, self._scheduler.active, self._slots, self._pressure)
+        self.gauges = read_gauges(
+            self._listeners, self._scheduler.active, self._slots, self._pressure
+        )
 
     def check_integrity(self) -> None:
         """Recounts slots and queues against the runs.
@@ -211,10 +213,10 @@ class Loop:
         self._scheduler.measured(seconds)
         occupancy = self._slots.occupancy()
         self._account.iterated(seconds, occupancy.values(), self._pressure)
-        for run, (num_needed, num_speculative) in occupancy.items():
+        for run, (num_required, num_speculative) in occupancy.items():
             counts = run.counts
             counts.generation_s += seconds
-            counts.num_needed.append(num_needed)
+            counts.num_required.append(num_required)
             counts.num_speculative.append(num_speculative)
             counts.num_preemptions += self._pressure.num_new_preemptions
             counts.peak_kv_cache_usage = max(counts.peak_kv_cache_usage, self._pressure.usage)
@@ -256,11 +258,11 @@ class Loop:
             if run.unscored:
                 dropped: list[Node] = []
                 with self._confined(run):
-                    dropped = run.drop_hopeless()
+                    dropped = run.drop_dominated()
                 self._slots.abort(dropped)
 
     def _verify(self) -> None:
-        failures = self._scorer.advance(self._scheduler.active, is_idle=not self._slots)
+        failures = self._verifier_queue.advance(self._scheduler.active, is_idle=not self._slots)
         if failures is None:
             return
         self._is_stale = True
@@ -303,7 +305,7 @@ class Loop:
 
     def _cut(self, run: SearchRun, reason: StopReason, at: int | None) -> None:
         self._is_stale = True
-        self._scorer.forget(run)
+        self._verifier_queue.forget(run)
         self._slots.abort(run.cut(reason, at))
 
     def _finish(self, run: SearchRun, error: BaseException | None) -> None:
@@ -311,12 +313,12 @@ class Loop:
         self._is_stale = True
         listener = self._listeners.pop(run)
         self._scheduler.remove(run)
-        self._scorer.forget(run)
+        self._verifier_queue.forget(run)
         self._account.ended(run.counts, run.tree)
         if error is None and run.stop_reason == "complete":
-            self._pace.ended(run.request.config, run.counts.num_iterations)
+            self._search_latency.ended(run.request.config, run.counts.num_iterations)
         try:
             self._slots.abort_run(run)
         finally:
-            self._tell_load()
+            self._read_gauges()
             listener.on_done(run, error)

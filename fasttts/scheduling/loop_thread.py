@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from fasttts.errors import BackendError, SearchError
-from fasttts.scheduling.gauges import Load
+from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.loop import Listener, Loop
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.usage import EngineUsage
@@ -44,9 +44,9 @@ class LoopThread:
         return self._loop.usage()
 
     @property
-    def load(self) -> Load:
+    def gauges(self) -> Gauges:
         """What the engine holds at the moment."""
-        return self._loop.load
+        return self._loop.gauges
 
     @property
     def fault(self) -> BackendError | None:

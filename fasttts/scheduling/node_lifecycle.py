@@ -14,7 +14,7 @@ from fasttts.types import FinishReason
 logger = logging.getLogger(__name__)
 
 
-class Nodes:
+class NodeLifecycle:
     """Starts and ends the nodes of one tree.
 
     Args:

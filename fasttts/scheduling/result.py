@@ -175,7 +175,7 @@ def _timings(run: SearchRun, total_s: float) -> Timings:
 
 def _occupancy(run: SearchRun, num_slots: int) -> Occupancy:
     return Occupancy(
-        needed=tuple(run.counts.num_needed),
+        required=tuple(run.counts.num_required),
         speculative=tuple(run.counts.num_speculative),
         plain=plain_occupancy(run.tree, num_slots),
     )

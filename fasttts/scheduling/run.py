@@ -14,9 +14,9 @@ from fasttts.decoding.sampling import Sampling
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.interfaces import GenerationRequest
 from fasttts.scheduling.budget import Horizon, best_partial, horizon, living
-from fasttts.scheduling.early_stop import hopeless
+from fasttts.scheduling.early_stop import dominated
 from fasttts.scheduling.groups import Group, Groups
-from fasttts.scheduling.node_lifecycle import Nodes
+from fasttts.scheduling.node_lifecycle import NodeLifecycle
 from fasttts.scheduling.speculation import Rule, predict
 from fasttts.scheduling.usage import Counts
 from fasttts.search.aggregate import aggregate, best_aggregate
@@ -37,7 +37,7 @@ class SearchRequest:
         extract: Finds the answer in a candidate's text, where a policy counts answers; None goes
             by the option `answer`.
         grammar: What every answer follows; None where it is free.
-        opening: Ended and scored text that every answer begins with.
+        answer_prefix: Ended and scored text that every answer begins with.
     """
 
     prompt_token_ids: Sequence[int]
@@ -46,7 +46,7 @@ class SearchRequest:
     uses_verifier: bool
     extract: Extractor | None = None
     grammar: str | None = None
-    opening: Node | None = None
+    answer_prefix: Node | None = None
 
 
 class SearchRun:
@@ -72,7 +72,7 @@ class SearchRun:
         self.request = request
         self.priority = priority
         self.counts = Counts()
-        self.tree = SearchTree(request.prompt_token_ids, request.config.seed, request.opening)
+        self.tree = SearchTree(request.prompt_token_ids, request.config.seed, request.answer_prefix)
         self.depth = 0
         self.waiting: dict[Path, Node] = {}
         self.unscored: dict[Path, Node] = {}
@@ -83,7 +83,7 @@ class SearchRun:
         self._last: Node | None = None
         """The path that is finished after the end of the budget."""
         self._policy = policy
-        self._nodes = Nodes(
+        self._nodes = NodeLifecycle(
             self.tree,
             policy,
             request.config,
@@ -226,7 +226,7 @@ class SearchRun:
     def first_child(self, node: Node) -> Node:
         """Child 0 of a node that ended a step: the same stream running on."""
         group = self._groups.of(node)
-        return group.ahead.get((*node.path, 0)) or self._speculate(group, node, 0)
+        return group.speculative.get((*node.path, 0)) or self._speculate(group, node, 0)
 
     def is_awaiting_scores(self) -> bool:
         """Whether a decision, or the end, waits for nothing but scores."""
@@ -242,7 +242,7 @@ class SearchRun:
             self.unscored.pop(node.path, None)
             self._make_beam(node, self._score_path(node))
 
-    def drop_hopeless(self) -> list[Node]:
+    def drop_dominated(self) -> list[Node]:
         """Gives up finished steps that can no longer survive.
 
         Returns:
@@ -250,12 +250,12 @@ class SearchRun:
         """
         dropped: list[Node] = []
         if self.request.config.budget.is_counted:
-            return dropped  # which steps are hopeless depends on what ran first
+            return dropped  # which steps are dominated depends on what ran first
         for group in self._groups:
             if not group.has_news():
                 continue
-            for node in hopeless(group.frontier, group.ended, self._policy, self._best_score):
-                node.is_hopeless = True
+            for node in dominated(group.frontier, group.ended, self._policy, self._best_score):
+                node.is_dominated = True
                 node.beam = Beam(path=node.path, score=0.0, is_answer_ended=False)
                 self.unscored.pop(node.path, None)
                 dropped += self._given_up(group.drop_behind(node))
@@ -274,7 +274,7 @@ class SearchRun:
         """Every node alive: the tree's and the speculative ones."""
         yield from self.tree
         for group in self._groups:
-            yield from group.ahead.values()
+            yield from group.speculative.values()
 
     def ended_nodes(self) -> list[Node]:
         """Nodes at which an answer ended, in path order."""
@@ -329,7 +329,7 @@ class SearchRun:
         parent = self.tree.at(branch.path)
         first = len(self.tree.children(parent))
         indices = range(first, first + branch.num_children)
-        ahead = [group.ahead.pop((*branch.path, index), None) for index in indices]
+        ahead = [group.speculative.pop((*branch.path, index), None) for index in indices]
         return [
             node or self._nodes.new(parent, index)
             for index, node in zip(indices, ahead, strict=True)
@@ -345,7 +345,7 @@ class SearchRun:
             self.depth = max(self.depth, node.depth)
             if not node.is_ended and node.request_id is None:
                 self.waiting[node.path] = node
-        return self._given_up(self._groups.inherit(old.ahead.values(), nodes))
+        return self._given_up(self._groups.inherit(old.speculative.values(), nodes))
 
     def _given_up(self, dropped: list[Node]) -> list[Node]:
         """Speculative nodes, which need no score any more."""
@@ -373,7 +373,7 @@ class SearchRun:
 
     def _speculate(self, group: Group, parent: Node | None, index: int) -> Node:
         node = self._nodes.new(parent, index)
-        group.ahead[node.path] = node
+        group.speculative[node.path] = node
         return node
 
     def _beam(self, node: Node) -> Beam:

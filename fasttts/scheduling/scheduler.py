@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError
 from fasttts.scheduling.confinement import Confinement
-from fasttts.scheduling.latency import StepCost
+from fasttts.scheduling.latency import IterationLatency
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.slots import Owner, Slots
 from fasttts.scheduling.speculation import Rule
@@ -43,7 +43,7 @@ class Scheduler:
         self._waiting: set[SearchRun] = set()
         self._active: dict[SearchRun, None] = {}
         self._arrivals = itertools.count()
-        self._cost = StepCost()
+        self._cost = IterationLatency()
         self._num_allowed = slots.num_slots
 
     @property
@@ -90,24 +90,24 @@ class Scheduler:
     def _fill_slots(self) -> None:
         """Needed steps first (plain decodings, then searches as admitted), then speculation."""
         runs = sorted(self._active, key=lambda run: run.priority)
-        needed = self._in_turn([(run, node) for run in runs for node in self._in_order(run)])
-        guesses = self._speculate(runs, len(needed)) if self._config.speculation else []
-        self._make_room(needed)
-        for run, node in itertools.chain(needed, guesses):
+        required = self._in_turn([(run, node) for run in runs for node in self._in_order(run)])
+        guesses = self._speculate(runs, len(required)) if self._config.speculation else []
+        self._make_room(required)
+        for run, node in itertools.chain(required, guesses):
             if self._slots.num_free == 0:
                 break
             if node.request_id is None and run in self._active:
                 self._start(run, node)
 
-    def _in_turn(self, needed: list[Owner]) -> list[Owner]:
+    def _in_turn(self, required: list[Owner]) -> list[Owner]:
         """Plain decodings first, but those beyond three quarters of the slots after searches."""
         num_running = sum(_is_plain(run) for run, _ in self._slots)
         num_first = max(1, self._slots.num_slots * 3 // 4) - num_running
-        plain = [owner for owner in needed if _is_plain(owner[0])]
+        plain = [owner for owner in required if _is_plain(owner[0])]
         first, last = plain[: max(0, num_first)], plain[max(0, num_first) :]
-        return first + [owner for owner in needed if not _is_plain(owner[0])] + last
+        return first + [owner for owner in required if not _is_plain(owner[0])] + last
 
-    def _make_room(self, needed: Sequence[Owner]) -> None:
+    def _make_room(self, required: Sequence[Owner]) -> None:
         """Lets plain decodings take slots of searches, the newest search's last steps first.
 
         What is taken out is decoded on from where it stands. A quarter of the slots is left to
@@ -116,7 +116,7 @@ class Scheduler:
         if not self._config.two_phase:
             return
         running = [owner for owner in self._slots if not _is_plain(owner[0])]
-        num_waiting = sum(_is_plain(run) for run, _ in needed)
+        num_waiting = sum(_is_plain(run) for run, _ in required)
         num_spare = len(running) - -(-self._slots.num_slots // 4)
         num_taken = min(num_waiting - self._slots.num_free, num_spare)
         if num_taken <= 0:

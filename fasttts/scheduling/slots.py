@@ -115,10 +115,12 @@ class Slots:
         return {run for run, _ in self._owners.values()}
 
     def occupancy(self) -> dict[SearchRun, tuple[int, int]]:
-        """For each search in the generator its needed and its speculative sequences."""
+        """For each search in the generator its required and its speculative sequences."""
         total = collections.Counter(run for run, _ in self._owners.values())
-        needed = collections.Counter(run for run, node in self._owners.values() if node.is_attached)
-        return {run: (needed[run], number - needed[run]) for run, number in total.items()}
+        required = collections.Counter(
+            run for run, node in self._owners.values() if node.is_attached
+        )
+        return {run: (required[run], number - required[run]) for run, number in total.items()}
 
     def check_integrity(self, runs: Sequence[SearchRun]) -> None:
         """Recounts the slots against the searches and the generator.

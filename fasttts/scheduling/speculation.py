@@ -44,7 +44,7 @@ def predict(
 ) -> Iterator[Guess]:
     """Unfinished steps behind the group's frontier, most useful first; lazily computed."""
     if rule == "paper":
-        yield from _by_parents_score(group.frontier, group.ahead, config.num_bins, policy)
+        yield from _by_parents_score(group.frontier, group.speculative, config.num_bins, policy)
         return
     level: list[Place] = [(node.path, node) for node in group.frontier]
     family = _Family(tree, group)
@@ -58,7 +58,7 @@ def predict(
         yield from guesses
         if depth == 0:
             waiting = [node for node in group.frontier if node.beam is None]
-            yield from _by_parents_score(waiting, group.ahead, config.num_bins, policy)
+            yield from _by_parents_score(waiting, group.speculative, config.num_bins, policy)
         is_known = any(node is not None and node.beam is not None for _, node in children)
         if not is_known and not any(branch.path == () for branch in branches):
             return
@@ -76,7 +76,7 @@ class _Family:
 
     def __init__(self, tree: SearchTree, group: Group) -> None:
         self._tree = tree
-        self._ahead = group.ahead
+        self._speculative = group.speculative
         self._places: dict[Path, Node | None] = {node.path: node for node in group.frontier}
         self._num_children: dict[Path, int] = {}
 
@@ -84,7 +84,7 @@ class _Family:
         """All children of a prediction; and of them, the unfinished ones of scored beams."""
         children: list[Place] = []
         guesses: list[Guess] = []
-        find = self._ahead.get
+        find = self._speculative.get
         for branch in branches:
             parent = self._node(branch.path)
             places = [(path, find(path)) for path in self._next_paths(branch, parent)]
@@ -113,7 +113,7 @@ class _Family:
 
 
 def _is_promising(node: Node) -> bool:
-    return node.beam is not None and not node.is_hopeless
+    return node.beam is not None and not node.is_dominated
 
 
 def _unscored_as_worst(level: Sequence[Place]) -> list[Beam]:
@@ -165,7 +165,7 @@ def _by_parents_score(
     """
     if not policy.needs_scores:
         return
-    ended = [n for n in frontier if n.finish_reason == "step" and not n.is_hopeless]
+    ended = [n for n in frontier if n.finish_reason == "step" and not n.is_dominated]
     ended = [n for n in ended if not n.is_greedy]
     ranked = sorted(ended, key=lambda node: (_bin(node, num_bins), node.path))
     for node in ranked:

@@ -30,13 +30,13 @@ class Counts:
     peak_kv_cache_usage: float = 0.0
     generation_s: float = 0.0
     verification_s: float = 0.0
-    num_needed: list[int] = field(default_factory=list)
+    num_required: list[int] = field(default_factory=list)
     num_speculative: list[int] = field(default_factory=list)
 
     @property
     def num_iterations(self) -> int:
         """Generator iterations in which the run had a sequence."""
-        return len(self.num_needed)
+        return len(self.num_required)
 
 
 def token_counts(counts: Counts, tree: SearchTree) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def token_counts(counts: Counts, tree: SearchTree) -> dict[str, Any]:
     recomputed = counts.requested_tokens - counts.cached_tokens - tree.num_start_tokens
     return {
         "generated_tokens": counts.generated_tokens,
-        "needed_tokens": sum(len(node.token_ids) for node in tree),
+        "required_tokens": sum(len(node.token_ids) for node in tree),
         "speculated_tokens": sum(node.num_speculated_tokens for node in tree),
         "recomputed_tokens": max(0, recomputed),
         "verifier_computed_tokens": counts.verifier_computed_tokens,
@@ -63,10 +63,10 @@ class EngineUsage:
     Attributes:
         num_searches: Searches and plain decodings that ended.
         num_iterations: Iterations of the generator.
-        needed_sequences: Sequences that some decision waited for, summed over the iterations.
+        required_sequences: Sequences that some decision waited for, summed over the iterations.
         speculative_sequences: The same for those that ran ahead.
         generated_tokens: Tokens sampled.
-        needed_tokens: Those of the trees.
+        required_tokens: Those of the trees.
         wasted_tokens: Tokens that no tree took over.
         speculated_tokens: Those of the trees that were generated ahead.
         recomputed_tokens: Prompt tokens computed again; see `fasttts.types.Usage`.
@@ -81,10 +81,10 @@ class EngineUsage:
 
     num_searches: int = 0
     num_iterations: int = 0
-    needed_sequences: int = 0
+    required_sequences: int = 0
     speculative_sequences: int = 0
     generated_tokens: int = 0
-    needed_tokens: int = 0
+    required_tokens: int = 0
     wasted_tokens: int = 0
     speculated_tokens: int = 0
     recomputed_tokens: int = 0
@@ -99,7 +99,7 @@ class EngineUsage:
     @property
     def mean_sequences(self) -> float:
         """Slots in use in an iteration, on average."""
-        total = self.needed_sequences + self.speculative_sequences
+        total = self.required_sequences + self.speculative_sequences
         return total / self.num_iterations if self.num_iterations else 0.0
 
 
@@ -114,13 +114,13 @@ class Account:
     def iterated(
         self, seconds: float, sequences: Iterable[tuple[int, int]], gauge: "PressureGauge"
     ) -> None:
-        """Adds an iteration with each search's needed and speculative sequences."""
-        needed, speculative = map(sum, zip(*sequences, strict=True))
+        """Adds an iteration with each search's required and speculative sequences."""
+        required, speculative = map(sum, zip(*sequences, strict=True))
         with self._lock:
             self._peak = max(self._peak, gauge.usage)
             self._add(
                 num_iterations=1,
-                needed_sequences=needed,
+                required_sequences=required,
                 speculative_sequences=speculative,
                 num_preemptions=gauge.num_new_preemptions,
                 generation_s=seconds,
@@ -140,7 +140,7 @@ class Account:
         """Adds what is known of a search's tokens once it is over."""
         tokens = token_counts(counts, tree)
         num_sampled = tokens.pop("generated_tokens")
-        wasted_tokens = num_sampled - tokens["needed_tokens"]
+        wasted_tokens = num_sampled - tokens["required_tokens"]
         with self._lock:
             self._add(num_searches=1, wasted_tokens=wasted_tokens, **tokens)
 

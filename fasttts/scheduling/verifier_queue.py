@@ -20,22 +20,22 @@ from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.usage import Account
 from fasttts.scheduling.verifier_batching import Batch, batches, early_batch_tokens, take_scores
 from fasttts.tree import Node
-from fasttts.verifiers.async_scoring import Flow, flow_of
+from fasttts.verifiers.async_scoring import AsyncScoring, scoring_of
 from fasttts.verifiers.resolve import is_serial
 
 _LONGEST_WAIT_S = 0.02
 """How long a loop with nothing to decode waits for scores before it looks for commands again."""
 
 Failure = tuple[SearchRun, BackendError]
-Work = tuple[SearchRun, list[Batch]]
+ScoringWork = tuple[SearchRun, list[Batch]]
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
     """Work that the verifier has begun."""
 
-    work: list[Work]
-    flow: Flow
+    work: list[ScoringWork]
+    flow: AsyncScoring
     seconds: float = 0.0
     """How long it held up the loop, by its own work or by waiting."""
     waits_for: "concurrent.futures.Future[Any] | None" = None
@@ -56,7 +56,7 @@ class _Job:
         return None
 
 
-class Scorer:
+class VerifierQueue:
     """Scores the queued steps of all searches in one batch.
 
     Args:
@@ -151,7 +151,7 @@ class Scorer:
         request = run.request
         return batches(nodes, request.problem, self._config, request.config.aggregation)
 
-    def _begin(self, work: list[Work]) -> None:
+    def _begin(self, work: list[ScoringWork]) -> None:
         assert self._verifier is not None, "a search that scores was admitted without a verifier"
         requests = [batch.request for _, own in work for batch in own]
         job = _Job(work, _asked(self._verifier, requests))
@@ -212,14 +212,14 @@ class Scorer:
         return failures
 
 
-def _asked(verifier: Verifier, requests: list[VerificationRequest]) -> Flow:
+def _asked(verifier: Verifier, requests: list[VerificationRequest]) -> AsyncScoring:
     """The verifier's flow, retried where that may help, and its errors as ours."""
     if not requests:
         return []
     try:
         for attempt in retrying():
             with attempt:
-                verifications = yield from flow_of(verifier, requests)
+                verifications = yield from scoring_of(verifier, requests)
     except BackendError:
         raise
     except Exception as error:  # a verifier may be a user's class and raise anything

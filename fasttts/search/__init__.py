@@ -13,22 +13,22 @@ from fasttts.search.lookahead import Lookahead
 from fasttts.search.named import make_named_policy
 from fasttts.search.particles import ParticleFilter
 from fasttts.search.policy import Branch, SearchPolicy
-from fasttts.search.pool import Pool
-from fasttts.search.sampling import Samples
+from fasttts.search.pool import StepPolicy
+from fasttts.search.sampling import BestOfNPolicy
 from fasttts.tree import Beam
 
 __all__ = [
     "Beam",
     "BeamSearch",
+    "BestOfNPolicy",
     "Branch",
     "DiverseTreeSearch",
     "DynamicBranching",
     "Lookahead",
     "ParticleFilter",
-    "Pool",
-    "Samples",
     "SearchPolicy",
     "SelfConsistency",
+    "StepPolicy",
     "VaryingGranularity",
     "make_policy",
     "resolve",
@@ -37,8 +37,8 @@ __all__ = [
 
 
 POLICIES: Mapping[str, Callable[[SearchConfig], SearchPolicy]] = {
-    "none": lambda config: Samples(n=1),
-    "best_of_n": lambda config: Samples(n=config.n),
+    "none": lambda config: BestOfNPolicy(n=1),
+    "best_of_n": lambda config: BestOfNPolicy(n=config.n),
     "self_consistency": lambda config: SelfConsistency(
         n=config.n,
         wave_size=config.wave_size,

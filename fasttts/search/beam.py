@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fasttts.search.policy import Branch
-from fasttts.search.pool import Pool
+from fasttts.search.pool import StepPolicy
 from fasttts.search.sharing import best_first, share_evenly
 from fasttts.tree import Beam
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BeamSearch(Pool):
+class BeamSearch(StepPolicy):
     """Keep `n / beam_width` beams at every step, refill to `n`.
 
     `n` must be a multiple of `beam_width`; the configuration checks it.

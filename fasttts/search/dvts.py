@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fasttts.search.policy import Branch
-from fasttts.search.pool import Pool
+from fasttts.search.pool import StepPolicy
 from fasttts.search.sharing import best_first
 from fasttts.tree import Beam
 from fasttts.types import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiverseTreeSearch(Pool):
+class DiverseTreeSearch(StepPolicy):
     """`n / beam_width` greedy subtrees of `beam_width` siblings.
 
     `n` must be a multiple of `beam_width`; the configuration checks it.

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fasttts.search.policy import Branch
-from fasttts.search.pool import Pool
+from fasttts.search.pool import StepPolicy
 from fasttts.search.sharing import best_first, share_by_weight
 from fasttts.tree import Beam
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DynamicBranching(Pool):
+class DynamicBranching(StepPolicy):
     """`n` places, shared by the softmax of the scores at `temperature`.
 
     Not monotone: the score of a beam that gets no place still takes part in the shares of others.

@@ -18,13 +18,13 @@ from typing import ClassVar
 from fasttts.decoding.steps import StepShape
 from fasttts.search.beam import BeamSearch
 from fasttts.search.policy import Branch
-from fasttts.search.pool import Pool
+from fasttts.search.pool import StepPolicy
 from fasttts.tree import Beam
 from fasttts.types import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lookahead(Pool):
+class Lookahead(StepPolicy):
     """Beam search over scores from `num_steps` greedy steps ahead.
 
     Steps and rollouts alternate: the frontier holds either, never both.

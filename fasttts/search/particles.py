@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from fasttts.decoding.sampling import SEED_BITS, derive_seed
 from fasttts.search.policy import Branch
-from fasttts.search.pool import Pool
+from fasttts.search.pool import StepPolicy
 from fasttts.search.sharing import share_systematically
 from fasttts.tree import Beam
 
@@ -33,7 +33,7 @@ _RESAMPLING = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ParticleFilter(Pool):
+class ParticleFilter(StepPolicy):
     """`n` particles, weighted by their odds at `temperature`.
 
     Args:

@@ -8,7 +8,7 @@ from fasttts.types import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class StepPolicy:
     """A policy without its decision: a search adds `expand`.
 
     Attributes:

@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from fasttts.decoding.steps import WHOLE_ANSWER, StepShape
 from fasttts.search.policy import Branch
-from fasttts.search.pool import Pool
+from fasttts.search.pool import StepPolicy
 from fasttts.tree import Beam
 from fasttts.types import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Samples(Pool):
+class BestOfNPolicy(StepPolicy):
     """`n` answers, each a group of its own, so that none waits for another.
 
     Best-of-N scores every answer once, at all of its steps, and leaves the choice to selection.

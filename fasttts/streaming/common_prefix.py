@@ -14,7 +14,7 @@ from fasttts.tree import Node
 from fasttts.types import StopReason
 
 
-class Trunk:
+class CommonPrefix:
     """The shared text of one search.
 
     Args:
@@ -31,7 +31,7 @@ class Trunk:
         self._seen: StopReason = "complete"
 
     def look(self, run: SearchRun) -> str:
-        """What the trunk has gained, now that other paths may be alive."""
+        """What the common prefix has gained, now that other paths may be alive."""
         self._seen = run.stop_reason
         known, self._paths = self._paths, {}
         for node in run.possible_nodes():
@@ -40,7 +40,7 @@ class Trunk:
         return self._grow()
 
     def gained(self, run: SearchRun, node: Node) -> str:
-        """What the trunk has gained, now that a node has more tokens."""
+        """What the common prefix has gained, now that a node has more tokens."""
         if run.stop_reason != self._seen:
             return self.look(run)  # a budget has ended, and left one path
         if self._is_divided or node not in self._paths:
@@ -49,7 +49,7 @@ class Trunk:
         return self._grow()
 
     def rest(self, text: str) -> str:
-        """What the trunk lacks of the chosen answer."""
+        """What the common prefix lacks of the chosen answer."""
         told, self._num_told = self._num_told, len(text)
         return text[told:]
 
@@ -72,7 +72,7 @@ class Trunk:
 
 
 class _Path:
-    """A path that the answer may be on, and its text behind the trunk."""
+    """A path that the answer may be on, and its text behind the common prefix."""
 
     def __init__(self, node: Node, stream: TextStream, ahead: str) -> None:
         self.ahead = ahead

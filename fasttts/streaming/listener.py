@@ -8,7 +8,7 @@ from fasttts.decoding.steps import TextStream
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.scheduling.run import SearchRun
 from fasttts.streaming.event_log import EventLog
-from fasttts.streaming.search_events import Narrator
+from fasttts.streaming.search_events import SearchEvents
 from fasttts.tree import Node
 from fasttts.types import (
     AnswerChosen,
@@ -25,7 +25,7 @@ _PROGRESS_TOKENS = 256
 """Sampled tokens after which a search that has decided nothing tells where it stands."""
 
 
-class Watcher:
+class SearchListener:
     """Listens to one run, in the loop's thread.
 
     Args:
@@ -50,20 +50,20 @@ class Watcher:
         self._log = log
         self._started = time.perf_counter()
         self._is_plain = run.request.config.search == "none"
-        self._narrator = Narrator(tokenizer, run.request.config.stop)
+        self._search_events = SearchEvents(tokenizer, run.request.config.stop)
         self._num_told = 0
         self._num_told_tokens = 0
         self._text = TextStream(tokenizer, run.request.config.stop)
         if log is not None and not self._is_plain:
             log.tell(SearchStarted(num_beams=run.num_roots))
-            self._tell(self._narrator.look(run))
+            self._tell(self._search_events.look(run))
 
     def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
-        """Streams the text of a plain decoding; tells of steps that ended and the trunk."""
+        """Streams the text of a plain decoding; tells of steps that ended and the common prefix."""
         if self._log is None:
             return
         if not self._is_plain:
-            self._tell(self._narrator.gained(run, node))
+            self._tell(self._search_events.gained(run, node))
             if run.counts.generated_tokens - self._num_told_tokens >= _PROGRESS_TOKENS:
                 self._tell_progress(run)
             return
@@ -75,7 +75,7 @@ class Watcher:
     def on_commit(self, run: SearchRun) -> None:
         """Reports where the search stands."""
         if self._log is not None and not self._is_plain:
-            self._tell(self._narrator.look(run))
+            self._tell(self._search_events.look(run))
             self._tell_progress(run)
 
     def on_done(self, run: SearchRun, error: BaseException | None) -> None:
@@ -95,7 +95,7 @@ class Watcher:
             if rest := result.text[self._num_told :]:
                 yield TextDelta(text=rest)
         else:
-            yield from self._narrator.rest(result.text)
+            yield from self._search_events.rest(result.text)
             yield AnswerChosen(text=result.text, answer=result.answer, score=result.score)
             yield UsageReported(usage=result.usage)
         yield Finished(result=result)

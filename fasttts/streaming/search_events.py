@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.scheduling.run import SearchRun
-from fasttts.streaming.common_prefix import Trunk
+from fasttts.streaming.common_prefix import CommonPrefix
 from fasttts.tree import Node
-from fasttts.types import Event, Path, Pruned, StepFinished, StepScored, TrunkDelta
+from fasttts.types import Event, Path, PrefixDelta, Pruned, StepFinished, StepScored
 
 
-class Narrator:
-    """Tells each step of one search once, and the trunk as it grows.
+class SearchEvents:
+    """Tells each step of one search once, and the common prefix as it grows.
 
     Args:
         tokenizer: The generator's.
@@ -21,12 +21,12 @@ class Narrator:
         self._finished: set[Path] = set()
         self._scored: set[Path] = set()
         self._pruned: set[Path] = set()
-        self._trunk = Trunk(tokenizer, stop)
+        self._common_prefix = CommonPrefix(tokenizer, stop)
 
     def gained(self, run: SearchRun, node: Node) -> Iterator[Event]:
         """What the newest tokens of a node bring."""
         yield from self._ended(node)
-        yield from _delta(self._trunk.gained(run, node))
+        yield from _delta(self._common_prefix.gained(run, node))
 
     def _ended(self, node: Node) -> Iterator[Event]:
         """A step that ended, if some decision waits for it."""
@@ -52,13 +52,13 @@ class Narrator:
         if pruned:
             self._pruned.update(pruned)
             yield Pruned(paths=tuple(pruned))
-        yield from _delta(self._trunk.look(run))
+        yield from _delta(self._common_prefix.look(run))
 
     def rest(self, text: str) -> Iterator[Event]:
-        """What the trunk lacks of the chosen answer."""
-        yield from _delta(self._trunk.rest(text))
+        """What the common prefix lacks of the chosen answer."""
+        yield from _delta(self._common_prefix.rest(text))
 
 
-def _delta(text: str) -> Iterator[TrunkDelta]:
+def _delta(text: str) -> Iterator[PrefixDelta]:
     if text:
-        yield TrunkDelta(text=text)
+        yield PrefixDelta(text=text)

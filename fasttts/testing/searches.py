@@ -57,8 +57,8 @@ def snapshot(run: SearchRun) -> Snapshot:
 def same_tree(run: SearchRun, expected: Snapshot) -> bool:
     """Whether a run's tree is the expected one; steps given up before scoring have no score."""
     found = snapshot(run)
-    given_up = {node.path for node in run.tree if node.is_hopeless}
-    assert all(not node.children for node in run.tree if node.is_hopeless)
+    given_up = {node.path for node in run.tree if node.is_dominated}
+    assert all(not node.children for node in run.tree if node.is_dominated)
     return len(found) == len(expected) and all(
         (one[:4] == other[:4] and one[5] == other[5]) if one[0] in given_up else one == other
         for one, other in zip(found, expected, strict=True)

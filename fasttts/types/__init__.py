@@ -9,19 +9,19 @@ from fasttts.types.events import (
     AnswerChosen,
     Event,
     Finished,
+    PrefixDelta,
     Progress,
     Pruned,
     SearchStarted,
     StepFinished,
     StepScored,
     TextDelta,
-    TrunkDelta,
     UsageReported,
 )
 from fasttts.types.results import (
+    AnswerPrefix,
     Candidate,
     Occupancy,
-    Opening,
     SearchResult,
     Step,
     Timings,
@@ -40,6 +40,7 @@ from fasttts.types.values import (
 
 __all__ = [
     "AnswerChosen",
+    "AnswerPrefix",
     "Candidate",
     "Document",
     "Event",
@@ -48,9 +49,9 @@ __all__ = [
     "Health",
     "Message",
     "Occupancy",
-    "Opening",
     "ParsedOutput",
     "Path",
+    "PrefixDelta",
     "Progress",
     "Pruned",
     "SearchResult",
@@ -63,7 +64,6 @@ __all__ = [
     "Timings",
     "ToolCall",
     "TreeNode",
-    "TrunkDelta",
     "Usage",
     "UsageReported",
 ]

@@ -44,7 +44,7 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrunkDelta:
+class PrefixDelta:
     """Text that every possible answer of a search begins with, after what was told before.
 
     Joined, the deltas are a prefix of the result's text at any time, and at the end all of it.
@@ -105,7 +105,7 @@ Event = (
     | StepFinished
     | StepScored
     | Pruned
-    | TrunkDelta
+    | PrefixDelta
     | Progress
     | AnswerChosen
     | UsageReported

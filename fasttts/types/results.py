@@ -19,7 +19,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class AnswerPrefix:
     """The beginning of an answer that is there before a search; every candidate goes on from it.
 
     Attributes:
@@ -88,9 +88,9 @@ class Usage:
     Attributes:
         prompt_tokens: Tokens of the rendered prompt, counted once.
         generated_tokens: Tokens the generator sampled for this search, on every beam.
-        needed_tokens: Those of the tree: what every schedule has to generate.
+        required_tokens: Those of the tree: what every schedule has to generate.
         speculated_tokens: Those of the tree that were generated before a decision asked for them;
-            what speculation wasted is `generated_tokens - needed_tokens`.
+            what speculation wasted is `generated_tokens - required_tokens`.
         returned_tokens: Tokens of the chosen candidate.
         recomputed_tokens: Prompt tokens the generator computed again because a continued path
             was no longer in its prefix cache.
@@ -107,7 +107,7 @@ class Usage:
 
     prompt_tokens: int = 0
     generated_tokens: int = 0
-    needed_tokens: int = 0
+    required_tokens: int = 0
     speculated_tokens: int = 0
     returned_tokens: int = 0
     recomputed_tokens: int = 0
@@ -126,13 +126,13 @@ class Occupancy:
     """Sequences of one search in the generator's batch, one number for each iteration.
 
     Attributes:
-        needed: Sequences that some decision waited for.
+        required: Sequences that some decision waited for.
         speculative: Sequences that ran ahead.
         plain: Sequences that the plain loop (decode all, score all, decide) would have run for the
             same tree, alone and with the same slots.
     """
 
-    needed: tuple[int, ...] = ()
+    required: tuple[int, ...] = ()
     speculative: tuple[int, ...] = ()
     plain: tuple[int, ...] = ()
 

@@ -17,28 +17,28 @@ Result = TypeVar("Result")
 Waiting = Generator["Future[Any]", None, Result]
 """Yields what it waits for; resumed once that is done."""
 
-Flow = Waiting[list[Verification]]
+AsyncScoring = Waiting[list[Verification]]
 
 
 @runtime_checkable
-class FlowingVerifier(Verifier, Protocol):
+class AsyncVerifier(Verifier, Protocol):
     """A verifier whose work, or part of it, runs in other threads."""
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+    def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         """`score`, which begins when the flow is first resumed and never blocks."""
         ...
 
 
-def try_flowing(verifier: Verifier) -> FlowingVerifier | None:
+def try_async(verifier: Verifier) -> AsyncVerifier | None:
     """The verifier if it flows, or the flowing one that stands behind a named model."""
     if isinstance(verifier, ModelVerifier) and verifier.is_loaded:
         (verifier,) = verifier.parts
-    return verifier if isinstance(verifier, FlowingVerifier) else None
+    return verifier if isinstance(verifier, AsyncVerifier) else None
 
 
-def flow_of(verifier: Verifier, requests: Sequence[VerificationRequest]) -> Flow:
+def scoring_of(verifier: Verifier, requests: Sequence[VerificationRequest]) -> AsyncScoring:
     """The flow of any verifier; one that has none scores when it is first resumed."""
-    if (flowing := try_flowing(verifier)) is not None:
+    if (flowing := try_async(verifier)) is not None:
         return (yield from flowing.flow(requests))
     return verifier.score(requests)
 

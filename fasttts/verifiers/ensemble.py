@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from fasttts.errors import ConfigurationError, ContractError
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
-from fasttts.verifiers.async_scoring import Flow, finish, flow_of, together, try_flowing
-from fasttts.verifiers.resolve import Part, as_verifier, joint_fingerprint, models_of
+from fasttts.verifiers.async_scoring import AsyncScoring, finish, scoring_of, together, try_async
+from fasttts.verifiers.resolve import VerifierLike, as_verifier, joint_fingerprint, models_of
 
 
-class Combination(abc.ABC):
+class Ensemble(abc.ABC):
     """Verifiers that all score every step; subclasses say how their scores become one.
 
     Args:
@@ -24,7 +24,7 @@ class Combination(abc.ABC):
     rule = "combination"
     weights: tuple[float, ...] = ()
 
-    def __init__(self, *parts: Part) -> None:
+    def __init__(self, *parts: VerifierLike) -> None:
         if not parts:
             raise ConfigurationError(f"{self.rule}() needs at least one verifier")
         self.parts: tuple[Verifier, ...] = tuple(as_verifier(part) for part in parts)
@@ -49,10 +49,10 @@ class Combination(abc.ABC):
         """Scores each request's unscored steps; see `base.Verifier.score`."""
         return finish(self.flow(requests))
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+    def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         """`score` without blocking: what runs beside the loop begins first."""
-        order = sorted(range(len(self.parts)), key=lambda i: try_flowing(self.parts[i]) is None)
-        found = yield from together([flow_of(self.parts[i], requests) for i in order])
+        order = sorted(range(len(self.parts)), key=lambda i: try_async(self.parts[i]) is None)
+        found = yield from together([scoring_of(self.parts[i], requests) for i in order])
         by_part = [found[order.index(i)] for i in range(len(self.parts))]
         return [self._merged(own) for own in zip(*by_part, strict=True)]
 
@@ -75,17 +75,17 @@ class Combination(abc.ABC):
         )
 
 
-class Mean(Combination):
+class Mean(Ensemble):
     """The mean of the parts' scores.
 
     Args:
-        parts: As for `Combination`.
+        parts: As for `Ensemble`.
         weights: One for each part, positive; equal by default.
     """
 
     rule = "mean"
 
-    def __init__(self, *parts: Part, weights: Sequence[float] | None = None) -> None:
+    def __init__(self, *parts: VerifierLike, weights: Sequence[float] | None = None) -> None:
         super().__init__(*parts)
         self.weights = tuple(weights) if weights is not None else (1.0,) * len(self.parts)
         if len(self.weights) != len(self.parts) or not all(
@@ -102,7 +102,7 @@ class Mean(Combination):
         return min(total / math.fsum(self.weights), 1.0)
 
 
-class Minimum(Combination):
+class Minimum(Ensemble):
     """The smallest of the parts' scores."""
 
     rule = "minimum"
@@ -112,7 +112,7 @@ class Minimum(Combination):
         return min(scores_P)
 
 
-class Product(Combination):
+class Product(Ensemble):
     """The product of the parts' scores."""
 
     rule = "product"
@@ -122,11 +122,11 @@ class Product(Combination):
         return math.prod(scores_P)
 
 
-Choice = Part | Sequence[Part]
+VerifierOption = VerifierLike | Sequence[VerifierLike]
 """A part, or several whose mean is meant."""
 
 
-def choose(choice: Choice) -> Verifier:
+def resolve_verifier(choice: VerifierOption) -> Verifier:
     """The verifier that is meant; models are named, not loaded.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from fasttts.errors import BackendError, ConfigurationError, ContractError, Role
 from fasttts.interfaces import Verification, VerificationRequest, fingerprint
-from fasttts.verifiers.async_scoring import Flow, finish
+from fasttts.verifiers.async_scoring import AsyncScoring, finish
 
 _ROLE: Role = "verifier"
 
@@ -69,8 +69,8 @@ class FunctionVerifier:
         """
         return finish(self.flow(requests))
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
-        """`score` without blocking; see `flow.FlowingVerifier`."""
+    def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
+        """`score` without blocking; see `flow.AsyncVerifier`."""
         if self._is_closed:
             raise BackendError("the verifier is closed", role=_ROLE)
         futures = [[self._call(request, end) for end in _ends(request)] for request in requests]

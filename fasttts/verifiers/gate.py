@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from fasttts.errors import ConfigurationError, ContractError
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
-from fasttts.verifiers.async_scoring import Flow, finish, flow_of
-from fasttts.verifiers.resolve import Part, as_verifier, joint_fingerprint
+from fasttts.verifiers.async_scoring import AsyncScoring, finish, scoring_of
+from fasttts.verifiers.resolve import VerifierLike, as_verifier, joint_fingerprint
 
 
 class Gate:
@@ -22,7 +22,9 @@ class Gate:
         threshold: In (0, 1]; steps that score less are not shown to the second.
     """
 
-    def __init__(self, first: Part, second: Part, *, threshold: float = 0.5) -> None:
+    def __init__(
+        self, first: VerifierLike, second: VerifierLike, *, threshold: float = 0.5
+    ) -> None:
         if not 0 < threshold <= 1:
             raise ConfigurationError(f"threshold={threshold} lets all or nothing through")
         self.parts: tuple[Verifier, Verifier] = (as_verifier(first), as_verifier(second))
@@ -43,16 +45,16 @@ class Gate:
         """Scores each request's unscored steps; see `base.Verifier.score`."""
         return finish(self.flow(requests))
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
-        """`score` without blocking; see `flow.FlowingVerifier`."""
+    def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
+        """`score` without blocking; see `flow.AsyncVerifier`."""
         first, second = self.parts
-        opinions = yield from flow_of(first, requests)
+        opinions = yield from scoring_of(first, requests)
         passed = [
             list(self._passed(request, opinion))
             for request, opinion in zip(requests, opinions, strict=True)
         ]
         asked = list(itertools.chain.from_iterable(passed))
-        answers = iter((yield from flow_of(second, asked)) if asked else ())
+        answers = iter((yield from scoring_of(second, asked)) if asked else ())
         return [
             _merged(request, opinion, [(one, next(answers)) for one in own])
             for request, opinion, own in zip(requests, opinions, passed, strict=True)

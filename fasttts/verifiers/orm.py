@@ -3,7 +3,7 @@
 from fasttts.verifiers.prompt_formats import StepPrompt, VerifierTokenizer, turns
 
 
-class OutcomeFormat:
+class OrmFormat:
     r"""A conversation of the problem and the answer so far; the score is at its last token.
 
     Steps of an answer are joined by blank lines. A model that was trained on whole answers only

@@ -7,7 +7,7 @@ from typing import Any
 
 from fasttts.errors import ConfigurationError
 from fasttts.verifiers.generative import ConversationFormat, JudgeFormat, ShepherdFormat
-from fasttts.verifiers.orm import OutcomeFormat
+from fasttts.verifiers.orm import OrmFormat
 from fasttts.verifiers.prompt_formats import (
     ProcessRewardFormat,
     ValueHeadFormat,
@@ -70,7 +70,7 @@ FAMILIES: Mapping[str, Family] = {
             known_as=r"rlhflow|llama-?3\.1-8b-prm",
             is_generative=True,
         ),
-        Family(name="outcome", build=OutcomeFormat, architecture=r"\w+ForSequenceClassification"),
+        Family(name="outcome", build=OrmFormat, architecture=r"\w+ForSequenceClassification"),
         Family(
             name="judge",
             build=JudgeFormat,

@@ -8,11 +8,11 @@ from fasttts.interfaces import Verifier, fingerprint
 from fasttts.verifiers.function import FunctionVerifier, ScoreFunction
 from fasttts.verifiers.model_ref import ModelVerifier
 
-Part = Verifier | ScoreFunction | str
+VerifierLike = Verifier | ScoreFunction | str
 """A verifier, a function `score(problem, steps)`, or a name: "judge", a model, module:function."""
 
 
-def as_verifier(part: Part) -> Verifier:
+def as_verifier(part: VerifierLike) -> Verifier:
     """The verifier that a part of a combination stands for; models are named, not loaded.
 
     Raises:

@@ -251,9 +251,9 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         request = self._chat_request(self._resolve_engine(), messages, stop, **kwargs)
-        with closing(request.stream()) as growths:
-            for growth in growths:
-                yield from chunks(growth)
+        with closing(request.stream()) as reply_chunks:
+            for reply_chunk in reply_chunks:
+                yield from chunks(reply_chunk)
 
     async def _astream(
         self,
@@ -263,9 +263,9 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         request = self._chat_request(await self._aresolve_engine(), messages, stop, **kwargs)
-        async with aclosing(request.astream()) as growths:
-            async for growth in growths:
-                for chunk in chunks(growth):
+        async with aclosing(request.astream()) as reply_chunks:
+            async for reply_chunk in reply_chunks:
+                for chunk in chunks(reply_chunk):
                     yield chunk
 
     def _chat_request(

@@ -9,7 +9,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from fasttts.chat import Call, Delta, Growth, Reply, ReplyFormat, cost_report, token_usage
+from fasttts.chat import Delta, Reply, ReplyCall, ReplyChunk, ReplyFormat, cost_report, token_usage
 from fasttts.types import Candidate, SearchResult
 from langchain_fasttts.messages import reasoning_kwargs, reply_message
 
@@ -30,11 +30,11 @@ def chat_result(result: SearchResult, reply_format: ReplyFormat) -> ChatResult:
     return ChatResult(generations=generations)
 
 
-def chunks(growth: Growth) -> Iterator[ChatGenerationChunk]:
+def chunks(chunk: ReplyChunk) -> Iterator[ChatGenerationChunk]:
     """What a streamed reply gained; all chunks together are the whole reply."""
-    yield from _delta_chunks(growth.delta)
-    if growth.end is not None:
-        reply, result = growth.end
+    yield from _delta_chunks(chunk.delta)
+    if chunk.end is not None:
+        reply, result = chunk.end
         if reply.calls:
             yield _calls_chunk(reply.calls)
         yield _last_chunk(result, reply)
@@ -81,12 +81,12 @@ def _delta_chunks(delta: Delta) -> Iterator[ChatGenerationChunk]:
         yield ChatGenerationChunk(message=AIMessageChunk(content=delta.content))
 
 
-def _calls_chunk(calls: tuple[Call, ...]) -> ChatGenerationChunk:
+def _calls_chunk(calls: tuple[ReplyCall, ...]) -> ChatGenerationChunk:
     chunks = [_call_chunk(call, index) for index, call in enumerate(calls, _FIRST_CALL_INDEX)]
     return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=chunks))
 
 
-def _call_chunk(call: Call, index: int) -> ToolCallChunk:
+def _call_chunk(call: ReplyCall, index: int) -> ToolCallChunk:
     arguments = json.dumps(call.arguments, ensure_ascii=False)
     return tool_call_chunk(name=call.name, args=arguments, id=call.id, index=index)
 

@@ -9,7 +9,7 @@ from langchain_core.language_models import LLM
 from langchain_core.outputs import GenerationChunk
 
 from fasttts import FastTTS
-from fasttts.chat import ChatOptions, ChatRequest, Growth, cost_report
+from fasttts.chat import ChatOptions, ChatRequest, ReplyChunk, cost_report
 
 
 class FastTTSLLM(ChatOptions, LLM):
@@ -68,9 +68,9 @@ class FastTTSLLM(ChatOptions, LLM):
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
         request = self._ask(self._resolve_engine(), prompt, stop, kwargs)
-        with closing(request.stream()) as growths:
-            for growth in growths:
-                chunk = _chunk(growth)
+        with closing(request.stream()) as reply_chunks:
+            for reply_chunk in reply_chunks:
+                chunk = _chunk(reply_chunk)
                 if run_manager is not None:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
@@ -83,9 +83,9 @@ class FastTTSLLM(ChatOptions, LLM):
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
         request = self._ask(await self._aresolve_engine(), prompt, stop, kwargs)
-        async with aclosing(request.astream()) as growths:
-            async for growth in growths:
-                chunk = _chunk(growth)
+        async with aclosing(request.astream()) as reply_chunks:
+            async for reply_chunk in reply_chunks:
+                chunk = _chunk(reply_chunk)
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
@@ -96,7 +96,7 @@ class FastTTSLLM(ChatOptions, LLM):
         return self._request(engine, [{"role": "user", "content": prompt}], stop=stop, **options)
 
 
-def _chunk(growth: Growth) -> GenerationChunk:
+def _chunk(reply_chunk: ReplyChunk) -> GenerationChunk:
     """What is new; the last one has the cost."""
-    info = None if growth.end is None else {"fasttts": cost_report(growth.end[1])}
-    return GenerationChunk(text=growth.delta.content, generation_info=info)
+    info = None if reply_chunk.end is None else {"fasttts": cost_report(reply_chunk.end[1])}
+    return GenerationChunk(text=reply_chunk.delta.content, generation_info=info)

@@ -11,12 +11,12 @@ from rich.console import Console
 
 from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.chat import Call, Delta, Reply
+from fasttts.chat import Delta, Reply, ReplyCall
 from fasttts.cli.chat.answer_view import AnswerView
 from fasttts.cli.chat.events import Grown, LeftOut, Replied, ToolRan
 from fasttts.cli.chat.interrupts import Interrupts
 from fasttts.cli.chat.screen import Screen
-from fasttts.cli.chat.tools import Outcome
+from fasttts.cli.chat.tools import ToolOutcome
 from fasttts.routing import Always, Never, Router, RoutingPolicy
 from fasttts.types import Finished, SearchResult
 from tests.searches import UNTIMED
@@ -77,9 +77,9 @@ def test_a_search_is_drawn_on_terminals_and_taken_back(engine: FastTTS) -> None:
 
 
 def test_tools_and_what_is_left_out_are_shown(engine: FastTTS) -> None:
-    call = Call(name="read_file", arguments={"path": "x"})
-    told = ToolRan(call=call, outcome=Outcome(text="line\n" * 9))
-    refused = ToolRan(call=call, outcome=Outcome(text="not\nthis", is_error=True))
+    call = ReplyCall(name="read_file", arguments={"path": "x"})
+    told = ToolRan(call=call, outcome=ToolOutcome(text="line\n" * 9))
+    refused = ToolRan(call=call, outcome=ToolOutcome(text="not\nthis", is_error=True))
     lines = shown([LeftOut(num_turns=1), LeftOut(num_turns=2), told, refused]).splitlines()
     assert lines == [
         "  (the first 1 turn no longer fits into the context)",

@@ -8,7 +8,7 @@ import pytest
 
 from fasttts import ConfigurationError
 from fasttts.cli.chat import transcript
-from fasttts.cli.chat.history import Conversation, Cost, Store, Turn
+from fasttts.cli.chat.history import Cost, Store, StoredConversation, Turn
 
 COST = Cost(
     search="beam_search", n=4, score=0.5, generated_tokens=1200, verifier_tokens=9, seconds=0.25
@@ -30,8 +30,8 @@ def test_turns_come_back(store: Store) -> None:
     turns = [turn("What is 2 + 2?"), turn("Und \u00fcber \u2713\n3?", "line\n\nline")]
     for each in turns:
         conversation.add(each)
-    assert Conversation(conversation.path).turns == turns == conversation.turns
-    assert Conversation(conversation.path).messages == conversation.messages
+    assert StoredConversation(conversation.path).turns == turns == conversation.turns
+    assert StoredConversation(conversation.path).messages == conversation.messages
     assert [message["role"] for message in conversation.messages] == ["user", "assistant"] * 2
 
 
@@ -53,10 +53,10 @@ def test_a_torn_line_loses_itself_only(store: Store) -> None:
         conversation.add(turn(asked))
     whole = conversation.path.read_bytes()
     conversation.path.write_bytes(whole[:-10])
-    again = Conversation(conversation.path)
+    again = StoredConversation(conversation.path)
     assert ([each.asked for each in again.turns], again.num_damaged) == (["one"], 1)
     again.add(turn("three"))
-    once_more = Conversation(conversation.path)
+    once_more = StoredConversation(conversation.path)
     assert [each.asked for each in once_more.turns] == ["one", "three"]
 
 

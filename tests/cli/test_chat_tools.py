@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fasttts import ConfigurationError
-from fasttts.chat import Call
+from fasttts.chat import ReplyCall
 from fasttts.cli.chat.calculator import MAX_CHARS, calculate
 from fasttts.cli.chat.files import MAX_FILE_BYTES, Folder
 from fasttts.cli.chat.tools import Toolbox
@@ -139,7 +139,7 @@ def test_other_files_are_refused(folder: Folder, path: str, reason: str) -> None
 def test_nothing_stays_open(folder: Folder) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for path in ("notes/eggs.txt", "link.txt", "notes", "pipe", "missing/more", "large.txt"):
-        Toolbox(folder).run(Call(name="read_file", arguments={"path": path}))
+        Toolbox(folder).run(ReplyCall(name="read_file", arguments={"path": path}))
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -164,13 +164,13 @@ def test_tools_run_and_tell_of_mistakes(folder: Folder) -> None:
         ("clock", {"place": "here"}, "place: Extra inputs", True),
         ("calculater", {}, "did you mean 'calculator'?", True),
     ]:
-        outcome = toolbox.run(Call(name=name, arguments=arguments))
+        outcome = toolbox.run(ReplyCall(name=name, arguments=arguments))
         assert (text in outcome.text, outcome.is_error) == (True, is_error), outcome
 
 
 def test_without_a_directory_no_file_can_be_read() -> None:
     assert Toolbox().names == ["calculator", "clock"]
-    assert Toolbox().run(Call(name="read_file", arguments={"path": "x"})).is_error
+    assert Toolbox().run(ReplyCall(name="read_file", arguments={"path": "x"})).is_error
 
 
 def test_schemas_are_those_of_openai(folder: Folder) -> None:

@@ -12,7 +12,7 @@ from fasttts.errors import SearchError
 from fasttts.evaluation import (
     METHODS,
     Evaluation,
-    Outcome,
+    ProblemOutcome,
     is_correct,
     method_config,
     summarize,
@@ -94,7 +94,7 @@ def test_a_search_without_a_complete_candidate_is_wrong() -> None:
 
 
 def test_a_row_sums_up_its_outcomes() -> None:
-    outcomes: list[Outcome] = [
+    outcomes: list[ProblemOutcome] = [
         result("1"),
         result("2", generated_tokens=32),
         SearchError("nothing finished"),

@@ -48,7 +48,7 @@ def result(*, answer: str | None = "7", finish_reason: FinishReason = "stop") ->
         candidates=(candidate,),
         usage=Usage(
             generated_tokens=1500,
-            needed_tokens=1300,
+            required_tokens=1300,
             returned_tokens=20,
             verifier_computed_tokens=1200,
             verifier_cached_tokens=3400,

@@ -43,12 +43,12 @@ def test_stats_are_the_counts_of_the_search(run: Run, engines: list[FastTTS]) ->
     done = run("solve", "What is 2 + 2?", "-n", "8", "--beam-width", "2", "--stats", "--json")
     result, found = SearchResult.from_json(done.stdout), rows(done.stderr)
     usage = result.usage
-    assert found["this search"] == str(len(result.occupancy.needed))
+    assert found["this search"] == str(len(result.occupancy.required))
     assert found["plain loop"] == str(len(result.occupancy.plain))
     assert found["tokens generated"] == f"{usage.generated_tokens:,}"
-    assert found["needed"] == f"{usage.needed_tokens:,}"
+    assert found["required"] == f"{usage.required_tokens:,}"
     assert found["speculative, used"] == f"{usage.speculated_tokens:,}"
-    wasted = usage.generated_tokens - usage.needed_tokens
+    wasted = usage.generated_tokens - usage.required_tokens
     assert found["speculative, wasted"] == f"{wasted:,}"
     assert found["tokens computed"] == f"{usage.verifier_computed_tokens:,}"
     assert found["requests"] == str(usage.num_verifications)

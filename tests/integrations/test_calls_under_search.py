@@ -183,6 +183,6 @@ def test_a_schema_constrains_what_is_said(engine: FastTTS, tools: Sequence[Any])
 
 def test_streams_of_forced_calls_show_no_text(engine: FastTTS) -> None:
     growths = list(request(engine, tool_choice="add", is_parallel=False).stream())
-    assert all(not growth.delta.content for growth in growths)
+    assert all(not chunk.delta.content for chunk in growths)
     assert growths[-1].end is not None
     assert growths[-1].end[0].calls

@@ -166,7 +166,7 @@ async def test_llama_index_agents_keep_the_tool_to_a_budget(
     assert trace["routing"]["policy"] == policy
     assert handler.ctx is not None
     spent = await handler.ctx.store.get("deliberation_spent")
-    assert spent == trace["usage"]["needed_tokens"]
+    assert spent == trace["usage"]["required_tokens"]
     is_noted = call.tool_output.content.startswith("(The budget of 0 tokens is spent")
     assert is_noted == (budget == 0)
     unlimited = await tool.acall(problem=PROBLEM)

@@ -99,7 +99,7 @@ async def test_beside_langchains_own(
     assert tool.artifact["answer"] == "4"
     assert routing(last)["reason"] == "a tool's result is passed on"
     assert last.text == LAST
-    assert state["deliberation_spent"] == engine.usage.needed_tokens
+    assert state["deliberation_spent"] == engine.usage.required_tokens
 
 
 async def test_a_retried_and_a_replaced_model(engine: FastTTS, generator: HermesGenerator) -> None:
@@ -156,9 +156,9 @@ async def test_a_spent_budget_leaves_plain_decoding_that_says_so(
 def test_a_budget_bounds_the_searches_of_the_run(engine: FastTTS) -> None:
     whole = agent(engine, DeliberationMiddleware(Always())).invoke(asked(HARD))
     budget = whole["deliberation_spent"] // 2
-    before = engine.usage.needed_tokens
+    before = engine.usage.required_tokens
     less = agent(engine, DeliberationMiddleware(Always(), budget_tokens=budget)).invoke(asked(HARD))
-    assert less["deliberation_spent"] == engine.usage.needed_tokens - before
+    assert less["deliberation_spent"] == engine.usage.required_tokens - before
     assert less["deliberation_spent"] < whole["deliberation_spent"]
     assert less["messages"][-1].text.endswith(LAST)
 
@@ -169,18 +169,18 @@ async def test_every_run_of_a_thread_has_the_whole_budget(engine: FastTTS) -> No
     for is_async in (False, True):
         config = {"configurable": {"thread_id": str(is_async)}}
         for _ in range(2):
-            before = engine.usage.needed_tokens
+            before = engine.usage.required_tokens
             state = await run(made, asked(PROBLEM), config, is_async=is_async)
             reason = "the budget ended the search before it had an answer"
             assert routing(state["messages"][-1])["reason"] == reason
-            assert state["deliberation_spent"] == engine.usage.needed_tokens - before > 1
+            assert state["deliberation_spent"] == engine.usage.required_tokens - before > 1
 
 
 def test_the_model_may_ask_what_is_left(engine: FastTTS, generator: HermesGenerator) -> None:
     generator.answers["are left for searches."] = "Enough."
     middleware = DeliberationMiddleware(Never(), budget_tokens=5000, tells_budget=True)
     state = agent(engine, middleware).invoke(asked(MONEY))
-    spent = state["messages"][1].response_metadata["fasttts"]["usage"]["needed_tokens"]
+    spent = state["messages"][1].response_metadata["fasttts"]["usage"]["required_tokens"]
     assert state["messages"][2].content == f"{5000 - spent} of 5000 tokens are left for searches."
     unlimited = agent(engine, DeliberationMiddleware(Never(), tells_budget=True))
     assert unlimited.invoke(asked(MONEY))["messages"][2].content.startswith("There is no budget")
@@ -191,7 +191,7 @@ def test_a_failed_search_of_the_tool_is_paid_for(engine: FastTTS) -> None:
     made = create_agent(model(engine), [tool], middleware=[DeliberationMiddleware(Never())])
     state = made.invoke(asked(HARD))
     assert state["messages"][2].status == "error"
-    assert state["deliberation_spent"] == engine.usage.needed_tokens
+    assert state["deliberation_spent"] == engine.usage.required_tokens
 
 
 def test_the_trace_adds_up_to_the_engine(engine: FastTTS) -> None:
@@ -199,7 +199,7 @@ def test_the_trace_adds_up_to_the_engine(engine: FastTTS) -> None:
     state = agent(engine, DeliberationMiddleware(policy)).invoke(asked(HARD))
     parts = trace_of(state["messages"])
     assert [part.kind for part in parts] == ["plain", "tool", "deliberated"]
-    for name in ("generated_tokens", "needed_tokens", "num_verifications"):
+    for name in ("generated_tokens", "required_tokens", "num_verifications"):
         total = sum(getattr(part.usage, name) for part in parts)
         assert total == getattr(engine.usage, name), name
     assert str(parts[1]).startswith("tool        deliberate: ")

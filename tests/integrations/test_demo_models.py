@@ -133,6 +133,6 @@ def test_the_parts_of_an_agents_run_add_up_to_the_engines_counters(demo_engine: 
     parts = trace_of(messages)
     assert [part.kind for part in parts] == ["deliberated", "plain", "tool", "plain"]
     assert extract_boxed(messages[1].text) == str(doubtful.answer)
-    for name in ("generated_tokens", "needed_tokens", "verifier_computed_tokens"):
+    for name in ("generated_tokens", "required_tokens", "verifier_computed_tokens"):
         total = sum(getattr(part.usage, name) for part in parts)
         assert total == getattr(demo_engine.usage, name) - getattr(before, name), name

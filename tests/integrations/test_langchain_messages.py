@@ -16,7 +16,7 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 
 from fasttts import ConfigurationError
-from fasttts.chat import Call, Reply
+from fasttts.chat import Reply, ReplyCall
 from langchain_fasttts.messages import engine_messages, reply_message
 
 ROLES = {"system": "system", "human": "user", "ai": "assistant"}
@@ -102,8 +102,8 @@ def test_a_failed_tool_s_result_reaches_the_model() -> None:
 
 
 @pytest.mark.parametrize("reasoning", ["", "hm"])
-@pytest.mark.parametrize("calls", [(), (Call(name="f", arguments={"ö": [1, None]}),)])
-def test_a_reply_comes_back_as_it_was(reasoning: str, calls: tuple[Call, ...]) -> None:
+@pytest.mark.parametrize("calls", [(), (ReplyCall(name="f", arguments={"ö": [1, None]}),)])
+def test_a_reply_comes_back_as_it_was(reasoning: str, calls: tuple[ReplyCall, ...]) -> None:
     reply = Reply(reasoning=reasoning, content="So.", calls=calls, finish_reason="stop")
     usage = UsageMetadata(input_tokens=1, output_tokens=2, total_tokens=3)
     message = reply_message(reply, {"finish_reason": "stop"}, usage)

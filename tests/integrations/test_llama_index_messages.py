@@ -22,12 +22,12 @@ from llama_index.core.base.llms.types import (
 from pydantic import BaseModel
 
 from fasttts import ConfigurationError, FastTTS
-from fasttts.chat import Call, Reply
+from fasttts.chat import Reply, ReplyCall
 from llama_index.llms.fasttts.messages import engine_messages, reply_message
 
 CALL = ToolCallBlock(tool_call_id="call_1", tool_name="add", tool_kwargs={"a": "é"})
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
-CALLS = st.builds(Call, name=TEXT, arguments=st.dictionaries(TEXT, TEXT | st.integers()))
+CALLS = st.builds(ReplyCall, name=TEXT, arguments=st.dictionaries(TEXT, TEXT | st.integers()))
 
 
 def converted(*messages: ChatMessage) -> list[dict[str, Any]]:
@@ -141,7 +141,7 @@ def test_other_content_is_refused(block: Any, kind: str) -> None:
 
 @given(reasoning=TEXT, content=TEXT, calls=st.lists(CALLS, max_size=2))
 def test_a_reply_comes_back_as_the_turn_it_was(
-    reasoning: str, content: str, calls: list[Call]
+    reasoning: str, content: str, calls: list[ReplyCall]
 ) -> None:
     end = "tool_calls" if calls else "stop"
     reply = Reply(reasoning=reasoning, content=content, calls=tuple(calls), finish_reason=end)

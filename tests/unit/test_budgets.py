@@ -102,7 +102,7 @@ def test_the_best_complete_candidate_is_returned() -> None:
     assert result.stop_reason == "tokens"
     assert result.candidates[0].is_complete
     assert result.score == max(c.score for c in result.candidates if c.score is not None)
-    assert result.usage.needed_tokens <= tokens
+    assert result.usage.required_tokens <= tokens
 
 
 def test_without_a_complete_candidate_the_best_path_is_finished() -> None:

@@ -20,7 +20,7 @@ from fasttts.config import PLAIN, SchedulingConfig, SearchConfig
 from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.scheduling.loop import Loop
 from fasttts.verifiers import FunctionVerifier
-from fasttts.verifiers.async_scoring import Flow, finish, together
+from fasttts.verifiers.async_scoring import AsyncScoring, finish, together
 from fasttts.verifiers.resolve import named_function
 from tests.searches import Recorder, drive, make_run, same_tree, snapshot
 
@@ -181,7 +181,7 @@ def test_flows_begin_together_and_end_in_order() -> None:
     futures: list[Future[int]] = [Future(), Future()]
     begun = []
 
-    def flow(index: int) -> Flow:
+    def flow(index: int) -> AsyncScoring:
         begun.append(index)
         yield futures[index]
         return [Verification(scores=(float(futures[index].result()),))]

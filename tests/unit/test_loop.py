@@ -174,7 +174,7 @@ def test_the_plain_loops_iterations_follow_from_the_tree(slots: int) -> None:
         drive(loop)
         found.append(run)
     plain, fast = found
-    assert plain_occupancy(fast.tree, slots) == tuple(plain.counts.num_needed)
+    assert plain_occupancy(fast.tree, slots) == tuple(plain.counts.num_required)
     assert sum(plain.counts.num_speculative) == 0
     if slots > 3:
         assert fast.counts.num_iterations < plain.counts.num_iterations

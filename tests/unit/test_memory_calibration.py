@@ -22,9 +22,9 @@ from fasttts.memory import (
     Workload,
     calibrate_generator,
     calibrate_verifier,
+    calibration_store,
     make_plan,
     save_calibration,
-    store,
     try_calibration,
 )
 from fasttts.memory.curves import Curve, knee
@@ -212,7 +212,9 @@ def test_the_demonstration_models_are_the_same_in_every_directory(
 
 
 def broken(change: Callable[[dict[str, object]], object]) -> str:
-    document = json.loads(store.cache_folder().joinpath(save_calibration(FOUND)).read_text())
+    document = json.loads(
+        calibration_store.cache_folder().joinpath(save_calibration(FOUND)).read_text()
+    )
     return json.dumps(change(document) or document)
 
 

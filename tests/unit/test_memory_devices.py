@@ -13,9 +13,9 @@ from fasttts.memory import (
     DEVICES,
     Device,
     describe_device,
+    detect,
     find_device,
     known_device,
-    machine,
     read_device,
     this_device,
     this_device_name,
@@ -218,9 +218,9 @@ def test_a_container_may_have_less_memory_than_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(machine, "_CONTAINER_LIMIT", limit)
-    physical = machine._host_memory_bytes()
+    monkeypatch.setattr(detect, "_CONTAINER_LIMIT", limit)
+    physical = detect._host_memory_bytes()
     limit.write_text("max\n")
-    assert machine._host_memory_bytes() == physical
+    assert detect._host_memory_bytes() == physical
     limit.write_text("1048576\n")
-    assert machine._host_memory_bytes() == 1_048_576
+    assert detect._host_memory_bytes() == 1_048_576

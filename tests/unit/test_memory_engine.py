@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttts import EngineConfig, FastTTS, SchedulingConfig, SearchResult, registry
+from fasttts import EngineConfig, FastTTS, SchedulingConfig, SearchResult
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import engine_config
+from fasttts.engine import registry
 from fasttts.memory import (
     DEVICES,
     MODELS,

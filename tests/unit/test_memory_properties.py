@@ -15,7 +15,7 @@ from fasttts.memory import (
     make_plan,
 )
 from fasttts.memory.costs import Costs
-from fasttts.memory.partitions import STEP_BYTES, Budget, fastest
+from fasttts.memory.partitions import STEP_BYTES, MemoryBudget, fastest
 from fasttts.memory.requirements import PROCESS_BYTES, generator_needs, verifier_needs
 from fasttts.memory.units import GIB, MIB
 
@@ -60,7 +60,7 @@ def test_the_chosen_split_is_the_best_of_the_scan(
 ) -> None:
     own = generator_needs(device, Costs(device, generator), workload, 64)
     other = verifier_needs(device, Costs(device, verifier), workload, own)
-    budget = Budget(device, int(0.9 * device.memory_bytes), own, other, slots=64)
+    budget = MemoryBudget(device, int(0.9 * device.memory_bytes), own, other, slots=64)
     splits = list(budget.resident())
     chosen = fastest(splits)
     if chosen is None:

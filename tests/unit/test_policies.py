@@ -11,12 +11,12 @@ from fasttts.decoding.steps import WHOLE_ANSWER
 from fasttts.errors import ConfigurationError
 from fasttts.search import (
     Beam,
+    BestOfNPolicy,
     Branch,
     DiverseTreeSearch,
     DynamicBranching,
     Lookahead,
     ParticleFilter,
-    Samples,
     SelfConsistency,
     VaryingGranularity,
     make_policy,
@@ -215,8 +215,8 @@ def test_what_methods_need_is_resolved() -> None:
     assert resolved("beam_search").score_temperature is None
 
 
-def three_answers(config: SearchConfig) -> Samples:
-    return Samples(n=3)
+def three_answers(config: SearchConfig) -> BestOfNPolicy:
+    return BestOfNPolicy(n=3)
 
 
 def nothing(config: SearchConfig) -> None:
@@ -225,7 +225,7 @@ def nothing(config: SearchConfig) -> None:
 
 def test_a_policy_of_ones_own_is_named_by_its_function() -> None:
     config = search_config(search=f"{__name__}:three_answers")
-    assert make_policy(config) == Samples(n=3)
+    assert make_policy(config) == BestOfNPolicy(n=3)
 
 
 @pytest.mark.parametrize(

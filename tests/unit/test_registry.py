@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from fasttts import EngineConfig, FastTTS, registry, release_engine, shared_engine
+from fasttts import EngineConfig, FastTTS, release_engine, shared_engine
 from fasttts.backends.fake import FakeGenerator
 from fasttts.chat import ChatOptions
 from fasttts.config import engine_config
-from fasttts.engine.registry import EngineHold
+from fasttts.engine import registry
+from fasttts.engine.registry import EngineLease
 
 CONFIG = engine_config()
 
@@ -51,7 +52,7 @@ def test_what_is_not_shared_is_left_alone() -> None:
 
 
 def test_a_hold_counts_once() -> None:
-    first, second = EngineHold(), EngineHold()
+    first, second = EngineLease(), EngineLease()
     engine = first.take(CONFIG)
     assert first.take(CONFIG) is second.take(CONFIG) is engine
     first.release()
@@ -62,7 +63,7 @@ def test_a_hold_counts_once() -> None:
 
 
 def test_a_hold_can_be_taken_again(loaded: list[FastTTS]) -> None:
-    hold = EngineHold()
+    hold = EngineLease()
     hold.take(CONFIG)
     hold.release()
     assert hold.take(CONFIG) is loaded[1]
@@ -73,8 +74,8 @@ def test_a_hold_can_be_taken_again(loaded: list[FastTTS]) -> None:
 
 
 def test_a_hold_that_falls_away_is_no_user_but_closes_nothing() -> None:
-    hold = EngineHold()
-    engine = EngineHold().take(CONFIG)
+    hold = EngineLease()
+    engine = EngineLease().take(CONFIG)
     gc.collect()
     assert hold.take(CONFIG) is engine
     assert not engine.is_closed
@@ -83,7 +84,7 @@ def test_a_hold_that_falls_away_is_no_user_but_closes_nothing() -> None:
 
 
 def test_copies_of_a_hold_begin_without_an_engine() -> None:
-    hold = EngineHold()
+    hold = EngineLease()
     engine = hold.take(CONFIG)
     for twin in (copy.copy(hold), copy.deepcopy(hold), pickle.loads(pickle.dumps(hold))):
         twin.release()
@@ -120,7 +121,7 @@ def test_a_given_engine_stays_its_giver_s() -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_takes_an_engine_of_its_own(loaded: list[FastTTS]) -> None:
-    hold = EngineHold()
+    hold = EngineLease()
     hold.take(CONFIG)
     child = os.fork()
     if child == 0:

@@ -27,7 +27,7 @@ from fasttts.routing.threshold_store import (
     save_threshold,
     try_threshold,
 )
-from fasttts.types import TextDelta, TrunkDelta
+from fasttts.types import PrefixDelta, TextDelta
 from tests.searches import UNTIMED
 
 QUESTIONS = [f"Question {number}: how much is it?" for number in range(6)]
@@ -54,12 +54,12 @@ def same(result: SearchResult) -> dict[str, Any]:
     del document["timings"], document["occupancy"]
     for costly in (document, document["routing"]):
         usage = costly.pop("usage", None) or costly.pop("cost")
-        costly["tokens"] = (usage["generated_tokens"], usage["needed_tokens"])
+        costly["tokens"] = (usage["generated_tokens"], usage["required_tokens"])
     return document
 
 
 def told_text(events: list[RoutedEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta | TrunkDelta))
+    return "".join(event.text for event in events if isinstance(event, TextDelta | PrefixDelta))
 
 
 POLICIES: list[RoutingPolicy] = [
@@ -106,7 +106,7 @@ def test_an_accepted_draft_is_the_plain_reply(engine: FastTTS) -> None:
     found = Router(engine, Cascade(threshold=0.0)).search(QUESTIONS[0], **OPTIONS)
     plain = engine.search(QUESTIONS[0], **PLAIN)
     assert found.text == plain.text
-    assert found.usage.needed_tokens == plain.usage.needed_tokens
+    assert found.usage.required_tokens == plain.usage.required_tokens
     assert found.routing is not None
     assert found.routing["route"] == "plain"
     assert found.routing["cost"]["generated_tokens"] == found.usage.generated_tokens
@@ -140,7 +140,7 @@ def test_the_search_begins_with_the_steps_that_are_not_in_doubt(engine: FastTTS)
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
 def test_costs_add_up_to_the_engines(engine: FastTTS, policy: Any) -> None:
     results = [Router(engine, policy).search(question, **OPTIONS) for question in QUESTIONS]
-    for name in ("generated_tokens", "needed_tokens", "num_verifications"):
+    for name in ("generated_tokens", "required_tokens", "num_verifications"):
         parts = sum(getattr(result.usage, name) for result in results)
         assert parts == getattr(engine.usage, name), name
 
@@ -157,20 +157,20 @@ def test_a_classifier_pays_for_its_question(engine: FastTTS) -> None:
 def test_a_budget_holds_for_draft_and_search_together(engine: FastTTS) -> None:
     router = Router(engine, Always(with_draft=True))
     whole = router.search(QUESTIONS[0], **OPTIONS)
-    budget = Budget(tokens=whole.usage.needed_tokens - 5)
+    budget = Budget(tokens=whole.usage.required_tokens - 5)
     found = router.search(QUESTIONS[0], **OPTIONS, budget=budget)
     assert found.stop_reason == "tokens"
     assert budget.tokens is not None
-    assert found.usage.needed_tokens <= budget.tokens + budget.grace_tokens
+    assert found.usage.required_tokens <= budget.tokens + budget.grace_tokens
 
 
 def test_a_draft_that_does_not_end_is_searched(engine: FastTTS) -> None:
     router = Router(engine, Cascade(threshold=0.0))
-    length = engine.search(QUESTIONS[0], **PLAIN).usage.needed_tokens
+    length = engine.search(QUESTIONS[0], **PLAIN).usage.required_tokens
     found = router.search(QUESTIONS[0], **{**OPTIONS, "n": 16, "max_tokens": length - 1})
     assert found.routing is not None
     assert found.routing["reason"] == "the draft does not end"
-    assert found.usage.needed_tokens == engine.usage.needed_tokens - length
+    assert found.usage.required_tokens == engine.usage.required_tokens - length
     with pytest.raises(SearchError, match="finished within max_tokens"):
         router.search(QUESTIONS[0], n=4, max_tokens=1)
 
@@ -203,12 +203,12 @@ def test_a_draft_stands_in_for_a_search_that_finds_nothing(engine: FastTTS) -> N
     question = QUESTIONS[0]
     router = Router(engine, Always(with_draft=True))
     plain = engine.search(question, **PLAIN)
-    spent = plain.usage.needed_tokens
+    spent = plain.usage.required_tokens
     budget = Budget(tokens=spent + 1, grace_tokens=0)
     found = router.search(question, **OPTIONS, budget=budget)
     assert found.text == plain.text
     assert found.candidates[0].path == (0,)
-    assert spent <= found.usage.needed_tokens <= spent + 1
+    assert spent <= found.usage.required_tokens <= spent + 1
     assert found.usage.generated_tokens == engine.usage.generated_tokens - spent
 
 

@@ -16,12 +16,12 @@ from fasttts.routing import (
     Classifier,
     Decision,
     Draft,
-    DraftWanted,
     Heuristics,
+    NeedsDraft,
+    NeedsYesProbability,
     Never,
+    RoutingContext,
     RoutingPolicy,
-    ShareWanted,
-    Turn,
     Where,
 )
 
@@ -30,8 +30,8 @@ LONG = "Add 1, 2, 3, 4 and 5, " * 20
 TOOL = {"type": "function", "function": {"name": "add"}}
 
 
-def asked(text: str, **about: Any) -> Turn:
-    return Turn(messages=({"role": "user", "content": text},), **about)
+def asked(text: str, **about: Any) -> RoutingContext:
+    return RoutingContext(messages=({"role": "user", "content": text},), **about)
 
 
 def draft(*scores: float, **about: Any) -> Draft:
@@ -39,17 +39,17 @@ def draft(*scores: float, **about: Any) -> Draft:
     return Draft(text="a reply", steps=steps, **{"is_complete": True, **about})
 
 
-def decision(policy: RoutingPolicy, turn: Turn) -> Decision:
-    found = policy.decide(turn)
+def decision(policy: RoutingPolicy, context: RoutingContext) -> Decision:
+    found = policy.decide(context)
     assert isinstance(found, Decision)
     return found
 
 
-def route(policy: RoutingPolicy, turn: Turn) -> str:
-    return decision(policy, turn).route
+def route(policy: RoutingPolicy, context: RoutingContext) -> str:
+    return decision(policy, context).route
 
 
-RESULT_OF_TOOL = Turn(
+RESULT_OF_TOOL = RoutingContext(
     messages=(
         {"role": "user", "content": LONG},
         {"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]},
@@ -65,20 +65,20 @@ ROUTINE = {
 
 
 def test_always_and_never() -> None:
-    for turn in (asked(SHORT), asked(LONG), *ROUTINE.values()):
-        assert route(Always(), turn) == "search"
-        assert route(Never(), turn) == "plain"
-    assert Always(with_draft=True).decide(asked(SHORT)) == DraftWanted()
+    for context in (asked(SHORT), asked(LONG), *ROUTINE.values()):
+        assert route(Always(), context) == "search"
+        assert route(Never(), context) == "plain"
+    assert Always(with_draft=True).decide(asked(SHORT)) == NeedsDraft()
     assert route(Always(with_draft=True), asked(SHORT, draft=draft(1.0))) == "search"
 
 
-@pytest.mark.parametrize("turn", ROUTINE.values(), ids=ROUTINE)
+@pytest.mark.parametrize("context", ROUTINE.values(), ids=ROUTINE)
 @pytest.mark.parametrize("policy", [Heuristics(), Cascade(), Classifier()], ids=repr)
 def test_routine_turns_stay_plain_unless_the_policy_says_otherwise(
-    policy: Cascade, turn: Turn
+    policy: Cascade, context: RoutingContext
 ) -> None:
-    assert route(policy, turn) == "plain"
-    told = replace(policy, tool_results=True, formatting=True).decide(turn)
+    assert route(policy, context) == "plain"
+    told = replace(policy, tool_results=True, formatting=True).decide(context)
     assert not isinstance(told, Decision) or told.route == "search"
 
 
@@ -93,35 +93,35 @@ def test_heuristics_tell_what_looked_hard() -> None:
 
 
 def test_heuristics_leave_calls_with_tools_plain_unless_told() -> None:
-    turn = asked(LONG, tools=(TOOL,))
-    assert decision(Heuristics(), turn).reason.endswith("but tools are offered")
-    assert route(Heuristics(with_tools=True), turn) == "search"
+    context = asked(LONG, tools=(TOOL,))
+    assert decision(Heuristics(), context).reason.endswith("but tools are offered")
+    assert route(Heuristics(with_tools=True), context) == "search"
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=1), st.integers(0, 10_000))
 def test_a_cascade_accepts_by_the_lowest_score(scores: list[int], threshold: int) -> None:
-    turn = asked(SHORT, draft=draft(*(score / 10_000 for score in scores)))
-    found = decision(Cascade(threshold=threshold / 10_000), turn)
+    context = asked(SHORT, draft=draft(*(score / 10_000 for score in scores)))
+    found = decision(Cascade(threshold=threshold / 10_000), context)
     assert found.route == ("plain" if min(scores) >= threshold else "search")
     assert found.signals["lowest_score"] == min(scores) / 10_000
 
 
 def test_a_cascade_reads_the_draft_once_it_is_there() -> None:
-    turn = asked(SHORT)
-    assert Cascade().decide(turn) == DraftWanted()
-    assert route(Cascade(), replace(turn, draft=draft(1.0, is_complete=False))) == "search"
-    assert route(Cascade(), replace(turn, draft=draft())) == "search"
-    assert route(Cascade(), replace(turn, draft=draft(0.1, calls_tools=True))) == "plain"
-    assert route(Cascade(), replace(turn, draft=draft(0.1), budget_tokens=0)) == "plain"
+    context = asked(SHORT)
+    assert Cascade().decide(context) == NeedsDraft()
+    assert route(Cascade(), replace(context, draft=draft(1.0, is_complete=False))) == "search"
+    assert route(Cascade(), replace(context, draft=draft())) == "search"
+    assert route(Cascade(), replace(context, draft=draft(0.1, calls_tools=True))) == "plain"
+    assert route(Cascade(), replace(context, draft=draft(0.1), budget_tokens=0)) == "plain"
 
 
 def test_a_classifier_asks_the_model_its_question() -> None:
     policy = Classifier(num_samples=4, threshold=0.5)
-    turn = asked(SHORT)
-    assert policy.decide(turn) == ShareWanted(question=policy.question, num_samples=4)
-    found = decision(policy, replace(turn, shares={policy.question: 0.5}))
+    context = asked(SHORT)
+    assert policy.decide(context) == NeedsYesProbability(question=policy.question, num_samples=4)
+    found = decision(policy, replace(context, yes_probabilities={policy.question: 0.5}))
     assert (found.route, found.signals["share"]) == ("search", 0.5)
-    assert route(policy, replace(turn, shares={policy.question: 0.25})) == "plain"
+    assert route(policy, replace(context, yes_probabilities={policy.question: 0.25})) == "plain"
 
 
 def test_a_decision_explains_itself() -> None:
@@ -138,13 +138,15 @@ def test_combinations_ask_in_order() -> None:
     hard, easy = asked(LONG), asked(SHORT)
     either = AnyOf(Heuristics(), Cascade())
     assert decision(either, hard).policy == "AnyOf/Heuristics"
-    assert either.decide(easy) == DraftWanted()
+    assert either.decide(easy) == NeedsDraft()
     both = AllOf(Heuristics(), Cascade())
     assert decision(both, easy).policy == "AllOf/Heuristics"
-    assert both.decide(hard) == DraftWanted()
+    assert both.decide(hard) == NeedsDraft()
     assert route(both, replace(hard, draft=draft(0.1))) == "search"
     assert route(both, replace(hard, draft=draft(0.9))) == "plain"
-    for_tools = Where(condition=lambda turn: bool(turn.tools), then=Never(), otherwise=Always())
+    for_tools = Where(
+        condition=lambda context: bool(context.tools), then=Never(), otherwise=Always()
+    )
     assert decision(for_tools, asked(SHORT, tools=(TOOL,))).policy == "Where/Never"
     assert decision(for_tools, easy).policy == "Where/Always"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fasttts.config import Aggregation, search_config
 from fasttts.decoding.steps import WHOLE_ANSWER
-from fasttts.search import Beam, BeamSearch, Branch, Samples, make_policy
+from fasttts.search import Beam, BeamSearch, BestOfNPolicy, Branch, make_policy
 from fasttts.search.aggregate import aggregate, on_grid
 
 
@@ -76,12 +76,12 @@ def test_beam_search_is_pure_and_never_exceeds_the_pool(
 
 def test_samples_are_whole_answers_that_wait_for_nobody() -> None:
     policy = make_policy(search_config(search="best_of_n", n=3))
-    assert policy == Samples(n=3)
+    assert policy == BestOfNPolicy(n=3)
     assert policy.num_roots == 3
     assert policy.step_shape(1) == WHOLE_ANSWER
     assert {policy.group((i,)) for i in range(3)} == {(0,), (1,), (2,)}
     assert policy.expand(beams(0.5), []) == ()
-    assert make_policy(search_config(search="none", n=16)) == Samples(n=1)
+    assert make_policy(search_config(search="none", n=16)) == BestOfNPolicy(n=1)
 
 
 @pytest.mark.parametrize(

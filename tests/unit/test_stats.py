@@ -9,7 +9,7 @@ import pytest
 
 from fasttts import BackendError, Budget, EngineStats, FastTTS, SearchError
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.observability.stats import OUTCOMES, CallStats
+from fasttts.observability.stats import REQUEST_OUTCOMES, RequestStats
 from fasttts.testing.faults import FaultyGenerator
 from tests.searches import UNTIMED
 
@@ -21,14 +21,14 @@ def engine() -> Iterator[FastTTS]:
 
 
 def ended(stats: EngineStats) -> dict[str, int]:
-    return {outcome: number for outcome, number in stats.calls.ended.items() if number}
+    return {outcome: number for outcome, number in stats.requests.ended.items() if number}
 
 
 def test_an_engine_begins_at_nothing(engine: FastTTS) -> None:
     stats = engine.stats()
     assert stats.health.is_healthy
-    assert stats.calls == CallStats(ended=dict.fromkeys(OUTCOMES, 0))
-    assert (stats.load.num_slots, stats.load.num_running) == (128, 0)
+    assert stats.requests == RequestStats(ended=dict.fromkeys(REQUEST_OUTCOMES, 0))
+    assert (stats.gauges.num_slots, stats.gauges.num_running) == (128, 0)
     assert stats.usage == engine.usage
     with pytest.raises(AttributeError):
         stats.num_restarts = 1  # type: ignore[misc]  # that it is refused is what is tested
@@ -58,14 +58,14 @@ def test_every_call_has_one_outcome(engine: FastTTS) -> None:
         "refused": 1,
         "cancelled": 1,
     }
-    assert stats.calls.num_ended == 10
-    assert stats.calls.num_open == 0
-    assert stats.calls.seconds > 0
+    assert stats.requests.num_ended == 10
+    assert stats.requests.num_open == 0
+    assert stats.requests.seconds > 0
 
 
 def test_nothing_is_held_after_the_last_call(engine: FastTTS) -> None:
     engine.search_many(["hello", "world"], n=16)
-    load = engine.stats().load
+    load = engine.stats().gauges
     assert load == type(load)(num_slots=128)
 
 
@@ -74,7 +74,7 @@ def test_the_load_is_told_while_searches_run() -> None:
     engine: FastTTS
 
     def score(problem: str, steps: tuple[str, ...]) -> float:
-        while not seen and engine.stats().calls.num_open < 8:
+        while not seen and engine.stats().requests.num_open < 8:
             time.sleep(0.001)  # until all are there, whoever of the two threads is faster
         seen.append(engine.stats())
         return 0.5
@@ -82,13 +82,13 @@ def test_the_load_is_told_while_searches_run() -> None:
     generator = FakeGenerator(max_num_seqs=8)
     with FastTTS(generator, FakeVerifier(score), scheduling=UNTIMED) as engine:
         engine.search_many(list("abcdefgh"), n=8)
-    assert seen[0].calls.num_open == 8
-    assert max(stats.load.num_running + stats.load.num_waiting for stats in seen) == 8
-    assert max(stats.load.num_waiting for stats in seen) > 0
-    assert max(stats.load.num_unscored for stats in seen) > 0
-    assert max(stats.load.num_speculative for stats in seen) > 0
-    assert max(stats.load.kv_cache_usage for stats in seen) > 0
-    assert all(0 < s.load.num_needed + s.load.num_speculative <= 8 for s in seen[:8])
+    assert seen[0].requests.num_open == 8
+    assert max(stats.gauges.num_running + stats.gauges.num_waiting for stats in seen) == 8
+    assert max(stats.gauges.num_waiting for stats in seen) > 0
+    assert max(stats.gauges.num_unscored for stats in seen) > 0
+    assert max(stats.gauges.num_speculative for stats in seen) > 0
+    assert max(stats.gauges.kv_cache_usage for stats in seen) > 0
+    assert all(0 < s.gauges.num_required + s.gauges.num_speculative <= 8 for s in seen[:8])
     generated = [stats.usage.generated_tokens for stats in seen]
     assert generated == sorted(generated)
     assert generated[0] > 0
@@ -108,7 +108,7 @@ def test_a_lost_engine_says_so_and_counts_on_after_a_restart() -> None:
         stats = engine.stats()
         assert not stats.health.is_healthy
         assert ended(stats) == {"failed": 2}
-        assert (stats.calls.num_open, stats.load.num_running) == (0, 0)
+        assert (stats.requests.num_open, stats.gauges.num_running) == (0, 0)
         engine.restart()
         engine.search("hello", n=4)
         again = engine.stats()
@@ -128,11 +128,11 @@ def test_any_thread_may_ask_at_any_time(engine: FastTTS) -> None:
             seen.append(engine.stats())
 
     watchers = [threading.Thread(target=watch) for _ in range(2)]
-    for watcher in watchers:
-        watcher.start()
+    for listener in watchers:
+        listener.start()
     engine.search_many(["a", "b", "c", "d"], n=8)
     done.set()
-    for watcher in watchers:
-        watcher.join()
-    assert all(0 <= s.load.num_running + s.load.num_waiting <= 4 for s in seen)
-    assert all(s.load.num_needed + s.load.num_speculative <= 128 for s in seen)
+    for listener in watchers:
+        listener.join()
+    assert all(0 <= s.gauges.num_running + s.gauges.num_waiting <= 4 for s in seen)
+    assert all(s.gauges.num_required + s.gauges.num_speculative <= 128 for s in seen)

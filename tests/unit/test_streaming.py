@@ -14,6 +14,7 @@ from fasttts import (
     Event,
     FastTTS,
     Finished,
+    PrefixDelta,
     Progress,
     Pruned,
     SchedulingConfig,
@@ -23,7 +24,6 @@ from fasttts import (
     StepFinished,
     StepScored,
     TextDelta,
-    TrunkDelta,
     UsageReported,
 )
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
@@ -31,7 +31,7 @@ from fasttts.config import PLAIN, SearchMethod, search_config
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.result import make_result
 from fasttts.streaming.event_log import EventLog
-from fasttts.streaming.listener import Watcher
+from fasttts.streaming.listener import SearchListener
 from tests.searches import UNTIMED, drive, make_run, marked_generator
 
 ANSWER = "Two and two: 2 + 2 = 4.\n\nThe answer is \\boxed{4}."
@@ -43,8 +43,8 @@ def ended(events: list[Event]) -> SearchResult:
     return last.result
 
 
-def trunk(events: list[Event]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TrunkDelta))
+def common_prefix(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, PrefixDelta))
 
 
 def test_a_search_is_told_from_its_start_to_its_cost() -> None:
@@ -65,7 +65,7 @@ def test_a_search_is_told_from_its_start_to_its_cost() -> None:
 
 
 class Told:
-    """One search driven by hand, and the trunk it has told so far.
+    """One search driven by hand, and the common prefix it has told so far.
 
     Args:
         options: Of the search.
@@ -82,17 +82,17 @@ class Told:
         generator = generator or FakeGenerator()
         self.run = make_run(generator, "a", search_config(**options))
         self.log = EventLog()
-        self.watcher = Watcher(self.run, generator.tokenizer, self.log)
+        self.listener = SearchListener(self.run, generator.tokenizer, self.log)
         ticks = itertools.count()  # time passes with every look at the clock
         self.loop = Loop(generator, FakeVerifier(), scheduling, clock=lambda: next(ticks) / 1000)
-        self.loop.submit(self.run, self.watcher)
+        self.loop.submit(self.run, self.listener)
 
     @property
-    def trunk(self) -> str:
-        return trunk(self.log._events)
+    def common_prefix(self) -> str:
+        return common_prefix(self.log._events)
 
     def result(self) -> SearchResult:
-        run = self.watcher.future.result()
+        run = self.listener.future.result()
         return make_result(run, None, total_s=0.0, num_slots=8, generator="g", verifier="v")
 
 
@@ -145,9 +145,9 @@ def test_the_trunk_is_always_a_prefix_of_the_final_text(
     except SearchError:
         return
     # Nothing told is ever taken back, so what has been told at any time is a prefix of this.
-    assert result.text.startswith(told.trunk)
-    rest = trunk(list(told.watcher.closing(result)))
-    assert told.trunk + rest == result.text
+    assert result.text.startswith(told.common_prefix)
+    rest = common_prefix(list(told.listener.closing(result)))
+    assert told.common_prefix + rest == result.text
 
 
 @settings(max_examples=20)
@@ -168,7 +168,7 @@ def test_the_trunk_is_all_that_the_living_beams_share(
         alive = told.run.possible_nodes()
         texts = [node.text_before() + decode(node.token_ids) for node in alive]
         shared = os.path.commonprefix(texts)  # noqa: RUF071, what is compared is characters
-        assert told.trunk == (shared or told.trunk)
+        assert told.common_prefix == (shared or told.common_prefix)
 
     drive(told.loop, check)
 
@@ -178,8 +178,8 @@ def test_the_trunk_grows_token_by_token(options: dict[str, Any]) -> None:
     told = Told(FakeGenerator(lambda _: ANSWER), PLAIN, **options)
     drive(told.loop)
     result = told.result()
-    deltas = [event for event in told.log.read() if isinstance(event, TrunkDelta)]
-    assert told.trunk == result.text
+    deltas = [event for event in told.log.read() if isinstance(event, PrefixDelta)]
+    assert told.common_prefix == result.text
     assert len(deltas) == result.usage.returned_tokens - 1  # the last one says that it ends
 
 
@@ -188,8 +188,8 @@ def test_a_path_that_is_finished_after_the_budget_is_told_token_by_token() -> No
     drive(told.loop)
     result = told.result()
     assert result.stop_reason == "verifier_calls"
-    deltas = [event for event in told.log.read() if isinstance(event, TrunkDelta)]
-    assert told.trunk == result.text
+    deltas = [event for event in told.log.read() if isinstance(event, PrefixDelta)]
+    assert told.common_prefix == result.text
     assert len(deltas) > 5
 
 
@@ -208,4 +208,4 @@ def test_the_same_is_told_in_an_event_loop() -> None:
     with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
         events = asyncio.run(told())
     assert events[0] == SearchStarted(num_beams=4)
-    assert trunk(events) == ended(events).text
+    assert common_prefix(events) == ended(events).text

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 
 from fasttts.decoding.steps import StepShape
-from fasttts.search import Beam, BeamSearch, Branch, Samples, SearchPolicy
+from fasttts.search import Beam, BeamSearch, BestOfNPolicy, Branch, SearchPolicy
 from fasttts.testing import check_decisions, check_policy
 from fasttts.types import Path
 
@@ -37,7 +37,7 @@ class KeepAll:
 
 def test_a_good_policy_passes() -> None:
     check_policy(KeepAll)
-    check_policy(lambda: Samples(n=3), num_searches=3)
+    check_policy(lambda: BestOfNPolicy(n=3), num_searches=3)
 
 
 class WithRandomness(KeepAll):

@@ -78,10 +78,10 @@ def test_a_call_is_a_span_with_what_it_asked_and_cost(
         "fasttts.search": "beam_search",
         "fasttts.n": 4,
         "fasttts.verifier": "fake-verifier",
-        "fasttts.scheduling.result": "complete",
+        "fasttts.outcome": "complete",
         "fasttts.is_cached": False,
         "fasttts.usage.generated_tokens": result.usage.generated_tokens,
-        "fasttts.usage.needed_tokens": result.usage.needed_tokens,
+        "fasttts.usage.required_tokens": result.usage.required_tokens,
         "fasttts.usage.speculated_tokens": result.usage.speculated_tokens,
         "fasttts.usage.recomputed_tokens": result.usage.recomputed_tokens,
         "fasttts.usage.verifier_computed_tokens": result.usage.verifier_computed_tokens,
@@ -126,7 +126,7 @@ def test_a_stopped_stream_ends_its_span(engine: FastTTS, exporter: InMemorySpanE
     stream.close()
     engine.search("x", search="none", max_tokens=2)  # runs after the cancellation
     stopped = exporter.get_finished_spans()[0]
-    assert attributes(stopped)["fasttts.scheduling.result"] == "cancelled"
+    assert attributes(stopped)["fasttts.outcome"] == "cancelled"
 
 
 def test_errors_are_recorded(exporter: InMemorySpanExporter) -> None:
@@ -147,7 +147,7 @@ def test_errors_are_recorded(exporter: InMemorySpanExporter) -> None:
         (refused, "failed", "BackendError"),
     ):
         assert span.status.status_code is StatusCode.ERROR
-        assert attributes(span)["fasttts.scheduling.result"] == outcome
+        assert attributes(span)["fasttts.outcome"] == outcome
         assert attributes(span)["error.type"] == name
         assert [event.name for event in span.events] == ["exception"]
 

@@ -72,10 +72,10 @@ def test_the_integrity_check_notices(damage: str) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 5)), max_size=30))
-def test_any_growth_keeps_the_tree_whole(growth: list[tuple[int, int]]) -> None:
+def test_any_growth_keeps_the_tree_whole(chunk: list[tuple[int, int]]) -> None:
     tree = SearchTree([9], seed=1)
     nodes: list[Node] = []
-    for choice, num_tokens in growth:
+    for choice, num_tokens in chunk:
         parent = nodes[choice % len(nodes)] if nodes and choice else None
         nodes.append(grow(tree, parent, num_tokens))
     tree.check_integrity()

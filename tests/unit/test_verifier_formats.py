@@ -17,7 +17,7 @@ from fasttts.verifiers.generative import (
     JudgeFormat,
     ShepherdFormat,
 )
-from fasttts.verifiers.orm import OutcomeFormat
+from fasttts.verifiers.orm import OrmFormat
 from fasttts.verifiers.prompt_formats import (
     STEP_TAG,
     SYSTEM_PROMPT,
@@ -146,7 +146,7 @@ def test_a_template_that_rewrites_turns_is_refused() -> None:
         ConversationFormat(Counting(), "prm")
 
 
-@pytest.mark.parametrize("kind", [JudgeFormat, OutcomeFormat])
+@pytest.mark.parametrize("kind", [JudgeFormat, OrmFormat])
 def test_formats_that_do_not_cover_steps_read_the_last_position(kind: Any) -> None:
     tokenizer = FamilyTokenizer()
     layout: VerifierFormat = kind(tokenizer, "model")

@@ -3,7 +3,7 @@
 import pytest
 
 from fasttts.backends.vllm.arguments import (
-    Device,
+    VllmDevice,
     check_context,
     check_extra_arguments,
     generator_arguments,
@@ -14,8 +14,8 @@ from fasttts.config import EngineConfig, engine_config
 from fasttts.errors import ConfigurationError
 
 GIB = 1 << 30
-CPU = Device(is_cpu=True, name="cpu", memory_bytes=0)
-GPU = Device(is_cpu=False, name="NVIDIA GeForce RTX 4090", memory_bytes=24 * GIB)
+CPU = VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)
+GPU = VllmDevice(is_cpu=False, name="NVIDIA GeForce RTX 4090", memory_bytes=24 * GIB)
 GENERATOR = Checkpoint(
     name="/g", role="generator", config={"max_position_embeddings": 4096}, weight_bytes=3 * GIB
 )
@@ -65,7 +65,7 @@ def test_weights_of_unknown_size_leave_the_plain_ratio() -> None:
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
-def test_a_cache_size_is_for_each_engine(device: Device) -> None:
+def test_a_cache_size_is_for_each_engine(device: VllmDevice) -> None:
     arguments = generator_arguments(
         config(kv_cache_memory_bytes=5 * GIB), GENERATOR, VERIFIER, device
     )

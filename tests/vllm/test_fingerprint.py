@@ -81,5 +81,5 @@ def test_a_result_is_found_by_another_engine_and_vllm_logs_as_it_did(tmp_path: P
         assert again.candidates == computed.candidates
         assert engine.search(PROBLEM, search="none").candidates == plain.candidates
         assert not engine.search(PROBLEM, n=4, seed=1).usage.is_cached
-        assert engine.stats().calls.num_cache_hits == 2
-        assert engine.stats().load.kv_cache_usage == 0
+        assert engine.stats().requests.num_cache_hits == 2
+        assert engine.stats().gauges.kv_cache_usage == 0

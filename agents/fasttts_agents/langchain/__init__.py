@@ -3,13 +3,13 @@
 from fasttts_agents.langchain.budget_tool import BudgetTool
 from fasttts_agents.langchain.middleware import DeliberationMiddleware, DeliberationState
 from fasttts_agents.langchain.tool import DeliberateTool
-from fasttts_agents.langchain.trace import Part, trace_of
+from fasttts_agents.langchain.trace import TracePart, trace_of
 
 __all__ = [
     "BudgetTool",
     "DeliberateTool",
     "DeliberationMiddleware",
     "DeliberationState",
-    "Part",
+    "TracePart",
     "trace_of",
 ]

@@ -2,7 +2,7 @@
 
 from langchain_core.tools import BaseTool
 
-from fasttts_agents.budget import current_allowance
+from fasttts_agents.budget import current_run_budget
 
 
 class BudgetTool(BaseTool):
@@ -12,4 +12,4 @@ class BudgetTool(BaseTool):
     description: str = "Tell how many tokens may still be spent on thinking hard."
 
     def _run(self) -> str:
-        return str(current_allowance())
+        return str(current_run_budget())

@@ -19,7 +19,7 @@ from langgraph.types import Command
 from fasttts import Budget
 from fasttts.errors import ConfigurationError
 from fasttts.routing import RoutingPolicy
-from fasttts_agents.budget import Allowance, Spent, granted
+from fasttts_agents.budget import BudgetExhausted, RunBudget, granted
 from fasttts_agents.langchain.budget_tool import BudgetTool
 from langchain_fasttts import ChatFastTTS
 
@@ -106,12 +106,12 @@ class DeliberationMiddleware(AgentMiddleware[DeliberationState, Any, Any]):
         with granted(self._allowance(request.state)) as allowance:
             return _charged(await handler(request), allowance)
 
-    def _allowance(self, state: Any) -> Allowance:
+    def _allowance(self, state: Any) -> RunBudget:
         """What is left of the run's budget."""
         if self.budget_tokens is None:
-            return Allowance()
+            return RunBudget()
         left = self.budget_tokens - int(state.get("deliberation_spent", 0))
-        return Allowance(total=self.budget_tokens, left=left)
+        return RunBudget(total=self.budget_tokens, left=left)
 
     def _routed(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """The request, decided about by the policy where the model can search."""
@@ -122,7 +122,7 @@ class DeliberationMiddleware(AgentMiddleware[DeliberationState, Any, Any]):
         if self.policy is not None:
             settings["policy"] = self.policy
         if allowance.is_used_up:
-            settings["policy"] = Spent(total=allowance.total or 0)
+            settings["policy"] = BudgetExhausted(total=allowance.total or 0)
         elif allowance.left is not None:
             own = request.model_settings.get("budget") or request.model.budget or Budget()
             settings["budget"] = allowance.bounded(own)
@@ -132,7 +132,7 @@ class DeliberationMiddleware(AgentMiddleware[DeliberationState, Any, Any]):
 def _paid(response: ModelResponse[Any]) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
     """The response, and what it cost into the state."""
     reports = [m.response_metadata.get("fasttts") for m in response.result if _is_said(m)]
-    spent = sum(report["usage"]["needed_tokens"] for report in reports if report)
+    spent = sum(report["usage"]["required_tokens"] for report in reports if report)
     if not spent:
         return response
     command: Command[Any] = Command(update={"deliberation_spent": spent})
@@ -144,7 +144,7 @@ def _is_said(message: object) -> bool:
 
 
 def _charged(
-    outcome: ToolMessage | Command[Any], allowance: Allowance
+    outcome: ToolMessage | Command[Any], allowance: RunBudget
 ) -> ToolMessage | Command[Any]:
     """The tool's message, and what it cost into the state."""
     if not allowance.spent or not isinstance(outcome, ToolMessage):

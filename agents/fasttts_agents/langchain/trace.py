@@ -10,7 +10,7 @@ from fasttts.types import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class TracePart:
     """One call in a run.
 
     Attributes:
@@ -30,27 +30,27 @@ class Part:
         return f"{self.kind:<11} {self.name}: {self.usage.generated_tokens} tokens{because}"
 
 
-def trace_of(messages: Sequence[BaseMessage]) -> list[Part]:
+def trace_of(messages: Sequence[BaseMessage]) -> list[TracePart]:
     """The calls behind the messages of a run, in order; messages of other models are left out."""
     return [part for message in messages for part in _parts(message)]
 
 
-def _parts(message: BaseMessage) -> Iterator[Part]:
+def _parts(message: BaseMessage) -> Iterator[TracePart]:
     if isinstance(message, ToolMessage):
         artifact = message.artifact if isinstance(message.artifact, dict) else {}
-        yield Part(
+        yield TracePart(
             kind="tool", name=message.name or "", reason="", usage=_usage(artifact.get("usage"))
         )
     elif isinstance(message, AIMessage) and "fasttts" in message.response_metadata:
         yield _reply(message.response_metadata["fasttts"])
 
 
-def _reply(report: dict[str, Any]) -> Part:
+def _reply(report: dict[str, Any]) -> TracePart:
     routing = report["routing"]
     is_plain = report["config"]["search"] == "none"
     if routing is not None:
         is_plain = routing["route"] == "plain"
-    return Part(
+    return TracePart(
         kind="plain" if is_plain else "deliberated",
         name=report["generator"],
         reason="" if routing is None else routing["reason"],

@@ -42,7 +42,7 @@ _RESERVED = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class VllmDevice:
     """What vLLM runs on: a CPU, or a GPU of a name and a size."""
 
     is_cpu: bool
@@ -79,7 +79,7 @@ def generator_arguments(
     config: EngineConfig,
     generator: Checkpoint,
     verifier: Checkpoint | None,
-    device: Device,
+    device: VllmDevice,
     planned: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Arguments of the generator's engine, `logits_processors` excepted.
@@ -104,7 +104,7 @@ def verifier_arguments(
     config: EngineConfig,
     generator: Checkpoint,
     verifier: Checkpoint,
-    device: Device,
+    device: VllmDevice,
     planned: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The same for the verifier's engine, `pooler_config` excepted."""
@@ -119,13 +119,15 @@ def verifier_arguments(
     }
 
 
-def _verifier_graphs(device: Device) -> dict[str, Any]:
+def _verifier_graphs(device: VllmDevice) -> dict[str, Any]:
     if device.is_cpu:
         return {}
     return {"compilation_config": {"cudagraph_capture_sizes": list(_VERIFIER_GRAPH_SIZES)}}
 
 
-def _shared_arguments(config: EngineConfig, model: Checkpoint, device: Device) -> dict[str, Any]:
+def _shared_arguments(
+    config: EngineConfig, model: Checkpoint, device: VllmDevice
+) -> dict[str, Any]:
     arguments = {
         "model": model.name,
         "trust_remote_code": config.trust_remote_code,
@@ -140,7 +142,7 @@ def _shared_arguments(config: EngineConfig, model: Checkpoint, device: Device) -
 
 
 def _memory_arguments(
-    config: EngineConfig, model: Checkpoint, other: Checkpoint | None, device: Device
+    config: EngineConfig, model: Checkpoint, other: Checkpoint | None, device: VllmDevice
 ) -> dict[str, Any]:
     """The cache of `model`'s engine, beside that of the `other` model."""
     if config.kv_cache_memory_bytes is not None or device.is_cpu:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
+from fasttts.backends.vllm.arguments import VllmDevice, generator_arguments, verifier_arguments
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.backends.vllm.engine_lifecycle import close_engine, open_engine
 from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.judge import GeneratorJudge
 from fasttts.backends.vllm.plugin import register
 from fasttts.backends.vllm.sampler import CounterSampler
-from fasttts.backends.vllm.sleep_mode import Turns, TurnTakingGenerator, TurnTakingVerifier
+from fasttts.backends.vllm.sleep_mode import DeviceOwner, SleepingGenerator, SleepingVerifier
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.backends.vllm.verifier_process import ConcurrentVerifier
@@ -31,7 +31,7 @@ _JUDGE_SEQS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class EngineBuilder:
     """Opens a generator, then perhaps a verifier beside it.
 
     Attributes:
@@ -41,16 +41,16 @@ class Opening:
         device: Where they run.
         plan: How they share it; None where that was not planned.
         judges: Whether the generator also judges, in sequences of its batch kept for that.
-        turns: Who runs, where the plan has the engines take turns.
+        device_owner: Who runs, where the plan has the engines take turns.
     """
 
     config: EngineConfig
     generator: Checkpoint
     verifier: Checkpoint | None
-    device: Device
+    device: VllmDevice
     plan: MemoryPlan | None
     judges: bool = False
-    turns: Turns = field(default_factory=Turns)
+    device_owner: DeviceOwner = field(default_factory=DeviceOwner)
 
     def open_generator(self, logits_processors: Sequence[type]) -> VLLMGenerator:
         """The generator; `logits_processors` act before its sampler."""
@@ -79,7 +79,7 @@ class Opening:
             return None
         started_s = time.perf_counter()
         register()
-        self.turns.leave()
+        self.device_owner.leave()
         llm = open_engine(
             "verifier",
             has_own_process=self._verifier_has_own_process,
@@ -103,7 +103,7 @@ class Opening:
             "settings": self.config.generator_args,
         }
         if self._takes_turns:
-            return TurnTakingGenerator(llm, turns=self.turns, **described)
+            return SleepingGenerator(llm, device_owner=self.device_owner, **described)
         return VLLMGenerator(llm, num_reserved_seqs=self._num_reserved_seqs, **described)
 
     @property
@@ -143,7 +143,7 @@ class Opening:
             "settings": {**self.config.verifier_args, "family": family.name},
         }
         if self._takes_turns:
-            return TurnTakingVerifier(llm, turns=self.turns, **described)
+            return SleepingVerifier(llm, device_owner=self.device_owner, **described)
         if self.config.verifier_process:
             return ConcurrentVerifier(llm, **described)
         return VLLMVerifier(llm, **described)

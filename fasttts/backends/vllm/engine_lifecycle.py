@@ -17,7 +17,7 @@ from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.environment import quiet, set_environment
-from fasttts.backends.vllm.error_translation import opening
+from fasttts.backends.vllm.error_translation import builder
 from fasttts.errors import Role
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def open_engine(role: Role, *, has_own_process: bool = False, **arguments: Any) 
         arguments: Those of `LLM`.
 
     Raises:
-        FastTTSError: See `translation.opening`.
+        FastTTSError: See `translation.builder`.
     """
     where = _own_process() if has_own_process else nullcontext()
-    with _lock, quiet() as hidden, opening(role, arguments["model"], hidden), where:
+    with _lock, quiet() as hidden, builder(role, arguments["model"], hidden), where:
         from vllm import LLM
 
         _hide_invented_attributes()

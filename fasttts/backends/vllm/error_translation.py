@@ -52,7 +52,7 @@ _CAUSE = re.compile(r"\b(\w*(?:Error|Exception): .+)")
 
 
 @contextmanager
-def opening(role: Role, name: str, hidden: Callable[[], str] = str) -> Iterator[None]:
+def builder(role: Role, name: str, hidden: Callable[[], str] = str) -> Iterator[None]:
     """Translates what vLLM raises while an engine is built.
 
     Args:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from fasttts.backends.vllm.generator import VLLMGenerator
-from fasttts.backends.vllm.score_outputs import Likelihoods
+from fasttts.backends.vllm.score_outputs import YesProbability
 from fasttts.errors import BackendError
 from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.verifiers.generative import JudgeFormat
@@ -24,11 +24,11 @@ class GeneratorJudge:
     def __init__(self, generator: VLLMGenerator) -> None:
         self._generator = generator
         prompt_format = JudgeFormat(generator.tokenizer, generator.name)
-        self._asking = Likelihoods(prompt_format.choices)
+        self._score_query = YesProbability(prompt_format.choices)
         self._reader = StepReader(
             name=self.name,
             prompt_format=prompt_format,
-            max_prompt_tokens=generator.max_model_len - self._asking.num_new_tokens,
+            max_prompt_tokens=generator.max_model_len - self._score_query.num_new_tokens,
         )
         self._is_closed = False
 
@@ -62,7 +62,7 @@ class GeneratorJudge:
         self._is_closed = True
 
     def _read(self, prompts: Mapping[Place, Sequence[int]]) -> dict[Place, Reading]:
-        params = self._asking.params(reads_prefix_cache=True)
+        params = self._score_query.params(reads_prefix_cache=True)
         outputs = self._generator.ask(list(prompts.values()), params)
-        readings = map(self._asking.reading, outputs)
+        readings = map(self._score_query.reading, outputs)
         return dict(zip(prompts, readings, strict=True))

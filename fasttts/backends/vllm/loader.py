@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fasttts.backends.vllm.arguments import Device, check_context, check_extra_arguments
+from fasttts.backends.vllm.arguments import VllmDevice, check_context, check_extra_arguments
 from fasttts.backends.vllm.checkpoint import Checkpoint, check_architectures, check_checkpoint
 from fasttts.backends.vllm.environment import check_vllm_installed, prepare_environment, quiet
 from fasttts.backends.vllm.hub import check_on_hub
@@ -92,9 +92,9 @@ def load_planned(
     with quiet():
         device = _prepare_vllm(config)
         models = _described(config, models)
-        from fasttts.backends.vllm.builder import Opening
+        from fasttts.backends.vllm.builder import EngineBuilder
     plan = try_plan(config, models.generator, models.verifier, device)
-    opening = Opening(
+    builder = EngineBuilder(
         config=config,
         generator=models.generator,
         verifier=models.verifier,
@@ -102,10 +102,10 @@ def load_planned(
         plan=plan,
         judges=judges or config.verifier == JUDGE,
     )
-    generator = opening.open_generator(logits_processors)
+    generator = builder.open_generator(logits_processors)
     try:
-        judge = opening.judge(generator)
-        verifier = opening.open_verifier()
+        judge = builder.judge(generator)
+        verifier = builder.open_verifier()
         return Backends(generator=generator, verifier=verifier, judge=judge, plan=plan)
     except BaseException:
         generator.close()
@@ -143,7 +143,7 @@ def _directory(name: str, role: Role) -> str:
     return str(demo.generator_path() if role == "generator" else demo.verifier_path())
 
 
-def _prepare_vllm(config: EngineConfig) -> Device:
+def _prepare_vllm(config: EngineConfig) -> VllmDevice:
     """Imports vLLM and checks against it what only it knows."""
     from vllm.engine.arg_utils import EngineArgs
     from vllm.platforms import current_platform
@@ -155,8 +155,8 @@ def _prepare_vllm(config: EngineConfig) -> Device:
     check_extra_arguments("verifier_args", config.verifier_args, known)
     check_tool_call_parser(config.tool_call_parser)
     if current_platform.is_cpu():
-        return Device(is_cpu=True, name="cpu", memory_bytes=0)
-    return Device(
+        return VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)
+    return VllmDevice(
         is_cpu=False,
         name=current_platform.get_device_name(),
         memory_bytes=int(current_platform.get_device_total_memory()),
@@ -180,9 +180,9 @@ def _resolved(config: EngineConfig, checkpoint: Checkpoint, revision: str | None
     check_on_hub(checkpoint, revision)
     from vllm.transformers_utils.config import get_config
 
-    from fasttts.backends.vllm.error_translation import opening
+    from fasttts.backends.vllm.error_translation import builder
 
-    with opening(checkpoint.role, checkpoint.name):
+    with builder(checkpoint.role, checkpoint.name):
         found = get_config(
             checkpoint.name, trust_remote_code=config.trust_remote_code, revision=revision
         )

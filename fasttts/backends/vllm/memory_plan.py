@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Callable
 
-from fasttts.backends.vllm.arguments import Device
+from fasttts.backends.vllm.arguments import VllmDevice
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.config import EngineConfig
 from fasttts.errors import ConfigurationError
-from fasttts.memory import Device as Limits
 from fasttts.memory import (
+    Device,
     MemoryPlan,
     ModelShape,
     known_device,
@@ -39,9 +39,9 @@ def try_plan(
     config: EngineConfig,
     generator: Checkpoint,
     verifier: Checkpoint | None,
-    device: Device,
+    device: VllmDevice,
     *,
-    find: Callable[[str, int, str | None], Limits | None] = known_device,
+    find: Callable[[str, int, str | None], Device | None] = known_device,
 ) -> MemoryPlan | None:
     """The plan for these models on this device.
 
@@ -88,7 +88,7 @@ class _NotPlanned(Exception):
     """Why there is no plan."""
 
 
-def _check_plannable(config: EngineConfig, device: Device) -> None:
+def _check_plannable(config: EngineConfig, device: VllmDevice) -> None:
     if device.is_cpu:
         raise _NotPlanned("vLLM runs on a CPU")
     if config.kv_cache_memory_bytes is not None:

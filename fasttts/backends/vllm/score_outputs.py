@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from vllm import PoolingParams, SamplingParams
 
 
-class Asking(Protocol):
+class ScoreQuery(Protocol):
     """What a prompt is sent with, and what its output says.
 
     Attributes:
@@ -64,7 +64,7 @@ class Values:
         return Reading(num_tokens, num_cached, torch.sigmoid(odds).tolist())
 
 
-class Likelihoods:
+class YesProbability:
     """A language model: the probability of a good next token against that of a bad one.
 
     Nothing is kept of the token that vLLM samples besides.
@@ -103,6 +103,6 @@ class Likelihoods:
         return Reading(len(output.prompt_token_ids), num_cached, (score,))
 
 
-def asking(choices: tuple[int, int] | None) -> Asking:
+def score_query(choices: tuple[int, int] | None) -> ScoreQuery:
     """How a model of a format with these choices is asked."""
-    return Values() if choices is None else Likelihoods(choices)
+    return Values() if choices is None else YesProbability(choices)

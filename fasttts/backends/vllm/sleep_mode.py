@@ -35,7 +35,7 @@ class Sleeper(Protocol):
         ...
 
 
-class Turns:
+class DeviceOwner:
     """Who has the device; nobody at first."""
 
     def __init__(self) -> None:
@@ -68,24 +68,24 @@ class Turns:
             self._owner = None
 
 
-class TurnTakingGenerator(VLLMGenerator):
+class SleepingGenerator(VLLMGenerator):
     """A generator that shares the device in turns; it has the first one.
 
     Args:
         llm: As for `VLLMGenerator`, with sleep mode.
-        turns: Shared with the verifier.
+        device_owner: Shared with the verifier.
         others: As for `VLLMGenerator`.
     """
 
-    def __init__(self, llm: Any, *, turns: Turns, **others: Any) -> None:
+    def __init__(self, llm: Any, *, device_owner: DeviceOwner, **others: Any) -> None:
         super().__init__(llm, **others)
-        self._turns = turns
-        turns.start(self)
+        self._device_owner = device_owner
+        device_owner.start(self)
 
     def step(self) -> list[GenerationOutput]:
         """One iteration, after taking the turn."""
         self._check_usable()
-        self._turns.take(self)
+        self._device_owner.take(self)
         return super().step()
 
     def sleep(self) -> None:
@@ -111,29 +111,29 @@ class TurnTakingGenerator(VLLMGenerator):
         """Frees the engine's memory; awake, because vLLM cannot free what is not there."""
         if self._llm is not None:
             with contextlib.suppress(FastTTSError):
-                self._turns.take(self)
+                self._device_owner.take(self)
         super().close()
-        self._turns.forget(self)
+        self._device_owner.forget(self)
 
 
-class TurnTakingVerifier(VLLMVerifier):
+class SleepingVerifier(VLLMVerifier):
     """A verifier in a process of its own that shares the device in turns.
 
     Args:
         llm: As for `VLLMVerifier`, with sleep mode, just opened and awake.
-        turns: Shared with the generator.
+        device_owner: Shared with the generator.
         others: As for `VLLMVerifier`.
     """
 
-    def __init__(self, llm: Any, *, turns: Turns, **others: Any) -> None:
+    def __init__(self, llm: Any, *, device_owner: DeviceOwner, **others: Any) -> None:
         super().__init__(llm, **others)
-        self._turns = turns
-        turns.start(self)
+        self._device_owner = device_owner
+        device_owner.start(self)
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """Scores steps, after taking the turn."""
         self._check_usable()
-        self._turns.take(self)
+        self._device_owner.take(self)
         return super().score(requests)
 
     def sleep(self) -> None:
@@ -149,7 +149,7 @@ class TurnTakingVerifier(VLLMVerifier):
     def close(self) -> None:
         """Ends the engine's process, which frees its memory."""
         super().close()
-        self._turns.forget(self)
+        self._device_owner.forget(self)
 
 
 def _drain() -> None:

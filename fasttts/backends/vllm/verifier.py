@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fasttts.backends.vllm.engine_lifecycle import close_engine
 from fasttts.backends.vllm.error_translation import translate
 from fasttts.backends.vllm.fingerprint import model_fingerprint
-from fasttts.backends.vllm.score_outputs import asking
+from fasttts.backends.vllm.score_outputs import score_query
 from fasttts.errors import BackendError, ContractError, Role
 from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.verifiers.prompt_formats import VerifierFormat
@@ -45,12 +45,12 @@ class VLLMVerifier:
         self._engine = llm.llm_engine
         self._name = name
         self._settings = settings
-        self._asking = asking(prompt_format.choices)
+        self._score_query = score_query(prompt_format.choices)
         self._max_model_len = int(self._engine.vllm_config.model_config.max_model_len)
         self._reader = StepReader(
             name=name,
             prompt_format=prompt_format,
-            max_prompt_tokens=self._max_model_len - self._asking.num_new_tokens,
+            max_prompt_tokens=self._max_model_len - self._score_query.num_new_tokens,
         )
         self._request_ids = map(str, itertools.count())
         self._failure: BackendError | None = None
@@ -126,12 +126,12 @@ class VLLMVerifier:
         for place, token_ids in prompts.items():
             request_id = next(self._request_ids)
             prompt = TokensPrompt(prompt_token_ids=list(token_ids))
-            params = self._asking.params(reads_prefix_cache=self.reads_prefix_cache)
+            params = self._score_query.params(reads_prefix_cache=self.reads_prefix_cache)
             self._engine.add_request(request_id, prompt, params)
             waiting[request_id] = place
         readings: dict[Place, Reading] = {}
         while waiting:
             for output in self._engine.step():
                 if output.finished:
-                    readings[waiting.pop(output.request_id)] = self._asking.reading(output)
+                    readings[waiting.pop(output.request_id)] = self._score_query.reading(output)
         return {place: readings[place] for place in prompts}

@@ -10,11 +10,11 @@ from typing import Any
 
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.interfaces import Verification, VerificationRequest
-from fasttts.verifiers.async_scoring import Flow, finish
+from fasttts.verifiers.async_scoring import AsyncScoring, finish
 
 
 class ConcurrentVerifier(VLLMVerifier):
-    """A verifier in a process of its own; see `verifiers.flow.FlowingVerifier`.
+    """A verifier in a process of its own; see `verifiers.flow.AsyncVerifier`.
 
     Args:
         llm: As for `VLLMVerifier`, opened with `has_own_process`.
@@ -31,7 +31,7 @@ class ConcurrentVerifier(VLLMVerifier):
         """`flow`, waited for."""
         return finish(self.flow(requests))
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+    def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         """`VLLMVerifier.score` without blocking."""
         self._check_usable()
         future = self._thread.submit(super().score, requests)

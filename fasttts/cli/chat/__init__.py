@@ -4,7 +4,7 @@ from fasttts import FastTTS
 from fasttts.cli import options, render, session
 from fasttts.cli.chat.dialogue import Dialogue
 from fasttts.cli.chat.files import Folder
-from fasttts.cli.chat.history import Conversation, Store
+from fasttts.cli.chat.history import Store, StoredConversation
 from fasttts.cli.chat.modes import check_effort
 from fasttts.cli.chat.program import Program
 from fasttts.cli.chat.screen import Screen
@@ -68,7 +68,7 @@ def _chat(
     Program(engine, dialogue, store, screen, folder=folder).run()
 
 
-def _conversation(store: Store, *, resume: bool) -> Conversation:
+def _conversation(store: Store, *, resume: bool) -> StoredConversation:
     if not resume:
         return store.new()
     recent = store.recent(1)

@@ -9,11 +9,11 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any
 
-from fasttts.chat import Call, Reply, ReplyFormat, ReplyStream, Tool, fitting_messages
+from fasttts.chat import Reply, ReplyCall, ReplyFormat, ReplyStream, Tool, fitting_messages
 from fasttts.cli.chat.events import ChatEvent, Grown, LeftOut, Replied, ToolRan
-from fasttts.cli.chat.history import Conversation, Cost, Turn, is_plain
+from fasttts.cli.chat.history import Cost, StoredConversation, Turn, is_plain
 from fasttts.cli.chat.modes import EFFORTS, Effort, Mode, router_of
-from fasttts.cli.chat.tools import Outcome, Toolbox
+from fasttts.cli.chat.tools import Toolbox, ToolOutcome
 from fasttts.config import SearchConfig
 from fasttts.engine import FastTTS
 from fasttts.routing import Decided
@@ -54,7 +54,7 @@ class Dialogue:
     def __init__(
         self,
         engine: FastTTS,
-        conversation: Conversation,
+        conversation: StoredConversation,
         *,
         toolbox: Toolbox | None = None,
         base: SearchConfig,
@@ -145,9 +145,9 @@ class Dialogue:
         documents = "\n\n".join(self.documents)
         return _WITH_DOCUMENTS.format(documents=documents, question=text)
 
-    def _run(self, call: Call) -> Outcome:
+    def _run(self, call: ReplyCall) -> ToolOutcome:
         if self._toolbox is None:
-            return Outcome(text="there are no tools: answer yourself", is_error=True)
+            return ToolOutcome(text="there are no tools: answer yourself", is_error=True)
         return self._toolbox.run(call)
 
 
@@ -162,12 +162,12 @@ def _assistant_message(reply: Reply) -> dict[str, Any]:
     return message
 
 
-def _call_message(call: Call) -> dict[str, Any]:
+def _call_message(call: ReplyCall) -> dict[str, Any]:
     arguments = json.dumps(call.arguments, ensure_ascii=False)
     function = {"name": call.name, "arguments": arguments}
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _tool_message(call: Call, outcome: Outcome) -> dict[str, Any]:
+def _tool_message(call: ReplyCall, outcome: ToolOutcome) -> dict[str, Any]:
     content = f"error: {outcome.text}" if outcome.is_error else outcome.text
     return {"role": "tool", "name": call.name, "tool_call_id": call.id, "content": content}

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from fasttts.chat import Call, Delta, Reply
-from fasttts.cli.chat.tools import Outcome
+from fasttts.chat import Delta, Reply, ReplyCall
+from fasttts.cli.chat.tools import ToolOutcome
 from fasttts.routing import RoutedEvent
 from fasttts.types import SearchResult
 
@@ -34,8 +34,8 @@ class Replied:
 class ToolRan:
     """A tool that the model called, and what it said."""
 
-    call: Call
-    outcome: Outcome
+    call: ReplyCall
+    outcome: ToolOutcome
 
 
 ChatEvent = LeftOut | Grown | Replied | ToolRan | RoutedEvent

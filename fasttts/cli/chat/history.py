@@ -75,7 +75,7 @@ class Turn(BaseModel):
     costs: tuple[Cost, ...] = ()
 
 
-class Conversation:
+class StoredConversation:
     """The turns of one conversation, and the file that holds them once there is one.
 
     Args:
@@ -147,19 +147,19 @@ class Store:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or user_data_path("fasttts") / "chats"
 
-    def new(self) -> Conversation:
+    def new(self) -> StoredConversation:
         """A conversation without turns, named by the time and four random digits."""
         now = datetime.datetime.now().astimezone()
         name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        return Conversation(self.folder / f"{name}{SUFFIX}")
+        return StoredConversation(self.folder / f"{name}{SUFFIX}")
 
-    def recent(self, count: int) -> list[Conversation]:
+    def recent(self, count: int) -> list[StoredConversation]:
         """The conversations that were continued last, newest first."""
         paths = self.folder.glob(f"*{SUFFIX}")
         newest = sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        return [Conversation(path) for path in newest[:count]]
+        return [StoredConversation(path) for path in newest[:count]]
 
-    def find(self, name: str, count: int) -> Conversation:
+    def find(self, name: str, count: int) -> StoredConversation:
         """A conversation by its name, or by its place in `recent(count)`, counted from 1.
 
         Raises:
@@ -169,5 +169,5 @@ class Store:
         if name.isdecimal() and 1 <= int(name) <= len(recent):
             return recent[int(name) - 1]
         if any(path.stem == name for path in self.folder.glob(f"*{SUFFIX}")):
-            return Conversation(self.folder / f"{name}{SUFFIX}")
+            return StoredConversation(self.folder / f"{name}{SUFFIX}")
         raise ConfigurationError(f"there is no conversation {name!r}: /resume lists them")

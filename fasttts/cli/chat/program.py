@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from contextlib import closing
 
-from fasttts.chat import Call
+from fasttts.chat import ReplyCall
 from fasttts.cli.chat import keyboard, transcript
 from fasttts.cli.chat.answer_view import AnswerView
 from fasttts.cli.chat.commands import Command, Said, parse
 from fasttts.cli.chat.dialogue import Dialogue
 from fasttts.cli.chat.files import Folder
-from fasttts.cli.chat.history import Conversation, Store
+from fasttts.cli.chat.history import Store, StoredConversation
 from fasttts.cli.chat.interrupts import Interrupts
 from fasttts.cli.chat.modes import EFFORTS, Mode, check_auto, check_effort
 from fasttts.cli.chat.screen import Screen
@@ -109,7 +109,7 @@ class Program:
             AnswerView(self._screen.console).show(self._interrupts.each(events))
 
     @property
-    def _current(self) -> Conversation:
+    def _current(self) -> StoredConversation:
         return self._dialogue.conversation
 
     def _set_mode(self, mode: Mode, text: str) -> None:
@@ -137,7 +137,7 @@ class Program:
         self._screen.note(f"Effort is {self._dialogue.effort} (searches: {widths}).")
 
     def _use(self, name: str, **arguments: str) -> None:
-        outcome = self._toolbox.run(Call(name=name, arguments=arguments))
+        outcome = self._toolbox.run(ReplyCall(name=name, arguments=arguments))
         (self._screen.hint if outcome.is_error else self._screen.said)(outcome.text)
 
     def _read(self, path: str) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fasttts.cli.chat.answer_view import cost_line
 from fasttts.cli.chat.commands import COMMANDS, SLASH
-from fasttts.cli.chat.history import Conversation, Cost
+from fasttts.cli.chat.history import Cost, StoredConversation
 from fasttts.cli.chat.wrapping import print_indented
 from fasttts.cli.render import INDENT
 from fasttts.config import DEMO
@@ -72,7 +72,7 @@ class Screen:
             )
         )
 
-    def stats(self, conversation: Conversation, engine: FastTTS) -> None:
+    def stats(self, conversation: StoredConversation, engine: FastTTS) -> None:
         """What the answers of a conversation have cost, and the engine since it was loaded."""
         costs = list(chain.from_iterable(turn.costs for turn in conversation.turns))
         searched = [cost for cost in costs if cost.search != "none"]
@@ -87,7 +87,7 @@ class Screen:
         usage = engine.usage
         self.note(f"The engine has sampled {usage.generated_tokens:,} tokens since it was loaded.")
 
-    def conversations(self, conversations: Sequence[Conversation]) -> None:
+    def conversations(self, conversations: Sequence[StoredConversation]) -> None:
         """What `/resume` can go on with."""
         if not conversations:
             self.note("There are no conversations yet.")
@@ -100,7 +100,7 @@ class Screen:
             table.add_row(str(number), each.name, Text(each.title))
         self._print(table)
 
-    def resumed(self, conversation: Conversation) -> None:
+    def resumed(self, conversation: StoredConversation) -> None:
         """Where a conversation stands: its last turn."""
         count = len(conversation.turns)
         self.note(f"Going on with {conversation.name}: {count} turn{'s' * (count != 1)}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fasttts.chat import Call, Tool, offered_tools
+from fasttts.chat import ReplyCall, Tool, offered_tools
 from fasttts.cli.chat.calculator import calculate
 from fasttts.cli.chat.files import Folder
 from fasttts.config.validation import did_you_mean
@@ -64,7 +64,7 @@ class ChatTool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ToolOutcome:
     """What a tool said: its result, or why there is none, for the model to read."""
 
     text: str
@@ -119,18 +119,18 @@ class Toolbox:
         """All tools in OpenAI's form."""
         return offered_tools([tool.schema for tool in self._tools.values()])
 
-    def run(self, call: Call) -> Outcome:
+    def run(self, call: ReplyCall) -> ToolOutcome:
         """Does what the model asked for; a mistake of its is an outcome, not an exception."""
         tool = self._tools.get(call.name)
         if tool is None:
             hint = did_you_mean(call.name, self._tools)
-            return Outcome(text=f"there is no tool {call.name!r}: {hint}", is_error=True)
+            return ToolOutcome(text=f"there is no tool {call.name!r}: {hint}", is_error=True)
         try:
-            return Outcome(text=tool.run(tool.arguments.model_validate(call.arguments)))
+            return ToolOutcome(text=tool.run(tool.arguments.model_validate(call.arguments)))
         except ValidationError as error:
             wrong = "; ".join(
                 f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
             )
-            return Outcome(text=f"wrong arguments for {call.name}: {wrong}", is_error=True)
+            return ToolOutcome(text=f"wrong arguments for {call.name}: {wrong}", is_error=True)
         except ConfigurationError as error:
-            return Outcome(text=str(error), is_error=True)
+            return ToolOutcome(text=str(error), is_error=True)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from fasttts.cli.chat.answer_view import cost_line
-from fasttts.cli.chat.history import Conversation, Turn
+from fasttts.cli.chat.history import StoredConversation, Turn
 from fasttts.errors import ConfigurationError
 
 
-def save(conversation: Conversation, name: str) -> Path:
+def save(conversation: StoredConversation, name: str) -> Path:
     """Writes a conversation; a file that exists is left alone.
 
     Args:
@@ -34,7 +34,7 @@ def save(conversation: Conversation, name: str) -> Path:
     return path
 
 
-def document(conversation: Conversation) -> str:
+def document(conversation: StoredConversation) -> str:
     """All turns, with tools and costs."""
     title = f"# FastTTS chat {conversation.name}"
     return "\n\n".join([title, *(_turn(turn) for turn in conversation.turns)]) + "\n"

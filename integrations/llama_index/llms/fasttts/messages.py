@@ -17,7 +17,7 @@ from llama_index.core.base.llms.types import (
 )
 from pydantic import BaseModel
 
-from fasttts.chat import Call, Reply
+from fasttts.chat import Reply, ReplyCall
 from fasttts.errors import ConfigurationError
 from fasttts.types import Message
 
@@ -58,7 +58,9 @@ def reply_message(reply: Reply) -> ChatMessage:
     )
 
 
-def reply_blocks(reasoning: str, content: str, calls: Sequence[Call] = ()) -> list[ContentBlock]:
+def reply_blocks(
+    reasoning: str, content: str, calls: Sequence[ReplyCall] = ()
+) -> list[ContentBlock]:
     """Thoughts, one block of text, calls; the text is left out only beside calls."""
     blocks: list[ContentBlock] = [ThinkingBlock(content=reasoning)] if reasoning else []
     if content or not calls:

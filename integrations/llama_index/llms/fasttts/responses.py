@@ -9,8 +9,8 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageR
 from fasttts.chat import (
     ChatRequest,
     Delta,
-    Growth,
     Reply,
+    ReplyChunk,
     ReplyFormat,
     cost_report,
     token_usage,
@@ -28,29 +28,29 @@ def chat_response(result: SearchResult, reply_format: ReplyFormat) -> ChatRespon
 def streamed_responses(request: ChatRequest) -> Generator[ChatResponse, None, None]:
     """The message as it grows; deltas add up to the last one, which alone has `raw`."""
     with closing(request.stream()) as growths:
-        for growth in growths:
-            yield _streamed_response(growth)
+        for chunk in growths:
+            yield _streamed_response(chunk)
 
 
 async def astreamed_responses(request: ChatRequest) -> AsyncGenerator[ChatResponse, None]:
     """`streamed_responses` for event loops."""
     async with aclosing(request.astream()) as growths:
-        async for growth in growths:
-            yield _streamed_response(growth)
+        async for chunk in growths:
+            yield _streamed_response(chunk)
 
 
-def _streamed_response(growth: Growth) -> ChatResponse:
-    if growth.end is None:
-        blocks = reply_blocks(growth.shown.reasoning, growth.shown.content)
+def _streamed_response(chunk: ReplyChunk) -> ChatResponse:
+    if chunk.end is None:
+        blocks = reply_blocks(chunk.shown.reasoning, chunk.shown.content)
         message, raw = ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks), None
     else:
-        reply, result = growth.end
+        reply, result = chunk.end
         message, raw = reply_message(reply), _raw(result, reply)
     return ChatResponse(
         message=message,
-        delta=growth.delta.content,
+        delta=chunk.delta.content,
         raw=raw,
-        additional_kwargs=_thinking_delta(growth.delta),
+        additional_kwargs=_thinking_delta(chunk.delta),
     )
 
 

@@ -18,13 +18,13 @@ from fasttts import (
     ConfigurationError,
     FastTTS,
     Finished,
+    PrefixDelta,
     SchedulingConfig,
     SearchError,
     SearchResult,
     SearchStarted,
     TextDelta,
     Timings,
-    TrunkDelta,
 )
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN
@@ -44,7 +44,7 @@ def engine(tmp_path: Path) -> Iterator[FastTTS]:
 
 
 def lookups(engine: FastTTS) -> tuple[int, int]:
-    calls = engine.stats().calls
+    calls = engine.stats().requests
     return calls.num_cache_hits, calls.num_cache_misses
 
 
@@ -92,7 +92,7 @@ def test_every_way_to_call_finds_the_result(engine: FastTTS) -> None:
 
 
 async def test_streams_of_a_cached_result_tell_the_whole_text(engine: FastTTS) -> None:
-    for options, delta in (({"n": 4}, TrunkDelta), ({"search": "none"}, TextDelta)):
+    for options, delta in (({"n": 4}, PrefixDelta), ({"search": "none"}, TextDelta)):
         computed = engine.search("hello", **options)
         events = list(engine.stream("hello", **options))
         assert [event async for event in engine.astream("hello", **options)][:-1] != []

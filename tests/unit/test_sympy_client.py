@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from fasttts.answers import sympy_client, sympy_worker
 from fasttts.answers.normal_form import make_form
 from fasttts.answers.sympy_client import Algebra, Description, OutOfTime, is_readable
 from fasttts.answers.value_keys import description_key
-from fasttts.search import algebra, algebra_worker
 
 Reader = Callable[[str], Description | None]
 
@@ -22,7 +22,7 @@ ENDLESS = r"\int \int \int e^{x^y} dx dy dz"
 
 @pytest.fixture(scope="module")
 def reader() -> Reader:
-    return algebra_worker.load_reader()
+    return sympy_worker.load_reader()
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +53,16 @@ def test_a_worker_that_ends_is_replaced(worker: Algebra) -> None:
 def test_a_worker_that_someone_else_ends_is_asked_again(
     worker: Algebra, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = algebra._ask
+    ask = sympy_client._ask
 
     def killed_first(process: subprocess.Popen[bytes], line: bytes, limit_s: float) -> bytes:
-        monkeypatch.setattr(algebra, "_ask", ask)
+        monkeypatch.setattr(sympy_client, "_ask", ask)
         process.kill()
         process.wait()
         return ask(process, line, limit_s)
 
     first = worker.describe("x+1")
-    monkeypatch.setattr(algebra, "_ask", killed_first)
+    monkeypatch.setattr(sympy_client, "_ask", killed_first)
     assert worker.describe("x+1") == first
 
 
@@ -70,7 +70,7 @@ def test_a_worker_that_stands_still_is_given_up(
     worker: Algebra, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert worker.describe("x+1") is not None
-    monkeypatch.setattr(algebra, "WALL_LIMIT_S", 0.0)
+    monkeypatch.setattr(sympy_client, "WALL_LIMIT_S", 0.0)
     with pytest.raises(OutOfTime, match="within 0 s"):
         worker.describe("x+2")
     monkeypatch.undo()
@@ -80,7 +80,7 @@ def test_a_worker_that_stands_still_is_given_up(
 def test_without_a_worker_answers_are_text(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(algebra, "_WORKER", tmp_path / "missing.py")
+    monkeypatch.setattr(sympy_client, "_WORKER", tmp_path / "missing.py")
     worker = Algebra()
     with caplog.at_level(logging.WARNING):
         assert [worker.describe("x+1"), worker.describe("x+2")] == [None, None]
@@ -112,7 +112,7 @@ def test_the_worker_gives_one_description_whatever_came_before(worker: Algebra) 
 
 
 def test_the_worker_needs_nothing_of_fasttts() -> None:
-    source = Path(algebra_worker.__file__).read_text(encoding="utf-8")
+    source = Path(sympy_worker.__file__).read_text(encoding="utf-8")
     assert "import fasttts" not in source
     assert "from fasttts" not in source
 
@@ -146,7 +146,7 @@ def test_the_worker_needs_nothing_of_fasttts() -> None:
 )
 def test_what_the_worker_makes_of_a_text(reader: Reader, text: str, key: str | None) -> None:
     """In this process, so that a failure shows where; none of these needs a limit."""
-    description = algebra_worker.describe_any(reader, text)
+    description = sympy_worker.describe_any(reader, text)
     found = description and description_key(json.loads(json.dumps(description)))
     assert found == key
 

@@ -12,7 +12,7 @@ from fasttts import ConfigurationError, ContractError, FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier, hashed_score
 from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.verifiers import Gate, Mean, Minimum, ModelVerifier, Product
-from fasttts.verifiers.async_scoring import flow_of, try_flowing
+from fasttts.verifiers.async_scoring import scoring_of, try_async
 from fasttts.verifiers.resolve import as_verifier, is_serial, models_of, parts_of
 from tests.searches import LateVerifier
 
@@ -210,12 +210,12 @@ def test_a_combination_belongs_to_one_engine() -> None:
 
 def test_a_named_model_works_beside_the_loop_where_the_loaded_one_does() -> None:
     late, named, calls = LateVerifier(1, is_serial=True), ModelVerifier("demo"), []
-    assert try_flowing(named) is None
+    assert try_async(named) is None
     assert not is_serial(named)
     named.bind(late)
     both = Gate(Mean(named, lambda *_: calls.append(1) or 1.0), named, threshold=0.01)
     assert is_serial(both)
-    flow = flow_of(both, [request(*STEPS)])
+    flow = scoring_of(both, [request(*STEPS)])
     waited_for = next(flow)
     assert not waited_for.done()
     assert calls  # the function runs beside the model
@@ -227,6 +227,6 @@ def test_a_named_model_in_the_loop_runs_after_what_works_beside_it() -> None:
     late, named = LateVerifier(1, is_serial=False), ModelVerifier("demo")
     num_begun: list[int] = []
     named.bind(Counting(lambda *_: num_begun.append(late.most_at_once) or 0.5))
-    assert try_flowing(named) is None
+    assert try_async(named) is None
     next(Mean(named, late).flow([request(*STEPS)]))
     assert set(num_begun) == {1}

@@ -4,21 +4,21 @@ import pytest
 
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig, search_config
-from fasttts.scheduling.latency import StepCost
+from fasttts.scheduling.latency import IterationLatency
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
 from tests.searches import Recorder, drive, make_run, same_tree, snapshot
 
 
-def measured(alone_s: float, each_s: float, *sizes: int) -> StepCost:
-    cost = StepCost()
+def measured(alone_s: float, each_s: float, *sizes: int) -> IterationLatency:
+    cost = IterationLatency()
     for size in sizes:
         cost.measured(size, alone_s + each_s * (size - 1))
     return cost
 
 
 def test_nothing_is_known_from_one_size_of_batch() -> None:
-    assert not StepCost().is_cheap(64)
+    assert not IterationLatency().is_cheap(64)
     assert not measured(5e-3, 0.0, 40, 50, 60).is_cheap(64)
     assert not measured(5e-3, 0.0, 31, 60).is_cheap(64)
 

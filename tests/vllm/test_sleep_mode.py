@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from fasttts import FastTTS, SchedulingConfig, demo
-from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
-from fasttts.backends.vllm.builder import Opening
+from fasttts.backends.vllm.arguments import VllmDevice, generator_arguments, verifier_arguments
+from fasttts.backends.vllm.builder import EngineBuilder
 from fasttts.backends.vllm.checkpoint import check_checkpoint
 from fasttts.backends.vllm.engine_lifecycle import open_engine
 from fasttts.backends.vllm.generator import VLLMGenerator
-from fasttts.backends.vllm.sleep_mode import Turns, TurnTakingGenerator, TurnTakingVerifier
+from fasttts.backends.vllm.sleep_mode import DeviceOwner, SleepingGenerator, SleepingVerifier
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import engine_config, search_config
@@ -50,12 +50,12 @@ def pair(diary: list[str]) -> tuple[Sleeper, Sleeper]:
 
 def test_one_engine_is_awake_at_a_time(pair: tuple[Sleeper, Sleeper], diary: list[str]) -> None:
     generator, verifier = pair
-    turns = Turns()
-    turns.start(generator)
-    turns.leave()
-    turns.start(verifier)
+    device_owner = DeviceOwner()
+    device_owner.start(generator)
+    device_owner.leave()
+    device_owner.start(verifier)
     for engine in (verifier, generator, generator, verifier):
-        turns.take(engine)
+        device_owner.take(engine)
     assert diary == [
         "generator sleeps",
         "verifier sleeps",
@@ -69,11 +69,11 @@ def test_a_closed_engine_is_not_sent_to_sleep(
     pair: tuple[Sleeper, Sleeper], diary: list[str]
 ) -> None:
     generator, verifier = pair
-    turns = Turns()
-    turns.start(generator)
-    turns.forget(verifier)
-    turns.forget(generator)
-    turns.take(verifier)
+    device_owner = DeviceOwner()
+    device_owner.start(generator)
+    device_owner.forget(verifier)
+    device_owner.forget(generator)
+    device_owner.take(verifier)
     assert diary == ["verifier wakes up"]
 
 
@@ -86,11 +86,11 @@ class Asleep(Sleeper):
 
 def test_an_engine_that_cannot_wake_up_has_no_turn(diary: list[str]) -> None:
     broken, other = Asleep("broken", diary), Sleeper("other", diary)
-    turns = Turns()
-    turns.start(other)
+    device_owner = DeviceOwner()
+    device_owner.start(other)
     with pytest.raises(RuntimeError):
-        turns.take(broken)
-    turns.take(other)
+        device_owner.take(broken)
+    device_owner.take(other)
     assert diary == ["other sleeps", "other wakes up"]
 
 
@@ -107,7 +107,7 @@ class Executor:
         self._diary.append(f"tags {tags}")
 
 
-class OnThisDevice(TurnTakingGenerator):
+class OnThisDevice(SleepingGenerator):
     """Leaves the device in name only: vLLM's sleep mode needs a GPU."""
 
     def __init__(self, llm: Any, *, diary: list[str], **others: Any) -> None:
@@ -119,7 +119,7 @@ class OnThisDevice(TurnTakingGenerator):
         return Executor(self._diary)
 
 
-class BesideIt(TurnTakingVerifier):
+class BesideIt(SleepingVerifier):
     """The same for the verifier, which loses its cache."""
 
     def __init__(self, llm: Any, *, diary: list[str], **others: Any) -> None:
@@ -175,7 +175,7 @@ class Model:
         return AutoTokenizer.from_pretrained(self._folder)
 
 
-class Unopened(Opening):
+class Unopened(EngineBuilder):
     """Makes backends of models that do not exist."""
 
     def backends(self, diary: list[str]) -> tuple[VLLMGenerator, VLLMVerifier]:
@@ -183,7 +183,7 @@ class Unopened(Opening):
         generator: Any = Model(diary, demo.generator_path())
         verifier: Any = Model(diary, demo.verifier_path())
         first = self._generator(generator)
-        self.turns.leave()
+        self.device_owner.leave()
         return first, self._verifier(verifier, self.verifier)
 
 
@@ -195,20 +195,20 @@ def unopened(offloading: str) -> Unopened:
         config=config,
         generator=check_checkpoint(str(demo.generator_path()), "generator"),
         verifier=check_checkpoint(str(demo.verifier_path()), "verifier"),
-        device=Device(is_cpu=False, name="NVIDIA L4", memory_bytes=24 << 30),
+        device=VllmDevice(is_cpu=False, name="NVIDIA L4", memory_bytes=24 << 30),
         plan=plan_engines(config, DEVICES["l4"], *shapes),
     )
 
 
 @pytest.mark.vllm
 def test_a_plan_of_turns_opens_backends_that_take_them(diary: list[str]) -> None:
-    opening = unopened("sleep")
-    generator, verifier = opening.backends(diary)
-    assert isinstance(generator, TurnTakingGenerator)
-    assert isinstance(verifier, TurnTakingVerifier)
-    assert opening._verifier_has_own_process
-    assert opening._verifier_arguments()["enable_sleep_mode"]
-    opening.turns.take(generator)
+    builder = unopened("sleep")
+    generator, verifier = builder.backends(diary)
+    assert isinstance(generator, SleepingGenerator)
+    assert isinstance(verifier, SleepingVerifier)
+    assert builder._verifier_has_own_process
+    assert builder._verifier_arguments()["enable_sleep_mode"]
+    builder.device_owner.take(generator)
     with pytest.raises(CapacityError, match="the verifier could not change turns: CUDA out of"):
         verifier.score([])
     assert diary == [
@@ -223,15 +223,15 @@ def test_a_plan_of_turns_opens_backends_that_take_them(diary: list[str]) -> None
 
 @pytest.mark.vllm
 def test_other_plans_open_plain_backends(diary: list[str]) -> None:
-    opening = unopened("auto")
-    generator, verifier = opening.backends(diary)
+    builder = unopened("auto")
+    generator, verifier = builder.backends(diary)
     assert type(generator) is VLLMGenerator
     assert type(verifier) is VLLMVerifier
-    assert not opening._verifier_has_own_process
+    assert not builder._verifier_has_own_process
     assert diary == []
 
 
-CPU = Device(is_cpu=True, name="cpu", memory_bytes=0)
+CPU = VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)
 
 
 def in_turns(diary: list[str]) -> FastTTS:
@@ -243,14 +243,14 @@ def in_turns(diary: list[str]) -> FastTTS:
     config = engine_config(max_num_seqs=64)
     generator = check_checkpoint(str(demo.generator_path()), "generator")
     verifier = check_checkpoint(str(demo.verifier_path()), "verifier")
-    turns = Turns()
+    device_owner = DeviceOwner()
     llm = open_engine(
         "generator",
         logits_processors=[CounterSampler],
         **generator_arguments(config, generator, verifier, CPU),
     )
-    first = OnThisDevice(llm, diary=diary, turns=turns, name="demo")
-    turns.leave()
+    first = OnThisDevice(llm, diary=diary, device_owner=device_owner, name="demo")
+    device_owner.leave()
     llm = open_engine(
         "verifier",
         has_own_process=True,
@@ -258,7 +258,9 @@ def in_turns(diary: list[str]) -> FastTTS:
         **verifier_arguments(config, generator, verifier, CPU),
     )
     prompt_format = ProcessRewardFormat(ChatTokenizer(llm.get_tokenizer(), "demo"), "demo")
-    second = BesideIt(llm, diary=diary, turns=turns, name="demo", prompt_format=prompt_format)
+    second = BesideIt(
+        llm, diary=diary, device_owner=device_owner, name="demo", prompt_format=prompt_format
+    )
     return FastTTS(first, second, scheduling=SchedulingConfig(early_verification=False))
 
 

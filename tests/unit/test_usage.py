@@ -23,12 +23,12 @@ def test_one_search_costs_the_engine_what_it_costs() -> None:
     totals = engine.usage
     assert totals.num_searches == 1
     assert totals.num_iterations == result.usage.num_iterations
-    assert totals.needed_sequences == sum(result.occupancy.needed)
+    assert totals.required_sequences == sum(result.occupancy.required)
     assert totals.speculative_sequences == sum(result.occupancy.speculative)
     assert totals.generation_s == result.timings.generation_s
     assert totals.verification_s == result.timings.verification_s
     assert totals.peak_kv_cache_usage == result.usage.peak_kv_cache_usage
-    assert totals.wasted_tokens == result.usage.generated_tokens - result.usage.needed_tokens
+    assert totals.wasted_tokens == result.usage.generated_tokens - result.usage.required_tokens
 
 
 def test_searches_add_up_and_share_iterations() -> None:
@@ -39,7 +39,7 @@ def test_searches_add_up_and_share_iterations() -> None:
     assert len(results) == totals.num_searches == 3
     for name in (
         "generated_tokens",
-        "needed_tokens",
+        "required_tokens",
         "speculated_tokens",
         "recomputed_tokens",
         "verifier_computed_tokens",
@@ -69,10 +69,10 @@ def test_usage_may_be_asked_while_searches_run() -> None:
             while not done.is_set():
                 seen.append(engine.usage.num_iterations)
 
-        watcher = threading.Thread(target=watch)
-        watcher.start()
+        listener = threading.Thread(target=watch)
+        listener.start()
         engine.search("What is 2 + 2?", n=32)
         done.set()
-        watcher.join()
+        listener.join()
     assert seen == sorted(seen)
     assert engine.usage.num_iterations >= seen[-1]

@@ -17,10 +17,10 @@ from fasttts.engine.request import Prompt, prepare
 from fasttts.interfaces import Generator, Verifier
 from fasttts.scheduling.run import SearchRequest
 from fasttts.search import BeamSearch, SearchPolicy, resolve
-from fasttts.types import Opening, Step
+from fasttts.types import AnswerPrefix, Step
 from fasttts.verifiers import FunctionVerifier, Gate, Mean, Minimum, Product
 
-OPENING = Opening(text="4\n\n", steps=(Step(text="4", score=0.5),))
+ANSWER_PREFIX = AnswerPrefix(text="4\n\n", steps=(Step(text="4", score=0.5),))
 PROMPT = Prompt(token_ids=(1, 2, 3), problem="2 + 2?")
 
 OPTIONS: dict[str, list[Any]] = {
@@ -96,7 +96,7 @@ def key(
 
 def test_nothing_of_a_search_is_forgotten() -> None:
     assert OPTIONS.keys() == SearchConfig.model_fields.keys()
-    in_key = {"prompt_token_ids", "problem", "config", "extract", "grammar", "opening"}
+    in_key = {"prompt_token_ids", "problem", "config", "extract", "grammar", "answer_prefix"}
     assert in_key | {"uses_verifier"} == SearchRequest.__dataclass_fields__.keys()
 
 
@@ -122,7 +122,7 @@ def test_room_changes_no_key(max_num_seqs: int, num_blocks: int, block_size: int
     [
         {"prompt": Prompt(token_ids=(1, 2, 4), problem=PROMPT.problem)},
         {"prompt": Prompt(token_ids=PROMPT.token_ids, problem="3 + 3?")},
-        {"prompt": replace(PROMPT, opening=OPENING)},
+        {"prompt": replace(PROMPT, answer_prefix=ANSWER_PREFIX)},
         {"generator": FakeGenerator(mean_steps=9)},
         {"generator": FakeGenerator(max_model_len=512)},
         {"verifier": FunctionVerifier(known_half)},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fasttts.backends.vllm.error_translation import opening, translate
+from fasttts.backends.vllm.error_translation import builder, translate
 from fasttts.errors import BackendError, CapacityError, ConfigurationError, FastTTSError
 
 CASES: list[tuple[Exception, type[FastTTSError], str]] = [
@@ -90,13 +90,13 @@ def test_why_another_process_does_not_start_is_read_off_what_it_printed() -> Non
     error = RuntimeError("Engine core initialization failed. See root cause above.")
     with (
         pytest.raises(CapacityError, match=r"ValueError: 4 GiB KV .* raise kv_cache_memory_bytes"),
-        opening("verifier", "m", lambda: PRINTED),
+        builder("verifier", "m", lambda: PRINTED),
     ):
         raise error
     for hidden in (str, lambda: "no traceback"):
         with (
             pytest.raises(BackendError, match="Engine core initialization failed") as caught,
-            opening("verifier", "m", hidden),
+            builder("verifier", "m", hidden),
         ):
             raise error
         assert caught.value.__cause__ is error
@@ -105,12 +105,12 @@ def test_why_another_process_does_not_start_is_read_off_what_it_printed() -> Non
 def test_opening_keeps_the_cause_and_our_own_errors() -> None:
     with (
         pytest.raises(BackendError, match="verifier='m' cannot be opened") as caught,
-        opening("verifier", "m"),
+        builder("verifier", "m"),
     ):
         raise RuntimeError("inner")
     assert isinstance(caught.value.__cause__, RuntimeError)
     assert caught.value.role == "verifier"
     own = ConfigurationError("ours")
-    with pytest.raises(ConfigurationError) as kept, opening("verifier", "m"):
+    with pytest.raises(ConfigurationError) as kept, builder("verifier", "m"):
         raise own
     assert kept.value is own

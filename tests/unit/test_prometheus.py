@@ -27,8 +27,8 @@ def test_the_numbers_are_those_of_the_statistics() -> None:
         assert scraped(registry)["fasttts_generated_tokens_total", "a"] == 0
         engine.search("hello", n=4)
         values, stats = scraped(registry), engine.stats()
-    assert values["fasttts_calls_total", "a", "complete"] == 1
-    assert values["fasttts_calls_total", "a", "failed"] == 0
+    assert values["fasttts_requests_total", "a", "complete"] == 1
+    assert values["fasttts_requests_total", "a", "failed"] == 0
     assert values["fasttts_generated_tokens_total", "a"] == stats.usage.generated_tokens > 0
     assert values["fasttts_verifier_tokens_total", "a", "cached"] == (
         stats.usage.verifier_cached_tokens
@@ -48,8 +48,8 @@ def test_engines_share_a_collector() -> None:
         registry.register(EngineCollector({"one": one, "two": two}))
         one.search("hello", search="none")
         values = scraped(registry)
-    assert values["fasttts_calls_total", "complete", "one"] == 1
-    assert values["fasttts_calls_total", "complete", "two"] == 0
+    assert values["fasttts_requests_total", "complete", "one"] == 1
+    assert values["fasttts_requests_total", "complete", "two"] == 0
 
 
 def test_names_follow_the_conventions() -> None:
