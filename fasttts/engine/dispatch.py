@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, closing
 from typing import Protocol
 
-from fasttts.answers.extraction import Extractor
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.engine.handle import SearchHandle
 from fasttts.engine.result_cache import EngineCache
@@ -28,9 +27,7 @@ from fasttts.types import Event, SearchResult
 class MakeResult(Protocol):
     """A finished run to its result; called in the thread that waits for it."""
 
-    def __call__(
-        self, run: SearchRun, extract: Extractor | None, *, total_s: float
-    ) -> SearchResult:
+    def __call__(self, run: SearchRun, *, total_s: float) -> SearchResult:
         """Raises SearchError where there is no result."""
         ...
 
@@ -60,16 +57,14 @@ class Dispatch:
         self._begin = begin
         self._cache = cache
 
-    def start(self, run: SearchRun, extract: Extractor | None, *, is_watched: bool) -> SearchHandle:
+    def start(self, run: SearchRun, *, is_watched: bool) -> SearchHandle:
         """Submits a search; events are kept only where it `is_watched`."""
-        return self._start(run, extract, self._find(run), is_watched=is_watched)
+        return self._start(run, self._find(run), is_watched=is_watched)
 
-    async def _astart(
-        self, run: SearchRun, extract: Extractor | None, *, is_watched: bool
-    ) -> SearchHandle:
+    async def _astart(self, run: SearchRun, *, is_watched: bool) -> SearchHandle:
         """`start` without reading a disk in the event loop."""
         found = None if self._cache is None else await asyncio.to_thread(self._find, run)
-        return self._start(run, extract, found, is_watched=is_watched)
+        return self._start(run, found, is_watched=is_watched)
 
     def _find(self, run: SearchRun) -> SearchResult | None:
         return None if self._cache is None else self._cache.find(run.request)
@@ -77,7 +72,6 @@ class Dispatch:
     def _start(
         self,
         run: SearchRun,
-        extract: Extractor | None,
         found: SearchResult | None,
         *,
         is_watched: bool,
@@ -97,40 +91,36 @@ class Dispatch:
         except BackendError as error:
             call.refused(error)
             raise
-        return SearchHandle(
-            run, self._thread, listener, log, functools.partial(self._read, extract)
-        )
+        return SearchHandle(run, self._thread, listener, log, self._read)
 
-    def _read(self, extract: Extractor | None, ended: SearchListener) -> SearchResult:
+    def _read(self, ended: SearchListener) -> SearchResult:
         """The result of a search that ended."""
-        result = self._make_result(ended.future.result(), extract, total_s=ended.total_s)
+        result = self._make_result(ended.future.result(), total_s=ended.total_s)
         if self._cache is not None:
             self._cache.keep(ended.run.request, result)
         return result
 
-    def run(self, run: SearchRun, extract: Extractor | None) -> SearchResult:
+    def run(self, run: SearchRun) -> SearchResult:
         """Waits for one search."""
-        with self.start(run, extract, is_watched=False) as handle:
+        with self.start(run, is_watched=False) as handle:
             return handle.result()
 
-    async def arun(self, run: SearchRun, extract: Extractor | None) -> SearchResult:
+    async def arun(self, run: SearchRun) -> SearchResult:
         """Waits for one search without holding up the event loop."""
-        with await self._astart(run, extract, is_watched=False) as handle:
+        with await self._astart(run, is_watched=False) as handle:
             return await handle.aresult()
 
-    def stream(self, run: SearchRun, extract: Extractor | None) -> Generator[Event, None, None]:
+    def stream(self, run: SearchRun) -> Generator[Event, None, None]:
         """Tells one search as it happens; the work starts with the first event."""
         with (
-            self.start(run, extract, is_watched=True) as handle,
+            self.start(run, is_watched=True) as handle,
             closing(handle.events()) as events,
         ):
             yield from events
 
-    async def astream(
-        self, run: SearchRun, extract: Extractor | None
-    ) -> AsyncGenerator[Event, None]:
+    async def astream(self, run: SearchRun) -> AsyncGenerator[Event, None]:
         """`stream` for event loops."""
-        with await self._astart(run, extract, is_watched=True) as handle:
+        with await self._astart(run, is_watched=True) as handle:
             async with aclosing(handle.aevents()) as events:
                 async for event in events:
                     yield event
@@ -138,7 +128,6 @@ class Dispatch:
     def run_many(
         self,
         runs: Sequence[SearchRun],
-        extract: Extractor | None,
         on_result: Callable[[int, SearchResult], None] | None,
     ) -> list[SearchResult | SearchError]:
         """Waits for all of them; see `FastTTS.search_many`."""
@@ -147,7 +136,7 @@ class Dispatch:
         with contextlib.ExitStack() as stack:
             handles = []
             for index, run in enumerate(runs):
-                handle = stack.enter_context(self.start(run, extract, is_watched=False))
+                handle = stack.enter_context(self.start(run, is_watched=False))
                 handle.when_done(functools.partial(ended.put, index))
                 handles.append(handle)
             for _ in runs:

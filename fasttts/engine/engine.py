@@ -218,8 +218,7 @@ class FastTTS:
             SearchError: No candidate was complete within the caps, or `extract` failed.
         """
         return self._core.dispatch.run(
-            self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
-            extract,
+            self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
         )
 
     async def asearch(
@@ -234,7 +233,7 @@ class FastTTS:
     ) -> SearchResult:
         """`search` for event loops; cancelling the task stops the work."""
         run = self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
-        return await self._core.dispatch.arun(run, extract)
+        return await self._core.dispatch.arun(run)
 
     def search_many(
         self,
@@ -267,7 +266,7 @@ class FastTTS:
             self._prepare(problem, each, {}, system=system, extract=extract)
             for problem, each in zip(problems, configs, strict=True)
         ]
-        return self._core.dispatch.run_many(runs, extract, on_result)
+        return self._core.dispatch.run_many(runs, on_result)
 
     def submit(
         self,
@@ -285,7 +284,7 @@ class FastTTS:
         Its methods raise what `search` does; bad input is refused here.
         """
         run = self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
-        return self._core.dispatch.start(run, extract, is_watched=True)
+        return self._core.dispatch.start(run, is_watched=True)
 
     def stream(
         self,
@@ -305,8 +304,7 @@ class FastTTS:
         generator stops the work. The work starts with the first event.
         """
         return self._core.dispatch.stream(
-            self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
-            extract,
+            self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
         )
 
     def astream(
@@ -321,8 +319,7 @@ class FastTTS:
     ) -> AsyncGenerator[Event, None]:
         """`stream` for event loops."""
         return self._core.dispatch.astream(
-            self._prepare(problem, config, options, system=system, tools=tools, extract=extract),
-            extract,
+            self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
         )
 
     def render(

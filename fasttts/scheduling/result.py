@@ -21,7 +21,6 @@ from fasttts.types import (
 
 def make_result(
     run: SearchRun,
-    extract: Extractor | None,
     *,
     total_s: float,
     num_slots: int,
@@ -29,14 +28,22 @@ def make_result(
     verifier: str | None,
     plan: MemoryPlan | None = None,
 ) -> SearchResult:
-    """The ranked result of a finished run; None extracts as its option `answer` says.
+    """The ranked result of a finished run.
+
+    Args:
+        run: A search that has ended.
+        total_s: Seconds from its submission to its end.
+        num_slots: Sequences that could run together.
+        generator: The generator's name.
+        verifier: The verifier's; None without one.
+        plan: How the two share the device; None where nothing was planned.
 
     Raises:
         SearchError: A search ended without one complete candidate, or `extract` failed. A plain
             decoding that hit a cap is a result with `finish_reason="length"` instead.
     """
     config = run.request.config
-    ranked = _ranked_candidates(run, extract)
+    ranked = _ranked_candidates(run)
     best = ranked[0]
     return SearchResult(
         text=best.text,
@@ -56,11 +63,11 @@ def make_result(
     )
 
 
-def _ranked_candidates(run: SearchRun, extract: Extractor | None) -> list[Candidate]:
+def _ranked_candidates(run: SearchRun) -> list[Candidate]:
     config = run.request.config
     if (error := nothing_complete(run)) is not None:
         raise error
-    extractor = extract or make_extractor(config.answer)
+    extractor = run.request.extract or make_extractor(config.answer)
     candidates = [_candidate(run, node, extractor) for node in run.ended_nodes()]
     assert config.selection is not None, "the engine resolves the selection"
     return rank(candidates, config.selection)

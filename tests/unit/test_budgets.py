@@ -47,7 +47,7 @@ def searched(scheduling: SchedulingConfig, text: str = "a", **options: Any) -> S
 
 def result_of(run: SearchRun) -> SearchResult:
     return make_result(
-        run, None, total_s=0.0, num_slots=8, generator="fake-generator", verifier="fake-verifier"
+        run, total_s=0.0, num_slots=8, generator="fake-generator", verifier="fake-verifier"
     )
 
 

@@ -93,7 +93,7 @@ class Told:
 
     def result(self) -> SearchResult:
         run = self.listener.future.result()
-        return make_result(run, None, total_s=0.0, num_slots=8, generator="g", verifier="v")
+        return make_result(run, total_s=0.0, num_slots=8, generator="g", verifier="v")
 
 
 SCHEDULES = [
