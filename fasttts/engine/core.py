@@ -1,21 +1,34 @@
-"""Two models at work: what a restart of the engine replaces as a whole."""
+"""Two models at work: what a restart of the engine replaces as a whole.
 
+Whoever stops waiting for a search, by an interrupt, a cancelled task or a closed stream, stops its
+work.
+"""
+
+import asyncio
 import contextlib
 import functools
+import queue
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import aclosing, closing
 
 from fasttts.config import SchedulingConfig
 from fasttts.engine.cache_key import SearchIdentity
-from fasttts.engine.dispatch import Dispatch
+from fasttts.engine.handle import SearchHandle
 from fasttts.engine.result_cache import EngineCache, ResultCache
-from fasttts.interfaces import Generator, Verifier
+from fasttts.errors import BackendError, SearchError
+from fasttts.interfaces import Generator as GeneratorBackend
+from fasttts.interfaces import Verifier
 from fasttts.memory import MemoryPlan
 from fasttts.observability.requests import RequestTracker
 from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.loop_thread import LoopThread
 from fasttts.scheduling.result import make_result
+from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.usage import EngineUsage
-from fasttts.types import Health
+from fasttts.streaming.event_log import EventLog
+from fasttts.streaming.listener import SearchListener
+from fasttts.types import Event, Health, SearchResult
 from fasttts.verifiers.ensemble import VerifierOption, check_loaded, resolve_verifier
 from fasttts.verifiers.resolve import fault_of
 
@@ -27,20 +40,19 @@ class EngineCore:
         generator: Owned and closed here.
         verifier: The same; None for none.
         scheduling: Slots and optimisations.
-        plan: How the two share the device, kept in every result.
-        requests: Where calls and costs count.
-        cache: Where results are kept; None for nowhere.
+        plan: How the two share the device, kept in every result; None where nothing was planned.
+        requests: Counts requests and costs.
+        cache: Results on disk; None computes each.
 
     Attributes:
         generator: The loop drives it.
         verifier: The same; a choice of several as one.
-        dispatch: Takes searches.
         is_closed: Whether `close` was called.
     """
 
     def __init__(
         self,
-        generator: Generator,
+        generator: GeneratorBackend,
         verifier: VerifierOption | None,
         *,
         scheduling: SchedulingConfig,
@@ -52,22 +64,24 @@ class EngineCore:
         self.verifier: Verifier | None = None if verifier is None else resolve_verifier(verifier)
         if self.verifier is not None:
             check_loaded(self.verifier)
-        known = None
+        self._cache = None
         if cache is not None:
-            known = EngineCache(cache, SearchIdentity(generator, self.verifier), requests)
+            identity = SearchIdentity(generator, self.verifier)
+            self._cache = EngineCache(cache, identity, requests)
         loop = Loop(generator, self.verifier, scheduling, account=requests.account)
         self._thread = LoopThread(loop)
         slots = scheduling.slots or generator.max_num_seqs
         verifier_name = None if self.verifier is None else self.verifier.name
-        result = functools.partial(
+        self._make_result = functools.partial(
             make_result,
             num_slots=min(slots, generator.max_num_seqs),
             generator=generator.name,
             verifier=verifier_name,
             plan=plan,
         )
-        begin = functools.partial(requests.begin, generator=generator.name, verifier=verifier_name)
-        self.dispatch = Dispatch(self._thread, generator.tokenizer, result, begin, known)
+        self._begin = functools.partial(
+            requests.begin, generator=generator.name, verifier=verifier_name
+        )
         self.is_closed = False
 
     @property
@@ -89,6 +103,64 @@ class EngineCore:
         """What all searches have cost together; from any thread, also once closed."""
         return self._thread.usage
 
+    def submit(self, run: SearchRun, *, is_watched: bool) -> SearchHandle:
+        """Starts a search, unless its result is in the cache.
+
+        Args:
+            run: The search.
+            is_watched: Whether its events are kept for readers.
+
+        Raises:
+            BackendError: The engine is closed, failed, or belongs to another process.
+        """
+        return self._submit(run, self._find(run), is_watched=is_watched)
+
+    def run(self, run: SearchRun) -> SearchResult:
+        """Waits for one search."""
+        with self.submit(run, is_watched=False) as handle:
+            return handle.result()
+
+    async def arun(self, run: SearchRun) -> SearchResult:
+        """Waits for one search without blocking the event loop."""
+        with await self._asubmit(run, is_watched=False) as handle:
+            return await handle.aresult()
+
+    def stream(self, run: SearchRun) -> Generator[Event, None, None]:
+        """The events of one search; the work starts with the first of them."""
+        with self.submit(run, is_watched=True) as handle, closing(handle.events()) as events:
+            yield from events
+
+    async def astream(self, run: SearchRun) -> AsyncGenerator[Event, None]:
+        """`stream` for event loops."""
+        with await self._asubmit(run, is_watched=True) as handle:
+            async with aclosing(handle.aevents()) as events:
+                async for event in events:
+                    yield event
+
+    def run_many(
+        self, runs: Sequence[SearchRun], on_result: Callable[[int, SearchResult], None] | None
+    ) -> list[SearchResult | SearchError]:
+        """Waits for all of them; see `FastTTS.search_many`."""
+        results: dict[int, SearchResult | SearchError] = {}
+        ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+        with contextlib.ExitStack() as stack:
+            handles = []
+            for index, run in enumerate(runs):
+                handle = stack.enter_context(self.submit(run, is_watched=False))
+                handle.when_done(functools.partial(ended.put, index))
+                handles.append(handle)
+            for _ in runs:
+                index = ended.get()
+                try:
+                    result = handles[index].result()
+                except SearchError as error:
+                    results[index] = error
+                    continue
+                results[index] = result
+                if on_result is not None:
+                    on_result(index, result)
+        return [results[index] for index in range(len(runs))]
+
     def close(self) -> None:
         """Ends every search, stops the loop and frees both models.
 
@@ -102,3 +174,38 @@ class EngineCore:
             stack.callback(self.generator.close)
             if self.verifier is not None:
                 stack.callback(self.verifier.close)
+
+    async def _asubmit(self, run: SearchRun, *, is_watched: bool) -> SearchHandle:
+        """`submit` without reading a disk in the event loop."""
+        found = None if self._cache is None else await asyncio.to_thread(self._find, run)
+        return self._submit(run, found, is_watched=is_watched)
+
+    def _find(self, run: SearchRun) -> SearchResult | None:
+        return None if self._cache is None else self._cache.find(run.request)
+
+    def _submit(
+        self, run: SearchRun, found: SearchResult | None, *, is_watched: bool
+    ) -> SearchHandle:
+        log = EventLog() if is_watched else None
+        request = self._begin(run.request)
+        tokenizer = self.generator.tokenizer
+        try:
+            if found is not None:
+                self._thread.check_accepting()
+                listener = SearchListener(run, tokenizer, log)
+                request.found(found)
+                listener.on_done(run, None)
+                return SearchHandle(run, self._thread, listener, log, lambda _: found)
+            listener = SearchListener(run, tokenizer, log, request.ended)
+            self._thread.submit(run, listener)
+        except BackendError as error:
+            request.refused(error)
+            raise
+        return SearchHandle(run, self._thread, listener, log, self._result)
+
+    def _result(self, ended: SearchListener) -> SearchResult:
+        """The result of a search that has ended."""
+        result = self._make_result(ended.future.result(), total_s=ended.total_s)
+        if self._cache is not None:
+            self._cache.keep(ended.run.request, result)
+        return result

@@ -217,7 +217,7 @@ class FastTTS:
             BackendError: The generator or the verifier failed.
             SearchError: No candidate was complete within the caps, or `extract` failed.
         """
-        return self._core.dispatch.run(
+        return self._core.run(
             self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
         )
 
@@ -233,7 +233,7 @@ class FastTTS:
     ) -> SearchResult:
         """`search` for event loops; cancelling the task stops the work."""
         run = self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
-        return await self._core.dispatch.arun(run)
+        return await self._core.arun(run)
 
     def search_many(
         self,
@@ -266,7 +266,7 @@ class FastTTS:
             self._prepare(problem, each, {}, system=system, extract=extract)
             for problem, each in zip(problems, configs, strict=True)
         ]
-        return self._core.dispatch.run_many(runs, on_result)
+        return self._core.run_many(runs, on_result)
 
     def submit(
         self,
@@ -284,7 +284,7 @@ class FastTTS:
         Its methods raise what `search` does; bad input is refused here.
         """
         run = self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
-        return self._core.dispatch.start(run, is_watched=True)
+        return self._core.submit(run, is_watched=True)
 
     def stream(
         self,
@@ -303,7 +303,7 @@ class FastTTS:
         the result's text too, `Progress`, `AnswerChosen` and `UsageReported`. Closing the
         generator stops the work. The work starts with the first event.
         """
-        return self._core.dispatch.stream(
+        return self._core.stream(
             self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
         )
 
@@ -318,7 +318,7 @@ class FastTTS:
         **options: Any,
     ) -> AsyncGenerator[Event, None]:
         """`stream` for event loops."""
-        return self._core.dispatch.astream(
+        return self._core.astream(
             self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
         )
 
