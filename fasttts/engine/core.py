@@ -10,6 +10,7 @@ import functools
 import queue
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, closing
+from typing import Any
 
 from fasttts.config import SchedulingConfig
 from fasttts.engine.cache_key import SearchIdentity
@@ -25,7 +26,6 @@ from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.loop_thread import LoopThread
 from fasttts.scheduling.result import make_result
 from fasttts.scheduling.run import SearchRun
-from fasttts.scheduling.usage import EngineUsage
 from fasttts.streaming.event_log import EventLog
 from fasttts.streaming.listener import SearchListener
 from fasttts.types import Event, Health, SearchResult
@@ -72,8 +72,9 @@ class EngineCore:
         self._thread = LoopThread(loop)
         slots = scheduling.slots or generator.max_num_seqs
         verifier_name = None if self.verifier is None else self.verifier.name
-        self._make_result = functools.partial(
-            make_result,
+        self._read = functools.partial(
+            _read_result,
+            cache=self._cache,
             num_slots=min(slots, generator.max_num_seqs),
             generator=generator.name,
             verifier=verifier_name,
@@ -97,11 +98,6 @@ class EngineCore:
     def gauges(self) -> Gauges:
         """What the two hold at the moment."""
         return self._thread.gauges
-
-    @property
-    def usage(self) -> EngineUsage:
-        """What all searches have cost together; from any thread, also once closed."""
-        return self._thread.usage
 
     def submit(self, run: SearchRun, *, is_watched: bool) -> SearchHandle:
         """Starts a search, unless its result is in the cache.
@@ -201,11 +197,14 @@ class EngineCore:
         except BackendError as error:
             request.refused(error)
             raise
-        return SearchHandle(run, self._thread, listener, log, self._result)
+        return SearchHandle(run, self._thread, listener, log, self._read)
 
-    def _result(self, ended: SearchListener) -> SearchResult:
-        """The result of a search that has ended."""
-        result = self._make_result(ended.future.result(), total_s=ended.total_s)
-        if self._cache is not None:
-            self._cache.keep(ended.run.request, result)
-        return result
+
+def _read_result(
+    ended: SearchListener, *, cache: EngineCache | None, **described: Any
+) -> SearchResult:
+    """The result of a search that has ended, kept in the cache."""
+    result = make_result(ended.future.result(), total_s=ended.total_s, **described)
+    if cache is not None:
+        cache.keep(ended.run.request, result)
+    return result

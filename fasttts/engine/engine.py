@@ -356,7 +356,7 @@ class FastTTS:
     @property
     def usage(self) -> EngineUsage:
         """What all searches of this engine have cost so far; from any thread, also once closed."""
-        return self._core.usage
+        return self._requests.account.snapshot()
 
     def close(self) -> None:
         """Ends every search with a `BackendError` and frees both models; safe to call twice."""

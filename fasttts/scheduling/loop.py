@@ -20,7 +20,7 @@ from fasttts.scheduling.recovery import retrying
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.scheduler import Scheduler
 from fasttts.scheduling.slots import Slots
-from fasttts.scheduling.usage import Account, EngineUsage, PressureGauge
+from fasttts.scheduling.usage import Account, PressureGauge
 from fasttts.scheduling.verifier_queue import VerifierQueue
 from fasttts.tree import Node
 from fasttts.types import StopReason
@@ -91,10 +91,6 @@ class Loop:
     def has_work(self) -> bool:
         """Whether a further `step` can change anything."""
         return bool(self._listeners)
-
-    def usage(self) -> EngineUsage:
-        """What all searches have cost together; may be asked from any thread."""
-        return self._account.snapshot()
 
     def now(self) -> float:
         """The clock; may be asked from any thread."""

@@ -11,7 +11,6 @@ from fasttts.errors import BackendError, SearchError
 from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.loop import Listener, Loop
 from fasttts.scheduling.run import SearchRun
-from fasttts.scheduling.usage import EngineUsage
 
 Command = Callable[[], None]
 
@@ -37,11 +36,6 @@ class LoopThread:
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="fasttts-loop", daemon=True)
         self._thread.start()
-
-    @property
-    def usage(self) -> EngineUsage:
-        """What all searches have cost together."""
-        return self._loop.usage()
 
     @property
     def gauges(self) -> Gauges:

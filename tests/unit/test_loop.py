@@ -10,7 +10,7 @@ from fasttts.config import PLAIN, SchedulingConfig, search_config
 from fasttts.errors import BackendError, ContractError
 from fasttts.interfaces import GenerationOutput, Verification, VerificationRequest
 from fasttts.scheduling.loop import Loop
-from fasttts.scheduling.usage import plain_occupancy
+from fasttts.scheduling.usage import Account, plain_occupancy
 from fasttts.scheduling.verifier_batching import early_batch_tokens
 from tests.searches import LateVerifier, Recorder, alone, drive, make_run, same_tree
 
@@ -196,10 +196,12 @@ def test_a_verifier_beside_the_generator_costs_only_what_is_waited_for() -> None
     verifier = LateVerifier(2, is_serial=True)
     scheduling = SchedulingConfig(verification_batch_tokens=1)
     generator = Slow()
-    loop = Loop(generator, verifier, scheduling, clock=lambda: now[0])
+    account = Account()
+    loop = Loop(generator, verifier, scheduling, clock=lambda: now[0], account=account)
     run = make_run(generator, "a", search_config(n=8, max_tokens=100))
     loop.submit(run, Recorder())
     drive(loop, lambda _: verifier.tick())
+    usage = account.snapshot()
     assert run.counts.num_verifications
-    assert run.counts.generation_s == loop.usage().generation_s == run.counts.num_iterations
-    assert run.counts.verification_s == loop.usage().verification_s == 0
+    assert run.counts.generation_s == usage.generation_s == run.counts.num_iterations
+    assert run.counts.verification_s == usage.verification_s == 0
