@@ -23,10 +23,9 @@ from fasttts.memory import MemoryPlan
 from fasttts.observability.requests import RequestTracker
 from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.loop import Loop
-from fasttts.scheduling.loop_thread import LoopThread
+from fasttts.scheduling.loop_thread import LoopThread, ResultListener
 from fasttts.scheduling.result import make_result
 from fasttts.scheduling.run import SearchRun
-from fasttts.streaming.event_log import EventLog
 from fasttts.streaming.listener import SearchListener
 from fasttts.types import Event, Health, SearchResult
 from fasttts.verifiers.ensemble import VerifierOption, check_loaded, resolve_verifier
@@ -182,26 +181,25 @@ class EngineCore:
     def _submit(
         self, run: SearchRun, found: SearchResult | None, *, is_watched: bool
     ) -> SearchHandle:
-        log = EventLog() if is_watched else None
         request = self._begin(run.request)
-        tokenizer = self.generator.tokenizer
+        end = request.ended if found is None else lambda run, error: request.found(found)
+        listener = ResultListener(run, end)
+        if is_watched:
+            listener = SearchListener(run, self.generator.tokenizer, end)
         try:
             if found is not None:
                 self._thread.check_accepting()
-                listener = SearchListener(run, tokenizer, log)
-                request.found(found)
                 listener.on_done(run, None)
-                return SearchHandle(run, self._thread, listener, log, lambda _: found)
-            listener = SearchListener(run, tokenizer, log, request.ended)
+                return SearchHandle(self._thread, listener, lambda _: found)
             self._thread.submit(run, listener)
         except BackendError as error:
             request.refused(error)
             raise
-        return SearchHandle(run, self._thread, listener, log, self._read)
+        return SearchHandle(self._thread, listener, self._read)
 
 
 def _read_result(
-    ended: SearchListener, *, cache: EngineCache | None, **described: Any
+    ended: ResultListener, *, cache: EngineCache | None, **described: Any
 ) -> SearchResult:
     """The result of a search that has ended, kept in the cache."""
     result = make_result(ended.future.result(), total_s=ended.total_s, **described)

@@ -5,15 +5,13 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from fasttts.scheduling.loop_thread import LoopThread
-from fasttts.scheduling.run import SearchRun
-from fasttts.streaming.event_log import EventLog
+from fasttts.scheduling.loop_thread import LoopThread, ResultListener
 from fasttts.streaming.listener import SearchListener
 from fasttts.types import Event, SearchResult
 
-ReadResult = Callable[[SearchListener], SearchResult]
+ReadResult = Callable[[ResultListener], SearchResult]
 """Makes the result of a search that ended; raises what it ended with."""
 
 
@@ -24,25 +22,19 @@ class SearchHandle:
     its search running; as a context manager it stops one that has not ended.
 
     Args:
-        run: The search.
-        thread: Where it runs.
-        listener: Hears of it.
-        log: Where the watcher tells events; None where nobody reads them.
-        read: What the run becomes; a user's functions run in it, in the thread that asks.
+        thread: Runs the search.
+        listener: Listens to it; a `SearchListener` where its events may be read.
+        read: Makes the result; a user's functions run in it, in the thread that asks.
     """
 
     def __init__(
         self,
-        run: SearchRun,
         thread: LoopThread,
-        listener: SearchListener,
-        log: EventLog | None,
+        listener: ResultListener,
         read: ReadResult,
     ) -> None:
-        self._run = run
         self._thread = thread
         self._listener = listener
-        self._log = log
         self._read = read
         self._lock = threading.Lock()
         self._result: SearchResult | None = None
@@ -64,7 +56,7 @@ class SearchHandle:
         """
         if self.done:
             return False
-        self._thread.cancel(self._run)
+        self._thread.cancel(self._listener.run)
         return True
 
     def result(self, timeout: float | None = None) -> SearchResult:
@@ -98,15 +90,13 @@ class SearchHandle:
         generator does not stop the search.
         """
         self._thread.check_process()
-        assert self._log is not None, "a search that nobody watches has no events"
-        yield from self._log.read()
+        yield from self._watched.log.read()
         yield from self._closed()
 
     async def aevents(self) -> AsyncGenerator[Event, None]:
         """`events` for event loops."""
         self._thread.check_process()
-        assert self._log is not None, "a search that nobody watches has no events"
-        async for event in self._log.aread():
+        async for event in self._watched.log.aread():
             yield event
         for event in await asyncio.to_thread(self._closed):
             yield event
@@ -114,7 +104,7 @@ class SearchHandle:
     def when_done(self, call: Callable[[], None]) -> None:
         """Calls back once the search has ended, from the loop's thread; must not block."""
 
-        def tell(_: "Future[SearchRun]") -> None:
+        def tell(_: "Future[Any]") -> None:
             call()
 
         self._listener.future.add_done_callback(tell)
@@ -130,10 +120,15 @@ class SearchHandle:
     ) -> None:
         self.cancel()
 
+    @property
+    def _watched(self) -> SearchListener:
+        assert isinstance(self._listener, SearchListener), "its events are not kept"
+        return self._listener
+
     def _closed(self) -> Sequence[Event]:
         """The last events, which need the result."""
         result = self.result()
         with self._lock:
             if not self._closing:
-                self._closing = list(self._listener.closing(result))
+                self._closing = list(self._watched.closing(result))
             return self._closing

@@ -5,16 +5,61 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 from fasttts.errors import BackendError, SearchError
 from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.loop import Listener, Loop
 from fasttts.scheduling.run import SearchRun
+from fasttts.tree import Node
 
 Command = Callable[[], None]
 
 logger = logging.getLogger(__name__)
+
+
+class ResultListener:
+    """Resolves a future with a search once it has ended, and reports nothing before.
+
+    Args:
+        run: The search it will be submitted with.
+        end: Called in the loop's thread with the search and its error, None for success, before
+            anybody who waits is woken; must not raise.
+
+    Attributes:
+        run: The same.
+        future: The search that has ended, or what it failed with.
+        total_s: Seconds from the listener's creation to the search's end.
+    """
+
+    def __init__(
+        self,
+        run: SearchRun,
+        end: Callable[[SearchRun, BaseException | None], None] = lambda run, error: None,
+    ) -> None:
+        self.run = run
+        self.future: Future[SearchRun] = Future()
+        self.future.set_running_or_notify_cancel()
+        self.total_s = 0.0
+        self._end = end
+        self._started = time.perf_counter()
+
+    def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
+        """Nobody reads them."""
+
+    def on_commit(self, run: SearchRun) -> None:
+        """Nobody reads decisions."""
+
+    def on_done(self, run: SearchRun, error: BaseException | None) -> None:
+        """Resolves the future."""
+        self.total_s = time.perf_counter() - self._started
+        self._end(run, error)
+        if error is None:
+            self.future.set_result(run)
+        else:
+            self.future.set_exception(error)
 
 
 class LoopThread:

@@ -1,11 +1,11 @@
-"""What is heard of one search: a future for its outcome and, if wanted, its events."""
+"""Listens to one search and publishes its events beside its result."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 
 from fasttts.decoding.steps import TextStream
 from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.scheduling.loop_thread import ResultListener
 from fasttts.scheduling.run import SearchRun
 from fasttts.streaming.event_log import EventLog
 from fasttts.streaming.search_events import SearchEvents
@@ -25,43 +25,37 @@ _PROGRESS_TOKENS = 256
 """Sampled tokens after which a search that has decided nothing tells where it stands."""
 
 
-class SearchListener:
-    """Listens to one run, in the loop's thread.
+class SearchListener(ResultListener):
+    """Publishes the events of one search, in the loop's thread.
 
     Args:
-        run: The run it will be submitted with.
+        run: As for `ResultListener`.
         tokenizer: The generator's, for text deltas.
-        log: Where events go; None where nobody reads them.
-        end: Called with run and error before anybody who waits hears of them; raises nothing.
+        end: As for `ResultListener`.
+
+    Attributes:
+        log: The events, for any number of readers.
     """
 
     def __init__(
         self,
         run: SearchRun,
         tokenizer: Tokenizer,
-        log: EventLog | None = None,
         end: Callable[[SearchRun, BaseException | None], None] = lambda run, error: None,
     ) -> None:
-        self.run = run
-        self._end = end
-        self.future: Future[SearchRun] = Future()
-        self.future.set_running_or_notify_cancel()
-        self.total_s = 0.0
-        self._log = log
-        self._started = time.perf_counter()
+        super().__init__(run, end)
+        self.log = EventLog()
         self._is_plain = run.request.config.search == "none"
         self._search_events = SearchEvents(tokenizer, run.request.config.stop)
         self._num_told = 0
         self._num_told_tokens = 0
         self._text = TextStream(tokenizer, run.request.config.stop)
-        if log is not None and not self._is_plain:
-            log.tell(SearchStarted(num_beams=run.num_roots))
+        if not self._is_plain:
+            self.log.tell(SearchStarted(num_beams=run.num_roots))
             self._tell(self._search_events.look(run))
 
     def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
-        """Streams the text of a plain decoding; tells of steps that ended and the common prefix."""
-        if self._log is None:
-            return
+        """Publishes plain text, or the ended steps of a search and its common prefix."""
         if not self._is_plain:
             self._tell(self._search_events.gained(run, node))
             if run.counts.generated_tokens - self._num_told_tokens >= _PROGRESS_TOKENS:
@@ -70,24 +64,18 @@ class SearchListener:
         text = self._text.finish(node.text) if node.is_ended else self._text.push(token_ids)
         if text:
             self._num_told += len(text)
-            self._log.tell(TextDelta(text=text))
+            self.log.tell(TextDelta(text=text))
 
     def on_commit(self, run: SearchRun) -> None:
         """Reports where the search stands."""
-        if self._log is not None and not self._is_plain:
+        if not self._is_plain:
             self._tell(self._search_events.look(run))
             self._tell_progress(run)
 
     def on_done(self, run: SearchRun, error: BaseException | None) -> None:
-        """Resolves the future."""
-        self.total_s = time.perf_counter() - self._started
-        self._end(run, error)
-        if error is None:
-            self.future.set_result(run)
-        else:
-            self.future.set_exception(error)
-        if self._log is not None:
-            self._log.end()
+        """Resolves the future and ends the log."""
+        super().on_done(run, error)
+        self.log.end()
 
     def closing(self, result: SearchResult) -> Iterator[Event]:
         """What is told once the result is there; asked for once."""
@@ -101,9 +89,8 @@ class SearchListener:
         yield Finished(result=result)
 
     def _tell(self, events: Iterator[Event]) -> None:
-        assert self._log is not None
         for event in events:
-            self._log.tell(event)
+            self.log.tell(event)
 
     def _tell_progress(self, run: SearchRun) -> None:
         self._num_told_tokens = run.counts.generated_tokens

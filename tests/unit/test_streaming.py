@@ -30,7 +30,6 @@ from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN, SearchMethod, search_config
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.result import make_result
-from fasttts.streaming.event_log import EventLog
 from fasttts.streaming.listener import SearchListener
 from tests.searches import UNTIMED, drive, make_run, marked_generator
 
@@ -81,15 +80,14 @@ class Told:
     ) -> None:
         generator = generator or FakeGenerator()
         self.run = make_run(generator, "a", search_config(**options))
-        self.log = EventLog()
-        self.listener = SearchListener(self.run, generator.tokenizer, self.log)
+        self.listener = SearchListener(self.run, generator.tokenizer)
         ticks = itertools.count()  # time passes with every look at the clock
         self.loop = Loop(generator, FakeVerifier(), scheduling, clock=lambda: next(ticks) / 1000)
         self.loop.submit(self.run, self.listener)
 
     @property
     def common_prefix(self) -> str:
-        return common_prefix(self.log._events)
+        return common_prefix(self.listener.log._events)
 
     def result(self) -> SearchResult:
         run = self.listener.future.result()
@@ -178,7 +176,7 @@ def test_the_trunk_grows_token_by_token(options: dict[str, Any]) -> None:
     told = Told(FakeGenerator(lambda _: ANSWER), PLAIN, **options)
     drive(told.loop)
     result = told.result()
-    deltas = [event for event in told.log.read() if isinstance(event, PrefixDelta)]
+    deltas = [event for event in told.listener.log.read() if isinstance(event, PrefixDelta)]
     assert told.common_prefix == result.text
     assert len(deltas) == result.usage.returned_tokens - 1  # the last one says that it ends
 
@@ -188,7 +186,7 @@ def test_a_path_that_is_finished_after_the_budget_is_told_token_by_token() -> No
     drive(told.loop)
     result = told.result()
     assert result.stop_reason == "verifier_calls"
-    deltas = [event for event in told.log.read() if isinstance(event, PrefixDelta)]
+    deltas = [event for event in told.listener.log.read() if isinstance(event, PrefixDelta)]
     assert told.common_prefix == result.text
     assert len(deltas) > 5
 
