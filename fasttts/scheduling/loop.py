@@ -5,18 +5,18 @@ It is synchronous and single-threaded; `fasttts.engine.engine` runs it in a thre
 """
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, CapacityError, SearchError
 from fasttts.interfaces import GenerationOutput, Generator, Verifier
-from fasttts.scheduling.confinement import Confinement
 from fasttts.scheduling.gauges import Gauges, read_gauges
 from fasttts.scheduling.latency import SearchLatency
-from fasttts.scheduling.recovery import retrying
+from fasttts.scheduling.recovery import policy_failure, retrying
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.scheduler import Scheduler
 from fasttts.scheduling.slots import Slots
@@ -26,6 +26,8 @@ from fasttts.tree import Node
 from fasttts.types import StopReason
 
 logger = logging.getLogger(__name__)
+
+_Found = TypeVar("_Found")
 
 _MANY_SLOTS = 128
 """With more slots than this, what runs ahead is chosen anew where a score comes or a slot falls
@@ -78,7 +80,7 @@ class Loop:
         self._verifier_queue = VerifierQueue(verifier, config, self._account, clock)
         self._listeners: dict[SearchRun, Listener] = {}
         self._pressure = PressureGauge()
-        self._scheduler = Scheduler(self._slots, config, self._pressure, self._finish)
+        self._scheduler = Scheduler(self._slots, config, self._pressure)
         self._search_latency = SearchLatency()
         self.fault: BackendError | None = None
         """What the generator was lost by; searches that are submitted afterwards cannot work."""
@@ -141,7 +143,7 @@ class Loop:
         """One iteration: every running sequence gains a token, everything decidable is decided."""
         if self._is_stale:
             self._is_stale = False
-            self._scheduler.fill()
+            self._fill()
         self._decode()
         self._stop_early()
         self._verify()
@@ -166,6 +168,12 @@ class Loop:
         self._slots.check_integrity(self._scheduler.active)
         for run in self._listeners:
             run.check_integrity()
+
+    def _fill(self) -> None:
+        """Starts what should run; the slots of searches that fail go to others."""
+        while failures := self._scheduler.fill():
+            for run, error in failures:
+                self._finish(run, error)
 
     def _decode(self) -> None:
         if not self._slots:
@@ -201,9 +209,14 @@ class Loop:
             raise BackendError(message, role="generator") from error
         raise AssertionError("an attempt returns or raises")
 
-    def _confined(self, run: SearchRun) -> Confinement:
-        """Ends a search, and no other, with what its policy or its books raise."""
-        return Confinement(self._finish, run)
+    def _isolated(self, run: SearchRun, work: Callable[[], _Found], otherwise: _Found) -> _Found:
+        """Ends a search, and no other, with what its policy or its books raise in `work`."""
+        try:
+            return work()
+        except Exception as error:  # a policy may be a user's class and raise anything
+            logger.warning("a search failed", exc_info=error)
+            self._finish(run, policy_failure(error))
+            return otherwise
 
     def _count_iteration(self, seconds: float) -> None:
         self._scheduler.measured(seconds)
@@ -222,9 +235,8 @@ class Loop:
         run, node = self._slots.owner(output)
         token_ids = output.token_ids
         while token_ids:
-            num_taken = 0
-            with self._confined(run):
-                num_taken = run.take_tokens(node, token_ids)
+            take = functools.partial(run.take_tokens, node, token_ids)
+            num_taken = self._isolated(run, take, 0)
             if run not in self._listeners:
                 return
             run.counts.generated_tokens += num_taken
@@ -252,10 +264,7 @@ class Loop:
             return
         for run in self._scheduler.active:
             if run.unscored:
-                dropped: list[Node] = []
-                with self._confined(run):
-                    dropped = run.drop_dominated()
-                self._slots.abort(dropped)
+                self._slots.abort(self._isolated(run, run.drop_dominated, []))
 
     def _verify(self) -> None:
         failures = self._verifier_queue.advance(self._scheduler.active, is_idle=not self._slots)
@@ -267,16 +276,10 @@ class Loop:
 
     def _commit(self) -> None:
         for run in self._scheduler.active:
-            while (dropped := self._decided(run)) is not None:
+            while (dropped := self._isolated(run, run.commit, None)) is not None:
                 self._is_stale = True
                 self._slots.abort(dropped)
                 self._listeners[run].on_commit(run)
-
-    def _decided(self, run: SearchRun) -> list[Node] | None:
-        """What a search's decisions made useless; None where it decided nothing, or failed."""
-        with self._confined(run):
-            return run.commit()
-        return None
 
     def _keep_budgets(self) -> None:
         """Ends searches that are done, and those whose budget is spent.

@@ -1,11 +1,11 @@
-"""What is tried again: calls of a backend that says that repeating them may help."""
+"""Retries of retryable backend errors, and what an exception of a policy becomes."""
 
 import logging
 from collections.abc import Callable
 
 import tenacity
 
-from fasttts.errors import BackendError
+from fasttts.errors import BackendError, SearchError
 
 logger = logging.getLogger(__name__)
 
@@ -40,3 +40,10 @@ def _log(state: tenacity.RetryCallState) -> None:
 def is_retryable(error: BaseException) -> bool:
     """Whether the same call may succeed when repeated."""
     return isinstance(error, BackendError) and error.retryable
+
+
+def policy_failure(error: Exception) -> SearchError:
+    """The error of a search whose policy raised `error`."""
+    failure = SearchError(f"the search's policy failed: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure

@@ -12,6 +12,7 @@ from fasttts.answers.extraction import Extractor, make_extractor
 from fasttts.config import SchedulingConfig, SearchConfig
 from fasttts.decoding.sampling import Sampling
 from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.errors import FastTTSError
 from fasttts.interfaces import GenerationRequest
 from fasttts.scheduling.budget import Horizon, best_partial, horizon, living
 from fasttts.scheduling.early_stop import dominated
@@ -406,3 +407,7 @@ class SearchRun:
             self._groups.of(node).num_unended -= 1
         if self.request.uses_verifier:
             self.unscored[node.path] = node
+
+
+Failure = tuple[SearchRun, FastTTSError]
+"""A search, and the error that it ends with."""

@@ -5,17 +5,20 @@ Within a kind the order is that of arrival. Nothing here changes a result.
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 
 from fasttts.config import SchedulingConfig
-from fasttts.errors import BackendError
-from fasttts.scheduling.confinement import Confinement
+from fasttts.errors import BackendError, FastTTSError
 from fasttts.scheduling.latency import IterationLatency
-from fasttts.scheduling.run import SearchRun
+from fasttts.scheduling.recovery import policy_failure
+from fasttts.scheduling.run import Failure, SearchRun
 from fasttts.scheduling.slots import Owner, Slots
 from fasttts.scheduling.speculation import Rule
 from fasttts.scheduling.usage import PressureGauge
 from fasttts.tree import Node
+
+logger = logging.getLogger(__name__)
 
 
 class Scheduler:
@@ -25,7 +28,6 @@ class Scheduler:
         slots: What is given.
         config: Which optimisations are on.
         pressure: How full the generator's memory is.
-        finish: Ends a search that failed; calls `remove`.
     """
 
     def __init__(
@@ -33,18 +35,17 @@ class Scheduler:
         slots: Slots,
         config: SchedulingConfig,
         pressure: PressureGauge,
-        finish: Callable[[SearchRun, BaseException], None],
     ) -> None:
         self._slots = slots
         self._config = config
         self._pressure = pressure
-        self._finish = finish
         self._queue: list[tuple[int, int, SearchRun]] = []
         self._waiting: set[SearchRun] = set()
         self._active: dict[SearchRun, None] = {}
         self._arrivals = itertools.count()
         self._cost = IterationLatency()
         self._num_allowed = slots.num_slots
+        self._failures: dict[SearchRun, FastTTSError] = {}
 
     @property
     def active(self) -> list[SearchRun]:
@@ -70,10 +71,16 @@ class Scheduler:
         if not self._slots.has_fresh:
             self._cost.measured(len(self._slots), seconds)
 
-    def fill(self) -> None:
-        """Admits what there is room for and starts what should run."""
+    def fill(self) -> list[Failure]:
+        """Admits what there is room for and starts what should run.
+
+        Returns:
+            The searches that failed on the way; they have to be removed, and what they held freed.
+        """
         self._admit()
         self._fill_slots()
+        failures, self._failures = self._failures, {}
+        return list(failures.items())
 
     def _admit(self) -> None:
         """Takes plain decodings from the queue, and searches while they alone leave slots free."""
@@ -96,7 +103,7 @@ class Scheduler:
         for run, node in itertools.chain(required, guesses):
             if self._slots.num_free == 0:
                 break
-            if node.request_id is None and run in self._active:
+            if node.request_id is None and run not in self._failures:
                 self._start(run, node)
 
     def _in_turn(self, required: list[Owner]) -> list[Owner]:
@@ -145,7 +152,7 @@ class Scheduler:
         try:
             self._slots.start(run, node)
         except BackendError as error:
-            self._finish(run, error)
+            self._failures[run] = error
 
     def _speculate(self, runs: Sequence[SearchRun], num_waiting: int) -> list[Owner]:
         """What should run ahead in the slots nobody needs; drops what no longer should."""
@@ -176,9 +183,12 @@ class Scheduler:
         return list(itertools.islice(filter(None, turns), count))
 
     def _guesses_of(self, run: SearchRun, rule: Rule) -> Iterator[Owner]:
-        with Confinement(self._finish, run):
+        try:
             for node in run.guesses(self._config, rule):
                 yield run, node
+        except Exception as error:  # a policy may be a user's class and raise anything
+            logger.warning("a search failed", exc_info=error)
+            self._failures[run] = policy_failure(error)
 
     def _rule(self) -> Rule:
         """Which steps run ahead; where that is to be measured, the likely ones until it is."""

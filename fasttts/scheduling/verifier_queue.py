@@ -16,7 +16,7 @@ from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, ContractError
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
 from fasttts.scheduling.recovery import retrying
-from fasttts.scheduling.run import SearchRun
+from fasttts.scheduling.run import Failure, SearchRun
 from fasttts.scheduling.usage import Account
 from fasttts.scheduling.verifier_batching import Batch, batches, early_batch_tokens, take_scores
 from fasttts.tree import Node
@@ -26,7 +26,6 @@ from fasttts.verifiers.resolve import is_serial
 _LONGEST_WAIT_S = 0.02
 """How long a loop with nothing to decode waits for scores before it looks for commands again."""
 
-Failure = tuple[SearchRun, BackendError]
 ScoringWork = tuple[SearchRun, list[Batch]]
 
 
