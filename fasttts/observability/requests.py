@@ -91,7 +91,7 @@ class TrackedRequest:
 
     def ended(self, run: SearchRun, error: BaseException | None) -> None:
         """The search is over; told by the loop's thread."""
-        outcome: RequestOutcome = run.stop_reason
+        outcome: RequestOutcome = run.budget.stop_reason
         if error is not None:
             outcome = _outcome_of(error)
         elif (error := nothing_complete(run)) is not None:

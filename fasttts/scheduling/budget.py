@@ -8,32 +8,139 @@ what is known of the tree while it grows bounds it from above.
 
 import collections
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from fasttts.config.budget import Budget
+from fasttts.scheduling.groups import Groups
+from fasttts.scheduling.node_lifecycle import NodeLifecycle
 from fasttts.search.policy import SearchPolicy
 from fasttts.tree import Node
 from fasttts.types import Path, StopReason
+
+if TYPE_CHECKING:
+    from fasttts.scheduling.run import SearchRun
 
 Horizon = tuple[int, StopReason]
 """The last iteration that is paid for, and what is spent then."""
 
 
-def horizon(nodes: Sequence[Node], budget: Budget, *, is_scored: bool) -> Horizon | None:
-    """Where a search on these nodes ends; None where the budget pays for all of them.
+class SearchBudget:
+    """What one search may spend, and how it ends once that is spent.
 
     Args:
-        nodes: The tree, as far as it is known.
-        budget: What may be spent.
-        is_scored: Whether ended nodes are scored.
+        run: The search; its tree and its queues are changed when the budget ends it.
+        policy: The search's.
+        nodes: Starts and ends its nodes.
+        groups: Its groups of beams.
+
+    Attributes:
+        stop_reason: Why the search ended, or will if nothing of the budget runs out.
+        held: Beams that stand where the budget ends.
+        last: The path that is finished after the end of the budget; None for none.
     """
-    found: list[Horizon] = []
-    if budget.tokens is not None and (at := _last_paid(nodes, budget.tokens)) is not None:
-        found.append((at, "tokens"))
-    if budget.verifier_calls is not None and is_scored:
-        ends = sorted(node.ends_at for node in nodes if node.is_ended)
-        if len(ends) > budget.verifier_calls:
-            found.append((ends[budget.verifier_calls] - 1, "verifier_calls"))
-    return min(found, default=None)
+
+    def __init__(
+        self, run: "SearchRun", policy: SearchPolicy, nodes: NodeLifecycle, groups: Groups
+    ) -> None:
+        self.stop_reason: StopReason = "complete"
+        self.held: set[Path] = set()
+        self.last: Node | None = None
+        self._run = run
+        self._budget = run.request.config.budget
+        self._policy = policy
+        self._nodes = nodes
+        self._groups = groups
+        self._began: float | None = None
+
+    def begin(self, now: float) -> None:
+        """Starts the clock; a second call has no effect."""
+        if self._began is None:
+            self._began = now
+
+    def is_late(self, now: float) -> bool:
+        """Whether the seconds of the budget, or those to finish a path after it, are over."""
+        if self._budget.seconds is None or self._began is None:
+            return False
+        grace = 0.0 if self.stop_reason == "complete" else self._budget.grace_seconds
+        return now - self._began >= self._budget.seconds + grace
+
+    def horizon(self) -> Horizon | None:
+        """Where the budget ends, as far as the tree is known; None while it pays for all of it."""
+        budget, nodes = self._budget, list(self._run.tree)
+        if not budget.is_counted or self.stop_reason != "complete":
+            return None
+        found: list[Horizon] = []
+        if budget.tokens is not None and (at := _last_paid(nodes, budget.tokens)) is not None:
+            found.append((at, "tokens"))
+        if budget.verifier_calls is not None and self._run.request.uses_verifier:
+            ends = sorted(node.ends_at for node in nodes if node.is_ended)
+            if len(ends) > budget.verifier_calls:
+                found.append((ends[budget.verifier_calls] - 1, "verifier_calls"))
+        return min(found, default=None)
+
+    def hold(self, at: int) -> list[Node]:
+        """Stops beams at iteration `at` of the loop that budgets are counted by.
+
+        Returns:
+            Those that run.
+        """
+        held = [n for n in self._groups.frontier() if not n.is_ended and n.ends_at >= at]
+        self.held.update(node.path for node in held)
+        for node in held:
+            self._run.waiting.pop(node.path, None)
+        return [node for node in held if node.request_id is not None]
+
+    def is_known_until(self, at: int) -> bool:
+        """Whether nothing up to iteration `at` is left to decode, score or decide."""
+        if not all(group.is_known_until(at) for group in self._groups):
+            return False
+        return not any(n.is_attached and n.ends_at <= at for n in self._run.unscored.values())
+
+    def cut(self, reason: StopReason, at: int | None = None) -> list[Node]:
+        """Ends the search because `reason` is spent, and begins to finish a path if it must.
+
+        Args:
+            reason: Why the search ends.
+            at: The last iteration that counts; None takes the tree as it is.
+
+        Returns:
+            The nodes that no longer run.
+        """
+        run = self._run
+        running = [node for node in run.nodes() if node.request_id is not None]
+        self.stop_reason = reason
+        for books in (self._groups, run.waiting, run.unscored):
+            books.clear()
+        if at is not None:
+            run.tree.cut(at)
+        for node in run.tree:
+            if not node.is_ended:
+                self._nodes.show(node)
+        if not any(node.finish_reason == "stop" for node in run.tree):
+            self._finish_best()
+        return running
+
+    def give_up(self) -> list[Node]:
+        """Ends what is finished after the end of the budget; returns it if it runs."""
+        node, self.last = self.last, None
+        self._run.waiting.clear()
+        if node is None or node.is_ended:
+            return []
+        self._nodes.show(node)
+        return [node] if node.request_id is not None else []
+
+    def _finish_best(self) -> None:
+        """Lets the best living path run on; plain decoding ends where its budget does."""
+        run = self._run
+        node = best_partial(run.tree, self._policy)
+        if node is None or run.request.config.search == "none":
+            if node is not None and node.token_ids:
+                self._nodes.end(node, "length")
+            return
+        if node.is_ended:
+            node = self._nodes.new(node, 0)
+            run.tree.attach(node)
+        if self._nodes.extend(node, self._budget.grace_tokens):
+            self.last = run.waiting[node.path] = node
 
 
 def _last_paid(nodes: Sequence[Node], num_tokens: int) -> int | None:

@@ -100,7 +100,7 @@ class Loop:
 
     def submit(self, run: SearchRun, listener: Listener) -> None:
         """Admits a search; plain decodings go before searches, each kind in order of arrival."""
-        run.begin(self._clock())
+        run.budget.begin(self._clock())
         if (refusal := self._refusal(run)) is not None:
             listener.on_done(run, refusal)
             return
@@ -288,24 +288,24 @@ class Loop:
         its budget, so a search that is done is cut like any other.
         """
         for run in list(self._listeners):
-            if (spent := run.horizon()) is not None:
+            if (spent := run.budget.horizon()) is not None:
                 at, reason = spent
                 self._is_stale = True
-                self._slots.abort(run.hold(at))
-                if run.is_known_until(at):
+                self._slots.abort(run.budget.hold(at))
+                if run.budget.is_known_until(at):
                     self._cut(run, reason, at)
             now = self._clock()  # once: a budget that ends in between is not cut yet
-            if run.stop_reason == "complete" and not run.is_done and run.is_late(now):
+            if run.budget.stop_reason == "complete" and not run.is_done and run.budget.is_late(now):
                 self._cut(run, "seconds", None)
-            if run.is_late(now):
-                self._slots.abort(run.give_up())
+            if run.budget.is_late(now):
+                self._slots.abort(run.budget.give_up())
             if run.is_done:
                 self._finish(run, None)
 
     def _cut(self, run: SearchRun, reason: StopReason, at: int | None) -> None:
         self._is_stale = True
         self._verifier_queue.forget(run)
-        self._slots.abort(run.cut(reason, at))
+        self._slots.abort(run.budget.cut(reason, at))
 
     def _finish(self, run: SearchRun, error: BaseException | None) -> None:
         """Takes a run out of the loop, frees its sequences and tells its listener."""
@@ -314,7 +314,7 @@ class Loop:
         self._scheduler.remove(run)
         self._verifier_queue.forget(run)
         self._account.ended(run.counts, run.tree)
-        if error is None and run.stop_reason == "complete":
+        if error is None and run.budget.stop_reason == "complete":
             self._search_latency.ended(run.request.config, run.counts.num_iterations)
         try:
             self._slots.abort_run(run)

@@ -103,7 +103,7 @@ class LoopThread:
         Raises:
             BackendError: The engine is closed, failed, or belongs to another process.
         """
-        run.begin(self._loop.now())
+        run.budget.begin(self._loop.now())
         self._call(lambda: self._loop.submit(run, listener))
 
     def cancel(self, run: SearchRun) -> None:

@@ -59,7 +59,7 @@ def make_result(
         generator=generator,
         verifier=verifier if run.request.uses_verifier else None,
         plan=None if plan is None else plan.to_dict(),
-        stop_reason=run.stop_reason,
+        stop_reason=run.budget.stop_reason,
     )
 
 
@@ -82,7 +82,7 @@ def nothing_complete(run: SearchRun) -> SearchError | None:
     message = _why_nothing_complete(run, len(ended))
     return SearchError(
         message,
-        stop_reason=run.stop_reason,
+        stop_reason=run.budget.stop_reason,
         tree=partial_tree(run),
         usage=_usage(run, returned_tokens=0),
     )
@@ -104,8 +104,8 @@ def partial_tree(run: SearchRun) -> tuple[TreeNode, ...]:
 
 def _why_nothing_complete(run: SearchRun, num_candidates: int) -> str:
     config = run.request.config
-    if run.stop_reason != "complete":
-        spent = f"{run.stop_reason}={getattr(config.budget, run.stop_reason)}"
+    if run.budget.stop_reason != "complete":
+        spent = f"{run.budget.stop_reason}={getattr(config.budget, run.budget.stop_reason)}"
         return (
             f"no candidate finished within the budget of {spent} and its grace: raise them, or "
             "look at the error's tree for what there was"

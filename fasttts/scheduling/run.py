@@ -14,7 +14,7 @@ from fasttts.decoding.sampling import Sampling
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.errors import FastTTSError
 from fasttts.interfaces import GenerationRequest
-from fasttts.scheduling.budget import Horizon, best_partial, horizon, living
+from fasttts.scheduling.budget import SearchBudget, living
 from fasttts.scheduling.early_stop import dominated
 from fasttts.scheduling.groups import Group, Groups
 from fasttts.scheduling.node_lifecycle import NodeLifecycle
@@ -23,7 +23,7 @@ from fasttts.scheduling.usage import Counts
 from fasttts.search.aggregate import aggregate, best_aggregate
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node, SearchTree
-from fasttts.types import FinishReason, Path, StopReason
+from fasttts.types import FinishReason, Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +77,6 @@ class SearchRun:
         self.depth = 0
         self.waiting: dict[Path, Node] = {}
         self.unscored: dict[Path, Node] = {}
-        self.stop_reason: StopReason = "complete"
-        self._began: float | None = None
-        self._held: set[Path] = set()
-        """Beams that stand where the budget ends."""
-        self._last: Node | None = None
-        """The path that is finished after the end of the budget."""
         self._policy = policy
         self._nodes = NodeLifecycle(
             self.tree,
@@ -93,89 +87,20 @@ class SearchRun:
             max_model_len=max_model_len,
         )
         self._groups = Groups(policy)
+        self.budget = SearchBudget(self, policy, self._nodes, self._groups)
         roots = [self._nodes.new(None, index) for index in range(policy.num_roots)]
         self._enter_frontier(roots, Group())
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to decode, score or decide."""
-        is_last_done = self._last is None or self._last.is_ended
+        is_last_done = self.budget.last is None or self.budget.last.is_ended
         return not self._groups and not self.unscored and is_last_done
 
     @property
     def num_roots(self) -> int:
         """Beams that the search begins with."""
         return self._policy.num_roots
-
-    def begin(self, now: float) -> None:
-        """Starts the clock of the budget; `begin` a second time has no effect."""
-        if self._began is None:
-            self._began = now
-
-    def is_late(self, now: float) -> bool:
-        """Whether the seconds of the budget, or those to finish a path after it, are over."""
-        budget = self.request.config.budget
-        if budget.seconds is None or self._began is None:
-            return False
-        grace = 0.0 if self.stop_reason == "complete" else budget.grace_seconds
-        return now - self._began >= budget.seconds + grace
-
-    def horizon(self) -> Horizon | None:
-        """Where the budget ends, as far as the tree is known; None while it pays for all of it."""
-        budget = self.request.config.budget
-        if not budget.is_counted or self.stop_reason != "complete":
-            return None
-        return horizon(list(self.tree), budget, is_scored=self.request.uses_verifier)
-
-    def hold(self, at: int) -> list[Node]:
-        """Stops beams at iteration `at` of the loop that budgets are counted by.
-
-        Returns:
-            Those that run.
-        """
-        held = [n for n in self.frontier() if not n.is_ended and n.ends_at >= at]
-        self._held.update(node.path for node in held)
-        for node in held:
-            self.waiting.pop(node.path, None)
-        return [node for node in held if node.request_id is not None]
-
-    def is_known_until(self, at: int) -> bool:
-        """Whether nothing up to iteration `at` is left to decode, score or decide."""
-        if not all(group.is_known_until(at) for group in self._groups):
-            return False
-        return not any(n.is_attached and n.ends_at <= at for n in self.unscored.values())
-
-    def cut(self, reason: StopReason, at: int | None = None) -> list[Node]:
-        """Ends the search because `reason` is spent, and begins to finish a path if it must.
-
-        Args:
-            reason: Why the search ends.
-            at: The last iteration that counts; None takes the tree as it is.
-
-        Returns:
-            The nodes that no longer run.
-        """
-        running = [node for node in self.nodes() if node.request_id is not None]
-        self.stop_reason = reason
-        for books in (self._groups, self.waiting, self.unscored):
-            books.clear()
-        if at is not None:
-            self.tree.cut(at)
-        for node in self.tree:
-            if not node.is_ended:
-                self._nodes.show(node)
-        if not any(node.finish_reason == "stop" for node in self.tree):
-            self._finish_best()
-        return running
-
-    def give_up(self) -> list[Node]:
-        """Ends what is finished after the end of the budget; returns it if it runs."""
-        node, self._last = self._last, None
-        self.waiting.clear()
-        if node is None or node.is_ended:
-            return []
-        self._nodes.show(node)
-        return [node] if node.request_id is not None else []
 
     def request_for(self, node: Node, request_id: str) -> GenerationRequest:
         """The request that decodes a node, from where it stands to the end of its answer."""
@@ -210,7 +135,7 @@ class SearchRun:
 
     def guesses(self, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
         """Speculative nodes that could decode, most useful first; created as they are asked for."""
-        if self._held:
+        if self.budget.held:
             return
         groups = [self._guesses_of(group, config, rule) for group in self._groups]
         for turn in itertools.zip_longest(*groups):
@@ -222,7 +147,7 @@ class SearchRun:
 
     def runs_on(self, node: Node) -> bool:
         """Whether an ended node's stream is, running on, that of its first child."""
-        return not self._held and self._nodes.runs_on(node)
+        return not self.budget.held and self._nodes.runs_on(node)
 
     def first_child(self, node: Node) -> Node:
         """Child 0 of a node that ended a step: the same stream running on."""
@@ -231,7 +156,7 @@ class SearchRun:
 
     def is_awaiting_scores(self) -> bool:
         """Whether a decision, or the end, waits for nothing but scores."""
-        if self._held:
+        if self.budget.held:
             return bool(self.unscored)
         if not self._policy.needs_scores:
             return bool(self.unscored) and not self._groups
@@ -290,8 +215,8 @@ class SearchRun:
 
         None where branches may start before them, or a counted budget end the search behind them.
         """
-        if self._last is not None:
-            return [self._last, *self.ended_nodes()]
+        if self.budget.last is not None:
+            return [self.budget.last, *self.ended_nodes()]
         budget = self.request.config.budget
         if self._policy.is_revisiting or budget.is_counted:
             return []
@@ -311,7 +236,7 @@ class SearchRun:
         self.tree.check_integrity()
         self._groups.check_integrity()
         for node in self.frontier():
-            is_owned = node.path in self.waiting or node.path in self._held
+            is_owned = node.path in self.waiting or node.path in self.budget.held
             assert node.is_ended or is_owned != (node.request_id is not None), node.path
         alive = {id(node) for node in self.nodes()}
         assert all(id(node) in alive for node in self.unscored.values())
@@ -354,19 +279,6 @@ class SearchRun:
             self.unscored.pop(node.path, None)
         return dropped
 
-    def _finish_best(self) -> None:
-        """Lets the best living path run on; plain decoding ends where its budget does."""
-        node = best_partial(self.tree, self._policy)
-        if node is None or self.request.config.search == "none":
-            if node is not None and node.token_ids:
-                self._nodes.end(node, "length")
-            return
-        if node.is_ended:
-            node = self._nodes.new(node, 0)
-            self.tree.attach(node)
-        if self._nodes.extend(node, self.request.config.budget.grace_tokens):
-            self._last = self.waiting[node.path] = node
-
     def _best_score(self, node: Node) -> float:
         before = node.parent.path_scores() if node.parent else ()
         assert before is not None, f"{node.path} is in the frontier before its parent is scored"
@@ -396,11 +308,11 @@ class SearchRun:
 
     def _end(self, node: Node, reason: FinishReason) -> None:
         self._nodes.end(node, reason)
-        if node is self._last:
+        if node is self.budget.last:
             return
         config = self.request.config
         if config.search == "none" and len(node.token_ids) == config.budget.tokens:
-            self.stop_reason = "complete" if reason == "stop" else "tokens"
+            self.budget.stop_reason = "complete" if reason == "stop" else "tokens"
         if not self._policy.needs_scores:
             self._make_beam(node, 0.0)
         if node.is_attached:

@@ -198,7 +198,7 @@ class VerifierQueue:
     def _take(self, job: _Job, verifications: Sequence[Verification]) -> list[Failure]:
         """Gives the searches their scores; one whose scores are none fails alone."""
         answers = iter(verifications)
-        failures = []
+        failures: list[Failure] = []
         for run, own in job.work:
             mine = list(itertools.islice(answers, len(own)))
             if run in job.ended:

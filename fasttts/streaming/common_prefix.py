@@ -32,7 +32,7 @@ class CommonPrefix:
 
     def look(self, run: SearchRun) -> str:
         """What the common prefix has gained, now that other paths may be alive."""
-        self._seen = run.stop_reason
+        self._seen = run.budget.stop_reason
         known, self._paths = self._paths, {}
         for node in run.possible_nodes():
             self._paths[node] = known.get(node) or self._path(node)
@@ -41,7 +41,7 @@ class CommonPrefix:
 
     def gained(self, run: SearchRun, node: Node) -> str:
         """What the common prefix has gained, now that a node has more tokens."""
-        if run.stop_reason != self._seen:
+        if run.budget.stop_reason != self._seen:
             return self.look(run)  # a budget has ended, and left one path
         if self._is_divided or node not in self._paths:
             return ""

@@ -71,7 +71,7 @@ def test_a_counted_budget_ends_every_schedule_at_the_same_tree(
     options = {"search": search, "seed": seed, "n": 8, "max_tokens": 120, "budget": budget}
     expected = searched(PLAIN, **options)
     found = searched(scheduling, **options)
-    assert found.stop_reason == expected.stop_reason
+    assert found.budget.stop_reason == expected.budget.stop_reason
     assert same_tree(found, snapshot(expected))
     if tokens is not None:
         assert num_tokens(found) <= tokens + 20
@@ -81,14 +81,14 @@ def test_a_tree_that_ran_ahead_to_its_end_is_cut_at_its_budget() -> None:
     scheduling = SchedulingConfig(speculation_rule="score", early_verification=False)
     options = {"n": 4, "max_tokens": 50, "seed": 5, "budget": Budget(tokens=125)}
     found = searched(scheduling, **options)
-    assert found.stop_reason == "tokens"
+    assert found.budget.stop_reason == "tokens"
     assert same_tree(found, snapshot(searched(PLAIN, **options)))
 
 
 def test_a_large_budget_changes_nothing() -> None:
     budget = Budget(tokens=10**6, verifier_calls=10**6, seconds=10**6)
     run = searched(SchedulingConfig(), n=8, max_tokens=120, budget=budget)
-    assert run.stop_reason == "complete"
+    assert run.budget.stop_reason == "complete"
     assert same_tree(run, snapshot(searched(PLAIN, n=8, max_tokens=120)))
 
 
@@ -160,7 +160,7 @@ def test_seconds_are_overshot_by_one_iteration_and_one_verifier_batch(
         assert clock.now - began <= seconds + grace_seconds + 0.1 + 0.25 + 1e-9
         assert generator.num_unfinished() == 0
         if clock.now - began > seconds + 0.35:
-            assert run.stop_reason == "seconds"
+            assert run.budget.stop_reason == "seconds"
 
 
 def test_a_search_that_waits_in_the_queue_ends_in_time() -> None:
