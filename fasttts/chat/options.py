@@ -92,6 +92,7 @@ class ChatOptions(BaseModel):
     engine_args: dict[str, Any] = Field(default_factory=dict)
     engine: FastTTS | None = Field(default=None, exclude=True, repr=False)
     _lease: EngineLease = PrivateAttr(default_factory=EngineLease)
+    _calibrated: RoutingPolicy | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -108,8 +109,9 @@ class ChatOptions(BaseModel):
         """Every option is checked before anything is loaded."""
         if self.engine is not None:
             self._adopt(self.engine)
-        verifier = self.verifier if self.engine is not None else self._engine_config().verifier
-        resolve(self._search_config(), has_verifier=verifier is not None)
+        resolve(self._search_config(), has_verifier=self._verifier_name() is not None)
+        if self.search == AUTO:
+            self._routing_policy()
         return self
 
     def _adopt(self, engine: FastTTS) -> None:
@@ -124,6 +126,17 @@ class ChatOptions(BaseModel):
         if self.engine_args:
             raise ConfigurationError("engine_args have no effect on an engine that exists")
         self.model, self.verifier = engine.generator_name, engine.verifier_name
+
+    def _verifier_name(self) -> str | None:
+        return self.verifier if self.engine is not None else self._engine_config().verifier
+
+    def _routing_policy(self) -> RoutingPolicy:
+        """Decides for "auto"; a calibrated threshold is read from disk once, before any call."""
+        if self.policy is not None:
+            return self.policy
+        if self._calibrated is None:
+            self._calibrated = default_policy(self.model, self._verifier_name())
+        return self._calibrated
 
     def _engine_config(self) -> EngineConfig:
         named = {"generator": self.model}
@@ -188,7 +201,7 @@ class ChatOptions(BaseModel):
         )
         if (overrides.get("search") or self.search) != AUTO:
             return request
-        return replace(request, engine=Router(engine, policy or self.policy))
+        return replace(request, engine=Router(engine, policy or self._routing_policy()))
 
     def _identity(self) -> dict[str, Any]:
         """Everything a reply depends on besides its prompt."""
@@ -200,8 +213,7 @@ class ChatOptions(BaseModel):
         loaded = None if self.engine is not None else self._engine_config().model_dump()
         options = {**self._search_config().model_dump(), "engine": loaded}
         if self.search == AUTO:
-            verifier = self.verifier or self._engine_config().verifier
-            options["policy"] = repr(self.policy or default_policy(self.model, verifier))
+            options["policy"] = repr(self._routing_policy())
         return {**names, **options}
 
     def close(self) -> None:
@@ -223,7 +235,8 @@ class ChatOptions(BaseModel):
         self.close()
 
     def _resolve_engine(self) -> FastTTS:
-        """The engine, loaded if need be."""
+        """The engine, loaded if need be, and the routing policy; both may read the disk."""
+        self._routing_policy()
         return self._lease.take(self._engine_config()) if self.engine is None else self.engine
 
     async def _aresolve_engine(self) -> FastTTS:

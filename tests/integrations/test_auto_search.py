@@ -1,6 +1,7 @@
 """`search="auto"` in both chat classes: the same decision and reply on every path."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,3 +104,18 @@ def test_the_policy_is_part_of_the_identity(engine: FastTTS) -> None:
     variants += [{"auto_search": "dvts"}]
     identities = {str(ChatOptions(engine=engine, **OPTIONS, **v)._identity()) for v in variants}
     assert len(identities) == len(variants)
+
+
+async def test_calls_read_no_threshold_from_disk(
+    engine: FastTTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    always = ChatFastTTS(engine=engine, **OPTIONS)
+    asked_for = ChatFastTTS(engine=engine, **{**OPTIONS, "search": "none"})
+    await asked_for.ainvoke(QUESTION)
+    monkeypatch.setattr(Path, "read_text", forbidden)
+    for reply in (await always.ainvoke(QUESTION), await asked_for.ainvoke(QUESTION, search="auto")):
+        assert reply.response_metadata["fasttts"]["routing"]["policy"] == "Cascade"
+
+
+def forbidden(*arguments: Any, **named: Any) -> str:
+    raise AssertionError("a file is read in the event loop")
