@@ -32,6 +32,9 @@ _WITHOUT_EFFECT = ("api_key", "class_name", "max_retries", "timeout")
 AUTO = "auto"
 """The search that a routing policy decides about."""
 
+_Names = tuple[str, str | None]
+"""A generator's name and its verifier's."""
+
 _SEARCH_FIELDS = (
     "search",
     "n",
@@ -92,7 +95,7 @@ class ChatOptions(BaseModel):
     engine_args: dict[str, Any] = Field(default_factory=dict)
     engine: FastTTS | None = Field(default=None, exclude=True, repr=False)
     _lease: EngineLease = PrivateAttr(default_factory=EngineLease)
-    _calibrated: RoutingPolicy | None = PrivateAttr(default=None)
+    _calibrated: dict[_Names, RoutingPolicy] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -109,9 +112,10 @@ class ChatOptions(BaseModel):
         """Every option is checked before anything is loaded."""
         if self.engine is not None:
             self._adopt(self.engine)
-        resolve(self._search_config(), has_verifier=self._verifier_name() is not None)
+        verifier = self._verifier_name()
+        resolve(self._search_config(), has_verifier=verifier is not None)
         if self.search == AUTO:
-            self._routing_policy()
+            self._routing_policy((self.model, verifier))
         return self
 
     def _adopt(self, engine: FastTTS) -> None:
@@ -130,13 +134,13 @@ class ChatOptions(BaseModel):
     def _verifier_name(self) -> str | None:
         return self.verifier if self.engine is not None else self._engine_config().verifier
 
-    def _routing_policy(self) -> RoutingPolicy:
+    def _routing_policy(self, names: _Names) -> RoutingPolicy:
         """Decides for "auto"; a calibrated threshold is read from disk once, before any call."""
         if self.policy is not None:
             return self.policy
-        if self._calibrated is None:
-            self._calibrated = default_policy(self.model, self._verifier_name())
-        return self._calibrated
+        if names not in self._calibrated:
+            self._calibrated[names] = default_policy(*names)
+        return self._calibrated[names]
 
     def _engine_config(self) -> EngineConfig:
         named = {"generator": self.model}
@@ -201,7 +205,9 @@ class ChatOptions(BaseModel):
         )
         if (overrides.get("search") or self.search) != AUTO:
             return request
-        return replace(request, engine=Router(engine, policy or self._routing_policy()))
+        return replace(
+            request, engine=Router(engine, policy or self._routing_policy(_names(engine)))
+        )
 
     def _identity(self) -> dict[str, Any]:
         """Everything a reply depends on besides its prompt."""
@@ -213,7 +219,7 @@ class ChatOptions(BaseModel):
         loaded = None if self.engine is not None else self._engine_config().model_dump()
         options = {**self._search_config().model_dump(), "engine": loaded}
         if self.search == AUTO:
-            options["policy"] = repr(self._routing_policy())
+            options["policy"] = repr(self._routing_policy((self.model, self._verifier_name())))
         return {**names, **options}
 
     def close(self) -> None:
@@ -236,12 +242,17 @@ class ChatOptions(BaseModel):
 
     def _resolve_engine(self) -> FastTTS:
         """The engine, loaded if need be, and the routing policy; both may read the disk."""
-        self._routing_policy()
-        return self._lease.take(self._engine_config()) if self.engine is None else self.engine
+        engine = self.engine or self._lease.take(self._engine_config())
+        self._routing_policy(_names(engine))
+        return engine
 
     async def _aresolve_engine(self) -> FastTTS:
         """The engine; loading one takes seconds and must not hold up the event loop."""
         return await asyncio.to_thread(self._resolve_engine)
+
+
+def _names(engine: FastTTS) -> _Names:
+    return engine.generator_name, engine.verifier_name
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -23,7 +23,6 @@ from fasttts.routing import (
 from fasttts.routing.results import DRAFT_PATH
 from fasttts.routing.threshold_store import (
     default_policy,
-    router_folder,
     save_threshold,
     try_threshold,
 )
@@ -218,7 +217,7 @@ def test_thresholds_are_kept_for_each_pair_of_models(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert try_threshold("a", "b") is None
     path = save_threshold("a", "b", 0.75)
-    assert path.parent == router_folder()
+    assert path.parent == tmp_path / "fasttts" / "router"
     assert default_policy("a", "b") == Cascade(threshold=0.75)
     assert default_policy("a", "c") == Cascade()
     for broken in ('{"version": 0}', '{"version": 1, "threshold": 7}', "nonsense"):
