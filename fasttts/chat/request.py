@@ -116,15 +116,19 @@ def make_request(
     Raises:
         ConfigurationError: The choice, a schema or the messages cannot work.
     """
-    offered, forced = offered_tools(tools, tool_choice), forced_tools(tools, tool_choice)
-    outputs = constraint(
-        offered,
-        forced,
-        call_format=engine.generator.call_format,
-        is_parallel=is_parallel,
-        schema=response_schema,
-    )
-    if outputs is not None:
+    offered: tuple[Tool, ...] = ()
+    forced: tuple[Tool, ...] = ()
+    outputs = None
+    if tools or tool_choice is not None:
+        offered, forced = offered_tools(tools, tool_choice), forced_tools(tools, tool_choice)
+    if forced or response_schema is not None:
+        outputs = constraint(
+            offered,
+            forced,
+            call_format=engine.generator.call_format,
+            is_parallel=is_parallel,
+            schema=response_schema,
+        )
         config = search_config(config, structured_outputs=outputs)
     if truncates:
         messages = fitting_messages(engine, messages, offered, max_tokens=config.max_tokens)

@@ -22,8 +22,8 @@ def constraint(
     call_format: CallFormat | None,
     is_parallel: bool,
     schema: Mapping[str, Any] | None,
-) -> StructuredOutputs | None:
-    """What an answer must look like; None where it is free.
+) -> StructuredOutputs:
+    """What an answer must look like where a call is forced or a schema is given.
 
     Args:
         offered: Tools that may be called.
@@ -35,8 +35,6 @@ def constraint(
     Raises:
         ConfigurationError: A schema is none that a grammar can follow.
     """
-    if not forced and schema is None:
-        return None
     calls = forced or offered
     try:
         if not calls:

@@ -7,12 +7,12 @@ Environment variables are read here and nowhere else: `FASTTTS_GENERATOR=...` se
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from fasttts.config.names import DEMO, JUDGE, is_function_name
 from fasttts.config.scheduling import SchedulingConfig
-from fasttts.config.validation import check_variables, refused
+from fasttts.config.validation import check_variables, refusal
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Offloading = Literal["auto", "none", "kv", "sleep"]
@@ -105,5 +105,7 @@ def engine_config(**options: Any) -> EngineConfig:
         ConfigurationError: An option or a variable is unknown, or its value cannot work.
     """
     check_variables(EngineConfig, _PREFIX, os.environ)
-    with refused(EngineConfig, _PREFIX):
+    try:
         return EngineConfig(**options)
+    except (ValidationError, SettingsError) as error:
+        raise refusal(EngineConfig, error, _PREFIX) from error

@@ -3,11 +3,11 @@
 import re
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fasttts.config.budget import Budget
 from fasttts.config.names import is_function_name
-from fasttts.config.validation import did_you_mean, refused
+from fasttts.config.validation import did_you_mean, refusal
 from fasttts.decoding.sampling import Sampling
 from fasttts.decoding.steps import StepRule
 from fasttts.decoding.structured_outputs import StructuredOutputs
@@ -207,5 +207,7 @@ def search_config(base: SearchConfig | None = None, **options: Any) -> SearchCon
         ConfigurationError: An option is unknown or its value cannot work.
     """
     values = {**(base.model_dump(exclude_unset=True) if base else {}), **options}
-    with refused(SearchConfig):
+    try:
         return SearchConfig(**values)
+    except ValidationError as error:
+        raise refusal(SearchConfig, error) from error

@@ -2,8 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -41,16 +40,19 @@ def check_variables(model: type[BaseModel], prefix: str, names: Iterable[str]) -
             )
 
 
-@contextmanager
-def refused(model: type[BaseModel], prefix: str = "") -> Iterator[None]:
-    """Raises ConfigurationError where `model` cannot be built; its variables have the `prefix`."""
-    try:
-        yield
-    except ValidationError as error:
-        lines = "; ".join(_describe(detail, model) for detail in error.errors())
-        raise ConfigurationError(lines) from error
-    except SettingsError as error:
-        raise ConfigurationError(_describe_variable(error, prefix)) from error
+def refusal(
+    model: type[BaseModel], error: ValidationError | SettingsError, prefix: str = ""
+) -> ConfigurationError:
+    """What is raised where `model` cannot be built.
+
+    Args:
+        model: The options.
+        error: What pydantic raised.
+        prefix: Of the model's environment variables.
+    """
+    if isinstance(error, SettingsError):
+        return ConfigurationError(_describe_variable(error, prefix))
+    return ConfigurationError("; ".join(_describe(detail, model) for detail in error.errors()))
 
 
 def _describe(detail: ErrorDetails, model: type[BaseModel]) -> str:

@@ -2,9 +2,10 @@
 
 import collections
 import logging
+import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fasttts.errors import SearchError
 from fasttts.observability.stats import REQUEST_OUTCOMES, RequestOutcome, RequestStats
@@ -86,7 +87,9 @@ class TrackedRequest:
     ) -> None:
         self._requests = requests
         self._request = request
-        self._span = begin_span(request, generator=generator, verifier=verifier)
+        self._span = None
+        if _is_traced():
+            self._span = begin_span(request, generator=generator, verifier=verifier)
         self._started = time.perf_counter()
 
     def ended(self, run: SearchRun, error: BaseException | None) -> None:
@@ -96,24 +99,37 @@ class TrackedRequest:
             outcome = _outcome_of(error)
         elif (error := nothing_complete(run)) is not None:
             outcome = "no_answer"
-        self._end(outcome, told_by_run(run), error)
+        self._end(outcome, lambda: told_by_run(run), error)
 
     def refused(self, error: BaseException) -> None:
         """The search could not be handed to the loop."""
-        self._end(_outcome_of(error), {}, error)
+        self._end(_outcome_of(error), dict, error)
 
     def found(self, result: SearchResult) -> None:
         """The result cache had the result."""
-        self._end(result.stop_reason, told_by_result(result), None)
+        self._end(result.stop_reason, lambda: told_by_result(result), None)
 
-    def _end(self, outcome: RequestOutcome, found: Attributes, error: BaseException | None) -> None:
+    def _end(
+        self,
+        outcome: RequestOutcome,
+        describe: Callable[[], Attributes],
+        error: BaseException | None,
+    ) -> None:
         seconds = time.perf_counter() - self._started
         self._requests.ended(outcome, seconds)
         if self._span is not None:
-            end_span(self._span, outcome, found, error)
+            end_span(self._span, outcome, describe(), error)
         search = self._request.config.search
         fields = {"search": search, "outcome": outcome, "seconds": seconds}
         logger.debug("%s ended after %.3f s: %s", search, seconds, outcome, extra=fields)
+
+
+def _is_traced() -> bool:
+    """Whether the application has set OpenTelemetry up; without that, spans record nothing."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return False
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 def _outcome_of(error: BaseException) -> RequestOutcome:

@@ -22,11 +22,9 @@ Attributes = dict[str, Any]
 
 
 def begin_span(request: SearchRequest, *, generator: str, verifier: str | None) -> "Span | None":
-    """A span below the current one of the caller's thread or task; None without OpenTelemetry."""
-    try:
-        from opentelemetry import trace
-    except ImportError:
-        return None
+    """A span below the current one of the caller's thread or task; None where that fails."""
+    from opentelemetry import trace
+
     try:
         return trace.get_tracer("fasttts").start_span(
             f"chat {generator}", attributes=_asked(request, generator, verifier)

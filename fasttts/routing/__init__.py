@@ -11,10 +11,11 @@ from fasttts.routing.decision import (
     Decision,
     NeedsDraft,
     NeedsYesProbability,
+    RoutinePlain,
     RoutingPolicy,
     decided,
 )
-from fasttts.routing.policies import Always, Heuristics, Never, RoutinePlain
+from fasttts.routing.policies import Always, Heuristics, Never
 from fasttts.routing.router import Decided, RoutedEvent, Router
 from fasttts.routing.threshold_store import default_policy
 

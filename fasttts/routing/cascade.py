@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 
 from fasttts.errors import ConfigurationError
 from fasttts.routing.context import Draft, RoutingContext
-from fasttts.routing.decision import Decision, Needs, NeedsDraft, decided
-from fasttts.routing.policies import RoutinePlain
+from fasttts.routing.decision import Decision, Needs, NeedsDraft, RoutinePlain, decided
 
 DEFAULT_THRESHOLD = 0.5
 """Where no calibration says otherwise: the verifier finds every step rather right than wrong."""

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from fasttts.errors import ConfigurationError
 from fasttts.routing.context import RoutingContext
-from fasttts.routing.decision import Decision, Needs, NeedsYesProbability, decided
-from fasttts.routing.policies import RoutinePlain
+from fasttts.routing.decision import Decision, Needs, NeedsYesProbability, RoutinePlain, decided
 
 QUESTION = (
     "Do not answer the question above yet. Does it take several steps of careful reasoning to get "

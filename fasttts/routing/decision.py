@@ -1,5 +1,6 @@
 """What a routing policy returns: a decision that explains itself, or what it has to know first."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
@@ -95,3 +96,30 @@ def decided(
         signals=signals,
         cost=context.cost,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutinePlain(ABC):
+    """Keeps turns plain on which a search would be wasted; a base of policies.
+
+    Attributes:
+        tool_results: Whether turns that go on from a tool's result may be searched.
+        formatting: Whether turns that bring something given into another form may be.
+    """
+
+    tool_results: bool = False
+    formatting: bool = False
+
+    def decide(self, context: RoutingContext) -> Decision | Needs:
+        """Plain decoding of routine turns; the policy's own decision about others."""
+        if context.is_tool_result and not self.tool_results:
+            return decided(
+                context, "plain", self, "a tool's result is passed on", role=context.last_role
+            )
+        if context.is_formatting and not self.formatting:
+            return decided(context, "plain", self, "the reply brings something into a form")
+        return self.decide_hard(context)
+
+    @abstractmethod
+    def decide_hard(self, context: RoutingContext) -> Decision | Needs:
+        """The decision about a turn that may be searched."""

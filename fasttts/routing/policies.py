@@ -1,11 +1,10 @@
-"""Policies that look at the conversation alone, and the turns that stay plain unless told."""
+"""Policies that look at the conversation alone."""
 
 import re
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from fasttts.routing.context import RoutingContext
-from fasttts.routing.decision import Decision, Needs, NeedsDraft, decided
+from fasttts.routing.decision import Decision, Needs, NeedsDraft, RoutinePlain, decided
 
 _NUMBER = re.compile(r"\d[\d,.]*")
 
@@ -34,33 +33,6 @@ class Never:
     def decide(self, context: RoutingContext) -> Decision | Needs:
         """Plain decoding."""
         return decided(context, "plain", self, "no call is searched")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoutinePlain(ABC):
-    """Keeps turns plain on which a search would be wasted; a base of policies.
-
-    Attributes:
-        tool_results: Whether turns that go on from a tool's result may be searched.
-        formatting: Whether turns that bring something given into another form may be.
-    """
-
-    tool_results: bool = False
-    formatting: bool = False
-
-    def decide(self, context: RoutingContext) -> Decision | Needs:
-        """Plain decoding of routine turns; the policy's own decision about others."""
-        if context.is_tool_result and not self.tool_results:
-            return decided(
-                context, "plain", self, "a tool's result is passed on", role=context.last_role
-            )
-        if context.is_formatting and not self.formatting:
-            return decided(context, "plain", self, "the reply brings something into a form")
-        return self.decide_hard(context)
-
-    @abstractmethod
-    def decide_hard(self, context: RoutingContext) -> Decision | Needs:
-        """The decision about a turn that may be searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,6 @@
-"""What an engine holds at one moment, told by the loop's thread and read by any."""
+"""What an engine holds at one moment; written by the loop's thread, read by any."""
 
-from collections.abc import Iterable, Sized
 from dataclasses import dataclass
-
-from fasttts.scheduling.run import SearchRun
-from fasttts.scheduling.slots import Slots
-from fasttts.scheduling.usage import PressureGauge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,27 +24,3 @@ class Gauges:
     num_speculative: int = 0
     num_unscored: int = 0
     kv_cache_usage: float = 0.0
-
-
-def read_gauges(
-    admitted: Sized, running: Iterable[SearchRun], slots: Slots, pressure: PressureGauge
-) -> Gauges:
-    """The load of an engine.
-
-    Args:
-        admitted: Every search that has not ended.
-        running: Those that left the queue.
-        slots: Their sequences.
-        pressure: What the generator said last.
-    """
-    num_unscored = [len(run.unscored) for run in running]
-    num_speculative = len(slots.speculative())
-    return Gauges(
-        num_running=len(num_unscored),
-        num_waiting=len(admitted) - len(num_unscored),
-        num_slots=slots.num_slots,
-        num_required=len(slots) - num_speculative,
-        num_speculative=num_speculative,
-        num_unscored=sum(num_unscored),
-        kv_cache_usage=pressure.usage,
-    )

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, CapacityError, SearchError
 from fasttts.interfaces import GenerationOutput, Generator, Verifier
-from fasttts.scheduling.gauges import Gauges, read_gauges
+from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.latency import SearchLatency
 from fasttts.scheduling.recovery import policy_failure, retrying
 from fasttts.scheduling.run import SearchRun
@@ -82,6 +82,7 @@ class Loop:
         self._pressure = PressureGauge()
         self._scheduler = Scheduler(self._slots, config, self._pressure)
         self._search_latency = SearchLatency()
+        self._retrying = retrying(self._slots.add_again)
         self.fault: BackendError | None = None
         """What the generator was lost by; searches that are submitted afterwards cannot work."""
         self._is_stale = True
@@ -155,8 +156,16 @@ class Loop:
         if not self._slots:
             with contextlib.suppress(Exception):  # a broken generator may not say; nobody waits
                 self._pressure.read(self._generator.pressure())
-        self.gauges = read_gauges(
-            self._listeners, self._scheduler.active, self._slots, self._pressure
+        num_unscored = [len(run.unscored) for run in self._scheduler.active]
+        num_speculative = len(self._slots.speculative())
+        self.gauges = Gauges(
+            num_running=len(num_unscored),
+            num_waiting=len(self._listeners) - len(num_unscored),
+            num_slots=self._slots.num_slots,
+            num_required=len(self._slots) - num_speculative,
+            num_speculative=num_speculative,
+            num_unscored=sum(num_unscored),
+            kv_cache_usage=self._pressure.usage,
         )
 
     def check_integrity(self) -> None:
@@ -196,7 +205,7 @@ class Loop:
     def _generate(self) -> list[GenerationOutput]:
         """An iteration of the generator; what it lost by a retryable failure is added again."""
         try:
-            for attempt in retrying(self._slots.add_again):
+            for attempt in self._retrying:
                 with attempt:
                     return self._generator.step()
         except BackendError:

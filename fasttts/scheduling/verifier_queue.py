@@ -26,6 +26,8 @@ from fasttts.verifiers.resolve import is_serial
 _LONGEST_WAIT_S = 0.02
 """How long a loop with nothing to decode waits for scores before it looks for commands again."""
 
+_RETRYING = retrying()
+
 ScoringWork = tuple[SearchRun, list[Batch]]
 
 
@@ -216,7 +218,7 @@ def _asked(verifier: Verifier, requests: list[VerificationRequest]) -> AsyncScor
     if not requests:
         return []
     try:
-        for attempt in retrying():
+        for attempt in _RETRYING.copy():  # several batches may be tried again at a time
             with attempt:
                 verifications = yield from scoring_of(verifier, requests)
     except BackendError:

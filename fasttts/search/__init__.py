@@ -13,8 +13,8 @@ from fasttts.search.lookahead import Lookahead
 from fasttts.search.named import make_named_policy
 from fasttts.search.particles import ParticleFilter
 from fasttts.search.policy import Branch, SearchPolicy
-from fasttts.search.pool import StepPolicy
 from fasttts.search.sampling import BestOfNPolicy
+from fasttts.search.step_policy import StepPolicy
 from fasttts.tree import Beam
 
 __all__ = [

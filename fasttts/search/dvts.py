@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fasttts.search.policy import Branch
-from fasttts.search.pool import StepPolicy
-from fasttts.search.sharing import best_first
+from fasttts.search.step_policy import StepPolicy, best_first
 from fasttts.tree import Beam
 from fasttts.types import Path
 

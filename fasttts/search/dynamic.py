@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fasttts.search.policy import Branch
-from fasttts.search.pool import StepPolicy
-from fasttts.search.sharing import best_first, share_by_weight
+from fasttts.search.step_policy import StepPolicy, best_first, share_by_weight
 from fasttts.tree import Beam
 
 

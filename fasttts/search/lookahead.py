@@ -18,7 +18,7 @@ from typing import ClassVar
 from fasttts.decoding.steps import StepShape
 from fasttts.search.beam import BeamSearch
 from fasttts.search.policy import Branch
-from fasttts.search.pool import StepPolicy
+from fasttts.search.step_policy import StepPolicy
 from fasttts.tree import Beam
 from fasttts.types import Path
 

@@ -21,8 +21,7 @@ from dataclasses import dataclass
 
 from fasttts.decoding.sampling import SEED_BITS, derive_seed
 from fasttts.search.policy import Branch
-from fasttts.search.pool import StepPolicy
-from fasttts.search.sharing import share_systematically
+from fasttts.search.step_policy import StepPolicy, share_systematically
 from fasttts.tree import Beam
 
 _SMALLEST = 0.5e-4

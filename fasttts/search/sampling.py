@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from fasttts.decoding.steps import WHOLE_ANSWER, StepShape
 from fasttts.search.policy import Branch
-from fasttts.search.pool import StepPolicy
+from fasttts.search.step_policy import StepPolicy
 from fasttts.tree import Beam
 from fasttts.types import Path
 

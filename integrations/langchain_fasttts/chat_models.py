@@ -292,7 +292,7 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
             engine,
             engine_messages(messages),
             is_parallel=parallel_tool_calls is not False,
-            response_schema=response_schema(response_format),
+            response_schema=None if response_format is None else response_schema(response_format),
             stop=stop,
             **kwargs,
         )

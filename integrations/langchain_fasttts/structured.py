@@ -60,8 +60,6 @@ def response_schema(asked: Any) -> Mapping[str, Any] | None:
     Raises:
         ConfigurationError: It is of another kind.
     """
-    if asked is None:
-        return None
     if isinstance(asked, type):
         return convert_to_json_schema(asked)
     match asked:

@@ -23,7 +23,7 @@ from fasttts.search import (
     resolve,
 )
 from fasttts.search.consistency import probability_of_lead
-from fasttts.search.sharing import share_by_weight, share_systematically
+from fasttts.search.step_policy import share_by_weight, share_systematically
 from fasttts.testing import check_policy
 from fasttts.types import Path
 
