@@ -101,7 +101,7 @@ class LateVerifier(FakeVerifier):
         self._working: list[tuple[int, Future[None]]] = []
         self._now = 0
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
+    def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         if self._num_ticks:
             done: Future[None] = Future()
             self._working.append((self._now + self._num_ticks, done))

@@ -1,7 +1,7 @@
 """One notation for answers: unicode and LaTeX's synonyms become plain LaTeX and ASCII.
 
 Nothing here changes what an answer means; what two notations have in common is decided in
-`search/forms.py`.
+`answers/normal_form.py`.
 """
 
 import re

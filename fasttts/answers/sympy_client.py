@@ -1,7 +1,7 @@
 """What mathematics an answer is, read by math-verify within limits that cannot be exceeded.
 
 math-verify's own limits use the alarm signal, which serves the main thread only and cannot
-interrupt one long multiplication. So it runs in a process of its own (`algebra_worker.py`):
+interrupt one long multiplication. So it runs in a process of its own (`sympy_worker.py`):
 
 * texts that ask for huge numbers are refused before anything reads them, by rules that depend on
   the text alone;
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 Description = dict[str, Any]
-"""A value as data, as `algebra_worker.py` makes it: a `kind`, and what belongs to it."""
+"""A value as data, as `sympy_worker.py` makes it: a `kind`, and what belongs to it."""
 
 MAX_CHARACTERS = 200
 MAX_NESTING = 12

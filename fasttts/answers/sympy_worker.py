@@ -3,7 +3,7 @@
 It reads one LaTeX text a line, as JSON, and answers with one line that describes its value. No
 text can hold it up: the kernel ends the process when a text has used its seconds of processor
 time, even inside one long multiplication, where no Python signal handler or thread would run.
-`search/algebra.py` starts it and starts it again. It imports nothing of FastTTS, so that it is
+`answers/sympy_client.py` starts it and starts it again. It imports nothing of FastTTS, so that it is
 ready sooner.
 """
 

@@ -51,7 +51,7 @@ def _check_answer_rule(rule: str) -> str:
 
 
 AnswerRule = Annotated[str, AfterValidator(_check_answer_rule)]
-"""Where an answer is looked for in a candidate's text; see `search/extraction.py`."""
+"""Where an answer is looked for in a candidate's text; see `answers/extraction.py`."""
 
 _BY_BEAM_WIDTH = ("beam_search", "dvts", "varying_granularity", "lookahead")
 """Searches in which `n / beam_width` beams survive."""

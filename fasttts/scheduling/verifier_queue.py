@@ -36,7 +36,7 @@ class _Job:
     """Work that the verifier has begun."""
 
     work: list[ScoringWork]
-    flow: AsyncScoring
+    scoring: AsyncScoring
     seconds: float = 0.0
     """How long it held up the loop, by its own work or by waiting."""
     waits_for: "concurrent.futures.Future[Any] | None" = None
@@ -50,7 +50,7 @@ class _Job:
         """The verifications; None while they are not there."""
         while self.waits_for is None or self.waits_for.done():
             try:
-                self.waits_for = next(self.flow)
+                self.waits_for = next(self.scoring)
             except StopIteration as end:
                 verifications: list[Verification] = end.value
                 return verifications

@@ -24,13 +24,13 @@ AsyncScoring = Waiting[list[Verification]]
 class AsyncVerifier(Verifier, Protocol):
     """A verifier whose work, or part of it, runs in other threads."""
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
+    def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         """`score`, which begins when the flow is first resumed and never blocks."""
         ...
 
 
 def try_async(verifier: Verifier) -> AsyncVerifier | None:
-    """The verifier if it flows, or the flowing one that stands behind a named model."""
+    """The verifier if it flows, or the asynchronous one that stands behind a named model."""
     if isinstance(verifier, ModelVerifier) and verifier.is_loaded:
         (verifier,) = verifier.parts
     return verifier if isinstance(verifier, AsyncVerifier) else None
@@ -38,8 +38,8 @@ def try_async(verifier: Verifier) -> AsyncVerifier | None:
 
 def scoring_of(verifier: Verifier, requests: Sequence[VerificationRequest]) -> AsyncScoring:
     """The flow of any verifier; one that has none scores when it is first resumed."""
-    if (flowing := try_async(verifier)) is not None:
-        return (yield from flowing.flow(requests))
+    if (asynchronous := try_async(verifier)) is not None:
+        return (yield from asynchronous.score_async(requests))
     return verifier.score(requests)
 
 

@@ -47,9 +47,9 @@ class Ensemble(abc.ABC):
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """Scores each request's unscored steps; see `base.Verifier.score`."""
-        return finish(self.flow(requests))
+        return finish(self.score_async(requests))
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
+    def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         """`score` without blocking: what runs beside the loop begins first."""
         order = sorted(range(len(self.parts)), key=lambda i: try_async(self.parts[i]) is None)
         found = yield from together([scoring_of(self.parts[i], requests) for i in order])

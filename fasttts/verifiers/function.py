@@ -67,10 +67,10 @@ class FunctionVerifier:
             BackendError: The function raised; that is the cause.
             ContractError: It returned something else than scores in [0, 1], or too few.
         """
-        return finish(self.flow(requests))
+        return finish(self.score_async(requests))
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
-        """`score` without blocking; see `flow.AsyncVerifier`."""
+    def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
+        """`score` without blocking; see `async_scoring.AsyncVerifier`."""
         if self._is_closed:
             raise BackendError("the verifier is closed", role=_ROLE)
         futures = [[self._call(request, end) for end in _ends(request)] for request in requests]

@@ -43,10 +43,10 @@ class Gate:
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """Scores each request's unscored steps; see `base.Verifier.score`."""
-        return finish(self.flow(requests))
+        return finish(self.score_async(requests))
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
-        """`score` without blocking; see `flow.AsyncVerifier`."""
+    def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
+        """`score` without blocking; see `async_scoring.AsyncVerifier`."""
         first, second = self.parts
         opinions = yield from scoring_of(first, requests)
         passed = [

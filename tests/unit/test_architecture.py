@@ -151,6 +151,18 @@ def test_rooms_have_an_order() -> None:
     assert set(TopologicalSorter(graph).static_order()) == set(MAY_IMPORT)
 
 
+def test_the_map_is_true() -> None:
+    """In the picture of docs/structure.md every import goes down."""
+    text = (ROOT / "docs" / "structure.md").read_text(encoding="utf-8")
+    levels = [line.split() for line in text.split("```")[1].splitlines() if line.strip()]
+    depth = {room: number for number, rooms in enumerate(levels) for room in rooms}
+    short = {room: room.removeprefix("fasttts.") for room in MAY_IMPORT}
+    assert set(depth) == set(short.values()) - {"fasttts"}
+    edges = {(room_of(found.importer), room_of(found.imported)) for found in IMPORTS}
+    inner = [(a, b) for a, b in edges if a and b and a != b and "fasttts" not in (a, b)]
+    assert [(a, b) for a, b in inner if depth[short[a]] >= depth[short[b]]] == []
+
+
 def test_no_module_imports_itself_in_a_circle() -> None:
     graph: dict[str, set[str]] = {module: set() for module in MODULES}
     for found in IMPORTS:

@@ -92,13 +92,13 @@ def test_functions_begin_before_models_run() -> None:
 
     verifier = Mean(Model(), function)
     function_part = verifier.parts[1]
-    begin = function_part.flow
+    begin = function_part.score_async
 
     def flow(requests: Any) -> Any:
         seen.append("function")
         return begin(requests)
 
-    function_part.flow = flow
+    function_part.score_async = flow
     verifier.score([request("a")])
     assert seen == ["function", "model"]
     verifier.close()
@@ -228,5 +228,5 @@ def test_a_named_model_in_the_loop_runs_after_what_works_beside_it() -> None:
     num_begun: list[int] = []
     named.bind(Counting(lambda *_: num_begun.append(late.most_at_once) or 0.5))
     assert try_async(named) is None
-    next(Mean(named, late).flow([request(*STEPS)]))
+    next(Mean(named, late).score_async([request(*STEPS)]))
     assert set(num_begun) == {1}

@@ -42,7 +42,7 @@ def test_it_scores_as_in_this_process(engine: FastTTS, demo_engine: FastTTS) -> 
     assert expected is not None
     assert verifier.is_serial
     assert fingerprint(verifier) == fingerprint(expected)
-    flow = verifier.flow(REQUESTS)
+    flow = verifier.score_async(REQUESTS)
     future = next(flow)
     future.result()
     with pytest.raises(StopIteration) as ended:

@@ -14,7 +14,7 @@ from fasttts.verifiers.async_scoring import AsyncScoring, finish
 
 
 class ConcurrentVerifier(VLLMVerifier):
-    """A verifier in a process of its own; see `verifiers.flow.AsyncVerifier`.
+    """A verifier in a process of its own; see `verifiers.async_scoring.AsyncVerifier`.
 
     Args:
         llm: As for `VLLMVerifier`, opened with `has_own_process`.
@@ -28,10 +28,10 @@ class ConcurrentVerifier(VLLMVerifier):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fasttts-verifier")
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
-        """`flow`, waited for."""
-        return finish(self.flow(requests))
+        """`score_async`, waited for."""
+        return finish(self.score_async(requests))
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
+    def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         """`VLLMVerifier.score` without blocking."""
         self._check_usable()
         future = self._thread.submit(super().score, requests)
