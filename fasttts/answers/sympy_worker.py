@@ -3,8 +3,8 @@
 It reads one LaTeX text a line, as JSON, and answers with one line that describes its value. No
 text can hold it up: the kernel ends the process when a text has used its seconds of processor
 time, even inside one long multiplication, where no Python signal handler or thread would run.
-`answers/sympy_client.py` starts it and starts it again. It imports nothing of FastTTS, so that it is
-ready sooner.
+`answers/sympy_client.py` starts it and starts it again. It imports nothing of FastTTS, so that it
+is ready sooner.
 """
 
 import cmath

@@ -2,8 +2,8 @@
 
 `last`, `min` and `prod` are compared by Snell et al. 2024 (arXiv 2408.03314, appendix E) and
 Lightman et al. 2023 (arXiv 2305.20050). With `model` the verifier reads the whole path
-as one step (`scheduling/verifier_batching.py`), as reward_hub does, which its_hub uses; each step then
-carries the score of the path up to its end, and the last one counts.
+as one step (`scheduling/verifier_batching.py`), as reward_hub does, which its_hub uses; each step
+then carries the score of the path up to its end, and the last one counts.
 """
 
 import math
