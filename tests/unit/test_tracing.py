@@ -191,6 +191,14 @@ def test_a_broken_exporter_loses_no_call(
 def test_without_opentelemetry_there_are_no_spans(
     engine: FastTTS, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace")
     assert engine.search("hello", n=4).candidates
     assert exporter.get_finished_spans() == ()
+
+
+def test_without_a_provider_no_span_is_begun(
+    engine: FastTTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "get_tracer", pytest.fail)
+    assert engine.search("hello", n=4).candidates
