@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from fasttts.decoding.reader import TextReader
 from fasttts.decoding.sampling import child_seed, root_seed
 from fasttts.types import FinishReason, Path
 
@@ -57,11 +58,14 @@ class Node:
         begins_at: Iterations before its first token in a plain loop with room for every beam.
         token_ids: This node's own tokens.
         text: Their text once the node ended, cut at a stop string.
+        num_cut_chars: Characters before `text` that belong to a stop string which ended in it; the
+            path's text ends before them.
         steps: `text` as steps; one for a step of a search, several for a whole answer.
         scores_S: A score for each of `steps`, on the grid of 1e-4.
         finish_reason: None while running.
         beam: What a policy sees of it; None before it is scored.
         request_id: The sequence that decodes it now.
+        reader: What has read its text while it runs; None before that was necessary.
         is_attached: Whether it is part of the tree; speculative nodes are not.
         is_dominated: Whether it was found unable to survive before it was scored.
         num_speculated_tokens: Tokens it gained before it was attached.
@@ -78,11 +82,13 @@ class Node:
     begins_at: int = 0
     token_ids: list[int] = field(default_factory=list)
     text: str = ""
+    num_cut_chars: int = 0
     steps: tuple[str, ...] = ()
     scores_S: tuple[float, ...] | None = None
     finish_reason: FinishReason | None = None
     beam: Beam | None = None
     request_id: str | None = None
+    reader: TextReader | None = None
     is_attached: bool = False
     is_dominated: bool = False
     num_speculated_tokens: int = 0
@@ -135,7 +141,9 @@ class Node:
         return "" if self.parent is None else self.parent.path_text()
 
     def path_text(self) -> str:
-        """Text of the whole path."""
+        """Text of the whole path, up to a stop string."""
+        if self.num_cut_chars:
+            return self.text_before()[: -self.num_cut_chars]
         return "".join(node.text for node in self.lineage())
 
     def num_path_tokens(self, num_prompt_tokens: int) -> int:
@@ -242,6 +250,7 @@ class SearchTree:
             elif node.ends_at > at:
                 del node.token_ids[at - node.begins_at :]
                 node.steps, node.scores_S, node.finish_reason, node.beam = (), None, None, None
+                node.reader, node.num_cut_chars = None, 0
                 node.num_speculated_tokens = min(node.num_speculated_tokens, len(node.token_ids))
                 reopened.append(node)
         self._num_nodes = sum(1 for _ in self)

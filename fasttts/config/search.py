@@ -1,6 +1,5 @@
 """How one search thinks."""
 
-import re
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -8,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from fasttts.config.budget import Budget
 from fasttts.config.names import is_function_name
 from fasttts.config.validation import did_you_mean, refusal
+from fasttts.decoding.patterns import compile_pattern
 from fasttts.decoding.sampling import Sampling
 from fasttts.decoding.steps import StepRule
 from fasttts.decoding.structured_outputs import StructuredOutputs
@@ -193,9 +193,9 @@ class SearchConfig(BaseModel):
 
 def _check_pattern(pattern: str) -> None:
     try:
-        is_empty = re.search(pattern, "") is not None
-    except re.error as error:
-        raise ValueError(f"step_pattern={pattern!r} is no regular expression: {error}") from error
+        is_empty = compile_pattern(pattern).search("") is not None
+    except ValueError as error:
+        raise ValueError(f"step_pattern={pattern!r} cannot be run by RE2: {error}") from error
     if is_empty:
         raise ValueError(f"step_pattern={pattern!r} matches empty text, which ends no step")
 

@@ -1,22 +1,24 @@
-"""Where a step ends, on token ids; the one definition that generator, verifier and display share.
+"""Where a step ends; the one definition that generator, verifier and display share.
 
 A step is a stretch of text up to and including a separator (a blank line by default). Blank
 stretches are not steps: a separator that follows nothing but white space does not end one. Code
 between fences is never cut, and of a model that thinks only the thoughts are.
 """
 
-import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.decoding.patterns import compile_pattern
+from fasttts.decoding.text import INCOMPLETE
 
 _CLOSING_TAG = "</think>"
 _TAGS = re.compile("</?think>")
-_FENCE = re.compile(r"^ {0,3}(```|~~~)", re.MULTILINE)
-_INCOMPLETE = "\ufffd"
-"""What a tokenizer makes of a character whose last bytes are still to come."""
+_FENCE = re.compile(" {0,3}(```|~~~)")
+_FENCE_CHARS = 6
+
+MAX_MATCH_CHARS = 512
+"""The longest match of a step pattern: what is longer is not found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +43,10 @@ class StepRule:
 
     Attributes:
         separator: The text that ends a step.
-        pattern: A regular expression instead of the separator: the end of a match is the end of a
-            step. It is looked for whenever a token arrives, so it should match the earliest sign
-            of an end, such as `[.!?]\s`, and nothing that more text would prolong.
+        pattern: A regular expression of RE2 instead of the separator: the end of a match is the
+            end of a step. It is looked for whenever a token arrives, so it should match the
+            earliest sign of an end, such as `[.!?]\s`, and nothing that more text would prolong. A
+            match has at most `MAX_MATCH_CHARS` characters.
         num_tokens: Tokens of a step instead of both; such steps are cut wherever they reach.
         has_thinking: Whether steps lie between `<think>` and `</think>` alone; what follows is
             the answer, one step. The opening tag may be part of the prompt.
@@ -57,175 +60,169 @@ class StepRule:
     has_thinking: bool = False
     keeps_code: bool = True
 
-    def ends(self, text: str, before: str = "") -> Iterator[int]:
-        """Positions in `text` where steps end; those of `num_tokens` cannot be told from text.
-
-        Args:
-            text: What follows the end of a step.
-            before: All of the answer before it.
-        """
-        whole, start = before + text, len(before)
-        closing = whole.find(_CLOSING_TAG) if self.has_thinking else -1
-        thoughts = whole if closing < 0 else whole[:closing]
-        since = start
-        for begin, end in self._separators(thoughts, start):
-            if self.clean(whole[since:begin]):
-                yield end - start
-            since = end
-        if closing >= start and self.clean(whole[since:closing]):
-            yield closing + len(_CLOSING_TAG) - start
-
     def clean(self, text: str) -> str:
         """A step as verifiers and readers see it: without tags and surrounding white space."""
         return (_TAGS.sub("", text) if self.has_thinking else text).strip()
 
     def may_end_with(self, text: str) -> bool:
         """Whether a token of this text could complete a step; a cheap necessary condition."""
-        if self.pattern is not None or _INCOMPLETE in text:
+        if self.pattern is not None or INCOMPLETE in text:
             return True
-        return self.separator[-1] in text or (self.has_thinking and _CLOSING_TAG[-1] in text)
+        if self.has_thinking and _CLOSING_TAG[-1] in text:
+            return True
+        return may_complete(self.separator, text)
 
-    def _separators(self, text: str, start: int) -> Iterator[tuple[int, int]]:
-        """Begin and end of every separator outside code."""
-        code = _fenced(text) if self.keeps_code else []
-        for match in re.compile(self.pattern or re.escape(self.separator)).finditer(text, start):
-            if not any(begin <= match.start() < end for begin, end in code):
-                yield match.span()
+    @property
+    def max_separator_chars(self) -> int:
+        """The longest text that can end a step."""
+        return len(self.separator) if self.pattern is None else MAX_MATCH_CHARS
+
+    def separators(self, context: str, text: str) -> Iterator[tuple[int, int]]:
+        """Begin and end of every separator of a text, from left to right, without overlap.
+
+        Args:
+            context: The character before the text, or none at the beginning of an answer.
+            text: Where they are looked for.
+        """
+        if self.pattern is not None:
+            offset = len(context)
+            for match in compile_pattern(self.pattern).finditer(context + text, offset):
+                yield match.start() - offset, match.end() - offset
+            return
+        at = text.find(self.separator)
+        while at >= 0:
+            end = at + len(self.separator)
+            yield at, end
+            at = text.find(self.separator, end)
 
 
-def _fenced(text: str) -> list[tuple[int, int]]:
-    """Begin and end of every block of code; one that was not closed reaches to the end."""
-    blocks, opening = [], None
-    for fence in _FENCE.finditer(text):
-        if opening is None:
-            opening = fence
-        elif fence[1] == opening[1]:
-            blocks.append((opening.start(), fence.end()))
-            opening = None
-    return blocks if opening is None else [*blocks, (opening.start(), len(text) + 1)]
+def may_complete(wanted: str, token_text: str) -> bool:
+    """Whether a token could complete the text `wanted`, by the token's text without neighbours.
+
+    Some tokenizers leave a token's leading space out where it has no neighbour.
+    """
+    return wanted[-1] in token_text or wanted[-1] == " "
 
 
-_CONTEXT_TOKENS = 8
-"""Tokens decoded together with a new one: some tokenizers render a token by its neighbours."""
-
-
-class StepCutter:
-    """Tells from token ids whether the newest token completes a step, and which steps there are.
-
-    Text is decoded only when the newest token could complete a step, so that the common token
-    costs one dictionary look-up.
+class StepScan:
+    """Finds where steps end in a text that grows, in time linear in the text.
 
     Args:
-        tokenizer: The generator's.
-        rule: What ends a step.
+        rule: What ends a step; ends of `num_tokens` cannot be told from text.
+        before: The answer's text before the scanned one, in which code or thoughts may have begun.
+
+    Attributes:
+        ends: Positions in the scanned text where steps end.
     """
 
-    def __init__(self, tokenizer: Tokenizer, rule: StepRule) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, rule: StepRule, before: str = "") -> None:
+        self.ends: list[int] = []
         self._rule = rule
-        self._can_end: dict[int, bool] = {}
+        self._size = 0
+        self._piece: list[str] = []
+        """The text behind the last separator."""
+        self._tail = ""
+        """The end of the text, in which a separator may have begun."""
+        self._context = before[-1:]
+        """The character before the tail."""
+        self._code = _CodeBlocks(before) if rule.keeps_code else None
+        self._tag_tail = before[-len(_CLOSING_TAG) + 1 :]
+        self._is_closed = rule.has_thinking and _CLOSING_TAG in before
 
-    def is_step_end(
-        self, token_ids: Sequence[int], num_steps: int, before: Callable[[], str] = str
-    ) -> bool:
-        """Whether the last of `token_ids` completes `num_steps` steps.
+    def push(self, text: str) -> None:
+        """Takes text that was added."""
+        start = self._size - len(self._tail)
+        self._size += len(text)
+        if self._is_closed:
+            return
+        self._piece.append(text)
+        if self._code is not None:
+            self._code.push(text)
+        closing = self._closing(text)
+        self._take_separators(self._tail + text, start, closing)
+        if closing is not None and closing >= 0 and self._cleaned_piece(closing):
+            self.ends.append(closing + len(_CLOSING_TAG))
 
-        Args:
-            token_ids: The tokens of one node.
-            num_steps: How many steps it holds.
-            before: Gives the answer's text before the node, where it is needed.
-        """
-        if self._rule.num_tokens is not None:
-            return len(token_ids) >= num_steps * self._rule.num_tokens
-        if not self._can_token_end(token_ids[-1]):
-            return False
-        ends = self._rule.ends(self._tokenizer.decode(token_ids), before())
-        return sum(1 for _ in ends) >= num_steps
+    def _take_separators(self, window: str, start: int, closing: int | None) -> None:
+        """Ends the steps before the separators of a window that begins at `start`."""
+        limit = len(window) if closing is None else max(0, closing - start)
+        searched = 0
+        for begin, end in self._rule.separators(self._context, window[:limit]):
+            searched = end
+            if self._code is not None and start + begin in self._code:
+                continue
+            if self._cleaned_piece(start + begin):
+                self.ends.append(start + end)
+            self._piece = [window[end:]]
+        kept_from = max(searched, len(window) - self._rule.max_separator_chars + 1, 0)
+        self._context = window[kept_from - 1] if kept_from else self._context
+        self._tail = window[kept_from:]
+        if self._code is not None:
+            self._code.forget(start + kept_from)
 
-    def split(
-        self,
-        token_ids: Sequence[int],
-        text: str,
-        num_steps: int | None = None,
-        before: Callable[[], str] = str,
-    ) -> tuple[str, ...]:
-        """The steps of one node, blank ones left out.
+    def _cleaned_piece(self, end: int) -> str:
+        """The text from the last separator to a position, as readers see it."""
+        piece = "".join(self._piece)
+        self._piece = [piece]
+        return self._rule.clean(piece[: len(piece) - (self._size - end)])
 
-        Args:
-            token_ids: The node's tokens.
-            text: Their text, up to a stop string.
-            num_steps: Most steps of the node, None for any number: what its last token brings
-                beyond their end belongs to the last.
-            before: Gives the answer's text before the node.
-        """
-        is_counted = self._rule.num_tokens is not None
-        ends = self._counted(token_ids) if is_counted else self._rule.ends(text, before())
-        inner = itertools.islice(ends, None if num_steps is None else num_steps - 1)
-        bounds = [0, *inner, len(text)]
-        pieces = [self._rule.clean(text[i:j]) for i, j in itertools.pairwise(bounds)]
-        return tuple(piece for piece in pieces if piece)
-
-    def _counted(self, token_ids: Sequence[int]) -> Iterator[int]:
-        """Where the text of every `num_tokens` tokens ends."""
-        size = self._rule.num_tokens
-        assert size is not None
-        for count in range(size, len(token_ids), size):
-            yield len(self._tokenizer.decode(token_ids[:count]).rstrip(_INCOMPLETE))
-
-    def _can_token_end(self, token_id: int) -> bool:
-        known = self._can_end.get(token_id)
-        if known is None:
-            known = self._rule.may_end_with(self._tokenizer.decode([token_id]))
-            self._can_end[token_id] = known
-        return known
-
-
-def find_stop(text: str, stop: Sequence[str]) -> int | None:
-    """Where the earliest of the stop strings begins in `text`."""
-    found = [position for s in stop if (position := text.find(s)) >= 0]
-    return min(found, default=None)
+    def _closing(self, text: str) -> int | None:
+        """Where the closing tag of the thoughts begins, if it became complete."""
+        if not self._rule.has_thinking:
+            return None
+        window = self._tag_tail + text
+        at = window.find(_CLOSING_TAG)
+        self._tag_tail = window[-len(_CLOSING_TAG) + 1 :]
+        if at < 0:
+            return None
+        self._is_closed = True
+        return self._size - len(window) + at
 
 
-class TextStream:
-    """Turns the growing token ids of one answer into text deltas.
+class _CodeBlocks:
+    """Stretches of code between fences; one that was not closed reaches to the end.
 
-    Holds back bytes of an incomplete character and text that may become a stop string, so that
-    what was emitted is never taken back.
+    Args:
+        before: Text before position 0.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
-        self._tokenizer = tokenizer
-        self._stop = stop
-        self._window: list[int] = []
-        self._window_text = ""
-        self._held = ""
-        self._num_emitted = 0
+    def __init__(self, before: str) -> None:
+        self._blocks: list[tuple[int, int]] = []
+        self._opened: tuple[str, int] | None = None
+        """The fence of the open block, and where it begins."""
+        self._position = -len(before)
+        self._line_start = self._position
+        self._line: str | None = ""
+        """The beginning of the last line; None where it can become no fence any more."""
+        self.push(before)
 
-    def push(self, token_ids: Sequence[int]) -> str:
-        """The text that became certain with these new tokens."""
-        self._window += token_ids
-        text = self._tokenizer.decode(self._window)
-        if text.endswith(_INCOMPLETE):
-            return ""
-        self._held += text[len(self._window_text) :]
-        self._window = self._window[-_CONTEXT_TOKENS:]
-        self._window_text = self._tokenizer.decode(self._window)
-        return self._release(self._num_certain())
+    def push(self, text: str) -> None:
+        """Takes text that was added."""
+        for number, part in enumerate(text.split("\n")):
+            if number:
+                self._position += 1
+                self._line_start, self._line = self._position, ""
+            if self._line is not None:
+                self._look(self._line + part[:_FENCE_CHARS])
+            self._position += len(part)
 
-    def finish(self, text: str) -> str:
-        """What remains of the answer's final `text` after all that was emitted."""
-        return text[self._num_emitted :]
+    def _look(self, line: str) -> None:
+        fence = _FENCE.match(line)
+        self._line = None if fence or len(line) >= _FENCE_CHARS else line
+        if fence is None:
+            return
+        if self._opened is None:
+            self._opened = (fence[1], self._line_start)
+        elif self._opened[0] == fence[1]:
+            self._blocks.append((self._opened[1], self._line_start + fence.end()))
+            self._opened = None
 
-    def _release(self, size: int) -> str:
-        certain, self._held = self._held[:size], self._held[size:]
-        self._num_emitted += size
-        return certain
+    def forget(self, position: int) -> None:
+        """Drops blocks before a position, about which nobody will ask any more."""
+        while self._blocks and self._blocks[0][1] <= position:
+            del self._blocks[0]
 
-    def _num_certain(self) -> int:
-        """Characters of the held text that neither are nor could begin a stop string."""
-        stop_at = find_stop(self._held, self._stop)
-        if stop_at is not None:
-            return stop_at
-        tails = range(len(self._held), 0, -1)
-        begun = (n for n in tails if any(s.startswith(self._held[-n:]) for s in self._stop))
-        return len(self._held) - next(begun, 0)
+    def __contains__(self, position: int) -> bool:
+        if self._opened is not None and position >= self._opened[1]:
+            return True
+        return any(begin <= position < end for begin, end in self._blocks)

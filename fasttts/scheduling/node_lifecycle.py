@@ -5,7 +5,8 @@ import logging
 from fasttts.answers.equality import canonical_answer
 from fasttts.answers.extraction import Extractor
 from fasttts.config import SearchConfig
-from fasttts.decoding.steps import StepCutter, find_stop
+from fasttts.decoding.reader import ReadingRules, TextReader
+from fasttts.decoding.text import find_stop
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.search.policy import SearchPolicy
 from fasttts.tree import Limits, Node, SearchTree
@@ -42,7 +43,7 @@ class NodeLifecycle:
         self._tokenizer = tokenizer
         self._extract = extract
         self._eos_token_ids = tokenizer.eos_token_ids
-        self._cutter = StepCutter(tokenizer, config.step_rule)
+        self._reading = ReadingRules(tokenizer, config.step_rule, config.stop)
         self.max_answer_tokens = min(config.max_tokens, max_model_len - len(tree.prompt_token_ids))
         if config.search == "none" and config.budget.tokens is not None:
             self.max_answer_tokens = min(self.max_answer_tokens, config.budget.tokens)
@@ -62,26 +63,41 @@ class NodeLifecycle:
 
     def finish_reason(self, node: Node) -> FinishReason | None:
         """Why a node ends with its newest token; None where it goes on."""
-        if node.token_ids[-1] in self._eos_token_ids or self._has_stop_string(node):
+        newest, limits = node.token_ids[-1], node.limits
+        if newest in self._eos_token_ids:
             return "stop"
-        limits = node.limits
+        is_read = limits.num_steps is not None or bool(self._config.stop)
+        reader = self._read(node) if is_read and self._reading.may_end(newest) else None
+        if reader is not None and reader.stop_at is not None:
+            return "stop"
         if len(node.token_ids) >= limits.max_tokens:
             return limits.at_max_tokens
-        if limits.num_steps is not None and self._cutter.is_step_end(
-            node.token_ids, limits.num_steps, node.text_before
+        if limits.num_steps is not None and self._reading.has_steps(
+            node.token_ids, limits.num_steps, reader
         ):
             return limits.at_step_end
         return None
 
+    def _read(self, node: Node) -> TextReader:
+        """A reader that has read all of a node's text."""
+        if node.reader is None:
+            node.reader = self._reading.reader(node.text_before())
+        node.reader.read(node.token_ids)
+        return node.reader
+
     def end(self, node: Node, reason: FinishReason) -> None:
         """Gives an ended node its text, up to a stop string, and its steps."""
         text = self._tokenizer.decode(node.token_ids)
-        stop_at = find_stop(text, self._config.stop)
-        node.text = text if stop_at is None else text[:stop_at]
-        node.steps = self._cutter.split(
+        stop_at = None if node.reader is None else node.reader.stop_at
+        if stop_at is not None and stop_at < 0:
+            node.text, node.num_cut_chars = "", -stop_at
+        else:
+            stop_at = find_stop(text, self._config.stop)
+            node.text = text if stop_at is None else text[:stop_at]
+        node.steps = self._reading.split(
             node.token_ids, node.text, node.limits.num_steps, node.text_before
         )
-        node.finish_reason = reason
+        node.finish_reason, node.reader = reason, None
 
     def show(self, node: Node) -> None:
         """Gives a node that runs the text it has so far."""
@@ -133,8 +149,3 @@ class NodeLifecycle:
             num_steps=num_steps,
             at_step_end=at_step_end,
         )
-
-    def _has_stop_string(self, node: Node) -> bool:
-        if not self._config.stop:
-            return False
-        return find_stop(self._tokenizer.decode(node.token_ids), self._config.stop) is not None

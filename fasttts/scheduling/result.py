@@ -1,5 +1,8 @@
 """From a finished run to the result a caller gets: answers extracted, candidates ranked."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 from fasttts.answers.extraction import Extractor, MalformedAnswer, make_extractor
 from fasttts.errors import SearchError
 from fasttts.memory import MemoryPlan
@@ -156,7 +159,20 @@ def _steps(node: Node) -> tuple[Step, ...]:
     for one in node.lineage():
         scores_S = one.scores_S or (None,) * len(one.steps)
         steps += (Step(text=t, score=s) for t, s in zip(one.steps, scores_S, strict=True))
-    return tuple(steps)
+    return tuple(_within(node.path_text(), steps) if node.num_cut_chars else steps)
+
+
+def _within(text: str, steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps as far as a text holds them; the last one may be cut."""
+    start = 0
+    for step in steps:
+        at = text.find(step.text, start)
+        if at < 0:
+            if rest := text[start:].strip():
+                yield replace(step, text=rest)
+            return
+        yield step
+        start = at + len(step.text)
 
 
 def _usage(run: SearchRun, *, returned_tokens: int) -> Usage:

@@ -7,7 +7,7 @@ behind it, their tokens are not even read: they are once a decision leaves fewer
 import os.path
 from collections.abc import Sequence
 
-from fasttts.decoding.steps import TextStream
+from fasttts.decoding.text import TextStream
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.scheduling.run import SearchRun
 from fasttts.tree import Node
@@ -54,8 +54,8 @@ class CommonPrefix:
         return text[told:]
 
     def _path(self, node: Node) -> "_Path":
-        stream = TextStream(self._tokenizer, self._stop)
-        return _Path(node, stream, node.text_before()[self._num_told :])
+        held = node.text_before()[self._num_told :]
+        return _Path(node, TextStream(self._tokenizer, self._stop, held), self._num_told)
 
     def _grow(self) -> str:
         paths = self._paths.values()
@@ -72,12 +72,19 @@ class CommonPrefix:
 
 
 class _Path:
-    """A path that the answer may be on, and its text behind the common prefix."""
+    """A path that the answer may be on, and its certain text behind the common prefix.
 
-    def __init__(self, node: Node, stream: TextStream, ahead: str) -> None:
-        self.ahead = ahead
+    Args:
+        node: The newest node of the path.
+        stream: Reads the path from `start` on.
+        start: Characters of the path before that.
+    """
+
+    def __init__(self, node: Node, stream: TextStream, start: int) -> None:
+        self.ahead = stream.push(())
         self._node = node
         self._stream = stream
+        self._start = start
         self._num_read = 0
         self._is_whole = False
 
@@ -88,7 +95,10 @@ class _Path:
         node = self._node
         if node.is_ended:
             self._is_whole = True
-            self.ahead += self._stream.finish(node.text)
+            text = node.path_text()[self._start :]
+            if not node.is_answer_ended:
+                text = text[: self._stream.num_certain(text)]
+            self.ahead += self._stream.finish(text)
         elif new := node.token_ids[self._num_read :]:
             self._num_read += len(new)
             self.ahead += self._stream.push(new)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from fasttts.decoding.steps import TextStream
+from fasttts.decoding.text import TextStream
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.scheduling.loop_thread import ResultListener
 from fasttts.scheduling.run import SearchRun

@@ -50,7 +50,8 @@ def drive(loop: Loop, after_step: Callable[[int], None] = lambda _: None) -> int
 def snapshot(run: SearchRun) -> Snapshot:
     """The tree of a run."""
     return [
-        (n.path, n.seed, tuple(n.token_ids), n.text, n.scores_S, n.finish_reason) for n in run.tree
+        (n.path, n.seed, tuple(n.token_ids), n.text, n.scores_S, n.finish_reason, n.num_cut_chars)
+        for n in run.tree
     ]
 
 
@@ -60,6 +61,6 @@ def same_tree(run: SearchRun, expected: Snapshot) -> bool:
     given_up = {node.path for node in run.tree if node.is_dominated}
     assert all(not node.children for node in run.tree if node.is_dominated)
     return len(found) == len(expected) and all(
-        (one[:4] == other[:4] and one[5] == other[5]) if one[0] in given_up else one == other
+        (one[:4] == other[:4] and one[5:] == other[5:]) if one[0] in given_up else one == other
         for one, other in zip(found, expected, strict=True)
     )

@@ -29,10 +29,17 @@ STEPS: list[dict[str, Any]] = [
     {"keep_code_blocks": False},
 ]
 
+STOPS = [
+    (),
+    ("e\n\nr", "a\n\no", "\n\nu", "s. t"),
+    tuple(f"{a}\n\n{b}" for a in "aeiou" for b in "aeioulrst"),
+]
+
 CONFIGS = st.builds(
-    lambda method, steps, survivors, width, seed, depth, aggregation: search_config(
+    lambda method, steps, stop, survivors, width, seed, depth, aggregation: search_config(
         search=method,
         **steps,
+        stop=stop,
         n=survivors * width,
         beam_width=width,
         seed=seed,
@@ -47,6 +54,7 @@ CONFIGS = st.builds(
     ),
     st.sampled_from(get_args(SearchMethod)),
     st.sampled_from(STEPS),
+    st.sampled_from(STOPS),
     st.integers(1, 3),
     st.integers(1, 4),
     st.integers(0, 5),

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttts.backends.fake import BLANK_LINE, EOS, FakeTokenizer
-from fasttts.decoding.steps import StepCutter, StepRule, TextStream, find_stop
+from fasttts.decoding.reader import ReadingRules
+from fasttts.decoding.steps import StepRule, StepScan
+from fasttts.decoding.text import TextStream, find_stop
 
 TOKENIZER = FakeTokenizer()
 TEXT = st.text(alphabet="ab \n.é", max_size=60)
@@ -22,19 +24,19 @@ def ends(
     text: str, separator: str = "\n\n", num_steps: int = 1, rule: StepRule | None = None
 ) -> list[int]:
     """Where nodes that are cut at every step end would end, as token counts."""
-    rule = rule or StepRule(separator=separator)
-    cutter, found, start = StepCutter(TOKENIZER, rule), [], 0
-    token_ids = TOKENIZER.encode(text)
+    rules = ReadingRules(TOKENIZER, rule or StepRule(separator=separator))
+    token_ids, found, start, reader = TOKENIZER.encode(text), [], 0, rules.reader("")
     for end in range(1, len(token_ids) + 1):
-        before = partial(TOKENIZER.decode, token_ids[:start])
-        if cutter.is_step_end(token_ids[start:end], num_steps, before):
+        if rules.may_end(token_ids[end - 1]):
+            reader.read(token_ids[start:end])
+        if rules.has_steps(token_ids[start:end], num_steps, reader):
             found.append(end)
-            start = end
+            start, reader = end, rules.reader(TOKENIZER.decode(token_ids[:end]))
     return found
 
 
 def split(text: str, rule: StepRule) -> tuple[str, ...]:
-    return StepCutter(TOKENIZER, rule).split(TOKENIZER.encode(text), text)
+    return ReadingRules(TOKENIZER, rule).split(TOKENIZER.encode(text), text)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +55,10 @@ def test_a_step_ends_at_a_separator_after_text(text: str, expected: list[int]) -
 
 def test_a_separator_may_arrive_in_several_tokens() -> None:
     token_ids = [ord("a"), ord("\n"), ord("\n")]
-    cutter = StepCutter(TOKENIZER, StepRule())
-    assert [cutter.is_step_end(token_ids[:n], 1) for n in (1, 2, 3)] == [False, False, True]
+    reader = ReadingRules(TOKENIZER, StepRule()).reader("")
+    for n, num_steps in ((1, 0), (2, 0), (3, 1)):
+        reader.read(token_ids[:n])
+        assert reader.num_steps == num_steps
 
 
 def test_a_separator_may_end_with_a_character_of_several_tokens() -> None:
@@ -71,7 +75,7 @@ def test_a_separator_belongs_to_its_step() -> None:
 
 
 def test_what_the_last_token_brings_beyond_the_end_belongs_to_the_last_step() -> None:
-    cutter = StepCutter(TOKENIZER, StepRule(separator=". "))
+    cutter = ReadingRules(TOKENIZER, StepRule(separator=". "))
     token_ids = TOKENIZER.encode("a. b. The")
     assert cutter.split(token_ids, "a. b. The", num_steps=2) == ("a.", "b. The")
     assert cutter.split(token_ids, "a. b. The", num_steps=1) == ("a. b. The",)
@@ -105,10 +109,10 @@ def test_code_between_fences_is_not_cut() -> None:
 
 
 def test_a_node_that_was_cut_inside_code_goes_on_inside_it() -> None:
-    cutter = StepCutter(TOKENIZER, StepRule())
-    rest = TOKENIZER.encode("x\n\n")
-    assert not cutter.is_step_end(rest, 1, lambda: "```\na\n\nb")
-    assert cutter.is_step_end(rest, 1, lambda: "```\na\n```\n\n")
+    for before, num_steps in (("```\na\n\nb", 0), ("```\na\n```\n\n", 1)):
+        scan = StepScan(StepRule(), before)
+        scan.push("x\n\n")
+        assert len(scan.ends) == num_steps
 
 
 THOUGHTS = "<think>\nOne\n\nTwo\n</think>\n\nThe answer\n\nis 3."
@@ -138,7 +142,7 @@ RULES = [
 def test_steps_found_on_tokens_are_the_steps_of_the_text(
     text: str, rule: StepRule, num_steps: int
 ) -> None:
-    token_ids, cutter = TOKENIZER.encode(text), StepCutter(TOKENIZER, rule)
+    token_ids, cutter = TOKENIZER.encode(text), ReadingRules(TOKENIZER, rule)
     bounds = [0, *ends(text, rule=rule, num_steps=num_steps), len(token_ids)]
     found: list[str] = []
     for i, j in itertools.pairwise(bounds):

@@ -1,0 +1,132 @@
+"""Reads the text of a node while it decodes: stop strings and step ends, on token ids.
+
+Text is decoded only when the newest token could complete one of them, so that the common token
+costs one dictionary look-up, and nothing is decoded as a whole again.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+
+from fasttts.decoding.steps import StepRule, StepScan, may_complete
+from fasttts.decoding.text import INCOMPLETE, IncrementalDecoder, StopScan
+from fasttts.decoding.tokenizer import Tokenizer
+
+
+class TextReader:
+    """The text of one node as far as it was read.
+
+    Args:
+        tokenizer: The generator's.
+        rule: What ends a step.
+        stop: Strings that end an answer.
+        before: The answer's text before the node.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, rule: StepRule, stop: Sequence[str], before: str
+    ) -> None:
+        self._decoder = IncrementalDecoder(tokenizer)
+        self._steps = StepScan(rule, before)
+        self._stops = StopScan(stop, before)
+        self._num_read = 0
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that have ended."""
+        return len(self._steps.ends)
+
+    @property
+    def stop_at(self) -> int | None:
+        """Where the first stop string begins, negative before the node; None without one."""
+        return self._stops.found_at
+
+    def read(self, token_ids: Sequence[int]) -> None:
+        """Reads what a node has gained.
+
+        Args:
+            token_ids: All tokens of the node.
+        """
+        text = self._decoder.push(token_ids[self._num_read :])
+        self._num_read = len(token_ids)
+        self._steps.push(text)
+        self._stops.push(text)
+
+
+class ReadingRules:
+    """What ends steps and answers, for one tokenizer.
+
+    Args:
+        tokenizer: The generator's.
+        rule: What ends a step.
+        stop: Strings that end an answer.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, rule: StepRule, stop: Sequence[str] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._rule = rule
+        self._stop = stop
+        self._may_end: dict[int, bool] = {}
+
+    def may_end(self, token_id: int) -> bool:
+        """Whether a token could complete a step or a stop string."""
+        known = self._may_end.get(token_id)
+        if known is None:
+            text = self._tokenizer.decode([token_id])
+            is_step_end = self._rule.num_tokens is None and self._rule.may_end_with(text)
+            is_stop = any(INCOMPLETE in text or may_complete(stop, text) for stop in self._stop)
+            known = self._may_end[token_id] = is_step_end or is_stop
+        return known
+
+    def reader(self, before: str) -> TextReader:
+        """A reader of a node behind the text `before`."""
+        return TextReader(self._tokenizer, self._rule, self._stop, before)
+
+    def has_steps(
+        self, token_ids: Sequence[int], num_steps: int, reader: TextReader | None
+    ) -> bool:
+        """Whether a node has reached `num_steps` steps.
+
+        Args:
+            token_ids: All tokens of the node.
+            num_steps: How many steps it holds.
+            reader: What has read them; None where no token could have ended a step.
+        """
+        if self._rule.num_tokens is not None:
+            return len(token_ids) >= num_steps * self._rule.num_tokens
+        return reader is not None and reader.num_steps >= num_steps
+
+    def split(
+        self,
+        token_ids: Sequence[int],
+        text: str,
+        num_steps: int | None = None,
+        before: Callable[[], str] = str,
+    ) -> tuple[str, ...]:
+        """The steps of one node, blank ones left out.
+
+        Args:
+            token_ids: The node's tokens.
+            text: Their text, up to a stop string.
+            num_steps: Most steps of the node, None for any number: what its last token brings
+                beyond their end belongs to the last.
+            before: Gives the answer's text before the node.
+        """
+        ends = self._ends(token_ids, text, before)
+        inner = itertools.islice(ends, None if num_steps is None else num_steps - 1)
+        bounds = [0, *inner, len(text)]
+        pieces = [self._rule.clean(text[i:j]) for i, j in itertools.pairwise(bounds)]
+        return tuple(piece for piece in pieces if piece)
+
+    def _ends(
+        self, token_ids: Sequence[int], text: str, before: Callable[[], str]
+    ) -> Iterable[int]:
+        size = self._rule.num_tokens
+        if size is None:
+            scan = StepScan(self._rule, before())
+            scan.push(text)
+            return scan.ends
+        decoder, at, ends = IncrementalDecoder(self._tokenizer), 0, []
+        for start in range(0, len(token_ids) - size, size):
+            at += len(decoder.push(token_ids[start : start + size]))
+            ends.append(at)
+        return ends
