@@ -1,4 +1,4 @@
-"""What most searches are: `n` beams of one step each, which compete by their scores."""
+"""Base of most policies: `n` beams of one step each, which compete by their scores."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,7 +9,7 @@ from fasttts.types import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPolicy:
-    """A policy without its decision: a search adds `expand`.
+    """Base of policies over a pool of `n` beams; a search adds `expand`.
 
     Attributes:
         n: Beams at the start, and places of every later step.
@@ -24,13 +24,13 @@ class StepPolicy:
 
     @property
     def num_roots(self) -> int:
-        """The pool's size."""
+        """Size of the pool."""
         return self.n
 
     def step_shape(self, path: Path) -> StepShape:
-        """A node is one step."""
+        """Returns one step."""
         return StepShape()
 
     def group(self, path: Path) -> Path:
-        """All beams compete."""
+        """Returns one group for all beams."""
         return ()
