@@ -18,20 +18,20 @@ from fasttts.memory.calibration import Calibration
 logger = logging.getLogger(__name__)
 
 VERSION = 1
-"""Of the files' format; files of another version are ignored."""
+"""Version of the files' format; files of another version are ignored."""
 
 _CALIBRATION: TypeAdapter[Calibration] = TypeAdapter(Calibration)
 
 
 def cache_folder() -> Path:
-    """Where calibrations are kept: below `$XDG_CACHE_HOME` or `~/.cache` on Linux."""
+    """Directory of the calibrations: below `$XDG_CACHE_HOME` or `~/.cache` on Linux."""
     from platformdirs import user_cache_path
 
     return user_cache_path("fasttts") / "calibrations"
 
 
 def save_calibration(calibration: Calibration) -> Path:
-    """Writes a calibration so that readers see the old file or the new one, and returns its path.
+    """Writes a calibration atomically and returns its path.
 
     Raises:
         ConfigurationError: The cache directory cannot be written.
@@ -54,7 +54,13 @@ def save_calibration(calibration: Calibration) -> Path:
 
 
 def try_calibration(device: str, model: str, role: Role) -> Calibration | None:
-    """The stored calibration; None if there is none that can be read."""
+    """Reads a stored calibration; None if there is none, or it is invalid.
+
+    Args:
+        device: The device's name.
+        model: The model's name or path.
+        role: The role in which it was measured.
+    """
     path = _path(device, model, role)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -82,7 +88,7 @@ def _path(device: str, model: str, role: Role) -> Path:
 
 
 def _model_key(model: str) -> str:
-    """A directory by its absolute path, anything else by its name without the organisation."""
+    """The absolute path of a directory; for any other model its name without the organisation."""
     folder = Path(model).expanduser()
     if model != DEMO and folder.is_dir():
         return str(folder.absolute())
