@@ -1,7 +1,7 @@
-"""A verifier that works while the generator decodes.
+"""A verifier that scores while the generator decodes.
 
-vLLM's forward pass keeps its context in module globals, so two engines of one process cannot run
-at once. The verifier's model therefore runs in another process, and a thread here waits for it.
+vLLM's forward pass keeps its context in module globals, so two engines of one process cannot run at
+once. The verifier's model therefore runs in another process, and a thread here waits for it.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from fasttts.verifiers.async_scoring import AsyncScoring, finish
 
 
 class ConcurrentVerifier(VLLMVerifier):
-    """A verifier in a process of its own; see `verifiers.flow.AsyncVerifier`.
+    """A verifier in a process of its own; see `verifiers.async_scoring.AsyncVerifier`.
 
     Args:
         llm: As for `VLLMVerifier`, opened with `has_own_process`.
@@ -28,17 +28,17 @@ class ConcurrentVerifier(VLLMVerifier):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fasttts-verifier")
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
-        """`flow`, waited for."""
+        """Scores as `flow` does, blocking."""
         return finish(self.flow(requests))
 
     def flow(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
-        """`VLLMVerifier.score` without blocking."""
+        """Scores as `VLLMVerifier.score` does, without blocking."""
         self._check_usable()
         future = self._thread.submit(super().score, requests)
         yield future
         return future.result()
 
     def close(self) -> None:
-        """Ends the engine's process, after the batch that it works on."""
+        """Ends the engine's process, after the current batch."""
         self._thread.shutdown(cancel_futures=True)
         super().close()
