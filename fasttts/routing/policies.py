@@ -1,4 +1,4 @@
-"""Policies that look at the conversation alone, and the turns that stay plain unless told."""
+"""Policies that use the conversation alone, and a base that keeps routine calls plain."""
 
 import re
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"\d[\d,.]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Always:
-    """Searches, whatever the turn is.
+    """Searches every call.
 
     Attributes:
         with_draft: Whether the plain reply is decoded first and joins the candidates.
@@ -21,7 +21,7 @@ class Always:
     with_draft: bool = False
 
     def decide(self, context: RoutingContext) -> Decision | Needs:
-        """A search."""
+        """Decides for a search."""
         if self.with_draft and context.draft is None:
             return NeedsDraft()
         return decided(context, "search", self, "every call is searched")
@@ -29,27 +29,27 @@ class Always:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Never:
-    """Decodes plainly, whatever the turn is."""
+    """Decodes every call plainly."""
 
     def decide(self, context: RoutingContext) -> Decision | Needs:
-        """Plain decoding."""
+        """Decides for plain decoding."""
         return decided(context, "plain", self, "no call is searched")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutinePlain(ABC):
-    """Keeps turns plain on which a search would be wasted; a base of policies.
+    """Base of policies: decodes calls plainly that gain nothing from a search.
 
     Attributes:
-        tool_results: Whether turns that go on from a tool's result may be searched.
-        formatting: Whether turns that bring something given into another form may be.
+        tool_results: Whether calls that continue from a tool's result may be searched.
+        formatting: Whether calls that convert something given into another form may be.
     """
 
     tool_results: bool = False
     formatting: bool = False
 
     def decide(self, context: RoutingContext) -> Decision | Needs:
-        """Plain decoding of routine turns; the policy's own decision about others."""
+        """Decides for plain decoding of routine calls; others are up to `decide_hard`."""
         if context.is_tool_result and not self.tool_results:
             return decided(
                 context, "plain", self, "a tool's result is passed on", role=context.last_role
@@ -60,17 +60,17 @@ class RoutinePlain(ABC):
 
     @abstractmethod
     def decide_hard(self, context: RoutingContext) -> Decision | Needs:
-        """The decision about a turn that may be searched."""
+        """Decides about a call that may be searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heuristics(RoutinePlain):
-    """Searches what looks hard: long, full of numbers, or with a telling word.
+    """Searches questions that look hard: long, full of numbers, or with a keyword.
 
     Attributes:
-        min_words: Words of the question from which on it is searched; None never goes by length.
-        min_numbers: The same for the numbers in it.
-        keywords: Words that make a question hard, in any case.
+        min_words: Words of the question from which on it is searched; None ignores its length.
+        min_numbers: Numbers in it from which on it is searched; None ignores them.
+        keywords: Words that make a question hard; case is ignored.
         with_tools: Whether a call that is offered tools may be searched.
     """
 
@@ -80,7 +80,7 @@ class Heuristics(RoutinePlain):
     with_tools: bool = False
 
     def decide_hard(self, context: RoutingContext) -> Decision | Needs:
-        """A search if any sign of difficulty is there."""
+        """Searches if there is a sign of difficulty."""
         text = context.question
         words, numbers = len(text.split()), len(_NUMBER.findall(text))
         keyword = next((word for word in self.keywords if word.lower() in text.lower()), None)

@@ -13,11 +13,11 @@ from fasttts.routing.cascade import DEFAULT_THRESHOLD, Cascade
 logger = logging.getLogger(__name__)
 
 VERSION = 1
-"""Of the files' format; files of another version are ignored."""
+"""Version of the files' format; files of another version are ignored."""
 
 
 def router_folder() -> Path:
-    """Where thresholds are kept: below `$XDG_CACHE_HOME` or `~/.cache` on Linux."""
+    """Directory of the thresholds: below `$XDG_CACHE_HOME` or `~/.cache` on Linux."""
     from platformdirs import user_cache_path
 
     return user_cache_path("fasttts") / "router"
@@ -26,13 +26,13 @@ def router_folder() -> Path:
 def save_threshold(
     generator: str, verifier: str | None, threshold: float, curve: Sequence[Point] = ()
 ) -> Path:
-    """Keeps the threshold for two models and returns the file.
+    """Stores the threshold for two models and returns the file.
 
     Args:
-        generator: Its name.
-        verifier: Its name.
-        threshold: The threshold.
-        curve: What it was chosen from; for people.
+        generator: Name of the generator.
+        verifier: Name of the verifier; None without one.
+        threshold: The threshold, in [0, 1].
+        curve: The points it was chosen from, for people to read.
 
     Raises:
         ConfigurationError: The cache directory cannot be written.
@@ -56,7 +56,12 @@ def save_threshold(
 
 
 def try_threshold(generator: str, verifier: str | None) -> float | None:
-    """The stored threshold; None if there is none that can be read."""
+    """Reads a stored threshold; None if there is none, or it is invalid.
+
+    Args:
+        generator: Name of the generator.
+        verifier: Name of the verifier; None without one.
+    """
     path = _path(generator, verifier)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -71,7 +76,12 @@ def try_threshold(generator: str, verifier: str | None) -> float | None:
 
 
 def default_policy(generator: str, verifier: str | None) -> Cascade:
-    """The cascade with the calibrated threshold of two models, or the default one."""
+    """Makes the cascade with the calibrated threshold of two models, or the default one.
+
+    Args:
+        generator: Name of the generator.
+        verifier: Name of the verifier; None without one.
+    """
     threshold = try_threshold(generator, verifier)
     return Cascade(threshold=DEFAULT_THRESHOLD if threshold is None else threshold)
 
