@@ -1,4 +1,4 @@
-"""What is heard of one search: a future for its outcome and, if wanted, its events."""
+"""Listens to one search and publishes its events and its result."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,17 +22,17 @@ from fasttts.types import (
 )
 
 _PROGRESS_TOKENS = 256
-"""Sampled tokens after which a search that has decided nothing tells where it stands."""
+"""Sampled tokens after which a search without new decisions reports its progress."""
 
 
 class SearchListener:
     """Listens to one run, in the loop's thread.
 
     Args:
-        run: The run it will be submitted with.
+        run: The run to listen to.
         tokenizer: The generator's, for text deltas.
-        log: Where events go; None where nobody reads them.
-        end: Called with run and error before anybody who waits hears of them; raises nothing.
+        log: Receives the events; None where nobody reads them.
+        end: Called with run and error before the future is resolved; must not raise.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class SearchListener:
             self._tell(self._search_events.look(run))
 
     def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
-        """Streams the text of a plain decoding; tells of steps that ended and the common prefix."""
+        """Publishes the text of a plain decoding; of a search ended steps and the common prefix."""
         if self._log is None:
             return
         if not self._is_plain:
@@ -73,7 +73,7 @@ class SearchListener:
             self._log.tell(TextDelta(text=text))
 
     def on_commit(self, run: SearchRun) -> None:
-        """Reports where the search stands."""
+        """Publishes the progress of the search."""
         if self._log is not None and not self._is_plain:
             self._tell(self._search_events.look(run))
             self._tell_progress(run)
@@ -90,7 +90,7 @@ class SearchListener:
             self._log.end()
 
     def closing(self, result: SearchResult) -> Iterator[Event]:
-        """What is told once the result is there; asked for once."""
+        """Yields the last events of a result; may be called once."""
         if self._is_plain:
             if rest := result.text[self._num_told :]:
                 yield TextDelta(text=rest)
