@@ -1,4 +1,4 @@
-"""Two models at work: what a restart of the engine replaces as a whole."""
+"""The two models and their loop: the part of an engine that a restart replaces."""
 
 import contextlib
 import functools
@@ -27,15 +27,18 @@ class EngineCore:
         generator: Owned and closed here.
         verifier: The same; None for none.
         scheduling: Slots and optimisations.
-        plan: How the two share the device, kept in every result.
-        requests: Where calls and costs count.
-        cache: Where results are kept; None for nowhere.
+        plan: The memory plan, stored in every result; None without one.
+        requests: Counts requests and their cost.
+        cache: Stores results; None disables caching.
 
     Attributes:
-        generator: The loop drives it.
-        verifier: The same; a choice of several as one.
-        dispatch: Takes searches.
+        generator: The generator; driven by the loop.
+        verifier: The same; several verifiers are combined to one.
+        dispatch: Accepts searches.
         is_closed: Whether `close` was called.
+
+    Raises:
+        ConfigurationError: The verifier cannot score, or its model is not loaded.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class EngineCore:
 
     @property
     def health(self) -> Health:
-        """Whether both models work; closed ones are those that a restart could not replace."""
+        """Whether both models work; a closed core is one that a restart could not replace."""
         lost = self._thread.fault or (self.verifier and fault_of(self.verifier))
         reason = "the last restart failed" if self.is_closed else lost
         if reason is None:
@@ -81,24 +84,24 @@ class EngineCore:
 
     @property
     def gauges(self) -> Gauges:
-        """What the two hold at the moment."""
+        """Present use of the loop and the KV cache."""
         return self._thread.gauges
 
     @property
     def usage(self) -> EngineUsage:
-        """What all searches have cost together; from any thread, also once closed."""
+        """Cost of all searches together; from any thread, also once closed."""
         return self._thread.usage
 
     def close(self) -> None:
         """Ends every search, stops the loop and frees both models.
 
-        A forked process leaves its parent's alone.
+        In a forked process it does nothing: the parent owns them.
         """
         if self._thread.is_of_another_process:
             return
         self.is_closed = True
         self._thread.close()
-        with contextlib.ExitStack() as stack:  # one that fails keeps no other from closing
+        with contextlib.ExitStack() as stack:  # both are closed even if one fails
             stack.callback(self.generator.close)
             if self.verifier is not None:
                 stack.callback(self.verifier.close)

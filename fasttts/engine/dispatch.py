@@ -1,7 +1,7 @@
-"""Prepared searches on their way to results: started, and waited for together.
+"""Runs prepared searches: submits them to the loop and waits for their results.
 
-Whoever stops waiting for a search, by an interrupt, a cancelled task or a closed stream, stops its
-work.
+A caller that stops waiting for a search, by an interrupt, a cancelled task or a closed stream,
+stops its work.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from fasttts.types import Event, SearchResult
 
 
 class MakeResult(Protocol):
-    """A finished run to its result; called in the thread that waits for it."""
+    """Converts a finished run to its result; called in the thread that waits for it."""
 
     def __call__(
         self, run: SearchRun, extract: Extractor | None, *, total_s: float
@@ -36,14 +36,14 @@ class MakeResult(Protocol):
 
 
 class Dispatch:
-    """Hands searches to the loop and brings their results back.
+    """Submits searches to the loop and returns their results.
 
     Args:
-        thread: Where the searches run.
+        thread: The thread of the loop.
         tokenizer: The generator's, for streamed text.
-        make_result: What a finished run becomes.
-        begin: Says that a call begins.
-        cache: Results that need no work; None computes all.
+        make_result: Converts a finished run to its result.
+        begin: Registers a request.
+        cache: Stored results; None computes all.
     """
 
     def __init__(
@@ -61,13 +61,19 @@ class Dispatch:
         self._cache = cache
 
     def start(self, run: SearchRun, extract: Extractor | None, *, is_watched: bool) -> SearchHandle:
-        """Submits a search; events are kept only where it `is_watched`."""
+        """Submits a search.
+
+        Args:
+            run: The search.
+            extract: Finds the answer in a candidate's text; None goes by the options.
+            is_watched: Whether its events are kept for readers.
+        """
         return self._start(run, extract, self._find(run), is_watched=is_watched)
 
     async def _astart(
         self, run: SearchRun, extract: Extractor | None, *, is_watched: bool
     ) -> SearchHandle:
-        """`start` without reading a disk in the event loop."""
+        """Starts as `start` does, without reading a disk in the event loop."""
         found = None if self._cache is None else await asyncio.to_thread(self._find, run)
         return self._start(run, extract, found, is_watched=is_watched)
 
@@ -102,24 +108,39 @@ class Dispatch:
         )
 
     def _read(self, extract: Extractor | None, ended: SearchListener) -> SearchResult:
-        """The result of a search that ended."""
+        """Returns the result of a search that ended, and stores it in the cache."""
         result = self._make_result(ended.future.result(), extract, total_s=ended.total_s)
         if self._cache is not None:
             self._cache.keep(ended.run.request, result)
         return result
 
     def run(self, run: SearchRun, extract: Extractor | None) -> SearchResult:
-        """Waits for one search."""
+        """Runs one search and waits for it.
+
+        Args:
+            run: The search.
+            extract: Finds the answer in a candidate's text; None goes by the options.
+        """
         with self.start(run, extract, is_watched=False) as handle:
             return handle.result()
 
     async def arun(self, run: SearchRun, extract: Extractor | None) -> SearchResult:
-        """Waits for one search without holding up the event loop."""
+        """Runs one search without blocking the event loop.
+
+        Args:
+            run: The search.
+            extract: Finds the answer in a candidate's text; None goes by the options.
+        """
         with await self._astart(run, extract, is_watched=False) as handle:
             return await handle.aresult()
 
     def stream(self, run: SearchRun, extract: Extractor | None) -> Generator[Event, None, None]:
-        """Tells one search as it happens; the work starts with the first event."""
+        """Runs one search and yields its events; the work starts with the first event.
+
+        Args:
+            run: The search.
+            extract: Finds the answer in a candidate's text; None goes by the options.
+        """
         with (
             self.start(run, extract, is_watched=True) as handle,
             closing(handle.events()) as events,
@@ -129,7 +150,12 @@ class Dispatch:
     async def astream(
         self, run: SearchRun, extract: Extractor | None
     ) -> AsyncGenerator[Event, None]:
-        """`stream` for event loops."""
+        """Streams as `stream` does, for event loops.
+
+        Args:
+            run: The search.
+            extract: Finds the answer in a candidate's text; None goes by the options.
+        """
         with await self._astart(run, extract, is_watched=True) as handle:
             async with aclosing(handle.aevents()) as events:
                 async for event in events:
@@ -141,7 +167,13 @@ class Dispatch:
         extract: Extractor | None,
         on_result: Callable[[int, SearchResult], None] | None,
     ) -> list[SearchResult | SearchError]:
-        """Waits for all of them; see `FastTTS.search_many`."""
+        """Runs searches together and waits for all of them; see `FastTTS.search_many`.
+
+        Args:
+            runs: The searches.
+            extract: Finds the answer in a candidate's text; None goes by the options.
+            on_result: Called with index and result of each search that has one; None for no calls.
+        """
         results: dict[int, SearchResult | SearchError] = {}
         ended: queue.SimpleQueue[int] = queue.SimpleQueue()
         with contextlib.ExitStack() as stack:

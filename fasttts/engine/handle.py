@@ -1,4 +1,4 @@
-"""A search in flight, as its caller holds it: watched, waited for, stopped."""
+"""Handle of a search in flight: reads its events, waits for its result, stops it."""
 
 import asyncio
 import threading
@@ -14,21 +14,21 @@ from fasttts.streaming.listener import SearchListener
 from fasttts.types import Event, SearchResult
 
 ReadResult = Callable[[SearchListener], SearchResult]
-"""Makes the result of a search that ended; raises what it ended with."""
+"""Makes the result of a search that ended; raises its error if it has none."""
 
 
 class SearchHandle:
-    """A search that runs; `FastTTS.submit` makes one.
+    """A running search; `FastTTS.submit` makes one.
 
     All methods may be called from any thread, by several at once. A handle that is dropped leaves
     its search running; as a context manager it stops one that has not ended.
 
     Args:
         run: The search.
-        thread: Where it runs.
-        listener: Hears of it.
-        log: Where the watcher tells events; None where nobody reads them.
-        read: What the run becomes; a user's functions run in it, in the thread that asks.
+        thread: The thread of the loop.
+        listener: Listens to the run.
+        log: Receives the listener's events; None where nobody reads them.
+        read: Converts the run to its result; a user's functions run in it, in the calling thread.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class SearchHandle:
 
     @property
     def done(self) -> bool:
-        """Whether the search has ended, however it did."""
+        """Whether the search has ended, in whatever way."""
         return self._listener.future.done()
 
     def cancel(self) -> bool:
         """Stops the search before its next iteration and frees what it holds.
 
         `result` then raises SearchError with `stop_reason="cancelled"`, unless the search ends in
-        the iteration that runs. No other search changes.
+        the current iteration. No other search changes.
 
         Returns:
             Whether it had not ended yet.
@@ -71,7 +71,7 @@ class SearchHandle:
         """Waits for the result.
 
         Args:
-            timeout: Seconds to wait at most; the search goes on afterwards.
+            timeout: Most seconds to wait; the search goes on afterwards. None waits without limit.
 
         Raises:
             TimeoutError: It has not ended within `timeout`.
@@ -86,13 +86,13 @@ class SearchHandle:
             return self._result
 
     async def aresult(self) -> SearchResult:
-        """`result` for event loops; cancelling the task leaves the search running."""
+        """Waits as `result` does, for event loops; a cancelled task leaves the search running."""
         self._thread.check_process()
         await asyncio.wrap_future(self._listener.future)
         return await asyncio.to_thread(self.result)
 
     def events(self) -> Generator[Event, None, None]:
-        """Tells the search from its beginning, waiting for what is to come.
+        """Yields every event of the search from its beginning, waiting for those to come.
 
         The last event is `Finished`; instead of it the search's error is raised. Leaving the
         generator does not stop the search.
@@ -103,7 +103,7 @@ class SearchHandle:
         yield from self._closed()
 
     async def aevents(self) -> AsyncGenerator[Event, None]:
-        """`events` for event loops."""
+        """Yields as `events` does, for event loops."""
         self._thread.check_process()
         assert self._log is not None, "a search that nobody watches has no events"
         async for event in self._log.aread():
