@@ -1,9 +1,9 @@
-"""When a budget is spent: counted on the tree, so that no schedule changes where a search ends.
+"""Budgets counted on the tree, so that no schedule changes where a search ends.
 
 The measure of time is the plain loop with a slot for every beam: a node's tokens come one in each
-iteration from `Node.begins_at` on, and a group decides when the last node of its frontier ends.
-The horizon is the last iteration that the budget pays for. It follows from the tree alone, and
-what is known of the tree while it grows bounds it from above.
+iteration from `Node.begins_at` on, and a group decides when the last node of its frontier ends. The
+horizon is the last iteration that the budget pays for. It follows from the tree alone, and the
+horizon of a growing tree bounds it from above.
 """
 
 import collections
@@ -15,15 +15,15 @@ from fasttts.tree import Node
 from fasttts.types import Path, StopReason
 
 Horizon = tuple[int, StopReason]
-"""The last iteration that is paid for, and what is spent then."""
+"""The last iteration that is paid for, and the limit that ends it."""
 
 
 def horizon(nodes: Sequence[Node], budget: Budget, *, is_scored: bool) -> Horizon | None:
-    """Where a search on these nodes ends; None where the budget pays for all of them.
+    """Computes where a search on these nodes ends; None where the budget pays for all of them.
 
     Args:
-        nodes: The tree, as far as it is known.
-        budget: What may be spent.
+        nodes: The tree so far.
+        budget: The limits.
         is_scored: Whether ended nodes are scored.
     """
     found: list[Horizon] = []
@@ -55,7 +55,15 @@ def _last_paid(nodes: Sequence[Node], num_tokens: int) -> int | None:
 
 
 def best_partial(tree: Iterable[Node], policy: SearchPolicy) -> Node | None:
-    """The living path to finish: the best score known on it, then the longest, then the first."""
+    """Chooses the living path to finish: by its last known score, then length, then path.
+
+    Args:
+        tree: All nodes.
+        policy: Groups the nodes.
+
+    Returns:
+        None where no path is alive.
+    """
 
     def key(node: Node) -> tuple[float, int, Path]:
         scored = [one.beam.score for one in node.lineage() if one.beam and one.scores_S is not None]
@@ -66,7 +74,12 @@ def best_partial(tree: Iterable[Node], policy: SearchPolicy) -> Node | None:
 
 
 def living(tree: Iterable[Node], policy: SearchPolicy) -> list[Node]:
-    """The newest nodes of every group, where their answers may go on."""
+    """Lists the newest nodes of every group, where their answers may go on.
+
+    Args:
+        tree: All nodes.
+        policy: Groups the nodes.
+    """
     nodes = list(tree)
     rounds: dict[Path, int] = {}
     for node in nodes:

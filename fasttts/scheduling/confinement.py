@@ -1,4 +1,4 @@
-"""What a search's policy raises ends that search and no other."""
+"""Isolates failures: an error of a search's policy ends that search and no other."""
 
 import logging
 from collections.abc import Callable
@@ -10,9 +10,13 @@ logger = logging.getLogger(__name__)
 
 
 class Confinement:
-    """A context that ends one search with what is raised in it.
+    """A context whose errors end one search.
 
     It is entered for every token; a generator with `contextmanager` takes three times as long.
+
+    Args:
+        finish: Ends a search with an error.
+        run: The search.
     """
 
     __slots__ = ("_finish", "_run")

@@ -1,4 +1,4 @@
-"""What an engine holds at one moment, told by the loop's thread and read by any."""
+"""Present state of an engine, written by the loop's thread and read by any."""
 
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from fasttts.scheduling.usage import PressureGauge
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauges:
-    """What an engine holds after one iteration.
+    """State of an engine after one iteration.
 
     Attributes:
         num_running: Searches and plain decodings that have been admitted.
-        num_waiting: Those in the queue.
+        num_waiting: Searches and plain decodings in the queue.
         num_slots: Sequences that may run together.
-        num_required: Sequences running that some decision waits for.
-        num_speculative: Sequences running ahead.
+        num_required: Running sequences that some decision waits for.
+        num_speculative: Running speculative sequences.
         num_unscored: Steps that wait for the verifier.
         kv_cache_usage: Share of the generator's KV cache in use, 0 to 1.
     """
@@ -34,13 +34,13 @@ class Gauges:
 def read_gauges(
     admitted: Sized, running: Iterable[SearchRun], slots: Slots, pressure: PressureGauge
 ) -> Gauges:
-    """The load of an engine.
+    """Reads the state of an engine.
 
     Args:
         admitted: Every search that has not ended.
-        running: Those that left the queue.
+        running: Searches that left the queue.
         slots: Their sequences.
-        pressure: What the generator said last.
+        pressure: The generator's last report.
     """
     num_unscored = [len(run.unscored) for run in running]
     num_speculative = len(slots.speculative())

@@ -28,24 +28,35 @@ from fasttts.types import StopReason
 logger = logging.getLogger(__name__)
 
 _MANY_SLOTS = 128
-"""With more slots than this, what runs ahead is chosen anew where a score comes or a slot falls
-free, not where a step ends and its sequence runs on: predicting a large frontier costs more than
+"""With more slots than this, speculative steps are chosen anew when a score arrives or a slot is
+freed, not when a step ends and its sequence runs on: predicting a large frontier costs more than
 it gains."""
 
 
 class Listener(Protocol):
-    """What a caller is told about its search, from the loop's thread; must not block."""
+    """Receives the events of one search, in the loop's thread; must not block."""
 
     def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
-        """A node gained tokens."""
+        """A node gained tokens.
+
+        Args:
+            run: The search.
+            node: The node.
+            token_ids: The new tokens.
+        """
         ...
 
     def on_commit(self, run: SearchRun) -> None:
-        """Something was decided."""
+        """The search made a decision."""
         ...
 
     def on_done(self, run: SearchRun, error: BaseException | None) -> None:
-        """The search is over; called exactly once."""
+        """The search ended; called exactly once.
+
+        Args:
+            run: The search.
+            error: The error that ended it; None if none did.
+        """
         ...
 
 
@@ -56,8 +67,8 @@ class Loop:
         generator: Decodes.
         verifier: Scores; may be None when no submitted search uses one.
         config: Slots and optimisations; no option changes a result.
-        clock: Seconds; replaced in tests.
-        account: Where costs are added.
+        clock: Returns seconds; replaced in tests.
+        account: Collects the cost; None makes a new one.
     """
 
     def __init__(
@@ -81,11 +92,11 @@ class Loop:
         self._scheduler = Scheduler(self._slots, config, self._pressure, self._finish)
         self._search_latency = SearchLatency()
         self.fault: BackendError | None = None
-        """What the generator was lost by; searches that are submitted afterwards cannot work."""
+        """The error that ended the generator; searches submitted afterwards cannot work."""
         self._is_stale = True
         """Whether anything happened that may change which sequences should run."""
         self.gauges = Gauges(num_slots=num_slots)
-        """What the engine holds; replaced as a whole, so that any thread may read it."""
+        """Present state; replaced as a whole, so that any thread may read it."""
 
     @property
     def has_work(self) -> bool:
@@ -93,15 +104,20 @@ class Loop:
         return bool(self._listeners)
 
     def usage(self) -> EngineUsage:
-        """What all searches have cost together; may be asked from any thread."""
+        """Returns the cost of all searches together; may be called from any thread."""
         return self._account.snapshot()
 
     def now(self) -> float:
-        """The clock; may be asked from any thread."""
+        """Returns the clock's seconds; may be called from any thread."""
         return self._clock()
 
     def submit(self, run: SearchRun, listener: Listener) -> None:
-        """Admits a search; plain decodings go before searches, each kind in order of arrival."""
+        """Admits a search; plain decodings go before searches, each kind in order of arrival.
+
+        Args:
+            run: The search.
+            listener: Receives its events.
+        """
         run.begin(self._clock())
         if (refusal := self._refusal(run)) is not None:
             listener.on_done(run, refusal)
@@ -111,7 +127,7 @@ class Loop:
         self._is_stale = True
 
     def _refusal(self, run: SearchRun) -> SearchError | None:
-        """Why a search that asked for it is not begun: it would not end in time."""
+        """The error of a search that is refused because it would not end in time; else None."""
         config = run.request.config
         if config.budget.seconds is None or not config.budget.refuse_late:
             return None
@@ -126,7 +142,12 @@ class Loop:
         return SearchError(message, stop_reason="refused")
 
     def cancel(self, run: SearchRun, error: BaseException) -> None:
-        """Ends a search at once with `error` and frees what it holds; no effect on an ended one."""
+        """Ends a search at once and frees what it holds; no effect on an ended one.
+
+        Args:
+            run: The search.
+            error: The error for its listener.
+        """
         if run in self._listeners:
             self._finish(run, error)
 
@@ -138,11 +159,11 @@ class Loop:
         for run in runs:
             try:
                 self._finish(run, error)
-            except Exception:  # a broken backend may refuse to abort; the caller is told anyway
+            except Exception:  # a broken backend may refuse; the listener is notified
                 logger.exception("a sequence could not be aborted")
 
     def step(self) -> None:
-        """One iteration: every running sequence gains a token, everything decidable is decided."""
+        """Runs one iteration: running sequences gain a token, and ready groups are decided."""
         if self._is_stale:
             self._is_stale = False
             self._scheduler.fill()
@@ -155,7 +176,7 @@ class Loop:
 
     def _read_gauges(self) -> None:
         if not self._slots:
-            with contextlib.suppress(Exception):  # a broken generator may not say; nobody waits
+            with contextlib.suppress(Exception):  # a broken generator may not report its memory
                 self._pressure.read(self._generator.pressure())
         self.gauges = read_gauges(
             self._listeners, self._scheduler.active, self._slots, self._pressure
@@ -165,7 +186,7 @@ class Loop:
         """Recounts slots and queues against the runs.
 
         Raises:
-            AssertionError: The books contradict each other.
+            AssertionError: The state is inconsistent.
         """
         self._slots.check_integrity(self._scheduler.active)
         for run in self._listeners:
@@ -190,7 +211,7 @@ class Loop:
                 self._take_output(output)
 
     def _generate(self) -> list[GenerationOutput]:
-        """An iteration of the generator; what it lost by a retryable failure is added again."""
+        """Runs an iteration of the generator; adds sequences again after a retryable failure."""
         try:
             for attempt in retrying(self._slots.add_again):
                 with attempt:
@@ -206,7 +227,7 @@ class Loop:
         raise AssertionError("an attempt returns or raises")
 
     def _confined(self, run: SearchRun) -> Confinement:
-        """Ends a search, and no other, with what its policy or its books raise."""
+        """Ends a search, and no other, with the errors of its policy or its bookkeeping."""
         return Confinement(self._finish, run)
 
     def _count_iteration(self, seconds: float) -> None:
@@ -222,7 +243,7 @@ class Loop:
             counts.peak_kv_cache_usage = max(counts.peak_kv_cache_usage, self._pressure.usage)
 
     def _take_output(self, output: GenerationOutput) -> None:
-        """Gives new tokens to their node, and on to its first child where the node ends."""
+        """Adds new tokens to their node, and to its first child where the node ends."""
         run, node = self._slots.owner(output)
         token_ids = output.token_ids
         while token_ids:
@@ -277,7 +298,7 @@ class Loop:
                 self._listeners[run].on_commit(run)
 
     def _decided(self, run: SearchRun) -> list[Node] | None:
-        """What a search's decisions made useless; None where it decided nothing, or failed."""
+        """Speculative nodes that decisions made useless; None without a decision, or on failure."""
         with self._confined(run):
             return run.commit()
         return None
@@ -285,8 +306,8 @@ class Loop:
     def _keep_budgets(self) -> None:
         """Ends searches that are done, and those whose budget is spent.
 
-        One without an answer may finish its best path. What ran ahead may complete a tree beyond
-        its budget, so a search that is done is cut like any other.
+        One without an answer may finish its best path. Speculation may complete a tree beyond its
+        budget, so a search that is done is cut like any other.
         """
         for run in list(self._listeners):
             if (spent := run.horizon()) is not None:
@@ -309,7 +330,7 @@ class Loop:
         self._slots.abort(run.cut(reason, at))
 
     def _finish(self, run: SearchRun, error: BaseException | None) -> None:
-        """Takes a run out of the loop, frees its sequences and tells its listener."""
+        """Removes a run from the loop, frees its sequences and notifies its listener."""
         self._is_stale = True
         listener = self._listeners.pop(run)
         self._scheduler.remove(run)

@@ -1,4 +1,4 @@
-"""What is tried again: calls of a backend that says that repeating them may help."""
+"""Retry policy for retryable backend errors."""
 
 import logging
 from collections.abc import Callable
@@ -13,7 +13,7 @@ NUM_ATTEMPTS = 3
 
 
 def retrying(before_retry: Callable[[], None] = lambda: None) -> tenacity.Retrying:
-    """Three attempts, as long as the errors are retryable; then the last of them.
+    """Makes three attempts while errors are retryable; raises the last error.
 
     Args:
         before_retry: Called before each further attempt.

@@ -1,4 +1,4 @@
-"""From a finished run to the result a caller gets: answers extracted, candidates ranked."""
+"""Makes results of finished runs: extracts answers and ranks candidates."""
 
 from fasttts.answers.extraction import Extractor, MalformedAnswer, make_extractor
 from fasttts.errors import SearchError
@@ -29,7 +29,16 @@ def make_result(
     verifier: str | None,
     plan: MemoryPlan | None = None,
 ) -> SearchResult:
-    """The ranked result of a finished run; None extracts as its option `answer` says.
+    """Makes the ranked result of a finished run.
+
+    Args:
+        run: The finished run.
+        extract: Finds the answer in a candidate's text; None goes by the option `answer`.
+        total_s: Seconds from submission to the end of the search.
+        num_slots: Slots of the plain loop that the run is compared with.
+        generator: Name of the generator.
+        verifier: Name of the verifier; None without one.
+        plan: The memory plan of the engine; None without one.
 
     Raises:
         SearchError: A search ended without one complete candidate, or `extract` failed. A plain
@@ -67,7 +76,7 @@ def _ranked_candidates(run: SearchRun, extract: Extractor | None) -> list[Candid
 
 
 def nothing_complete(run: SearchRun) -> SearchError | None:
-    """Why a finished run has no result; None where it has one."""
+    """Makes the error of a finished run without a result; None where there is one."""
     ended = run.ended_nodes()
     is_plain = run.request.config.search == "none"
     if any(is_plain or node.finish_reason == "stop" for node in ended):
@@ -82,7 +91,7 @@ def nothing_complete(run: SearchRun) -> SearchError | None:
 
 
 def partial_tree(run: SearchRun) -> tuple[TreeNode, ...]:
-    """What a search has found so far, in depth-first order."""
+    """Lists the nodes of a search so far, in depth-first order."""
     return tuple(
         TreeNode(
             path=node.path,
@@ -127,13 +136,13 @@ def _candidate(run: SearchRun, node: Node, extract: Extractor) -> Candidate:
 
 
 def _answer(extract: Extractor, text: str) -> tuple[str | None, bool]:
-    """The answer in a text, and whether the extractor calls it malformed."""
+    """The answer in a text, and whether the extractor reports it as malformed."""
     name = getattr(extract, "__qualname__", repr(extract))
     try:
         answer: object = extract(text)
     except MalformedAnswer:
         return None, True
-    except Exception as error:  # a user's function raises what it likes
+    except Exception as error:  # a user's function may raise anything
         raise SearchError(
             f"extract={name} failed on a candidate's text: {type(error).__name__}: {error}"
         ) from error
