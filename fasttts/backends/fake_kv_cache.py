@@ -9,10 +9,14 @@ from collections.abc import Sequence
 
 
 class BlockPool:
-    """`num_blocks` blocks of `block_size` tokens.
+    """A pool of KV blocks.
 
     A full block in use may be shared; a full block without users stays cached until its place is
     needed, least recently used first. The partial block at a sequence's end is its own.
+
+    Args:
+        block_size: Tokens of a block.
+        num_blocks: Blocks of the cache.
     """
 
     def __init__(self, block_size: int, num_blocks: int) -> None:

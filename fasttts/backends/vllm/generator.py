@@ -186,7 +186,7 @@ class VLLMGenerator:
         return [_output(output) for output in outputs if output.request_id in self._live]
 
     def abort(self, request_ids: Sequence[str]) -> None:
-        """Ends requests and frees what they hold; unknown ids are ignored.
+        """Ends requests and frees their blocks; unknown ids are ignored.
 
         Raises:
             BackendError: The engine failed; every request in flight is lost.
