@@ -36,7 +36,7 @@ def import_function(name: str, *, option: str, purpose: str) -> Callable[..., An
     module, _, path = name.partition(":")
     try:
         found: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
-    except Exception as error:  # a module may raise what it likes
+    except Exception as error:  # a module may raise anything
         raise ConfigurationError(
             f"{option}={name!r} cannot be imported: {type(error).__name__}: {error}; give "
             "module:function, where the module is installed or in the current directory"
