@@ -176,7 +176,7 @@ class Generator(Protocol):
         ...
 
     def abort(self, request_ids: Sequence[str]) -> None:
-        """Ends requests and frees what they hold; unknown ids are ignored.
+        """Ends requests and frees their memory; unknown ids are ignored.
 
         No output of an aborted request appears in any later `step`.
         """
