@@ -54,7 +54,7 @@ class SearchHandle:
         return self._listener.future.done()
 
     def cancel(self) -> bool:
-        """Stops the search before its next iteration and frees what it holds.
+        """Stops the search before its next iteration and frees its sequences.
 
         `result` then raises SearchError with `stop_reason="cancelled"`, unless the search ends in
         the current iteration. No other search changes.
