@@ -142,7 +142,7 @@ class Loop:
         return SearchError(message, stop_reason="refused")
 
     def cancel(self, run: SearchRun, error: BaseException) -> None:
-        """Ends a search at once and frees what it holds; no effect on an ended one.
+        """Ends a search at once and frees its sequences; no effect on an ended one.
 
         Args:
             run: The search.
