@@ -40,7 +40,7 @@ class SearchIdentity:
         self._verifier = None if verifier is None else _backend(verifier)
 
     def key(self, request: SearchRequest) -> str | None:
-        """Returns the key of a search; None where its result is not determined by its inputs.
+        """Returns the key of a search; None where its inputs do not determine its result.
 
         That is so where seconds may end it, and where a model, a verifier, a policy or an extractor
         has no fingerprint.

@@ -18,7 +18,7 @@ class _Shared:
 
 
 _lock = threading.RLock()
-"""Reentrant: finalizers may release an engine from any thread, also from one that holds it."""
+"""Reentrant: finalizers may release an engine from any thread, also from the lock's holder."""
 
 _engines: dict[str, _Shared] = {}
 
