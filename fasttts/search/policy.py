@@ -73,7 +73,7 @@ class SearchPolicy(Protocol):
         ...
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
-        """Returns the branches that follow the group's frontier; none end the group.
+        """Returns the branches that follow the group's frontier; an empty list ends the group.
 
         Each path appears once. Beams whose answer ended have no children.
 

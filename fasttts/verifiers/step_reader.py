@@ -65,7 +65,7 @@ class StepReader:
         """Scores each request's unscored steps.
 
         Args:
-            requests: Paths with at least one unscored step each.
+            requests: Paths, with their steps and the number of scored ones.
             read: Runs prompts; called a second time for values that the first call did not return.
 
         Raises:
