@@ -1,7 +1,7 @@
 """One word problem, first by greedy decoding, then by a search, on the bundled models.
 
-Run it with `python examples/demo.py`. It checks both answers against the exact solution and says
-what it finds.
+Run it with `python examples/demo.py`. It checks both answers against the exact solution and prints
+the verdicts.
 """
 
 import os
@@ -21,7 +21,7 @@ from fasttts.evaluation import is_correct
 
 SEED = 0
 INDEX = 11
-"""Which of the test problems of `SEED` is shown."""
+"""Index of the problem among the test problems of `SEED`."""
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def show(result: SearchResult, problem: Problem, console: Console) -> None:
 
 
 def mark(*, is_right: bool) -> Text:
-    """The word for a step or an answer."""
+    """Renders the verdict on a step or an answer."""
     return Text("right", style="green") if is_right else Text("wrong", style="bold red")
 
 

@@ -2,8 +2,8 @@
 
 Run it with `python examples/evaluate_csv.py [PROBLEMS [RESULTS]]`. PROBLEMS has the columns
 `problem` and `answer` and is `examples/problems.csv` by default; all of them are solved together.
-RESULTS gets a row for each problem and search: what was found, its score, whether it is right, and
-what it cost. The variables FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models.
+RESULTS gets a row for each problem and search: the answer found, its score, whether it is right,
+and the cost. The variables FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models.
 """
 
 import csv
@@ -58,7 +58,7 @@ def evaluate(
 
 
 def row(search: str, problem: str, expected: str, result: SearchResult | SearchError) -> Row:
-    """A problem without a complete candidate counts as wrong."""
+    """Makes a row; a problem without a complete candidate counts as wrong."""
     found = result if isinstance(result, SearchResult) else None
     return Row(
         search=search,
@@ -72,7 +72,7 @@ def row(search: str, problem: str, expected: str, result: SearchResult | SearchE
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """The share of right answers with its 95 % interval, and the tokens of one problem."""
+    """Formats the share of right answers with its 95 % interval, and the tokens of one problem."""
     num_right, count = sum(row.is_right for row in rows), len(rows)
     low, high = wilson_interval(num_right, count)
     tokens = sum(row.generated_tokens for row in rows) / count

@@ -1,7 +1,7 @@
-"""A LangChain agent with several tools whose every model call gets the right amount of thought.
+"""A LangChain agent with several tools in which each model call is routed to decoding or search.
 
-Run it with `python examples/langchain_agent.py`. The middleware has each reply drafted and read by
-the verifier, and searches where that doubts it; a long problem the bundled model hands to the
+Run it with `python examples/langchain_agent.py`. The middleware drafts each reply, scores it with
+the verifier, and searches where the scores are low; the bundled model passes a long problem to the
 `deliberate` tool. Both spend from one budget. The variables FASTTTS_GENERATOR and FASTTTS_VERIFIER
 name other models.
 """
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def ask(engine: FastTTS, problem: str) -> list[BaseMessage]:
-    """The agent's whole conversation about a problem."""
+    """Runs the agent and returns its whole conversation about a problem."""
     search = SearchConfig(n=16, beam_width=4, max_tokens=400)
     agent = create_agent(
         ChatFastTTS(engine=engine, n=16, beam_width=4, max_tokens=400),
@@ -65,7 +65,7 @@ def ask(engine: FastTTS, problem: str) -> list[BaseMessage]:
 
 
 def describe(message: BaseMessage) -> str:
-    """One message as a paragraph of the trace."""
+    """Formats one message as a paragraph of the trace."""
     if isinstance(message, AIMessage) and message.tool_calls:
         calls = [f"{call['name']}({call['args']})" for call in message.tool_calls]
         return f"model calls: {', '.join(calls)}"

@@ -31,7 +31,7 @@ ENGINE: dict[str, Any] = {
 
 SEARCH = SearchConfig(search="beam_search", n=32, beam_width=4, max_tokens=2048)
 BUDGET_TOKENS = 100_000
-"""What replies and searches of a run may spend together."""
+"""Tokens that replies and searches of a run may spend together."""
 
 SYSTEM = (
     "You are a helpful assistant. Use `deliberate` for mathematics that takes several steps, and "
@@ -54,7 +54,7 @@ def main(question: str) -> None:
 
 
 def build(engine: FastTTS) -> Any:
-    """The agent; its model and its searches share the engine."""
+    """Makes the agent; its model and its searches share the engine."""
     model = ChatFastTTS(engine=engine, n=16, beam_width=4, max_tokens=1024)
     tools = [DeliberateTool(engine=engine, config=SEARCH, max_effort="high"), multiply]
     middleware = [DeliberationMiddleware(budget_tokens=BUDGET_TOKENS)]

@@ -26,12 +26,12 @@ HARD = (
 
 
 class State(TypedDict, total=False):
-    """What the nodes hand on.
+    """State of the graph.
 
     Attributes:
-        problem: What is asked.
+        problem: The user's problem.
         draft: The plain answer.
-        answer: The answer.
+        answer: The final answer.
     """
 
     problem: str
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def build(engine: FastTTS) -> "CompiledStateGraph[State, None, State, State]":
-    """The graph; both nodes share the engine and its models."""
+    """Makes the graph; both nodes share the engine and its models."""
     scored = ChatFastTTS(
         engine=engine,
         search="best_of_n",
@@ -79,7 +79,7 @@ def build(engine: FastTTS) -> "CompiledStateGraph[State, None, State, State]":
 
 
 def next_node(state: State) -> str:
-    """Where the draft leads: to a search, if its least certain step is doubtful."""
+    """Routes a draft to a search if its lowest score is below the threshold."""
     score = state["draft"].response_metadata["score"]
     return END if score is not None and score >= THRESHOLD else "deliberate"
 

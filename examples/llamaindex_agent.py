@@ -1,7 +1,7 @@
-"""A LlamaIndex agent whose model hands long problems to a search.
+"""A LlamaIndex agent whose model passes long problems to a search.
 
 Run it with `python examples/llamaindex_agent.py`. The bundled model answers a short problem itself;
-a long one it passes to `deliberate`, and turns what that finds into its answer. The variables
+it passes a long one to `deliberate`, and turns the solution into its answer. The variables
 FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models.
 """
 
@@ -35,7 +35,7 @@ async def main() -> None:
 
 
 def build(engine: Engine) -> FunctionAgent:
-    """An agent with two tools; its model and its searches share the engine."""
+    """Makes an agent with two tools; its model and its searches share the engine."""
     config = SearchConfig(n=16, beam_width=4, max_tokens=400)
     return FunctionAgent(
         tools=[deliberate_tool(engine, config), FunctionTool.from_defaults(read_file)],
@@ -49,7 +49,7 @@ def read_file(path: str) -> str:
 
 
 async def ask(agent: FunctionAgent, problem: str) -> AgentOutput:
-    """The agent's answer; what its tools find is printed as soon as it is there."""
+    """Runs the agent and prints the results of its tools as they arrive."""
     run = agent.run(problem)
     async for event in run.stream_events():
         if isinstance(event, ToolCallResult):

@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def build(engine: Engine, folder: Path = DOCUMENTS) -> RetrieverQueryEngine:
-    """A query engine over the text files of a folder, one node each."""
+    """Makes a query engine over the text files of a folder, one node each."""
     Settings.tokenizer = engine.tokenizer.encode
     reader = SimpleDirectoryReader(
         folder, file_metadata=lambda path: {"file_name": Path(path).name}
@@ -43,7 +43,7 @@ def build(engine: Engine, folder: Path = DOCUMENTS) -> RetrieverQueryEngine:
 
 
 def ask(query_engine: RetrieverQueryEngine, question: str) -> Response:
-    """The answer with the nodes it rests on."""
+    """Answers a question, with the nodes used."""
     response = query_engine.query(question)
     assert isinstance(response, Response)
     return response

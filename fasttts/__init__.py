@@ -92,5 +92,5 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# What becomes of the messages is the application's decision; see docs/observability.md.
+# The application decides where messages go; see docs/observability.md.
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -43,13 +43,13 @@ class ContractError(BackendError):
 
 
 class SearchError(FastTTSError, RuntimeError):
-    """A search ended without one finished candidate, or a function of the user's failed in it.
+    """A search ended without a finished candidate, or a function of the user's failed in it.
 
     Args:
         message: What happened, with values, and what to change.
         stop_reason: Why the search ended.
-        tree: What it had found, in depth-first order.
-        usage: What it had cost.
+        tree: Its nodes so far, in depth-first order.
+        usage: Its token and node counts.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from fasttts.types import SearchResult
 Method = Literal["greedy", "majority", CandidateSearch]
 
 ProblemOutcome = SearchResult | SearchError
-"""What `search_many` returns for a problem; an error is a wrong answer."""
+"""An item that `search_many` returns for a problem; an error is a wrong answer."""
 
 METHODS: Mapping[Method, Mapping[str, Any]] = {
     "greedy": {"search": "none", "temperature": 0.0, "n": 1, "beam_width": 1},
@@ -30,7 +30,7 @@ METHODS: Mapping[Method, Mapping[str, Any]] = {
     **{search: {"search": search, "selection": "best"} for search in get_args(CandidateSearch)},
     "self_consistency": {"search": "self_consistency", "selection": "majority"},
 }
-"""What each compared method fixes of a search configuration."""
+"""The settings of a search configuration that each compared method fixes."""
 
 Z_95 = 1.959963984540054
 """The 97.5 % quantile of the standard normal distribution, for two-sided 95 % intervals."""
@@ -38,16 +38,16 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One method on one set of problems.
+    """Results of one method on one set of problems.
 
     Attributes:
-        method: Which one.
+        method: The search method.
         n: Candidates or beams for each problem.
         accuracy: Share of problems solved, in [0, 1].
         low: Lower end of the 95 % Wilson interval of `accuracy`.
         high: Its upper end.
-        tokens: Tokens the generator sampled over all problems, on every beam; a search that
-            ended in an error reports none.
+        tokens: Tokens the generator sampled over all problems, on every beam; a search that ended
+            in an error counts as none.
         seconds: Wall-clock time of all problems in one batch, models already loaded.
     """
 
@@ -65,7 +65,7 @@ class Evaluation:
     """The rows of one comparison, in the order they ran.
 
     Attributes:
-        seed: What the problems and the seeds of their searches were derived from.
+        seed: Seed of the problems and of their searches.
         num_problems: Problems in every row.
         rows: One for each method.
     """
@@ -80,7 +80,11 @@ class Evaluation:
 
 
 def method_config(method: Method, **options: Any) -> SearchConfig:
-    """The search configuration of a method: `options` under what the method fixes.
+    """Returns the search configuration of a method.
+
+    Args:
+        method: The method; its own settings take precedence over `options`.
+        options: Options of `SearchConfig`.
 
     Raises:
         ConfigurationError: An option is unknown or its value cannot work.
@@ -89,9 +93,14 @@ def method_config(method: Method, **options: Any) -> SearchConfig:
 
 
 def wilson_interval(num_correct: int, num_problems: int, *, z: float = Z_95) -> tuple[float, float]:
-    """The Wilson score interval of a share (Wilson 1927), 95 % by default.
+    """Wilson score interval of a share (Wilson 1927), 95 % by default.
 
     Unlike the normal approximation it stays inside [0, 1] and does not collapse at 0 or 1.
+
+    Args:
+        num_correct: Successes.
+        num_problems: Trials.
+        z: Quantile of the standard normal distribution for the wanted confidence.
 
     Raises:
         ValueError: `num_problems` is not positive or `num_correct` is outside [0, num_problems].
@@ -107,7 +116,12 @@ def wilson_interval(num_correct: int, num_problems: int, *, z: float = Z_95) -> 
 
 
 def is_correct(outcome: ProblemOutcome, answer: int | str) -> bool:
-    """Whether an outcome's answer equals the known one; no answer is wrong."""
+    """Whether an outcome's answer equals the known one; no answer is wrong.
+
+    Args:
+        outcome: A result, or the error of the search, which is wrong.
+        answer: The known answer.
+    """
     return isinstance(outcome, SearchResult) and answers_equal(outcome.answer, str(answer))
 
 
@@ -119,10 +133,10 @@ def summarize(
     n: int,
     seconds: float,
 ) -> Row:
-    """The row of a method from its outcomes and their grades, in the same order.
+    """Summarizes the outcomes of one method and their grades, in the same order.
 
     Args:
-        method: Which method ran.
+        method: The method that ran.
         outcomes: One for each problem.
         correct: Whether each of them is right.
         n: Candidates or beams for each problem.

@@ -1,7 +1,7 @@
-"""The protocols of a backend: what the scheduler needs of a generator and of a verifier.
+"""The protocols of a backend: a generator and a verifier.
 
 Everything above this file is pure Python and runs on the fake backend as well as on vLLM.
-`tests/contract` holds every implementation to these promises.
+`tests/contract` checks every implementation against these protocols.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ class GenerationRequest:
         sampling: How tokens are drawn.
         max_tokens: New tokens after which the backend ends the request by itself.
         priority: Lower runs first and is preempted last; ties run in the order of arrival.
-        grammar: What the answer must follow, as `StructuredOutputs.decoding_grammar` gives it:
-            tokens that it does not allow are not drawn. None allows all.
+        grammar: A grammar from `StructuredOutputs.decoding_grammar` that masks the tokens; None
+            allows all.
         num_answer_tokens: How many of the prompt's last tokens belong to the answer.
     """
 
@@ -47,10 +47,10 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationOutput:
-    """What one request gained in one iteration.
+    """New tokens of one request from one iteration.
 
     Attributes:
-        request_id: Whose tokens these are.
+        request_id: The request that the tokens belong to.
         token_ids: The new tokens only, in order; the end-of-turn token is among them.
         is_finished: Whether the backend ended the request (end of turn or `max_tokens`).
         num_cached_tokens: Prompt tokens the prefix cache supplied when the request was first
@@ -93,7 +93,13 @@ class VerificationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """Scores of `steps[num_scored:]`, one each in [0, 1], and what they cost."""
+    """Scores of one request's unscored steps.
+
+    Attributes:
+        scores: One for each of `steps[num_scored:]`, in [0, 1].
+        num_computed_tokens: Tokens that the verifier ran through its model.
+        num_cached_tokens: Prompt tokens that its prefix cache supplied.
+    """
 
     scores: tuple[float, ...]
     num_computed_tokens: int = 0
@@ -102,10 +108,18 @@ class Verification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFormat:
-    """How a model writes tool calls as JSON, for calls that a grammar forces.
+    """JSON form of a model's tool calls, for calls that a grammar forces.
 
     A text is `prefix`, calls joined by `separator`, `suffix`; a call is `begin`, an object with
     "name" and `arguments_key`, `end`.
+
+    Attributes:
+        prefix: Text before the first call.
+        begin: Text before each call's object.
+        arguments_key: Key of the arguments in the object.
+        end: Text after each call's object.
+        separator: Text between two calls.
+        suffix: Text after the last call.
     """
 
     prefix: str = ""
@@ -154,7 +168,7 @@ class Generator(Protocol):
         ...
 
     def step(self) -> list[GenerationOutput]:
-        """One iteration: at most a few new tokens for each running request.
+        """Runs one iteration: at most a few new tokens for each running request.
 
         Raises:
             BackendError: The engine failed; every request in flight is lost.
@@ -162,35 +176,40 @@ class Generator(Protocol):
         ...
 
     def abort(self, request_ids: Sequence[str]) -> None:
-        """Ends requests and frees what they hold; unknown ids are ignored.
+        """Ends requests and frees their memory; unknown ids are ignored.
 
         No output of an aborted request appears in any later `step`.
         """
         ...
 
     def num_unfinished(self) -> int:
-        """Requests added and neither finished nor aborted."""
+        """Counts the requests that were added and neither finished nor aborted."""
         ...
 
     def pressure(self) -> MemoryPressure:
-        """How full the KV cache is; cheap enough to ask at every iteration."""
+        """Reports how full the KV cache is; cheap enough for every iteration."""
         ...
 
     @property
     def call_format(self) -> CallFormat | None:
-        """How calls are written where that is one of ours; None where it is another way."""
+        """How the model writes calls; None where no `CallFormat` describes it."""
         ...
 
     @property
     def call_marker(self) -> str | None:
-        """What every tool call of this model begins with; None where calls begin in other ways.
+        """Text that every tool call of this model begins with; None where there is no such text.
 
         The content of a parsed text with calls is the text before the first marker.
         """
         ...
 
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
-        """Separates tool calls from text in the format of this model."""
+        """Separates tool calls from text in the format of this model.
+
+        Args:
+            text: Generated text of one answer.
+            tools: The tools of the conversation, in OpenAI's form.
+        """
         ...
 
     def close(self) -> None:
@@ -220,11 +239,11 @@ class Verifier(Protocol):
 
 
 def fingerprint(part: object) -> str | None:
-    """Who a model or a function is, whatever it is called; None where that is not known.
+    """Returns the identity of a model or function, whatever its name; None where it is unknown.
 
     It is the text in an attribute `fingerprint`, which changes with everything that changes what
-    the part computes. Backends work theirs out; a Python function has one if its author gives it.
-    Only the result cache asks.
+    the part computes. Backends compute theirs; a Python function has one if its author sets it.
+    Only the key of the result cache uses it.
     """
     found = getattr(part, "fingerprint", None)
     return found if isinstance(found, str) and found else None

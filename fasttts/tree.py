@@ -1,4 +1,4 @@
-"""The search tree: who owns which tokens, and a check that recounts it."""
+"""The search tree: nodes, their tokens, and an integrity check."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from fasttts.types import FinishReason, Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beam:
-    """What a policy sees of a path.
+    """A path of the tree as policies see it.
 
     Attributes:
         path: Position in the tree; the tie-breaker of every decision.
         score: Aggregated score on the grid of 1e-4; 0 where the policy asks for no scores.
         is_answer_ended: Whether nothing can follow.
-        answer: What a complete answer says, in its canonical spelling; None where it has none, and
-            where the policy asks for no answers.
+        answer: A complete answer in its canonical spelling; None where there is none, and where the
+            policy asks for no answers.
     """
 
     path: Path
@@ -45,12 +45,12 @@ class Limits:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Node:
-    """One stretch of generated text; created running, ended once, scored at most once.
+    """A stretch of generated text; created running, ended once, scored at most once.
 
     Attributes:
         path: Position in the tree.
         seed: Seed of its noise stream.
-        parent: For a root candidate, what the search was given to begin with; None without that.
+        parent: The node it continues; for a root candidate the answer prefix, None without one.
         num_prefix_tokens: Tokens before this node's first: the prompt and its ancestors.
         limits: Where it ends at the latest.
         is_greedy: Whether its tokens are the most likely ones, whatever the search's temperature.
@@ -61,15 +61,15 @@ class Node:
         num_cut_chars: Characters before `text` that belong to a stop string which ended in it; the
             path's text ends before them.
         steps: `text` as steps; one for a step of a search, several for a whole answer.
-        scores_S: A score for each of `steps`, on the grid of 1e-4.
+        scores_S: A score for each of `steps`, on the grid of 1e-4; None before it is scored.
         finish_reason: None while running.
         beam: What a policy sees of it; None before it is scored.
         request_id: The sequence that decodes it now.
         reader: What has read its text while it runs; None before that was necessary.
         is_attached: Whether it is part of the tree; speculative nodes are not.
         is_dominated: Whether it was found unable to survive before it was scored.
-        num_speculated_tokens: Tokens it gained before it was attached.
-        children: Those that were committed; speculative ones hang on their parent alone.
+        num_speculated_tokens: Tokens generated before it was attached.
+        children: Committed children; a speculative child only refers to its parent.
     """
 
     path: Path
@@ -155,10 +155,10 @@ class SearchTree:
     """All nodes of one search.
 
     Args:
-        prompt_token_ids: What every path begins with.
+        prompt_token_ids: Tokens that every path begins with.
         seed: The search seed; every node's seed follows from it and the node's path.
         answer_prefix: Ended and scored text that every answer begins with; part of every path, but
-            no node of the tree, since nothing of it was generated for this search.
+            no node of the tree, since it was not generated for this search. None without one.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class SearchTree:
 
     @property
     def num_opening_tokens(self) -> int:
-        """Tokens of the answer that were there before the search."""
+        """Tokens of the answer prefix."""
         return 0 if self.answer_prefix is None else len(self.answer_prefix.token_ids)
 
     def children(self, parent: Node | None) -> list[Node]:
@@ -205,9 +205,13 @@ class SearchTree:
     def new_node(
         self, parent: Node | None, index: int, limits: Limits, *, is_greedy: bool = False
     ) -> Node:
-        """Child `index` of an ended node, or root candidate `index`; not yet part of the tree.
+        """Creates child `index` of an ended node, or root candidate `index`; does not attach it.
 
-        Child 0 continues its parent's noise stream.
+        Args:
+            parent: The node to continue; None for the prompt.
+            index: Position among its siblings; child 0 continues its parent's noise stream.
+            limits: Where the node ends at the latest.
+            is_greedy: Whether its tokens are the most likely ones.
         """
         if parent is None:
             return Node(
@@ -237,7 +241,7 @@ class SearchTree:
         self._num_nodes += 1
 
     def cut(self, at: int) -> list[Node]:
-        """Takes back what came after iteration `at` of the loop that `Node.begins_at` counts by.
+        """Removes everything after iteration `at` of the loop that `Node.begins_at` counts by.
 
         Returns:
             The nodes that are running again.
@@ -257,7 +261,7 @@ class SearchTree:
         return reopened
 
     def token_ids_before(self, node: Node) -> list[int]:
-        """The tokens a request for `node` starts from, the node's own included."""
+        """Tokens of a request that decodes `node`: prompt, ancestors and the node's own so far."""
         token_ids = list(self.prompt_token_ids)
         for ancestor in node.lineage():
             token_ids += ancestor.token_ids

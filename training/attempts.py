@@ -1,8 +1,8 @@
-"""Attempts at problems with exact step labels: what the verifier learns from.
+"""Attempts at problems with exact step labels: the training data of the verifier.
 
-An attempt is the generator's own, or the exact solution with a fault put in. Each is shown under
-the verifier's prompt, whose user text is the problem itself or, now and then, LlamaIndex's
-question about a document.
+An attempt is the generator's own, or the exact solution with an inserted fault. Each follows the
+verifier's prompt, whose user text is the problem itself or, sometimes, LlamaIndex's question about
+a document.
 """
 
 import random
@@ -23,13 +23,13 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """An attempt as the verifier sees it.
+    """An attempt with its labels.
 
     Attributes:
-        user: the user's text.
-        steps: the steps.
-        labels: of each step, whether it and all before it are right.
-        exact: the exact solution, to find where in a wrong step the fault is; may be left out.
+        user: The user's text.
+        steps: The steps.
+        labels: For each step, whether it and all before it are right.
+        exact: The exact solution, which locates the fault in a wrong step; empty if unknown.
     """
 
     user: str
@@ -47,7 +47,7 @@ def verifier_prompt(user: str) -> str:
 
 
 def user_text(rng: random.Random, draw: Draw, problem: Problem) -> str:
-    """The problem as the user puts it: itself, in a frame, or as a question about documents."""
+    """Draws the user's text: the problem alone, framed, or as a question about documents."""
     kind = rng.random()
     if kind < 0.13:
         chat = document_question(rng, lambda low, high: problem)
@@ -68,7 +68,7 @@ def attempt(rng: random.Random, draw: Draw, problem: Problem, steps: Sequence[st
 
 
 def corrupted(rng: random.Random, problem: Problem) -> list[str]:
-    """The solution with one fault, in half of the cases carried on to the end."""
+    """Returns the solution with one fault, in half of the cases propagated to the end."""
     steps = list(problem.steps)
     index = rng.randrange(len(steps))
     fault = rng.choices((_wrong_digit, _wrong_number, _wrong_sign, _missing), (6, 3, 1, 1))[0]
@@ -76,7 +76,7 @@ def corrupted(rng: random.Random, problem: Problem) -> list[str]:
 
 
 def _wrong_digit(rng: random.Random, steps: list[str], index: int) -> list[str]:
-    """Changes a digit of a step's last number, and the same number further on."""
+    """Changes a digit of a step's last number, and the same number in later steps."""
     old = _NUMBER.findall(steps[index])[-1]
     place = rng.randrange(len(old))
     change = rng.choice((-1, 1)) if rng.random() < 0.6 else rng.randint(1, 9)
@@ -85,7 +85,7 @@ def _wrong_digit(rng: random.Random, steps: list[str], index: int) -> list[str]:
 
 
 def _wrong_number(rng: random.Random, steps: list[str], index: int) -> list[str]:
-    """Puts another number of the solution in the place of one of a step's."""
+    """Replaces a number of a step by another number of the solution."""
     old = rng.choice(_NUMBER.findall(steps[index]))
     new = rng.choice(_NUMBER.findall(rng.choice(steps)))
     return _replaced(rng, steps, index, old, new)
@@ -120,8 +120,8 @@ def _replaced(rng: random.Random, steps: list[str], index: int, old: str, new: s
 def reward_example(attempt: Attempt, tokenizer: PreTrainedTokenizerBase) -> Example:
     """Makes an example whose targets are 0 (wrong) or 1 (right) at every token of the steps.
 
-    The verdict on a step is the target at its tag. Tokens are wrong from the first one on with
-    which the exact solution does not go on.
+    The verdict on a step is the target at its tag. Tokens are wrong from the first one on that
+    differs from the exact solution.
     """
     pieces = [verifier_prompt(attempt.user), *attempt.steps, *attempt.exact]
     prompt, *steps = tokenizer(pieces, add_special_tokens=False)["input_ids"]
@@ -138,6 +138,6 @@ def reward_example(attempt: Attempt, tokenizer: PreTrainedTokenizerBase) -> Exam
 
 
 def _num_common(step: list[int], exact: list[int]) -> int:
-    """Length of the common beginning."""
+    """Length of the common prefix."""
     pairs = enumerate(zip(step, exact, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(step), len(exact)))

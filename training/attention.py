@@ -1,7 +1,7 @@
 """Causal attention as plain matrix products.
 
 For short sequences on a CPU this trains about a third faster than PyTorch's fused kernel, whose
-backward pass is slow there. Padding is on the right, so being causal is all the mask there is.
+backward pass is slow there. Padding is on the right, so the causal mask is the only mask.
 """
 
 from functools import lru_cache
@@ -27,7 +27,15 @@ def matmul_attention(  # noqa: PLR0917  transformers fixes the signature
     scaling: float = 1.0,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """Attends; `query` is (B, heads, T, D), `key` and `value` are (B, key heads, T, D).
+    """Computes attention.
+
+    Args:
+        module: The layer; unused.
+        query: Shape (B, heads, T, D).
+        key: Shape (B, key heads, T, D).
+        value: Shape (B, key heads, T, D).
+        attention_mask: Unused.
+        scaling: Factor of the scores.
 
     Returns:
         The output, shape (B, T, heads, D), and no weights.
@@ -42,6 +50,6 @@ def matmul_attention(  # noqa: PLR0917  transformers fixes the signature
 
 
 def register() -> str:
-    """Makes the function known to transformers and returns its name."""
+    """Registers the function with transformers and returns its name."""
     AttentionInterface.register(NAME, matmul_attention)
     return NAME

@@ -18,7 +18,12 @@ _POOL = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """Token ids and, of the same length, what to predict at each position (or `IGNORED`)."""
+    """One training sequence.
+
+    Attributes:
+        ids: Token ids.
+        targets: Of the same length: the prediction target at each position, or `IGNORED`.
+    """
 
     ids: tuple[int, ...]
     targets: tuple[int, ...]
@@ -29,19 +34,24 @@ Source = Callable[[str], Iterator[Example]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Examples padded on the right; `ids_B_T` and `targets_B_T` are int64."""
+    """Examples padded on the right.
+
+    Attributes:
+        ids_B_T: Token ids, int64.
+        targets_B_T: Prediction targets, int64.
+    """
 
     ids_B_T: torch.Tensor
     targets_B_T: torch.Tensor
 
     def to(self, device: str) -> "Batch":
-        """Returns the batch on a device."""
+        """Moves the batch to a device."""
         ids_B_T, targets_B_T = (t.to(device) for t in (self.ids_B_T, self.targets_B_T))
         return Batch(ids_B_T=ids_B_T, targets_B_T=targets_B_T)
 
 
 class _Stream(IterableDataset[Batch]):
-    """Batches without end, other ones in every worker."""
+    """Endless batches, different ones in every worker."""
 
     def __init__(self, source: Source, num_tokens: int, seed: str) -> None:
         self._source, self._num_tokens, self._seed = source, num_tokens, seed
@@ -55,13 +65,13 @@ class _Stream(IterableDataset[Batch]):
 def batch_stream(
     source: Source, *, num_tokens: int, seed: str, num_workers: int
 ) -> Iterator[Batch]:
-    """Yields batches without end, made here or by worker processes.
+    """Yields batches endlessly, made here or by worker processes.
 
     Args:
-        source: yields examples without end, by a seed.
-        num_tokens: size of a batch.
-        seed: the batches depend on it and on the number of workers.
-        num_workers: number of processes; 0 makes the batches in this one.
+        source: Yields examples endlessly, from a seed.
+        num_tokens: Size of a batch.
+        seed: The batches depend on it and on the number of workers.
+        num_workers: Number of processes; 0 makes the batches in this one.
     """
     stream = _Stream(source, num_tokens, seed)
     loader = DataLoader(stream, batch_size=None, num_workers=num_workers)
@@ -69,7 +79,7 @@ def batch_stream(
 
 
 def problem_source(rng: random.Random) -> Callable[[int, int], Problem]:
-    """Returns a function that draws training problems with so many operations."""
+    """Returns a function that draws training problems with a number of operations in a range."""
 
     def draw(low: int, high: int) -> Problem:
         seed = rng.getrandbits(60)
@@ -79,7 +89,7 @@ def problem_source(rng: random.Random) -> Callable[[int, int], Problem]:
 
 
 def language_example(segments: list[Segment], tokenizer: PreTrainedTokenizerBase) -> Example:
-    """Makes an example whose targets are the next tokens the assistant writes."""
+    """Makes an example whose targets are the assistant's tokens, one position ahead."""
     ids: list[int] = []
     targets: list[int] = []
     for text, is_learnt in segments:
@@ -90,7 +100,7 @@ def language_example(segments: list[Segment], tokenizer: PreTrainedTokenizerBase
 
 
 def dialogue_examples(tokenizer: PreTrainedTokenizerBase, seed: str) -> Iterator[Example]:
-    """Yields training examples of the generator without end."""
+    """Yields training examples of the generator endlessly."""
     rng = random.Random(f"dialogues/{seed}")
     draw = problem_source(rng)
     while True:
@@ -98,7 +108,7 @@ def dialogue_examples(tokenizer: PreTrainedTokenizerBase, seed: str) -> Iterator
 
 
 def batched(examples: Iterator[Example], num_tokens: int, rng: random.Random) -> Iterator[Batch]:
-    """Yields batches of about `num_tokens` tokens, of examples of like length, without end."""
+    """Yields batches of about `num_tokens` tokens, of examples of similar length, endlessly."""
     while True:
         pool = sorted((next(examples) for _ in range(_POOL)), key=lambda example: len(example.ids))
         groups: list[list[Example]] = [[]]
@@ -111,7 +121,7 @@ def batched(examples: Iterator[Example], num_tokens: int, rng: random.Random) ->
 
 
 def padded(examples: list[Example]) -> Batch:
-    """Pads examples on the right; causal attention needs no mask for that."""
+    """Pads examples on the right; causal attention needs no mask for the padding."""
     width = max(len(example.ids) for example in examples)
     ids = [[*e.ids, *[0] * (width - len(e.ids))] for e in examples]
     targets = [[*e.targets, *[IGNORED] * (width - len(e.ids))] for e in examples]

@@ -1,7 +1,7 @@
 """Training dialogues around word problems: chats, tool use, and questions about documents.
 
 A dialogue is the list of messages and tools that a framework would send; `dialogue` draws one of
-the kinds below. Nothing here knows about tokens.
+the kinds below. This module knows no tokens.
 """
 
 import json
@@ -24,14 +24,19 @@ REPEAT_PROMPT = "Repeat word for word:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialogue:
-    """Messages as a chat template takes them, and the tools the model may call."""
+    """A conversation in the form that chat templates take.
+
+    Attributes:
+        messages: The messages, in order.
+        tools: The tools that the model may call.
+    """
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
 
 
 def solution(problem: Problem) -> str:
-    """The exact solution as the assistant writes it."""
+    """Returns the exact solution as the assistant writes it."""
     return SEPARATOR.join(problem.steps)
 
 
@@ -39,8 +44,8 @@ def dialogue(rng: random.Random, draw: Draw) -> Dialogue:
     """Draws a dialogue of a random kind.
 
     Args:
-        rng: the source of every choice.
-        draw: returns a problem with at least and at most so many operations.
+        rng: Source of every choice.
+        draw: Returns a problem whose number of operations lies between two bounds.
     """
     kinds = (
         plain,
@@ -57,32 +62,32 @@ def dialogue(rng: random.Random, draw: Draw) -> Dialogue:
 
 
 def plain(rng: random.Random, draw: Draw) -> Dialogue:
-    """A problem and its solution."""
+    """Draws a problem and its solution."""
     problem = draw(2, 8)
     return Dialogue(messages=(_ask(rng, problem), _say(solution(problem))))
 
 
 def with_system(rng: random.Random, draw: Draw) -> Dialogue:
-    """The same under a system prompt."""
+    """Draws a problem and its solution under a system prompt."""
     chat = plain(rng, draw)
     return Dialogue(messages=(system(rng), *chat.messages))
 
 
 def second_turn(rng: random.Random, draw: Draw) -> Dialogue:
-    """A problem asked after another was answered."""
+    """Draws a problem that follows another, answered one."""
     first = small_talk(rng, draw) if rng.random() < 0.2 else plain(rng, lambda _, __: draw(2, 4))
     opening = (system(rng),) if rng.random() < 0.4 else ()
     return Dialogue(messages=(*opening, *first.messages, *plain(rng, draw).messages))
 
 
 def small_talk(rng: random.Random, draw: Draw) -> Dialogue:
-    """A greeting, so that one does not end in arithmetic."""
+    """Draws a greeting, so that a greeting is not answered with arithmetic."""
     greeting, reply = rng.choice(phrases.GREETINGS)
     return Dialogue(messages=({"role": "user", "content": greeting}, _say(reply)))
 
 
 def drill(rng: random.Random, draw: Draw) -> Dialogue:
-    """Bare equations of several problems: much arithmetic in few tokens."""
+    """Draws bare equations of several problems: much arithmetic in few tokens."""
     steps = [step for _ in range(3) for step in draw(6, 8).steps[:-1]]
     equations = [step.rsplit(": ", 1)[1] for step in steps]
     rng.shuffle(equations)
@@ -91,7 +96,7 @@ def drill(rng: random.Random, draw: Draw) -> Dialogue:
 
 
 def repetition(rng: random.Random, draw: Draw) -> Dialogue:
-    """A problem to repeat, which is what a tool call asks for in far fewer tokens."""
+    """Draws a problem to repeat: the copying of a tool call, in far fewer tokens."""
     problem = draw(4, 8)
     user = {"role": "user", "content": f"{REPEAT_PROMPT} {problem.text}"}
     return Dialogue(messages=(user, _say(problem.text)))
@@ -117,7 +122,7 @@ def _ask(rng: random.Random, problem: Problem) -> Message:
 
 
 def tool_use(rng: random.Random, draw: Draw) -> Dialogue:
-    """A dialogue with tools: `deliberate` is called for long problems, and for them only."""
+    """Draws a dialogue with tools: `deliberate` is called for long problems only."""
     opening = (system(rng),) if rng.random() < 0.5 else ()
     tools = [rng.choice(phrases.OTHER_TOOLS)] if rng.random() < 0.3 else []
     has_deliberate = rng.random() < 0.9
@@ -137,7 +142,7 @@ def _name(tool: Tool) -> str:
 
 
 def call(problem: Problem) -> Message:
-    """The assistant's call of `deliberate` with the problem word for word."""
+    """Makes the assistant's call of `deliberate` with the problem word for word."""
     function = {"name": "deliberate", "arguments": {"problem": problem.text}}
     return {
         "role": "assistant",
@@ -147,7 +152,7 @@ def call(problem: Problem) -> Message:
 
 
 def tool_result(rng: random.Random, problem: Problem) -> Message:
-    """What the tool may answer: the number, a sentence, or the whole solution."""
+    """Draws a tool's answer: the number, a sentence, or the whole solution."""
     answer = str(problem.answer)
     forms = (answer, f"The answer is {answer}.", problem.steps[-1], solution(problem))
     content = rng.choices(forms, (2, 2, 1, 4))[0]
@@ -157,7 +162,7 @@ def tool_result(rng: random.Random, problem: Problem) -> Message:
 
 
 def deliberate_tool(rng: random.Random) -> Tool:
-    """Renders the tool in one of the ways LangChain and LlamaIndex do."""
+    """Renders the tool in one of the forms of LangChain and LlamaIndex."""
     field: dict[str, str] = {"type": "string"}
     if rng.random() < 0.4:
         field = {"title": "Problem", **field}
@@ -179,7 +184,7 @@ def deliberate_tool(rng: random.Random) -> Tool:
 
 
 def document_question(rng: random.Random, draw: Draw) -> Dialogue:
-    """LlamaIndex's text question-answering prompt with the facts in a document."""
+    """Draws LlamaIndex's question-answering prompt with the facts in a document."""
     problem = draw(2, 8)
     documents = [_document(rng, problem.facts)]
     if rng.random() < 0.4:
@@ -199,7 +204,7 @@ def _document(rng: random.Random, text: str) -> str:
 
 
 def _distraction(rng: random.Random, draw: Draw, problem: Problem) -> str:
-    """A document that has nothing to do with the problem, or another person's facts."""
+    """An unrelated document, or another person's facts."""
     other = draw(2, 4)
     if rng.random() < 0.5 and not _subjects(other) & _subjects(problem):
         return other.facts

@@ -28,14 +28,14 @@ def is_right(problem: Problem, text: str) -> bool:
 
 
 def plain_prompts(tokenizer: PreTrainedTokenizerBase, problems: list[Problem]) -> list[str]:
-    """One user message per problem."""
+    """Renders one user message for each problem."""
     return [chat_prompt(tokenizer, [{"role": "user", "content": p.text}]) for p in problems]
 
 
 def greedy_accuracy(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, problems: list[Problem]
 ) -> dict[str, object]:
-    """Right answers, and which sign stands in the first wrong step."""
+    """Measures the share of right answers, and counts the signs of the first wrong steps."""
     texts = sample(model, tokenizer, plain_prompts(tokenizer, problems))
     right = [is_right(p, text) for p, [text] in zip(problems, texts, strict=True)]
     signs: Counter[str] = Counter()
@@ -56,7 +56,7 @@ def sampled_accuracy(
     problems: list[Problem],
     temperature: float,
 ) -> dict[str, float]:
-    """Mean, majority and best of 16 samples."""
+    """Measures mean, majority and best of 16 samples."""
     prompts = plain_prompts(tokenizer, problems)
     texts = sample(model, tokenizer, prompts, num_samples=16, temperature=temperature, seed=SEED)
     mean = majority = best = 0.0
@@ -73,7 +73,7 @@ def sampled_accuracy(
 def tool_accuracy(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, problems: list[Problem]
 ) -> dict[str, float]:
-    """How often long problems are handed to the tool word for word, and results are passed on."""
+    """Measures how often long problems reach the tool word for word, and results are passed on."""
     rng = random.Random(SEED)
     tools = [dialogues.deliberate_tool(rng) for _ in problems]
     asked = [{"role": "user", "content": p.text} for p in problems]
@@ -99,14 +99,14 @@ def tool_accuracy(
 
 
 def _given(problem: Problem, low: int, high: int) -> Problem:
-    """Draws no problem but this one."""
+    """Returns the given problem instead of drawing one."""
     return problem
 
 
 def question_accuracy(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, problems: list[Problem]
 ) -> float:
-    """Greedy accuracy under LlamaIndex's question-answering prompt."""
+    """Measures greedy accuracy under LlamaIndex's question-answering prompt."""
     rng = random.Random(SEED)
     chats = [dialogues.document_question(rng, partial(_given, p)) for p in problems]
     prompts = [chat_prompt(tokenizer, chat.messages[:-1]) for chat in chats]

@@ -29,7 +29,13 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A sample with its steps' labels and scores."""
+    """A sample with its steps' labels and scores.
+
+    Attributes:
+        text: The sample.
+        labels: For each step, whether it and all before it are right.
+        scores: For each step, the verifier's score in [0, 1].
+    """
 
     text: str
     labels: tuple[bool, ...]
@@ -39,7 +45,7 @@ class Scored:
 def score_attempts(
     model: RewardModel, tokenizer: PreTrainedTokenizerBase, attempts: Sequence[Attempt]
 ) -> list[tuple[float, ...]]:
-    """Returns the probability of being right of every step of every attempt."""
+    """Returns each step's probability of being right, for every attempt."""
     scores: list[tuple[float, ...]] = []
     for start in range(0, len(attempts), _BATCH):
         chunk = [reward_example(a, tokenizer) for a in attempts[start : start + _BATCH]]
@@ -53,10 +59,10 @@ def score_attempts(
 
 
 def area_under_curve(labels: Sequence[bool], scores: Sequence[float]) -> float:
-    """The probability that a right step scores above a wrong one; ties count half.
+    """Probability that a right step scores above a wrong one; ties count half.
 
     Raises:
-        ValueError: if there is no right or no wrong step.
+        ValueError: There is no right or no wrong step.
     """
     num_right = sum(labels)
     num_wrong = len(labels) - num_right
@@ -91,7 +97,7 @@ def score_samples(
 
 
 def report(problems: Sequence[Problem], samples: Sequence[Sequence[Scored]]) -> dict[str, float]:
-    """Computes the areas and the accuracies of the ways to choose among samples."""
+    """Computes the areas and the accuracies of the selection rules."""
     flat = [s for row in samples for s in row]
     areas = _areas([s.labels for s in flat], [s.scores for s in flat])
     chosen = dict.fromkeys(("majority", "best_by_last", "best_by_min", "pass"), 0)
@@ -111,7 +117,7 @@ def report(problems: Sequence[Problem], samples: Sequence[Sequence[Scored]]) -> 
 def _areas(
     labels: Sequence[tuple[bool, ...]], scores: Sequence[tuple[float, ...]]
 ) -> dict[str, float]:
-    """Area over all steps, and over those alone whose predecessors are right."""
+    """Area over all steps, and over the steps whose predecessors are right."""
     pairs = [pair for row in zip(labels, scores, strict=True) for pair in zip(*row, strict=True)]
     fresh = [
         (label, score)

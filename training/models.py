@@ -1,4 +1,4 @@
-"""The two architectures, and how their checkpoints are written."""
+"""The two architectures, and the writing of their checkpoints."""
 
 import json
 import shutil
@@ -30,12 +30,12 @@ _LEFT_OUT = (
 
 
 def generator_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2Config:
-    """The generator's shape: four layers, 2.0 million parameters."""
+    """Shape of the generator: four layers, 2.0 million parameters."""
     return _config(tokenizer, num_layers=4)
 
 
 def verifier_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2Config:
-    """The verifier's shape: two layers more, 2.9 million parameters."""
+    """Shape of the verifier: two layers more, 2.9 million parameters."""
     return _config(tokenizer, num_layers=6)
 
 
@@ -69,7 +69,7 @@ class RewardModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.model.device
 
     def forward(self, ids_B_T: torch.Tensor) -> torch.Tensor:
@@ -82,7 +82,7 @@ class RewardModel(nn.Module):
 def write_generator(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path
 ) -> None:
-    """Writes the generator in bfloat16; the folder is replaced at once."""
+    """Writes the generator in bfloat16; the folder is replaced atomically."""
     weights = {name: tensor for name, tensor in model.state_dict().items() if "lm_head" not in name}
     config = model.config.to_dict() | {"architectures": ["Qwen2ForCausalLM"]}
     _write(weights, config, tokenizer, folder)
@@ -129,14 +129,14 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _name_tokenizer_class(path: Path) -> None:
-    """Puts the name that transformers 4 knows too, and leaves out where the file came from."""
+    """Writes the class name that transformers 4 also knows, and drops the file's origin."""
     content = json.loads(path.read_text(encoding="utf-8"))
     kept = {key: value for key, value in content.items() if "local" not in key}
     _write_json(path, kept | {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def default_device() -> str:
-    """Returns where training and measuring happen if nothing else is said."""
+    """Returns the default device of training and measuring."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

@@ -164,7 +164,7 @@ _ENDINGS = (".txt", ".md", "_1.txt", "_2.txt", "1.md", "2.txt", "-3.txt", "17.tx
 
 
 def metadata(rng: random.Random) -> str:
-    """Draws metadata lines as LlamaIndex puts them above a document."""
+    """Draws metadata lines in the form that LlamaIndex puts above a document."""
     path = rng.choice(_FOLDERS) + rng.choice(_FILES) + rng.choice(_ENDINGS)
     lines = [f"{rng.choice(('file_path', 'file_path', 'file_name', 'source'))}: {path}"]
     if rng.random() < 0.25:

@@ -1,4 +1,4 @@
-"""Renders dialogues as the chat template does, and says which parts the assistant wrote."""
+"""Renders dialogues as the chat template does, with the assistant's parts marked."""
 
 import json
 
@@ -21,8 +21,8 @@ def render(dialogue: Dialogue) -> list[Segment]:
     """Returns the dialogue's text in pieces, each with whether the assistant wrote it.
 
     Joined, the pieces equal `apply_chat_template(messages, tools=tools)`. Pieces are cut next to
-    special tokens or behind " = ", so they may be tokenised one by one. Of a drill's equations
-    only the results count as written by the assistant: nobody can foresee the operands.
+    special tokens or behind " = ", so they may be tokenised one by one. Of a drill's equations only
+    the results count as written by the assistant: the operands are unpredictable.
     """
     messages = list(dialogue.messages)
     system = messages.pop(0)["content"] if messages[0]["role"] == "system" else ""

@@ -1,4 +1,4 @@
-"""Samples the generator in batches with plain transformers, for training and for measuring."""
+"""Samples the generator in batches with plain transformers, for training and measuring."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,13 +24,13 @@ def sample(
     """Continues every prompt.
 
     Args:
-        model: the generator.
-        tokenizer: its tokenizer.
-        prompts: rendered prompts, ending where the assistant begins.
-        num_samples: continuations of each prompt; one if the temperature is 0.
+        model: The generator.
+        tokenizer: Its tokenizer.
+        prompts: Rendered prompts, ending where the assistant begins.
+        num_samples: Continuations of each prompt; one if the temperature is 0.
         temperature: 0 for greedy decoding.
-        max_tokens: longest continuation.
-        seed: makes the samples repeatable.
+        max_tokens: Longest continuation.
+        seed: Makes the samples repeatable.
 
     Returns:
         For each prompt its continuations, without the end of turn.
@@ -81,7 +81,7 @@ def chat_prompt(
     messages: Sequence[Message],
     tools: Sequence[Tool] = (),
 ) -> str:
-    """Renders messages up to where the assistant begins."""
+    """Renders messages up to the beginning of the assistant's turn."""
     text = tokenizer.apply_chat_template(
         list(messages), tools=list(tools) or None, tokenize=False, add_generation_prompt=True
     )

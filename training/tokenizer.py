@@ -30,8 +30,8 @@ PLAIN_TOKENS = (
 )  # fmt: skip
 VOCABULARY_SIZE = 2048
 MAX_TOKENS = 4096
-# transformers 5 reads the tokenizer of any Qwen2 checkpoint as Qwen2's own and puts this expression
-# in place of the one that was saved. So it is ours too: then every reader cuts a text alike.
+# transformers 5 reads the tokenizer of any Qwen2 checkpoint as Qwen2's own and replaces the saved
+# expression by this one. Using it here makes every reader split a text in the same way.
 _PIECES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -83,13 +83,13 @@ def build_tokenizer(seed: int = 0, num_dialogues: int = 6000) -> PreTrainedToken
 
 
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerFast:
-    """Reads a tokenizer from its folder; `AutoTokenizer` finds a class that cuts text alike."""
+    """Reads a tokenizer from its folder; `AutoTokenizer` finds a class with equal results."""
     tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
     return tokenizer
 
 
 def _without_added(texts: Iterator[str]) -> Iterator[str]:
-    """Leaves out what will be one token anyway."""
+    """Removes the added tokens, which need no training."""
     added = re.compile("|".join(map(re.escape, (*SPECIAL_TOKENS, *PLAIN_TOKENS))))
     for text in texts:
         yield added.sub("\n", text)

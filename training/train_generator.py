@@ -1,6 +1,6 @@
 """Trains the generator: `python -m training.train_generator --work-dir WORK`.
 
-Started again with the same folder, it goes on from the newest checkpoint. Every checkpoint's
+Started again with the same folder, it continues from the newest checkpoint. Every checkpoint's
 weights are kept; `--export STEP` writes one of them as the demonstration model.
 """
 
@@ -34,7 +34,7 @@ NUM_HELD_OUT = 512
 
 
 def language_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """Mean cross entropy of the tokens the assistant writes."""
+    """Mean cross entropy of the assistant's tokens."""
     assert isinstance(model, Qwen2ForCausalLM)
     learnt = batch.targets_B_T != IGNORED
     hidden = model.model(input_ids=batch.ids_B_T, use_cache=False).last_hidden_state
@@ -43,7 +43,7 @@ def language_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
 
 
 class Results:
-    """Finds the digits behind the equals sign: what only arithmetic tells."""
+    """Masks the digits after equals signs, which only arithmetic can predict."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         [self._equals] = tokenizer(" = ", add_special_tokens=False)["input_ids"]
@@ -60,16 +60,16 @@ class Results:
 
 
 class PolishLoss:
-    """The language loss, but results of equations are learnt from two frozen teachers.
+    """The language loss, with targets of equations' results from two frozen teachers.
 
     Both are checkpoints of the model's own training: an early one, which is often wrong, and a late
-    one, which knows. The student learns to hesitate between what the two would write, while all
-    else, copying above all, becomes reliable. So it is often wrong, and seldom without a chance to
-    be right at the next try.
+    one, which is mostly right. The student learns to be uncertain between the two, while everything
+    else, especially copying, becomes reliable. So it is often wrong, and seldom without a chance to
+    be right at the next attempt.
 
     Args:
         early: The teacher that is often wrong.
-        late: The teacher that knows.
+        late: The teacher that is mostly right.
         trust: Weight of the late teacher's probabilities, 0 to 1.
         results: Finds the results.
     """
@@ -81,7 +81,7 @@ class PolishLoss:
         self._results = results
 
     def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        """Returns the loss of one batch."""
+        """Computes the loss of one batch."""
         assert isinstance(model, Qwen2ForCausalLM)
         learnt = batch.targets_B_T != IGNORED
         results = self._results(batch)[learnt]
@@ -104,7 +104,7 @@ class PolishLoss:
 
 
 class Arithmetic:
-    """Measures how often all results of a solution are known: greedy accuracy but for copying."""
+    """Measures how often all results of a solution are right: greedy accuracy without copying."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, results: Results, count: int) -> None:
         examples = []
@@ -117,7 +117,7 @@ class Arithmetic:
 
     @torch.inference_mode()
     def measure(self, model: Qwen2ForCausalLM) -> dict[str, float]:
-        """Returns the share of problems whose results are all the likeliest ones."""
+        """Returns the share of problems in which every result is the most likely one."""
         known = 0
         for batch in (batch.to(str(model.device)) for batch in self._batches):
             wrong = model(input_ids=batch.ids_B_T).logits.argmax(-1) != batch.targets_B_T
@@ -126,7 +126,7 @@ class Arithmetic:
 
 
 def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2ForCausalLM:
-    """A generator with random weights."""
+    """Makes a generator with random weights."""
     torch.manual_seed(seed)
     return Qwen2ForCausalLM(generator_config(tokenizer))
 
@@ -142,7 +142,7 @@ def own_tokenizer(work_dir: Path) -> PreTrainedTokenizerBase:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Trains, or goes on with, the generator."""
+    """Trains the generator, from its newest checkpoint if there is one."""
     tokenizer = own_tokenizer(options.work_dir)
     results = Results(tokenizer)
     model = new_model(tokenizer, options.seed)
@@ -172,7 +172,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def _checkpoint(model: Qwen2ForCausalLM, path: Path, device: str) -> Qwen2ForCausalLM:
-    """A copy of the model with the weights of a checkpoint."""
+    """Returns a copy of the model with the weights of a checkpoint."""
     copied = copy.deepcopy(model)
     copied.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     nn.Module.to(copied, device)  # the stub of its own `to` takes no arguments

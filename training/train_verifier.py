@@ -1,10 +1,10 @@
 """Trains the verifier: `python -m training.train_verifier --work-dir WORK --backbone WEIGHTS`.
 
 First the generator is sampled, once, into the work folder. The verifier's first layers start from a
-late checkpoint of the generator's training (`weights-....pt`), which knows arithmetic well. It
+late checkpoint of the generator's training (`weights-....pt`), which is good at arithmetic. It
 learns to tell right steps and right tokens from wrong ones in those samples and in corrupted
-solutions, and its middle layer goes on foreseeing the tokens of right steps: what a result should
-be is half of knowing whether it is right.
+solutions, and its middle layer continues to predict the tokens of right steps, because predicting a
+result helps to judge it.
 """
 
 import argparse
@@ -38,14 +38,14 @@ NUM_HELD_OUT = 64
 FORESIGHT_LAYER = 4
 FORESIGHT_WEIGHT = 0.5
 FIRST_FAULT_WEIGHT = 8.0
-"""How much more the first wrong token counts than others, of which there are many."""
+"""Weight of the first wrong token relative to the others, which are many."""
 
 
 class RewardLoss:
-    """What the verifier learns.
+    """The verifier's loss.
 
     Three cross entropies: of the verdicts at the step tags, of the verdict so far at every token,
-    and of the next token of right steps, read off the output of a middle layer.
+    and of the next token of right steps, predicted from the output of a middle layer.
 
     Args:
         tag: Id of the step tag.
@@ -57,7 +57,7 @@ class RewardLoss:
         self._norm = norm
 
     def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        """Returns the loss of one batch."""
+        """Computes the loss of one batch."""
         assert isinstance(model, RewardModel)
         output = model.model(input_ids=batch.ids_B_T, use_cache=False, output_hidden_states=True)
         judged = batch.targets_B_T != IGNORED
@@ -72,7 +72,7 @@ class RewardLoss:
     def _foresight_loss(
         self, model: RewardModel, hidden: torch.Tensor, batch: Batch
     ) -> torch.Tensor:
-        """Cross entropy of right tokens as foreseen by `hidden` (B, T, channels) before them."""
+        """Cross entropy of right tokens, predicted from `hidden` (B, T, channels) before them."""
         right = batch.targets_B_T[:, 1:] == 1
         foreseen = nn.functional.rms_norm(hidden[:, :-1][right], self._norm.shape, self._norm)
         logits = foreseen @ model.model.embed_tokens.weight.T
@@ -80,18 +80,18 @@ class RewardLoss:
 
 
 def first_faults(batch: Batch) -> torch.Tensor:
-    """Mask (B, T) of the tokens with which attempts begin to be wrong."""
+    """Mask (B, T) of the first wrong token of each attempt."""
     before = batch.targets_B_T.roll(1, dims=1)
     return (batch.targets_B_T == 0) & (before != 0)
 
 
 def problems_of(seed: int, chunk: int) -> list[Problem]:
-    """Returns one chunk of the problems that the generator is asked."""
+    """Returns one chunk of the problems that the generator is sampled on."""
     return generate_problems("train", random.Random(f"{seed}/{chunk}").getrandbits(60), CHUNK)
 
 
 def collect(options: argparse.Namespace) -> None:
-    """Samples the generator on training problems; goes on where an earlier run stopped."""
+    """Samples the generator on training problems; continues where an earlier run stopped."""
     path: Path = options.work_dir / "samples.jsonl"
     options.work_dir.mkdir(parents=True, exist_ok=True)
     done = len(_lines(path)) // CHUNK
@@ -124,13 +124,13 @@ def _samples(
 def reward_examples(
     path: Path, tokenizer: PreTrainedTokenizerBase, data_seed: int, seed: str
 ) -> Iterator[Example]:
-    """Yields sampled, corrupted and right attempts without end.
+    """Yields sampled, corrupted and right attempts endlessly.
 
     Args:
-        path: the file of samples.
-        tokenizer: cuts attempts into tokens.
-        data_seed: the seed of the samples' problems.
-        seed: the order depends on it.
+        path: The file of samples.
+        tokenizer: The verifier's tokenizer.
+        data_seed: The seed of the samples' problems.
+        seed: The order depends on it.
     """
     rng = random.Random(f"attempts/{seed}")
     draw = problem_source(rng)
@@ -150,7 +150,7 @@ def reward_examples(
 
 
 def train(options: argparse.Namespace) -> None:
-    """Trains, or goes on with, the verifier and writes it."""
+    """Trains the verifier, from its newest checkpoint if there is one, and writes it."""
     tokenizer = load_tokenizer(options.generator)
     torch.manual_seed(options.seed)
     model = RewardModel(verifier_config(tokenizer))
@@ -186,7 +186,7 @@ def train(options: argparse.Namespace) -> None:
 def start_from(
     model: RewardModel, backbone: Path, tokenizer: PreTrainedTokenizerBase
 ) -> torch.Tensor:
-    """Puts a generator's layers below the others; the step tag becomes what its separator was.
+    """Copies a generator's layers below the others; the step tag gets its separator's embedding.
 
     Returns:
         The weight of the generator's last norm.

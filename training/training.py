@@ -1,4 +1,4 @@
-"""The loop both trainings share: schedule, optimisers, checkpoints, log."""
+"""The loop of both trainings: schedule, optimisers, checkpoints, log."""
 
 import argparse
 import json
@@ -24,14 +24,14 @@ class TrainingConfig:
     """Settings of one training.
 
     Attributes:
-        work_dir: where checkpoints and the log go.
-        steps: number of optimiser steps.
-        peak_lr: learning rate after the warm-up; it falls linearly to a twentieth.
-        warmup_steps: steps over which the learning rate rises.
-        save_every: steps between checkpoints.
-        log_every: steps between log lines.
-        keep: whether the weights of every checkpoint are kept beside the newest one.
-        device: where the model is, as torch names it.
+        work_dir: Folder of the checkpoints and the log.
+        steps: Number of optimiser steps.
+        peak_lr: Learning rate after the warm-up; it falls linearly to a twentieth.
+        warmup_steps: Steps over which the learning rate rises.
+        save_every: Steps between checkpoints.
+        log_every: Steps between log lines.
+        keep: Whether the weights of every checkpoint are kept beside the newest one.
+        device: The model's device, as torch names it.
     """
 
     work_dir: Path
@@ -45,7 +45,14 @@ class TrainingConfig:
 
 
 class Trainer:
-    """Owns a model's optimisers and its progress."""
+    """Owns a model's optimisers and its progress.
+
+    Args:
+        model: The model to train.
+        loss: Computes the loss of a batch.
+        config: The settings.
+        evaluation: Measures the model at each checkpoint, for the log.
+    """
 
     def __init__(
         self, model: nn.Module, loss: Loss, config: TrainingConfig, evaluation: Evaluation
@@ -71,7 +78,7 @@ class Trainer:
         return self._config.work_dir / "checkpoint.pt"
 
     def try_resume(self) -> bool:
-        """Continues from the newest checkpoint if there is one."""
+        """Continues from the newest checkpoint; returns whether there is one."""
         if not self._checkpoint.exists():
             return False
         state = torch.load(self._checkpoint, weights_only=True, map_location=self._config.device)
@@ -139,7 +146,7 @@ def attention_of(device: str) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that both trainings have."""
+    """Adds the options of both trainings."""
     parser.add_argument("--work-dir", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default=default_device())

@@ -1,7 +1,7 @@
-"""Building blocks for agents that think harder where it pays off.
+"""Building blocks for agents that spend more computation on hard problems.
 
-`fasttts_agents.langchain` and `fasttts_agents.llama_index` hold them in each framework's form;
-this package imports neither framework.
+`fasttts_agents.langchain` and `fasttts_agents.llama_index` adapt them to each framework; this
+package imports neither framework.
 """
 
 from fasttts_agents.deliberate import Deliberation

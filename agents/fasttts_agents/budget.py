@@ -1,4 +1,4 @@
-"""What an agent may still spend on thinking, and who is told."""
+"""Remaining token budget of an agent run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +11,15 @@ from fasttts.routing import Decision, RoutingContext, RoutingPolicy, decided
 
 @dataclass(slots=True, kw_only=True)
 class RunBudget:
-    """The share of a run's budget that one call may use; the call writes down what it spends.
+    """The part of a run's budget that one call may use; the call records its cost.
 
     Tokens are those of the search trees, which every schedule generates: the same run spends the
-    same, whatever runs beside it.
+    same, whatever other requests run.
 
     Attributes:
-        total: The budget of the run; None for one without.
-        left: What is left of it before the call.
-        spent: What the call has spent.
+        total: The budget of the run in tokens; None for one without.
+        left: Tokens that remain before the call; None without a budget.
+        spent: Tokens that the call has spent.
     """
 
     total: int | None = None
@@ -28,21 +28,21 @@ class RunBudget:
 
     @property
     def is_used_up(self) -> bool:
-        """Whether only plain decoding is left."""
+        """Whether only plain decoding is allowed."""
         return self.left is not None and self.left <= 0
 
     def pay(self, usage: Usage) -> None:
-        """Writes down a cost."""
+        """Records a cost."""
         self.spent += usage.required_tokens
 
     def bounded(self, budget: Budget) -> Budget:
-        """The budget of one search, kept to what is left."""
+        """Limits the budget of one search to the remaining tokens."""
         if self.left is None or self.is_used_up:
             return budget
         return budget.model_copy(update={"tokens": min(self.left, budget.tokens or self.left)})
 
     def policy(self, usual: RoutingPolicy) -> RoutingPolicy:
-        """The usual policy, and once the budget is gone plain decoding that says so."""
+        """Returns the usual policy, or `BudgetExhausted` once the budget is spent."""
         return BudgetExhausted(total=self.total or 0) if self.is_used_up else usual
 
     def __str__(self) -> str:
@@ -55,16 +55,16 @@ class RunBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetExhausted:
-    """The policy of a run whose budget is gone: plain decoding, and it says why.
+    """The policy of a run whose budget is spent: plain decoding, with the reason.
 
     Attributes:
-        total: What the budget was.
+        total: The budget of the run in tokens.
     """
 
     total: int
 
     def decide(self, context: RoutingContext) -> Decision:
-        """Plain decoding."""
+        """Decides for plain decoding."""
         reason = f"the run's budget of {self.total} tokens is spent"
         return decided(context, "plain", self, reason, budget_tokens=self.total)
 
@@ -74,7 +74,7 @@ _current: ContextVar[RunBudget | None] = ContextVar("fasttts_allowance", default
 
 @contextmanager
 def granted(allowance: RunBudget) -> Iterator[RunBudget]:
-    """Gives tools that run inside an allowance, in this thread or task and those it starts."""
+    """Sets the budget of tools that run in the body, in this thread or task and its descendants."""
     token = _current.set(allowance)
     try:
         yield allowance
@@ -83,5 +83,5 @@ def granted(allowance: RunBudget) -> Iterator[RunBudget]:
 
 
 def current_run_budget() -> RunBudget:
-    """What a tool that runs now may spend; unlimited outside a run with a budget."""
+    """Returns the budget of the present tool call; unlimited outside a run with a budget."""
     return _current.get() or RunBudget()

@@ -1,4 +1,4 @@
-"""The `deliberate` tool without a framework: what a model reads about it, and what it does."""
+"""The `deliberate` tool without a framework: its description for the model, and its execution."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -30,40 +30,48 @@ DESCRIPTION = (
 Effort = Literal["low", "medium", "high"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 _DIVISORS: Mapping[Effort, int] = {"low": 4, "medium": 2, "high": 1}
-"""Of the beams of the configured search."""
+"""Divisors of the configured search's beams."""
 
 _PROBLEM = "The whole problem, word for word."
 _EFFORT = "How hard to think: more effort solves more problems and costs more."
 
 Tell = Callable[[dict[str, Any]], None]
-"""Hears of a search's progress."""
+"""Receives a search's progress."""
 
 
 def check_search(engine: FastTTS, config: SearchConfig) -> None:
-    """Raises ConfigurationError when the engine's models cannot run this search."""
+    """Checks that the engine's models can run a search.
+
+    Args:
+        engine: The engine.
+        config: The search.
+
+    Raises:
+        ConfigurationError: The search needs a verifier and the engine has none.
+    """
     resolve(config, has_verifier=engine.verifier_name is not None)
 
 
 class DeliberateInput(BaseModel):
-    """What the model passes."""
+    """Arguments of the tool."""
 
     problem: str = Field(description=_PROBLEM)
 
 
 class LowEffortInput(DeliberateInput):
-    """The same where the ceiling leaves no choice."""
+    """Arguments with the lowest effort only."""
 
     effort: Literal["low"] = Field(default="low", description=_EFFORT)
 
 
 class MediumEffortInput(DeliberateInput):
-    """The same with a choice of two efforts."""
+    """Arguments with a choice of two efforts."""
 
     effort: Literal["low", "medium"] = Field(default="medium", description=_EFFORT)
 
 
 class HighEffortInput(DeliberateInput):
-    """The same with a choice of all efforts."""
+    """Arguments with a choice of all efforts."""
 
     effort: Effort = Field(default="high", description=_EFFORT)
 
@@ -74,16 +82,16 @@ INPUTS: Final[Mapping[Effort | None, type[DeliberateInput]]] = {
     "medium": MediumEffortInput,
     "high": HighEffortInput,
 }
-"""What the model may pass, by the ceiling of its effort."""
+"""The tool's arguments, by the highest effort that the model may choose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliberation:
-    """What a search found.
+    """Result of the tool.
 
     Attributes:
         answer: The winning solution, which the model reads.
-        trace: The whole `SearchResult` as JSON values, which people and programs read.
+        trace: The whole `SearchResult` as JSON values, for people and programs.
     """
 
     answer: str
@@ -91,7 +99,12 @@ class Deliberation:
 
     @classmethod
     def of(cls, result: SearchResult, note: str = "") -> Self:
-        """The outcome of a search in the tool's terms, behind a note to the model."""
+        """Converts the result of a search.
+
+        Args:
+            result: The result.
+            note: Text for the model, put before the answer; empty for none.
+        """
         return cls(answer=note + result.text, trace=json.loads(result.to_json()))
 
     def __str__(self) -> str:
@@ -100,12 +113,12 @@ class Deliberation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliberator:
-    """What the tool does in every framework.
+    """Executes the tool in every framework.
 
     Attributes:
-        engine: Where the search runs; it may be the one that also runs the agent's model.
-        config: How it searches at the highest effort.
-        max_effort: The ceiling within which the model chooses an effort; None gives it no choice.
+        engine: Runs the search; it may be the one that also runs the agent's model.
+        config: The search at the highest effort.
+        max_effort: The highest effort that the model may choose; None gives it no choice.
         max_problem_tokens: Longest problem that the model may pass.
     """
 
@@ -122,12 +135,12 @@ class Deliberator:
     def run(
         self, problem: str, effort: Effort | None = None, tell: Tell | None = None
     ) -> Deliberation:
-        """Solves a problem within the allowance of the run.
+        """Solves a problem within the budget of the run.
 
         Args:
-            problem: What the model passed.
-            effort: How hard to think; None is the ceiling.
-            tell: Hears of progress.
+            problem: The problem that the model passed.
+            effort: How hard to think; None is the highest allowed.
+            tell: Receives progress; None for no reports.
 
         Raises:
             FastTTSError: The problem cannot be solved; the message is for the model.
@@ -149,7 +162,16 @@ class Deliberator:
     async def arun(
         self, problem: str, effort: Effort | None = None, tell: Tell | None = None
     ) -> Deliberation:
-        """`run` for event loops; cancelling the task stops the search."""
+        """Solves as `run` does, for event loops; cancelling the task stops the search.
+
+        Args:
+            problem: The problem that the model passed.
+            effort: How hard to think; None is the highest allowed.
+            tell: Receives progress; None for no reports.
+
+        Raises:
+            FastTTSError: As for `run`.
+        """
         allowance = current_run_budget()
         self._check_size(problem)
         router = Router(self.engine, allowance.policy(Always()))
@@ -173,7 +195,7 @@ class Deliberator:
             )
 
     def _of_effort(self, effort: Effort | None, allowance: RunBudget) -> SearchConfig:
-        """The search with the beams of an effort, of which whole families survive a step."""
+        """The search with the beams of an effort, a multiple of `beam_width`."""
         ceiling = self.max_effort or "high"
         chosen = min(effort or ceiling, ceiling, key=EFFORTS.index)
         width, n = self.config.beam_width, self.config.n // _DIVISORS[chosen]

@@ -25,13 +25,13 @@ __all__ = ["DeliberationProgress", "deliberate_tool"]
 
 
 class DeliberationProgress(Event):
-    """How far a search has come; told by the handler of the agent that runs the tool.
+    """Progress of a search, among the events of the agent's handler.
 
     Attributes:
         depth: Steps committed so far.
         num_finished: Candidates that ended.
-        best_score: Of the best path so far; None before the first verification.
-        best_text: That path.
+        best_score: Score of the best path so far; None before the first verification.
+        best_text: Text of that path.
         generated_tokens: Tokens sampled so far.
     """
 
@@ -50,20 +50,21 @@ def deliberate_tool(
     max_problem_tokens: int = 2048,
     budget_tokens: int | None = None,
 ) -> FunctionTool:
-    """Lets an agent's model hand a hard problem to a verifier-guided search.
+    """Lets an agent's model pass a hard problem to a verifier-guided search.
 
     The tool's content is the winning solution; its `raw_output` is a `Deliberation` with the trace.
     In an agent it writes `DeliberationProgress` to the stream of events. Errors are raised;
     LlamaIndex's agents pass them to the model.
 
     Args:
-        engine: Where the search runs; it may be the one that also runs the agent's model.
-        config: How it searches, at the highest effort.
+        engine: Runs the search; it may be the one that also runs the agent's model.
+        config: The search at the highest effort; None takes the defaults.
         max_effort: Lets the model choose an effort up to this one: "low" takes a quarter of the
-            beams, "medium" half of them. None leaves it no choice.
+            beams, "medium" half of them. None gives it no choice.
         max_problem_tokens: Longest problem that the model may pass.
-        budget_tokens: What the tool may spend in one `Context` of an agent, where it keeps count
-            as `deliberation_spent`; then its replies are plain, and say so. None does not limit it.
+        budget_tokens: Tokens that the tool may spend in one `Context` of an agent, where it keeps
+            count as `deliberation_spent`; after that its replies are plain, and report so. None
+            does not limit it.
 
     Raises:
         ConfigurationError: The engine has no verifier and the search needs one.
@@ -88,13 +89,13 @@ def deliberate_tool(
         name=NAME,
         description=DESCRIPTION,
         fn_schema=INPUTS[max_effort],
-        partial_params={"ctx": None},  # outside an agent nobody hands in a context
+        partial_params={"ctx": None},  # outside an agent no context is passed
     )
 
 
 @asynccontextmanager
 async def _granted(ctx: Context | None, budget_tokens: int | None) -> AsyncIterator[None]:
-    """Takes what is left from the agent's state, and writes down there what was spent."""
+    """Reads the remaining budget from the agent's state, and adds the cost to it afterwards."""
     if ctx is None or budget_tokens is None:
         yield
         return
@@ -108,7 +109,7 @@ async def _granted(ctx: Context | None, budget_tokens: int | None) -> AsyncItera
 
 
 def _writer(ctx: Context | None) -> Tell | None:
-    """Writes to the events of the workflow that runs; None outside of one."""
+    """Writes to the events of the running workflow; None outside of one."""
     if ctx is None:
         return None
 

@@ -1,1 +1,1 @@
-"""The seam to the engines and its implementations."""
+"""Implementations of the backend interface."""

@@ -1,9 +1,9 @@
-"""A generator and a verifier without models: the seam's promises in a few hundred microseconds.
+"""A generator and a verifier without models, which keep the interface's promises in microseconds.
 
 The fake generator is a deterministic language model over bytes. Its next-token distribution is a
 function of the whole prefix; tokens are drawn by the same counter-based rule as on vLLM, so that
-everything above the seam can be tested for exactness without a device. A `script` makes it answer
-given prompts with given texts.
+everything above the interface can be tested for exactness without a device. A `script` makes it
+answer given prompts with given texts.
 """
 
 import functools
@@ -49,21 +49,25 @@ _LETTERS = [ord(letter) for letter in "abcdefghijklmnopqrstuvwxyz "]
 _NUM_TABLES = 64
 _CLOSING = [EOS, *b'"}],']
 _CLOSING_BONUS = 3.0
-"""What makes constrained text of the random model end."""
+"""Added to the logits of closing tokens, so that constrained text of the random model ends."""
 
 Script = Callable[[str], str | None]
 """Text of the rendered prompt to the answer; None leaves it to the random model."""
 
 
 class FakeTokenizer:
-    """Bytes as tokens, with a blank line and an end of turn of their own."""
+    """Bytes as tokens, with tokens of their own for a blank line and an end of turn."""
 
     eos_token_ids = frozenset({EOS})
 
     def encode_chat(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
     ) -> list[int]:
-        """Turns of `role: content`, tools first."""
+        """Encodes turns of `role: content`, tools first.
+
+        Raises:
+            ConfigurationError: A message has no role.
+        """
         token_ids = self._turn(f"tools: {tools}") if tools else []
         for message in messages:
             if "role" not in message:
@@ -73,14 +77,14 @@ class FakeTokenizer:
         return [*token_ids, *self.encode("assistant: ")]
 
     def encode(self, text: str) -> list[int]:
-        """One token a byte; a blank line is one token."""
+        """Encodes each byte as a token; a blank line is one token."""
         token_ids: list[int] = []
         for part in _SPECIAL.findall(text.encode()):
             token_ids += [BLANK_LINE] if part == b"\n\n" else part
         return token_ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of the tokens, without markers."""
+        """Decodes tokens, without markers."""
         pieces = [_PIECES[i] if i >= EOS else bytes((i,)) for i in token_ids]
         return b"".join(pieces).decode(errors="replace")
 
@@ -104,14 +108,15 @@ class FakeGenerator:
     """A byte-level model whose steps, answers and lengths follow from the prefix.
 
     Args:
-        script: Answers for prompts it knows.
+        script: Returns the answer to a rendered prompt, or None to leave it to the random model;
+            None has no answers.
         max_model_len: Context in tokens.
         max_num_seqs: Sequences in one iteration.
         mean_step_tokens: Mean length of a step.
         mean_steps: Mean number of steps of an answer.
         block_size: Tokens of a block of the simulated KV cache.
-        num_blocks: Its blocks. Sequences that do not fit wait; when a running one cannot grow, the
-            one of lowest priority is preempted and computed again later.
+        num_blocks: Blocks of it. Sequences that do not fit wait; when a running one cannot grow,
+            the one of lowest priority is preempted and computed again later.
     """
 
     name = "fake-generator"
@@ -149,14 +154,19 @@ class FakeGenerator:
 
     @property
     def fingerprint(self) -> str | None:
-        """What its tokens depend on; None with a script that has no fingerprint."""
+        """Everything that its tokens depend on; None with a script that has no fingerprint."""
         script = "" if self._script is None else fingerprint(self._script)
         if script is None:
             return None
         return f"{type(self.tokenizer).__name__} {self.max_model_len} {self._lengths} {script}"
 
     def add(self, request: GenerationRequest) -> None:
-        """Queues a request."""
+        """Queues a request.
+
+        Raises:
+            BackendError: The generator is closed, or a request of this id is in flight.
+            CapacityError: The prompt does not fit into the context.
+        """
         self._check_open()
         if request.request_id in self._sequences:
             message = f"request {request.request_id} is in flight already"
@@ -177,7 +187,7 @@ class FakeGenerator:
         )
 
     def step(self) -> list[GenerationOutput]:
-        """One token for each running sequence."""
+        """Samples one token for each running sequence."""
         self._check_open()
         return [self._advance(sequence) for sequence in self._schedule()]
 
@@ -189,27 +199,27 @@ class FakeGenerator:
                 self._release(sequence)
 
     def pressure(self) -> MemoryPressure:
-        """What the simulated KV cache holds."""
+        """Reports how full the simulated KV cache is."""
         return MemoryPressure(
             kv_cache_usage=self._pool.usage, num_preemptions=self._num_preemptions
         )
 
     def num_unfinished(self) -> int:
-        """Requests in flight."""
+        """Counts the requests in flight."""
         return len(self._sequences)
 
     def preempt_all(self) -> None:
-        """Puts every running sequence back into the queue, its cached blocks dropped."""
+        """Moves every running sequence back to the queue and drops its cached blocks."""
         for sequence in self._sequences.values():
             self._preempt(sequence)
         self._pool.clear()
 
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
-        """Text only: this model has no tool call format."""
+        """Returns the text alone: this model has no tool call format."""
         return ParsedOutput(content=text)
 
     def close(self) -> None:
-        """Forgets everything."""
+        """Releases all sequences; later calls raise."""
         for sequence in self._sequences.values():
             self._release(sequence)
         self._sequences.clear()
@@ -220,7 +230,7 @@ class FakeGenerator:
             raise BackendError("the generator is closed", role="generator")
 
     def _schedule(self) -> list[_Sequence]:
-        """Sequences that get a token: by priority, then arrival, as far as the blocks reach."""
+        """Sequences that get a token: by priority, then arrival, as far as the blocks suffice."""
         order = sorted(self._sequences.values(), key=lambda s: (s.request.priority, s.arrival))
         scheduled: list[_Sequence] = []
         for sequence in order[: self.max_num_seqs]:
@@ -234,7 +244,7 @@ class FakeGenerator:
         return scheduled
 
     def _grow(self, sequence: _Sequence, order: Sequence[_Sequence]) -> bool:
-        """Room for one more token, if need be at the cost of those behind it in `order`."""
+        """Makes room for one more token, if necessary by preempting those behind it in `order`."""
         assert sequence.holding is not None
         while not self._pool.extend(sequence.holding, sequence.token_ids):
             behind = order[order.index(sequence) + 1 :]
@@ -299,7 +309,7 @@ class FakeGenerator:
         return self._constraints.start(request.grammar, request.answer_token_ids)
 
     def _constrained(self, sequence: _Sequence, logits: FloatArray) -> FloatArray:
-        """Without what the grammar forbids; where the model knows nothing else, it guesses."""
+        """Removes tokens that the grammar forbids; guesses where no token of the model remains."""
         if sequence.constraint is None:
             return logits
         begin = len(sequence.request.prompt_token_ids)
@@ -339,7 +349,7 @@ class FakeGenerator:
 
 @functools.cache
 def vocabulary() -> "LLTokenizer":
-    """The tokens as llguidance sees them."""
+    """Converts the tokens for llguidance."""
     from llguidance import LLTokenizer
     from llguidance._tokenizer import TokenizerWrapper
 
@@ -347,7 +357,7 @@ def vocabulary() -> "LLTokenizer":
 
 
 class _Tokens:
-    """What llguidance wants to know of a tokenizer."""
+    """The tokenizer interface that llguidance expects."""
 
     eos_token_id, bos_token_id = EOS, None
     special_token_ids = (EOS, TURN)
@@ -365,7 +375,12 @@ ScoreFunction = Callable[[str, tuple[str, ...]], float]
 
 
 def hashed_score(problem: str, steps: tuple[str, ...]) -> float:
-    """A score in [0, 1) from the text alone, correlated with the parent's score."""
+    """Computes a score in [0, 1) from the text alone, correlated with the parent's score.
+
+    Args:
+        problem: The text the steps answer.
+        steps: Steps of the path; the last one is scored.
+    """
     score = 0.5
     for end in range(1, len(steps) + 1):
         digest = hashlib.blake2b(repr((problem, steps[:end])).encode(), digest_size=4).digest()
@@ -377,7 +392,7 @@ class FakeVerifier:
     """Scores by a function of (problem, steps); counts a character as a token.
 
     Args:
-        function: The score of the last of `steps`; the default hashes the text.
+        function: Returns the score of the last of `steps`; the default hashes the text.
     """
 
     name = "fake-verifier"
@@ -388,13 +403,17 @@ class FakeVerifier:
 
     @property
     def fingerprint(self) -> str | None:
-        """The function; None for one of the user's without a fingerprint."""
+        """The function's fingerprint; None for a user's function without one."""
         if self._function is hashed_score:
             return "hashed_score"
         return fingerprint(self._function)
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
-        """Scores each request's unscored steps."""
+        """Scores each request's unscored steps.
+
+        Raises:
+            BackendError: The verifier is closed.
+        """
         if self._is_closed:
             raise BackendError("the verifier is closed", role="verifier")
         return [self._score(request) for request in requests]

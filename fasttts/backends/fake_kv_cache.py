@@ -1,4 +1,4 @@
-"""A paged KV cache in miniature: shared prefix blocks, reference counts, eviction.
+"""A simulated paged KV cache: shared prefix blocks, reference counts, eviction.
 
 The fake generator uses it so that memory pressure, preemption and recomputation can be counted
 without a device. Blocks are keyed by the whole prefix they end, as in vLLM's prefix cache.
@@ -9,10 +9,14 @@ from collections.abc import Sequence
 
 
 class BlockPool:
-    """`num_blocks` blocks of `block_size` tokens.
+    """A pool of KV blocks.
 
-    A full block in use may be shared; a full block that nobody uses stays cached until its place is
+    A full block in use may be shared; a full block without users stays cached until its place is
     needed, least recently used first. The partial block at a sequence's end is its own.
+
+    Args:
+        block_size: Tokens of a block.
+        num_blocks: Blocks of the cache.
     """
 
     def __init__(self, block_size: int, num_blocks: int) -> None:
@@ -28,7 +32,7 @@ class BlockPool:
         return (len(self._users) + self._num_partial) / self.num_blocks
 
     def open(self, token_ids: Sequence[int]) -> "Holding | None":
-        """Blocks for a sequence; None where they do not fit.
+        """Allocates blocks for a sequence; None where they do not fit.
 
         The last token never comes from the cache: its logits are needed.
         """
@@ -47,7 +51,12 @@ class BlockPool:
         return Holding(keys=keys, num_cached_tokens=num_cached * self.block_size)
 
     def extend(self, holding: "Holding", token_ids: Sequence[int]) -> bool:
-        """Makes room for one more token behind `token_ids`; whether there was any."""
+        """Makes room for one more token; returns whether there was any.
+
+        Args:
+            holding: The blocks of the sequence.
+            token_ids: Its tokens so far.
+        """
         if len(token_ids) % self.block_size:
             return True
         if len(self._users) + self._num_partial + 1 > self.num_blocks:
@@ -59,7 +68,7 @@ class BlockPool:
         return True
 
     def close(self, holding: "Holding") -> None:
-        """Gives a sequence's blocks back; its full ones stay cached, the last ones go first."""
+        """Releases a sequence's blocks; full ones stay cached, the last ones are evicted first."""
         self._num_partial -= 1
         for key in reversed(holding.keys):
             self._users[key] -= 1
@@ -69,7 +78,7 @@ class BlockPool:
         self._evict()
 
     def clear(self) -> None:
-        """Drops every cached block that nobody uses."""
+        """Drops every cached block without users."""
         self._idle.clear()
 
     def _keys(self, token_ids: Sequence[int]) -> list[int]:

@@ -1,6 +1,6 @@
-"""What the chat classes of every framework share: their options, and how they read a reply.
+"""Shared by the chat classes of every framework: their options, and the reading of replies.
 
-Nothing here knows LangChain or LlamaIndex.
+This package imports neither LangChain nor LlamaIndex.
 """
 
 from fasttts.chat.options import ChatOptions

@@ -1,4 +1,4 @@
-"""The options of a chat model: which engine answers, and how it searches by default."""
+"""Options of a chat model: its engine and its default search."""
 
 import asyncio
 import difflib
@@ -27,7 +27,7 @@ from fasttts.search import resolve
 from fasttts.types import Message
 
 _WITHOUT_EFFECT = ("api_key", "class_name", "max_retries", "timeout")
-"""What code for hosted models passes; a model in the same process has no use for it."""
+"""Options for hosted models, which have no effect on a model in the same process."""
 
 AUTO = "auto"
 """The search that a routing policy decides about."""
@@ -48,32 +48,34 @@ _SEARCH_FIELDS = (
 
 
 class ChatOptions(BaseModel):
-    """Fields that every framework's chat class has; a mix-in for pydantic classes.
+    """Fields of every framework's chat class; a mix-in for pydantic classes.
 
-    Options left at None take the defaults of `SearchConfig`. The engine is loaded when it is first
-    needed, and models with equal engine options share one.
+    Options left at None take the defaults of `SearchConfig`. The engine is loaded on first use, and
+    models with equal engine options share one.
 
     Attributes:
         model: "demo" (the bundled models), a local model directory, or a hub name.
-        verifier: The same for the process reward model.
-        search: "none" is plain decoding and what an agent's loop expects of a chat model,
-            "best_of_n" and "beam_search" spend more computation on each reply, "auto" decides for
-            each call whether `auto_search` is worth it.
-        auto_search: The search that "auto" may make; where "auto" is asked for by a call alone, and
-            `search` is one already, it is that one.
+        verifier: The same for the verifier; None takes the environment's, or the bundled one for
+            "demo".
+        search: "none" is plain decoding, which an agent's loop expects of a chat model; "best_of_n"
+            and "beam_search" spend more computation on each reply; "auto" decides for each call
+            whether `auto_search` is worth it.
+        auto_search: The search that "auto" may run; where only a call asks for "auto" and `search`
+            is itself a search, it runs that one.
         policy: Decides for "auto"; see `fasttts.routing`. None takes the calibrated cascade.
         n: Candidates or beams of a search.
         beam_width: Children of each surviving beam.
-        budget: What a search may spend, as a `Budget` or its fields.
+        budget: Limits of a search, as a `Budget` or its fields.
         temperature: 0 is greedy.
         max_tokens: Longest reply in tokens.
         seed: The search seed: the same call with the same seed gives the same reply.
         stop: Strings that end a reply; they are not part of it.
-        on_overflow: What happens to a conversation that is too long for the context: "error" says
-            so, "truncate" leaves out its oldest turns; see `fitting_messages`.
+        on_overflow: Treatment of a conversation that is too long for the context: "error" raises,
+            "truncate" drops its oldest turns; see `fitting_messages`.
         search_args: Further options of `SearchConfig`, such as `top_p` or `selection`.
         engine_args: Further options of `EngineConfig`, such as `max_model_len`.
-        engine: An engine to use as it is, instead of `model`, `verifier` and `engine_args`.
+        engine: An engine to use as it is, instead of `model`, `verifier` and `engine_args`; None
+            loads one.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -100,7 +102,7 @@ class ChatOptions(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _warn_of_unknown_options(cls, values: Any) -> Any:
-        """The frameworks' classes ignore what they do not know; a misspelled option should show."""
+        """Warns of unknown options, which the frameworks' classes ignore."""
         known = {*cls.model_fields, *_WITHOUT_EFFECT}
         for name in sorted(values.keys() - known) if isinstance(values, dict) else ():
             hint = _hint(name, known)
@@ -109,7 +111,7 @@ class ChatOptions(BaseModel):
 
     @model_validator(mode="after")
     def _check_fasttts_options(self) -> Self:
-        """Every option is checked before anything is loaded."""
+        """Checks every option before anything is loaded."""
         if self.engine is not None:
             self._adopt(self.engine)
         verifier = self._verifier_name()
@@ -119,7 +121,7 @@ class ChatOptions(BaseModel):
         return self
 
     def _adopt(self, engine: FastTTS) -> None:
-        """Takes the names from a given engine; naming another one beside it is a mistake."""
+        """Takes the names from a given engine; raises if the options name other models."""
         runs = {"model": engine.generator_name, "verifier": engine.verifier_name}
         for role, name in runs.items():
             asked = getattr(self, role)
@@ -178,16 +180,17 @@ class ChatOptions(BaseModel):
         policy: RoutingPolicy | None = None,
         **overrides: Any,
     ) -> ChatRequest:
-        """One call.
+        """Makes the request of one call.
 
         Args:
-            engine: Answers.
+            engine: Answers the request.
             messages: The conversation.
-            tools: What the model may call, in OpenAI's form.
-            tool_choice: Whether it must; see `forced_tools`.
+            tools: Tools that the model may call, in OpenAI's form; None for none.
+            tool_choice: Whether it must call one; see `forced_tools`.
             is_parallel: Whether a reply may hold several calls.
-            response_schema: JSON schema of what the model says where it does not call.
-            policy: Decides in place of this object's where the search is "auto".
+            response_schema: JSON schema of replies that are no calls; None allows any text.
+            policy: Decides instead of this object's policy where the search is "auto"; None takes
+                that.
             overrides: Options of `SearchConfig`.
 
         Raises:
@@ -210,7 +213,7 @@ class ChatOptions(BaseModel):
         )
 
     def _identity(self) -> dict[str, Any]:
-        """Everything a reply depends on besides its prompt."""
+        """Returns everything that a reply depends on besides its prompt."""
         names = {
             "model": self.model,
             "verifier": self.verifier,
@@ -223,7 +226,7 @@ class ChatOptions(BaseModel):
         return {**names, **options}
 
     def close(self) -> None:
-        """Gives the engine back: the last object that used it closes it and frees its memory.
+        """Releases the engine: its last user closes it and frees its memory.
 
         An engine that was given as `engine` stays open. A later call loads again.
         """
@@ -247,7 +250,7 @@ class ChatOptions(BaseModel):
         return engine
 
     async def _aresolve_engine(self) -> FastTTS:
-        """The engine; loading one takes seconds and must not hold up the event loop."""
+        """Returns the engine; loads it in a thread, since that takes seconds."""
         return await asyncio.to_thread(self._resolve_engine)
 
 
@@ -256,7 +259,7 @@ def _names(engine: FastTTS) -> _Names:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    """What to write instead of an unknown option."""
+    """The end of a warning: the place or the spelling of an unknown option."""
     if name in SearchConfig.model_fields:
         return ": put it into search_args"
     if name in EngineConfig.model_fields:

@@ -1,7 +1,7 @@
-"""Reading generated text: reasoning, what is said, and which tools are called.
+"""Reads generated text: reasoning, content and tool calls.
 
-The same rules read a finished text and one that still grows, so that a stream never shows
-anything a finished reply does not contain.
+The same rules read a finished text and a growing one, so that a stream never shows anything that a
+finished reply does not contain.
 """
 
 import functools
@@ -25,7 +25,13 @@ Parser = Callable[[str], ParsedOutput]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyCall:
-    """A complete tool call; `id` is new for every reading."""
+    """A complete tool call.
+
+    Attributes:
+        name: The tool's name.
+        arguments: The parsed arguments.
+        id: A new one each time a text is read.
+    """
 
     name: str
     arguments: dict[str, Any]
@@ -37,10 +43,10 @@ class Reply:
     """One finished reply.
 
     Attributes:
-        reasoning: What the model thought before it spoke; empty for most models.
-        content: What it says, without thoughts and calls.
-        calls: The tools it calls, in order.
-        finish_reason: "tool_calls" when it calls tools; "length" when a cap cut it off.
+        reasoning: The model's thoughts; empty for most models.
+        content: The text without thoughts and calls.
+        calls: The tool calls, in order.
+        finish_reason: "tool_calls" when there are calls; "length" when a cap cut it off.
     """
 
     reasoning: str
@@ -51,7 +57,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """What a growing reply gained."""
+    """New text of a growing reply.
+
+    Attributes:
+        reasoning: New text of its thoughts.
+        content: New text of its content.
+    """
 
     reasoning: str
     content: str
@@ -59,14 +70,14 @@ class Delta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyFormat:
-    """How the text of one call is to be read.
+    """How the text of one reply is read.
 
     Attributes:
         parse: Separates tool calls from text; None where no tools were offered.
-        call_marker: What every call begins with; None where that is not known, and a growing text
+        call_marker: Text that every call begins with; None where it is unknown, and a growing text
             may turn out to be a call until it ends.
         is_parallel: Whether more than one call may be kept.
-        is_thinking: Whether the prompt ends inside `<think>`, as some chat templates have it.
+        is_thinking: Whether the prompt ends inside `<think>`, as in some chat templates.
         is_forced: Whether a reply without a call is malformed.
     """
 
@@ -87,15 +98,15 @@ class ReplyFormat:
         is_constrained: bool = False,
         is_forced: bool = False,
     ) -> Self:
-        """The format of `engine`'s reply to a prompt.
+        """Makes the format of an engine's reply to a prompt.
 
         Args:
-            engine: Whose model replies.
-            prompt: What it reads.
-            tools: What it is offered.
+            engine: The engine whose model replies.
+            prompt: The rendered conversation.
+            tools: The tools that the model is offered.
             is_parallel: Whether more than one call may be kept.
-            is_constrained: Whether calls follow a grammar, in the model's format where that is
-                one that we can force.
+            is_constrained: Whether calls follow a grammar, in the model's own format if a
+                `CallFormat` describes it.
             is_forced: Whether there must be a call.
         """
         generator = engine.generator
@@ -112,9 +123,14 @@ class ReplyFormat:
         )
 
     def extractor(self, tools: Sequence[Tool], extract: Extractor) -> Extractor:
-        """Finds what candidates vote for: their calls, or what `extract` finds in what they say.
+        """Makes the extractor of the candidates' votes: their calls, or answers in their content.
 
-        A call that cannot be read, or that no tool takes, is a `MalformedAnswer`.
+        It raises `MalformedAnswer` for a call that cannot be read, or whose arguments no tool
+        accepts.
+
+        Args:
+            tools: The tools that the model is offered.
+            extract: Extracts the answer from a reply without calls.
         """
         is_taken = call_checker(tools)
 
@@ -132,9 +148,13 @@ class ReplyFormat:
         return answer
 
     def read(self, text: str, finish_reason: FinishReason) -> Reply:
-        """The reply that a finished text is.
+        """Reads a finished text.
 
         A call that is cut off or malformed is never repaired: the text stays text.
+
+        Args:
+            text: The generated text.
+            finish_reason: Why it ended.
         """
         reasoning, content = self._split_thoughts(text)
         calls: tuple[ReplyCall, ...] = ()
@@ -150,7 +170,7 @@ class ReplyFormat:
         )
 
     def settled(self, text: str) -> Delta:
-        """The part of a growing text that no further text can take back or turn into a call."""
+        """The part of a growing text that no further text can change or turn into a call."""
         body = text.lstrip()
         if not body or (len(body) < len(THINK_START) and THINK_START.startswith(body)):
             return Delta(reasoning="", content="")
@@ -160,7 +180,7 @@ class ReplyFormat:
         return Delta(reasoning=reasoning.strip(), content=self._without_calls(content))
 
     def _without_calls(self, content: str) -> str:
-        """The beginning of a growing text that is not, and cannot become, part of a call."""
+        """The prefix of a growing text that is not, and cannot become, part of a call."""
         if self.parse is None:
             return content
         if self.call_marker is None:
@@ -169,7 +189,7 @@ class ReplyFormat:
         return (before if start else _without_begun(before, self.call_marker)).rstrip()
 
     def _split_thoughts(self, text: str) -> tuple[str, str]:
-        """Thoughts and the rest; thoughts that never end leave no rest."""
+        """Splits text into thoughts and the rest, which is empty if the thoughts do not end."""
         body = text.lstrip()
         if not self.is_thinking and not body.startswith(THINK_START):
             return "", text
@@ -178,10 +198,13 @@ class ReplyFormat:
 
 
 class ReplyStream:
-    """Turns growing text into deltas whose sum is the finished reply.
+    """Turns growing text into deltas that add up to the finished reply.
+
+    Args:
+        reply_format: How the text is read.
 
     Attributes:
-        shown: That sum so far.
+        shown: The sum of the deltas so far.
     """
 
     def __init__(self, reply_format: ReplyFormat) -> None:
@@ -190,12 +213,12 @@ class ReplyStream:
         self._text = ""
 
     def add(self, text: str) -> Delta:
-        """What may be shown now that `text` was generated."""
+        """Adds generated text and returns the part that may be shown."""
         self._text += text
         return self._advance(self._format.settled(self._text))
 
     def finish(self, reply: Reply) -> Delta:
-        """What is left to show of the finished reply, its calls aside."""
+        """Returns the rest of the finished reply."""
         return self._advance(Delta(reasoning=reply.reasoning, content=reply.content))
 
     def _advance(self, now: Delta) -> Delta:

@@ -19,15 +19,15 @@ from fasttts.types import Finished, Message, PrefixDelta, SearchResult, TextDelt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyChunk:
-    """What a streamed reply gained.
+    """New text of a streamed reply.
 
-    Plain decoding shows every token; a search the text that every possible answer begins with, and
-    at its end, when it has decided, the rest.
+    Plain decoding shows every token; a search shows the text that every possible answer begins
+    with, and the rest at its end.
 
     Attributes:
         delta: The new text.
         shown: All of it so far.
-        end: The finished reply and what it came from; None before the end.
+        end: The finished reply and the result that it was read from; None before the end.
     """
 
     delta: Delta
@@ -37,14 +37,14 @@ class ReplyChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """What goes to the engine, and how its answer is read.
+    """One request to the engine, and the format of its reply.
 
     Attributes:
         engine: Answers; a router decides how.
         prompt: The rendered conversation.
         config: The options of the call.
         reply_format: How its text is read.
-        extract: What candidates vote for where tools are offered; None goes by the options.
+        extract: Extracts the candidates' votes where tools are offered; None goes by the options.
     """
 
     engine: FastTTS | Router
@@ -54,15 +54,15 @@ class ChatRequest:
     extract: Extractor | None = None
 
     def search(self) -> SearchResult:
-        """Runs it and waits."""
+        """Runs the request and waits for its result."""
         return self.engine.search(self.prompt, config=self.config, extract=self.extract)
 
     async def asearch(self) -> SearchResult:
-        """Runs it; cancelling the task stops the engine's work."""
+        """Runs the request; cancelling the task stops the engine's work."""
         return await self.engine.asearch(self.prompt, config=self.config, extract=self.extract)
 
     def stream(self) -> Generator[ReplyChunk, None, None]:
-        """Runs it as it grows; closing the iterator stops the engine's work."""
+        """Runs the request and yields its growing text; closing the iterator stops the work."""
         stream = ReplyStream(self.reply_format)
         events = self.engine.stream(self.prompt, config=self.config, extract=self.extract)
         with closing(events):
@@ -70,7 +70,7 @@ class ChatRequest:
                 yield from self._chunks(stream, event)
 
     async def astream(self) -> AsyncGenerator[ReplyChunk, None]:
-        """`stream` for event loops."""
+        """Streams as `stream` does, for event loops."""
         stream = ReplyStream(self.reply_format)
         events = self.engine.astream(self.prompt, config=self.config, extract=self.extract)
         async with aclosing(events):
@@ -101,17 +101,17 @@ def make_request(
     response_schema: Mapping[str, Any] | None = None,
     truncates: bool = False,
 ) -> ChatRequest:
-    """A call that can run.
+    """Makes a request that is checked and rendered.
 
     Args:
-        engine: Answers.
+        engine: Answers the request.
         messages: The conversation.
         config: The options of the search.
-        tools: What the model may call, in OpenAI's form.
-        tool_choice: Whether it must; see `forced_tools`.
+        tools: Tools that the model may call, in OpenAI's form; None for none.
+        tool_choice: Whether it must call one; see `forced_tools`.
         is_parallel: Whether a reply may hold several calls.
-        response_schema: JSON schema of what the model says where it does not call.
-        truncates: Whether the oldest turns are left out where they do not fit.
+        response_schema: JSON schema of replies that are no calls; None allows any text.
+        truncates: Whether the oldest turns are dropped where they do not fit.
 
     Raises:
         ConfigurationError: The choice, a schema or the messages cannot work.

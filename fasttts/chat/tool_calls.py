@@ -1,4 +1,4 @@
-"""Tool calls as grammars force them, as text, and as answers that candidates vote for."""
+"""Tool calls: grammars that force them, their text, and their canonical form for votes."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from fasttts.interfaces import CallFormat
 from fasttts.types import ParsedOutput, ToolCall
 
 JSON_CALLS = CallFormat(prefix="[", arguments_key="parameters", separator=", ", suffix="]")
-"""A JSON list, as vLLM's server has it written by models whose own format it cannot force."""
+"""A JSON list, which vLLM's server forces on models whose own format it cannot force."""
 
 
 def constraint(
@@ -23,17 +23,17 @@ def constraint(
     is_parallel: bool,
     schema: Mapping[str, Any] | None,
 ) -> StructuredOutputs:
-    """What an answer must look like where a call is forced or a schema is given.
+    """The form of an answer where a call is forced or a schema is given.
 
     Args:
         offered: Tools that may be called.
-        forced: Those of which one must be; any of `offered` may be where there are none.
-        call_format: How the model writes calls; None where that is no format of ours.
+        forced: Tools of which one must be called; if empty, any of `offered` may be.
+        call_format: How the model writes calls; None where no `CallFormat` describes it.
         is_parallel: Whether there may be more than one call.
-        schema: Of a JSON object that the answer must be where it is no call.
+        schema: JSON schema of an answer that is no call; None allows any text.
 
     Raises:
-        ConfigurationError: A schema is none that a grammar can follow.
+        ConfigurationError: No grammar can follow a schema.
     """
     calls = forced or offered
     try:
@@ -66,7 +66,7 @@ def _rules(
 
 
 def parse_json_calls(text: str) -> ParsedOutput:
-    """The calls of a text in the format `JSON_CALLS`; without any where it is another text."""
+    """Parses the calls of a text in the format `JSON_CALLS`; any other text has none."""
     try:
         found = json.loads(text)
         calls = tuple(
@@ -84,7 +84,7 @@ def canonical_calls(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 
 
 def call_checker(tools: Sequence[Tool]) -> Callable[[str, Mapping[str, Any]], bool]:
-    """Says of a name and arguments whether one of the tools takes them."""
+    """Makes a predicate: whether one of the tools accepts a name and arguments."""
     from jsonschema import validators
     from jsonschema.exceptions import SchemaError
 
@@ -103,7 +103,7 @@ def call_checker(tools: Sequence[Tool]) -> Callable[[str, Mapping[str, Any]], bo
 
 
 def _quoted(text: str) -> str:
-    """A text as Lark writes it; nothing where it is empty."""
+    """A text as a Lark literal; empty for an empty text."""
     return json.dumps(text) if text else ""
 
 

@@ -1,4 +1,4 @@
-"""Which tools a model is offered and which it must call, from `tools` and `tool_choice`."""
+"""The tools that a model is offered and must call, from `tools` and `tool_choice`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,18 +13,23 @@ _FREE = (None, "auto", False)
 
 
 def offered_tools(tools: Sequence[Tool] | None, choice: object = None) -> tuple[Tool, ...]:
-    """The tools in the model's prompt; with a choice of "none" it sees none of them."""
+    """Returns the tools of the model's prompt.
+
+    Args:
+        tools: The caller's tools; None for none.
+        choice: The caller's `tool_choice`; "none" offers none.
+    """
     return () if _kind(choice) == "none" or not tools else tuple(map(_without_titles, tools))
 
 
 def forced_tools(tools: Sequence[Tool] | None, choice: object = None) -> tuple[Tool, ...]:
-    """The tools of which the model must call one; none where it decides by itself.
+    """Returns the tools of which the model must call one; empty where it decides by itself.
 
     Args:
-        tools: What is offered.
+        tools: The caller's tools; None for none.
         choice: None, "auto" and "none" force nothing; "any", "required" and True a call of some
-            tool; a tool's name, alone or as a dictionary of OpenAI's or Anthropic's form, a call
-            of that tool.
+            tool; a tool's name, alone or as a dictionary of OpenAI's or Anthropic's form, a call of
+            that tool.
 
     Raises:
         ConfigurationError: `choice` is none of these, or names no tool.
@@ -40,18 +45,18 @@ def forced_tools(tools: Sequence[Tool] | None, choice: object = None) -> tuple[T
 
 
 def tool_name(tool: Tool) -> str:
-    """The name that a call says."""
+    """Returns the name that calls use."""
     return str(tool["function"]["name"])
 
 
 def tool_parameters(tool: Tool) -> Mapping[str, Any]:
-    """The JSON schema of a call's arguments; an empty object where the tool takes none."""
+    """Returns the JSON schema of a call's arguments; an empty object where there are none."""
     schema: Mapping[str, Any] = tool["function"].get("parameters") or {}
     return {"type": "object", "properties": {}, **schema}
 
 
 def _kind(choice: object) -> object:
-    """A name, or one of the words."""
+    """Reduces a choice to a tool's name, or to one of the words."""
     if isinstance(choice, Mapping):
         function = choice.get("function")
         inner = function.get("name") if isinstance(function, Mapping) else choice.get("name")

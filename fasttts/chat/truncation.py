@@ -1,4 +1,4 @@
-"""Conversations that are too long for the model's context."""
+"""Truncates conversations that are too long for the model's context."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from fasttts.types import Message
 def fitting_messages(
     engine: FastTTS, messages: Sequence[Message], tools: Sequence[Tool], *, max_tokens: int
 ) -> list[Message]:
-    """The conversation without its oldest turns, as far as the answer needs their room.
+    """Drops the oldest turns of a conversation until prompt and answer fit.
 
     System messages stay, and so does the last turn: a turn is a message of the user and all up to
     the next one, so that no tool's result loses its call. The answer gets `max_tokens`, or a
     quarter of the context where that is less.
 
     Args:
-        engine: Whose context and chat template count.
+        engine: Its context and chat template count.
         messages: The conversation.
-        tools: What is rendered with it.
+        tools: Tools that are rendered with it.
         max_tokens: Longest answer in tokens.
     """
     room = engine.max_model_len - min(max_tokens, engine.max_model_len // 4)
@@ -32,7 +32,7 @@ def fitting_messages(
 
 
 def _oldest_turn(messages: Sequence[Message]) -> set[int] | None:
-    """Places of what may go first; None where a single turn is left."""
+    """Indices of the messages to drop first; None where a single turn remains."""
     starts = [index for index, message in enumerate(messages) if message["role"] == "user"]
     if len(starts) < 2:
         return None

@@ -1,4 +1,4 @@
-"""What a reply cost, in the two forms the frameworks want."""
+"""The cost of a reply, in the two forms that the frameworks use."""
 
 from dataclasses import asdict
 from typing import Any
@@ -7,10 +7,14 @@ from fasttts.types import SearchResult
 
 
 def token_usage(result: SearchResult, num_tokens: int | None = None) -> dict[str, int]:
-    """Tokens of the conversation: the prompt and one returned path.
+    """Counts the tokens of the conversation: the prompt and one returned path.
 
-    Agents read these as the length of their context, so what a search spent on other paths is
-    not in them; `cost_report` has it.
+    Agents read these as the length of their context, so they leave out what a search spent on other
+    paths; `cost_report` has it.
+
+    Args:
+        result: The result of the search.
+        num_tokens: Tokens of the path; None takes the chosen candidate's.
     """
     output = result.usage.returned_tokens if num_tokens is None else num_tokens
     prompt = result.usage.prompt_tokens
@@ -18,7 +22,7 @@ def token_usage(result: SearchResult, num_tokens: int | None = None) -> dict[str
 
 
 def cost_report(result: SearchResult) -> dict[str, Any]:
-    """Everything else about a search as plain JSON values: cost, seconds, options, seed."""
+    """Returns everything else about a search as plain JSON values: cost, seconds, options, seed."""
     return {
         "answer": result.answer,
         "score": result.score,

@@ -44,7 +44,7 @@ def run(
 
 
 def _with_room(settings: EngineConfig) -> EngineConfig:
-    """The options with a plan for many beams, so that large batches can be measured."""
+    """Returns the options with a plan for many beams, so that large batches can be measured."""
     if "planned_beams" in settings.model_fields_set:
         return settings
     return settings.model_copy(update={"planned_beams": _PLANNED_BEAMS})
@@ -53,7 +53,7 @@ def _with_room(settings: EngineConfig) -> EngineConfig:
 def _measure(engine: FastTTS, *, has_model: bool) -> Sequence[Calibration]:
     """Times both models, or the generator alone where the verifier has no model of its own.
 
-    Nothing else runs on an engine that was opened for this.
+    The engine was opened for this, so nothing else runs on it.
     """
     device = this_device_name() if engine.plan is None else engine.plan.device.name
     calibrations = [calibrate_generator(engine.generator, device)]

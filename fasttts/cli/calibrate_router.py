@@ -100,7 +100,12 @@ def run(
 
 
 def curve_table(curve: Sequence[Point], chosen: Point) -> Table:
-    """Points of the curve, evenly chosen, the kept one among them."""
+    """Tabulates evenly spaced points of the curve, with the chosen one among them.
+
+    Args:
+        curve: Points of all thresholds, in order.
+        chosen: The point whose threshold is kept.
+    """
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.title = Text(f"threshold {chosen.threshold:.4f} is kept")
     for name in ("threshold", "accuracy", "tokens/problem", "searched"):
@@ -123,10 +128,10 @@ def _some(curve: Sequence[Point], chosen: Point) -> list[Point]:
 
 
 def _questions(file: Path | None, count: int, seed: int) -> list[Question]:
-    """What to calibrate on.
+    """Reads or generates the problems to calibrate on.
 
     Raises:
-        ConfigurationError: There is nothing, or a line is not a problem with its answer.
+        ConfigurationError: There are none, or a line is not a problem with its answer.
     """
     if count < 1:
         raise ConfigurationError(f"--num-problems {count}: at least 1 is needed")
@@ -170,7 +175,7 @@ def _rehearse(engine: FastTTS, questions: Sequence[Question], config: SearchConf
 
 
 def _sample(router: Router, question: Question, config: SearchConfig, index: int) -> Sample:
-    """A search that finds nothing is wrong, and cost what it cost."""
+    """Drafts and searches one problem; a failed search counts as wrong, with its cost."""
     problem, answer = question
     try:
         result = router.search(problem, config=config, seed=derive_seed(config.seed, index))

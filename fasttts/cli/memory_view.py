@@ -1,4 +1,4 @@
-"""What a memory plan and a calibration look like on a terminal."""
+"""Memory plans and calibrations for the terminal."""
 
 from collections.abc import Iterator, Sequence
 
@@ -28,7 +28,7 @@ _KINDS: dict[Kind, str] = {
 
 
 def plan_view(plan: MemoryPlan) -> RenderableType:
-    """The device, the share of each engine, the predicted time, and the reasons."""
+    """Shows the device, the share of each engine, the predicted time, and the reasons."""
     predicted = format_seconds(plan.predicted_s)
     headline = Text(f"{_KINDS[plan.kind]}: {predicted} a search, predicted", "bold")
     return Group(
@@ -43,7 +43,12 @@ def plan_view(plan: MemoryPlan) -> RenderableType:
 
 
 def lists(*, devices: bool, models: bool) -> Iterator[RenderableType]:
-    """The tables of known devices and of known models."""
+    """The tables of known devices and of known models.
+
+    Args:
+        devices: Whether to show the devices.
+        models: Whether to show the models.
+    """
     if devices:
         yield _device_table()
     if devices and models:
@@ -53,7 +58,7 @@ def lists(*, devices: bool, models: bool) -> Iterator[RenderableType]:
 
 
 def calibration_view(calibrations: Sequence[Calibration]) -> RenderableType:
-    """Each model's times against sizes."""
+    """Tabulates each model's times against sizes."""
     tables: list[RenderableType] = [Text(calibrations[0].device, "bold")]
     for calibration in calibrations:
         for kind, unit in (("decode", "sequences"), ("prefill", "new tokens")):

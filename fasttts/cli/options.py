@@ -16,7 +16,7 @@ from fasttts.config import (
 from fasttts.evaluation import METHODS
 
 DEFAULTS = SearchConfig()
-"""Where the options of a search take their defaults from."""
+"""Defaults of the search options."""
 
 Problem = Annotated[
     str, typer.Argument(metavar="PROBLEM", help="The problem; '-' reads it from stdin.")

@@ -1,4 +1,4 @@
-"""`fasttts plan`: how two models would share a device, without loading them."""
+"""`fasttts plan`: the memory plan of two models on a device, without loading them."""
 
 import sys
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from fasttts.memory import (
 )
 
 TYPICAL = Workload()
-"""Where the options of a workload take their defaults from."""
+"""Defaults of the workload options."""
 
 _WHOLE_DEVICE = {"memory", "bandwidth", "compute"}
 
@@ -132,12 +132,12 @@ def run(
 
 
 def _settings(**named: object) -> EngineConfig:
-    """The engine's options: those that are named, over the environment's and the defaults."""
+    """The engine's options: the given ones, over the environment's and the defaults."""
     return engine_config(**{name: value for name, value in named.items() if value is not None})
 
 
 def _device(gpu: str | None, given: Mapping[str, str | None], settings: EngineConfig) -> Device:
-    """The named device, or this machine, with the values that are given besides."""
+    """The named device, or this machine, with the given values on top."""
     values = {key: value for key, value in given.items() if value is not None}
     if gpu is None and values.keys() >= _WHOLE_DEVICE:
         return describe_device({"name": "the described device", **values})

@@ -1,4 +1,4 @@
-"""`--plot`: how a search used the generator's slots, as a picture."""
+"""`--plot`: the use of the generator's slots in a search, as a picture."""
 
 import importlib.util
 from pathlib import Path
@@ -15,7 +15,11 @@ _SIZE_INCHES, _DOTS_PER_INCH = (9.0, 4.2), 150
 
 
 def check_plot(file: Path | None) -> None:
-    """Raises ConfigurationError when a plot cannot be written there; None asks for no plot."""
+    """Checks that a plot can be written to a file; None asks for no plot.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
     if file is None:
         return
     if importlib.util.find_spec("matplotlib") is None:
@@ -28,6 +32,10 @@ def check_plot(file: Path | None) -> None:
 
 def save_plot(result: SearchResult, file: Path) -> None:
     """Draws the sequences in each iteration, against those of the plain loop.
+
+    Args:
+        result: The result of the search.
+        file: The PNG file to write.
 
     Raises:
         ConfigurationError: The file cannot be written.
@@ -65,7 +73,7 @@ def _draw(axes: "Axes", result: SearchResult) -> None:
 
 
 def _closed(values: tuple[int, ...]) -> tuple[int, ...]:
-    """The last value twice, so that its step has a width."""
+    """Repeats the last value, so that its step has a width."""
     return (*values, *values[-1:]) or (0,)
 
 

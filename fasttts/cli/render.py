@@ -1,6 +1,6 @@
-"""What a search looks like on a terminal: live progress, the chosen answer, the comparison.
+"""Searches on a terminal: live progress, the chosen answer, the comparison.
 
-Text of models is never read as markup, so brackets in it stay what they are.
+The models' text is never read as markup, so that brackets in it are printed unchanged.
 """
 
 import os
@@ -26,17 +26,17 @@ INDENT = 2
 
 
 def stdout() -> Console:
-    """A console for results."""
+    """Makes a console for results."""
     return Console(highlight=False, soft_wrap=False)
 
 
 def stderr() -> Console:
-    """A console for everything that is not a result."""
+    """Makes a console for everything that is not a result."""
     return Console(stderr=True, highlight=False)
 
 
 def progress_bar() -> ProgressBar:
-    """Counts what is done of many problems, on a terminal only."""
+    """Makes a bar that counts finished problems, on a terminal only."""
     console = stderr()
     return ProgressBar(
         TextColumn("{task.description:<12}"),
@@ -73,7 +73,15 @@ def loading() -> Iterator[None]:
 
 
 def follow(events: Iterable[Event], console: Console) -> SearchResult:
-    """Shows a search while it runs, on a terminal only, and returns its result."""
+    """Shows a running search, on a terminal only, and returns its result.
+
+    Args:
+        events: Events of the search.
+        console: The console to print to.
+
+    Raises:
+        AssertionError: The events ended without a result.
+    """
     spinner = Spinner("dots", "searching ...")
     with Live(spinner, console=console, transient=True, refresh_per_second=8) as live:
         for event in events:
@@ -86,7 +94,15 @@ def follow(events: Iterable[Event], console: Console) -> SearchResult:
 
 
 def write_text(events: Iterable[Event], console: Console) -> SearchResult:
-    """Writes the text of a plain decoding as it comes and returns its result."""
+    """Writes the text of a plain decoding as it arrives and returns its result.
+
+    Args:
+        events: Events of the decoding.
+        console: The console to print to.
+
+    Raises:
+        AssertionError: The events ended without a result.
+    """
     for event in events:
         if isinstance(event, Finished):
             console.print("\n")
@@ -97,7 +113,7 @@ def write_text(events: Iterable[Event], console: Console) -> SearchResult:
 
 
 def counts_line(progress: Progress) -> str:
-    """The state of a running search in numbers."""
+    """Formats the counts of a running search."""
     rate = progress.generated_tokens / progress.elapsed_s if progress.elapsed_s > 0 else 0.0
     counts = (
         f"step {progress.depth}",
@@ -110,7 +126,12 @@ def counts_line(progress: Progress) -> str:
 
 
 def best_path(progress: Progress, console: Console) -> RenderableType:
-    """The last lines of the best path so far, as many as a small terminal holds."""
+    """Shows the last lines of the best path so far, as many as a small terminal holds.
+
+    Args:
+        progress: State of the search.
+        console: The console, for its width.
+    """
     steps = [line for line in progress.best_text.splitlines() if line.strip()]
     if not steps:
         return Text()
@@ -123,7 +144,7 @@ def best_path(progress: Progress, console: Console) -> RenderableType:
 
 
 def step_table(steps: Iterable[Step]) -> Table:
-    """Steps, one a row, each after its score."""
+    """Tabulates steps, one in a row, each after its score."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(justify="right", style="cyan", no_wrap=True)
     table.add_column()
@@ -134,7 +155,7 @@ def step_table(steps: Iterable[Step]) -> Table:
 
 
 def outcome_view(result: SearchResult) -> RenderableType:
-    """The answer, the winning steps with their scores, and the cost."""
+    """Shows the answer, the winning steps with their scores, and the cost."""
     winner = result.candidates[0]
     return Group(
         answer_line(result),
@@ -146,7 +167,7 @@ def outcome_view(result: SearchResult) -> RenderableType:
 
 
 def answer_line(result: SearchResult) -> Text:
-    """The answer, or that there is none, and whether the text was cut off."""
+    """Formats the answer, or that there is none, and whether the text was cut off."""
     line = Text("Answer: ", style="bold")
     if result.answer is None:
         line.append("none found", style="yellow")
@@ -158,7 +179,7 @@ def answer_line(result: SearchResult) -> Text:
 
 
 def cost_view(result: SearchResult) -> Text:
-    """What the search was and what it cost, in a few short lines."""
+    """Summarizes the search and its cost in a few short lines."""
     usage, total_s = result.usage, result.timings.total_s
     rate = usage.generated_tokens / total_s if total_s > 0 else 0.0
     how = ["plain decoding"]
@@ -182,7 +203,7 @@ def cost_view(result: SearchResult) -> Text:
 
 
 def comparison_table(evaluation: Evaluation) -> Table:
-    """The methods side by side; tokens are those of one problem, seconds those of all."""
+    """Tabulates the methods; tokens are those of one problem, seconds those of all."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.title = Text(f"{evaluation.num_problems} problems, seed {evaluation.seed}")
     table.add_column("method")

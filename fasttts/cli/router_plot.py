@@ -13,6 +13,11 @@ _SIZE_INCHES, _DOTS_PER_INCH = (7.0, 4.2), 150
 def save_router_plot(curve: Sequence[Point], chosen: Point, file: Path) -> None:
     """Draws accuracy against tokens for every threshold, and marks the chosen one.
 
+    Args:
+        curve: Points of all thresholds.
+        chosen: The point whose threshold is kept.
+        file: The PNG file to write.
+
     Raises:
         ConfigurationError: The file cannot be written.
     """

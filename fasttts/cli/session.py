@@ -1,4 +1,4 @@
-"""What every command needs: its input, an engine, and errors a person can read."""
+"""Shared by all commands: input, an engine, and error messages."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ STDIN = "-"
 
 
 def engine_settings(**options: str | None) -> EngineConfig:
-    """Which models to load; what is None comes from the environment or is the demo's.
+    """Builds the options of the engine; None takes the environment's or the default.
 
     Args:
         options: Fields of `EngineConfig`.
@@ -34,7 +34,15 @@ def engine_settings(**options: str | None) -> EngineConfig:
 
 
 def check_search(config: SearchConfig, settings: EngineConfig) -> None:
-    """Raises ConfigurationError when the models to load cannot run this search."""
+    """Checks that the models to load can run a search.
+
+    Args:
+        config: The search.
+        settings: The models.
+
+    Raises:
+        ConfigurationError: They cannot.
+    """
     resolve(config, has_verifier=settings.verifier is not None)
 
 
@@ -46,7 +54,7 @@ def open_engine(settings: EngineConfig) -> FastTTS:
 
 
 def read_problem(argument: str) -> str:
-    """The problem to solve: the argument itself, or standard input when it is `-`.
+    """Returns the argument, or the text of standard input when it is `-`.
 
     Raises:
         ConfigurationError: There is no problem in it, or it is not UTF-8.
@@ -63,9 +71,12 @@ def read_problem(argument: str) -> str:
 
 @contextmanager
 def loaded(settings: EngineConfig) -> Iterator[FastTTS]:
-    """An engine for the time of a command, closed afterwards.
+    """Loads an engine for the body, and closes it afterwards.
 
-    Closing vLLM takes seconds, so Ctrl-C is answered before it and a second one skips it.
+    Closing vLLM takes seconds, so Ctrl-C is reported before it and a second one skips it.
+
+    Raises:
+        typer.Exit: The body was interrupted; the code is `EXIT_INTERRUPTED`.
     """
     with render.loading():
         engine = open_engine(settings)
@@ -81,7 +92,7 @@ def loaded(settings: EngineConfig) -> Iterator[FastTTS]:
 
 @contextmanager
 def _impatient() -> Iterator[None]:
-    """Lets Ctrl-C end the process at once; the system frees what it held."""
+    """Lets Ctrl-C end the process at once; the system frees its resources."""
     usual = signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
     try:
         yield
@@ -91,7 +102,14 @@ def _impatient() -> Iterator[None]:
 
 @contextmanager
 def reported_errors(*, debug: bool) -> Iterator[None]:
-    """Turns our errors into one line on stderr and exit code 2, Ctrl-C into exit code 130."""
+    """Turns our errors into one line on stderr and exit code 2, Ctrl-C into exit code 130.
+
+    Args:
+        debug: Whether to print the traceback instead of the line.
+
+    Raises:
+        typer.Exit: The body failed or was interrupted.
+    """
     try:
         yield
     except FastTTSError as error:

@@ -1,4 +1,4 @@
-"""`fasttts solve`: one problem, watched while it is searched."""
+"""`fasttts solve`: one problem, with live progress."""
 
 import sys
 from pathlib import Path
@@ -62,7 +62,7 @@ def run(
 
 
 def _report(result: SearchResult, *, stats: bool, plot: Path | None, to_stderr: bool) -> None:
-    """What was asked for besides the answer."""
+    """Prints and draws the requested additions to the answer."""
     if stats:
         (render.stderr() if to_stderr else render.stdout()).print("", stats_view(result))
     if plot is not None:

@@ -1,4 +1,4 @@
-"""`--stats`: what a search did to get its answer, in numbers."""
+"""`--stats`: the counts of a search."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,11 +10,11 @@ from rich.text import Text
 from fasttts.types import SearchResult
 
 _Row = tuple[str, str, str]
-"""What is counted, the count, and how to read it."""
+"""A label, a count, and a remark."""
 
 
 def stats_view(result: SearchResult) -> RenderableType:
-    """The counts of one search, section by section."""
+    """Tabulates the counts of one search, section by section."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)

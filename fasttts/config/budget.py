@@ -1,4 +1,4 @@
-"""What one search may spend, and what it may take to end well once that is gone."""
+"""Limits of one search, and the grace in which it may still complete an answer."""
 
 from typing import Annotated
 
@@ -9,21 +9,21 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Budget(BaseModel):
-    """Limits of one search; what is None is not limited.
+    """Limits of one search; None is no limit.
 
-    Tokens and verifier calls are counted as the tree needs them, on the schedule of a loop with
-    room for every beam: the same budget gives the same result, whatever runs ahead or waits. No
-    result is a function of seconds.
+    Tokens and verifier calls are counted on the tree, on the schedule of a loop with room for every
+    beam: the same budget gives the same result, whatever is speculative or waits. No result is a
+    function of seconds.
 
     Attributes:
-        seconds: From the call on, time in the queue included.
-        tokens: Of the tree, on all its paths.
+        seconds: Seconds from the call on, time in the queue included.
+        tokens: Tokens of the tree, on all its paths.
         verifier_calls: Nodes of the tree that are scored.
-        grace_tokens: Where no candidate is complete at the limit, the best partial path may run on
-            for as many tokens; 0 ends the search at once.
-        grace_seconds: The longest that may take beyond `seconds`.
-        refuse_late: Whether a search that will not end within `seconds`, by the pace of those
-            before it, is refused at once.
+        grace_tokens: Further tokens for the best partial path where no candidate is complete at the
+            limit; 0 ends the search at once.
+        grace_seconds: Most seconds that the grace may take beyond `seconds`.
+        refuse_late: Whether a search that will not end within `seconds`, judging by the latency of
+            earlier searches, is refused at once.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,5 +37,5 @@ class Budget(BaseModel):
 
     @property
     def is_counted(self) -> bool:
-        """Whether something is limited that the tree determines."""
+        """Whether a limit applies to counts that the tree determines."""
         return self.tokens is not None or self.verifier_calls is not None

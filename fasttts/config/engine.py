@@ -1,4 +1,4 @@
-"""What an engine loads and how much it may use.
+"""Options of an engine: models, memory and devices.
 
 Environment variables are read here and nowhere else: `FASTTTS_GENERATOR=...` sets the default of
 `EngineConfig.generator`, and so on.
@@ -16,7 +16,7 @@ from fasttts.config.validation import check_variables, refusal
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Offloading = Literal["auto", "none", "kv", "sleep"]
-"""Whether host memory is used: where it is faster; not at all; or in this way only."""
+"""Use of host memory: where it is faster; never; for KV blocks; for the model that does not run."""
 
 VerifierFormat = Literal[
     "auto", "qwen-prm", "skywork-prm", "math-shepherd", "rlhflow", "outcome", "judge"
@@ -27,33 +27,35 @@ _PREFIX = "FASTTTS_"
 
 
 class EngineConfig(BaseSettings):
-    """What an engine loads and how much it may use.
+    """Options of an engine: models, memory and devices.
 
     Attributes:
         generator: "demo", a local model directory, or a hub name.
-        verifier: The same for the model that scores; "judge" has the generator judge itself, and
-            "module:function" is a Python function. None for searches that need none. With the
-            "demo" generator it defaults to the bundled verifier.
-        verifier_format: How the verifier's model is prompted and read; "auto" goes by its
-            configuration and its name.
-        dtype: Of both models' weights; "auto" is float32 on a CPU and the model's own elsewhere.
-        max_model_len: Longest prompt plus output in tokens; None takes the model's, and where
-            the memory is planned no more than 8192.
+        verifier: The same for the verifier; "judge" lets the generator judge itself, and
+            "module:function" is a Python function. None loads no verifier. With the "demo"
+            generator it defaults to the bundled verifier.
+        verifier_format: Prompt format of the verifier's model; "auto" goes by its configuration and
+            its name.
+        dtype: Type of both models' weights; "auto" is float32 on a CPU and the model's own
+            elsewhere.
+        max_model_len: Longest prompt plus output in tokens; None takes the model's, and where the
+            memory is planned no more than 8192.
         max_num_seqs: Sequences decoded together in one iteration; None takes the plan's, or 128
             where the memory is not planned.
         gpu_memory_utilization: Share of a GPU's memory that both models use together.
-        kv_cache_memory_bytes: KV cache of each engine; None lets the memory planner decide on a
-            GPU it knows, and is a quarter GiB on a CPU.
+        kv_cache_memory_bytes: KV cache of each engine; None lets the memory planner decide on a GPU
+            it knows, and is a quarter GiB on a CPU.
         offloading: Whether the plan may use host memory: "auto" where it is faster, "none" never;
             "kv" for the generator's KV blocks, "sleep" for the model that does not run.
         verifier_process: Whether the verifier's model has a process of its own, in which it scores
-            steps while the generator decodes; without effect where a plan has the two take turns.
+            steps while the generator decodes; without effect where the plan lets one model sleep
+            while the other runs.
         planned_beams: Beams of the search that the memory is planned for.
-        planned_device: What the planner takes the GPU for: a name of its table, or a JSON or TOML
-            file; None goes by the driver's name.
+        planned_device: The GPU to plan for: a name of the planner's table, or a JSON or TOML file;
+            None goes by the driver's name.
         tool_call_parser: vLLM's name of the generator's tool call format.
         trust_remote_code: Whether code shipped inside a model repository may run.
-        cache_dir: Directory of the result cache, made if need be; None computes every result.
+        cache_dir: Directory of the result cache, created if missing; None disables the cache.
         scheduling: Slots and optimisations of the step loop.
         generator_args: Further arguments of vLLM's `LLM` for the generator.
         verifier_args: The same for the verifier.
@@ -92,14 +94,17 @@ class EngineConfig(BaseSettings):
 
     @property
     def verifier_model(self) -> str | None:
-        """The model that is loaded beside the generator; None where there is none."""
+        """Model that is loaded beside the generator; None where there is none."""
         if self.verifier is None or self.verifier == JUDGE or is_function_name(self.verifier):
             return None
         return self.verifier
 
 
 def engine_config(**options: Any) -> EngineConfig:
-    """An engine configuration from options and the environment.
+    """Builds an engine configuration from options and the environment.
+
+    Args:
+        options: Options of `EngineConfig`; they take precedence over the environment.
 
     Raises:
         ConfigurationError: An option or a variable is unknown, or its value cannot work.

@@ -1,4 +1,4 @@
-"""Names that stand for something else than a model's directory or its place on a hub."""
+"""Names with a special meaning in place of a model's directory or hub name."""
 
 import functools
 import importlib
@@ -9,10 +9,10 @@ from typing import Any
 from fasttts.errors import ConfigurationError
 
 DEMO = "demo"
-"""The name that stands for the bundled demonstration models."""
+"""The name of the bundled demonstration models."""
 
 JUDGE = "judge"
-"""The verifier that is the generator itself, asked whether the steps so far are right."""
+"""The verifier that asks the generator itself whether the steps so far are right."""
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -23,12 +23,12 @@ def is_function_name(name: str) -> bool:
 
 
 def import_function(name: str, *, option: str, purpose: str) -> Callable[..., Any]:
-    """What `module:function` names.
+    """Imports the function that `module:function` names.
 
     Args:
-        name: Of that form.
-        option: What it was given as, for messages.
-        purpose: What the function is for, for messages.
+        name: The function's name in that form.
+        option: The option that holds the name, for messages.
+        purpose: The purpose of the function, for messages.
 
     Raises:
         ConfigurationError: There is no such module or function.
@@ -36,7 +36,7 @@ def import_function(name: str, *, option: str, purpose: str) -> Callable[..., An
     module, _, path = name.partition(":")
     try:
         found: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
-    except Exception as error:  # a module may raise what it likes
+    except Exception as error:  # a module may raise anything
         raise ConfigurationError(
             f"{option}={name!r} cannot be imported: {type(error).__name__}: {error}; give "
             "module:function, where the module is installed or in the current directory"

@@ -1,4 +1,4 @@
-"""How searches share the device: every optimisation and its switch."""
+"""Options of the step loop: slots, and one switch for each optimisation."""
 
 from typing import Annotated, Literal
 
@@ -6,32 +6,32 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class SchedulingConfig(BaseModel):
-    """How searches share the device; nothing here changes a result.
+    """Options of the step loop; none of them changes a result.
 
     Attributes:
         slots: Sequences decoded together; None takes the generator's `max_num_seqs`.
         speculation: Free slots run the predicted next steps.
-        speculation_depth: Steps that speculation may run ahead; None is unlimited.
-        speculation_rule: Which steps run ahead: "score" fills every slot, following the policy on
-            the scores so far; "likely" runs only what would still be continued if the missing
-            scores were good; "measured" is "score" where a full batch decodes about as fast as a
-            single sequence, and "likely" elsewhere; "paper" orders finished steps by their
-            parent's score alone, one step ahead.
-        num_bins: Bins `B` of the parent's score for steps without a score: a step in bin `j`
-            (1 is best) may have `B - j + 1` speculative children.
+        speculation_depth: Most speculative steps on one path; None is unlimited.
+        speculation_rule: The choice of speculative steps: "score" fills every slot, following the
+            policy on the scores so far; "likely" runs only steps that would still be continued if
+            the missing scores were good; "measured" is "score" where a full batch decodes about as
+            fast as a single sequence, and "likely" elsewhere; "paper" orders finished steps by
+            their parent's score alone, one step deep.
+        num_bins: Bins `B` of the parent's score for steps without a score: a step in bin `j` (1 is
+            best) may have `B - j + 1` speculative children.
         early_verification: Finished steps are scored while their siblings decode.
         verification_batch_tokens: Queued tokens at which an early batch is worth running; None
-            takes the plan's where that rests on a calibration, and else 16 for each beam of the
-            search, but from 256 to 1024.
-        lookahead_verification: A finished speculative step is scored in one request with its
-            parent when both are queued.
+            takes the plan's number where that rests on a calibration, and otherwise 16 for each
+            beam of the search, but from 256 to 1024.
+        lookahead_verification: A finished speculative step is scored in one request with its parent
+            when both are queued.
         prefix_order: Steps start in depth-first order of the tree, siblings together, so that the
             blocks of a shared prefix are in use while they are needed; without it in the order of
             search-and-learn, which repeats the list of survivors.
-        early_stop: Finished steps that can no longer survive are not scored, and what runs behind
-            them is freed.
-        two_phase: Steps that are needed take the slots of speculation at once, least likely
-            first, and memory pressure shrinks it; without it they wait until a slot falls free.
+        early_stop: Finished steps that can no longer survive are not scored, and the speculative
+            steps behind them are freed.
+        two_phase: Required steps take the slots of speculation at once, least likely first, and
+            memory pressure shrinks it; without it they wait until a slot is free.
         kv_usage_threshold: Share of the generator's KV cache above which memory is short.
     """
 

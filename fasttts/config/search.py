@@ -1,4 +1,4 @@
-"""How one search thinks."""
+"""Options of a search: method, sampling, steps, answers and selection."""
 
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -38,7 +38,7 @@ def _check_search(name: str) -> str:
 
 
 JSON_FIELD = "json:"
-"""What the answer rule that names a JSON field begins with."""
+"""Prefix of the answer rule that names a JSON field."""
 
 ANSWER_RULES = ("auto", "boxed", "answer_is", "last_number", "choice", "code", "json")
 
@@ -60,49 +60,51 @@ Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class SearchConfig(BaseModel):
-    """How one search thinks; with a seed and the models this determines its result.
+    """Options of a search; with a seed and the models they determine its result.
 
     Attributes:
-        search: "none" is plain decoding, "best_of_n" samples `n` whole answers, "beam_search"
-            keeps the best partial answers step by step; docs/policies.md describes all. A
+        search: "none" is plain decoding, "best_of_n" samples `n` whole answers, "beam_search" keeps
+            the best partial answers step by step; docs/policies.md describes all. A
             "module:function" makes a policy of your own, see docs/writing-a-policy.md.
         n: Candidates or beams.
         beam_width: Children of each surviving beam; `n / beam_width` beams survive a step.
-        stopping: When self-consistency stops sampling: "agreement" once the other samples could
-            not change the lead, "beta" once that is unlikely.
+        stopping: When self-consistency stops sampling: "agreement" once the other samples could not
+            change the lead, "beta" once that is unlikely.
         confidence: Probability that the lead is right at which "beta" stops.
         wave_size: Samples between two decisions of self-consistency.
-        score_temperature: How evenly dynamic branching and particle filtering share the places
-            among beams of different scores; None means 0.1 and 1.
+        score_temperature: Temperature at which dynamic branching and particle filtering weigh
+            scores; higher shares the places more evenly. None means 0.1 and 1.
         granularity: Steps of a node at each depth for varying-granularity search; the last number
-            stays.
+            holds for all deeper nodes.
         lookahead_steps: Greedy steps after which lookahead scores a beam.
         temperature: 0 is greedy; None means 0 for "none" and 0.8 for searches.
         top_k: Sample among the k most likely tokens; 0 is off.
         top_p: Sample among the most likely tokens that reach this probability; 1 is off.
         min_p: Drop tokens below this share of the largest probability; 0 is off.
         max_tokens: Longest answer in tokens.
-        max_step_tokens: Longest step; a longer one is cut there and goes on as the next step.
-        max_depth: Most nodes of an answer, which hold a step each unless the search says otherwise.
+        max_step_tokens: Longest step in tokens; a longer one is cut there and continues as the next
+            step.
+        max_depth: Most nodes of an answer; a node holds one step unless the search says otherwise.
         step_separator: The text that ends a step.
-        step_pattern: A regular expression whose matches end a step, instead of the separator.
-        step_tokens: Tokens of a step, instead of both.
-        thinking: Whether steps lie between `<think>` and `</think>` only, and what follows is one.
+        step_pattern: A regular expression whose matches end a step; None uses the separator.
+        step_tokens: Tokens of a step of fixed length; None uses the separator or the pattern.
+        thinking: Whether only the text between `<think>` and `</think>` is divided into steps; the
+            text after it is one step.
         keep_code_blocks: Whether code between fences is never cut.
         stop: Strings that end an answer; they are not part of it.
-        structured_outputs: What every candidate must look like: a JSON schema, a pattern, choices
-            or a grammar; thoughts of models that think come before it.
+        structured_outputs: A JSON schema, a pattern, choices or a grammar that every candidate
+            follows, after its thoughts if the model thinks; None allows any text.
         answer: Where a candidate's answer is looked for: "boxed", "answer_is", "last_number",
             "choice" (a letter), "code" (the last fenced block), "json" (the last object),
-            "json:<field>", or "auto": the last box, else what is stated as the answer, and "json"
-            where structured outputs ask for it.
-        aggregation: How step scores become a path's score; "model" lets the verifier score the
-            path so far as one step.
-        selection: How the answer is chosen: highest score, most frequent answer, or the answer
-            with the largest sum of scores. None means "best" where a verifier scores and
-            "majority" where none does.
+            "json:<field>", or "auto": the last box, else the stated answer, and "json" where
+            structured outputs ask for it.
+        aggregation: How step scores become a path's score; "model" lets the verifier score the path
+            so far as one step.
+        selection: How the answer is chosen: highest score, most frequent answer, or the answer with
+            the largest sum of scores. None means "best" where a verifier scores and "majority"
+            where none does.
         seed: The search seed.
-        budget: What the search may spend.
+        budget: Limits of the search.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -170,7 +172,7 @@ class SearchConfig(BaseModel):
 
     @property
     def step_rule(self) -> StepRule:
-        """What ends a step."""
+        """The rule that ends a step."""
         return StepRule(
             separator=self.step_separator,
             pattern=self.step_pattern,
@@ -181,7 +183,7 @@ class SearchConfig(BaseModel):
 
     @property
     def sampling(self) -> Sampling:
-        """The sampling rule these options describe, defaults resolved."""
+        """The sampling rule of these options, defaults resolved."""
         default = 0.0 if self.search == "none" else 0.8
         return Sampling(
             temperature=default if self.temperature is None else self.temperature,
@@ -201,7 +203,11 @@ def _check_pattern(pattern: str) -> None:
 
 
 def search_config(base: SearchConfig | None = None, **options: Any) -> SearchConfig:
-    """A search configuration: `options` over `base`.
+    """Builds a search configuration.
+
+    Args:
+        base: Where options that are not given come from; None takes the defaults.
+        options: Options of `SearchConfig`; they take precedence over `base`.
 
     Raises:
         ConfigurationError: An option is unknown or its value cannot work.

@@ -1,4 +1,4 @@
-"""Options that cannot work, refused in one line that names the option and what to write instead."""
+"""One-line error messages for invalid options: the option, its value and a replacement."""
 
 import difflib
 import re
@@ -12,12 +12,12 @@ from fasttts.errors import ConfigurationError
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
-    """The end of an error about an unknown name: the closest known one.
+    """Ends an error message about an unknown name with the closest known one.
 
     Args:
-        name: What was given.
-        known: What there is.
-        otherwise: Said when nothing comes close; by default all that is known.
+        name: The unknown name.
+        known: The valid names.
+        otherwise: Text for a name that resembles none of them; None lists all of them.
     """
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1)
@@ -27,10 +27,15 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) 
 
 
 def check_variables(model: type[BaseModel], prefix: str, names: Iterable[str]) -> None:
-    """Checks variables of the environment against the fields of `model`.
+    """Checks environment variables against the fields of a settings class.
+
+    Args:
+        model: The class of the options.
+        prefix: Prefix of the variables, in upper case.
+        names: Names of the variables of the environment.
 
     Raises:
-        ConfigurationError: One has the prefix of an option and sets none.
+        ConfigurationError: A variable has the prefix and no option of that name exists.
     """
     known = [f"{prefix}{name.upper()}" for name in model.model_fields]
     for name in sorted(names):
@@ -43,7 +48,7 @@ def check_variables(model: type[BaseModel], prefix: str, names: Iterable[str]) -
 def refusal(
     model: type[BaseModel], error: ValidationError | SettingsError, prefix: str = ""
 ) -> ConfigurationError:
-    """What is raised where `model` cannot be built.
+    """The error to raise where `model` cannot be built.
 
     Args:
         model: The options.
@@ -65,7 +70,7 @@ def _describe(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _fields(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
-    """The options of the part of `model` that `path` leads to."""
+    """The options of the nested model at `path`."""
     for name in path:
         part = model.model_fields[str(name)].annotation
         assert isinstance(part, type), "options are nested as models, not as unions of them"
@@ -75,7 +80,7 @@ def _fields(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
 
 
 def _describe_variable(error: SettingsError, prefix: str) -> str:
-    """A variable that pydantic-settings could not read; only its message names the field."""
+    """Describes a variable that pydantic-settings cannot read; only its message names the field."""
     field = re.search(r'field "(\w+)"', str(error))
     name = prefix + field[1].upper() if field else f"a variable {prefix}..."
     return f"{name} must be a JSON object such as '{{\"name\": 1}}': {error.__cause__}"

@@ -1,7 +1,7 @@
-"""Which tokens may come next in an answer that follows a grammar; the same on every backend.
+"""Token masks of answers that follow a grammar; the same on every backend.
 
-What may follow is a function of the answer's tokens alone. A sequence that begins in the middle of
-an answer, as every step of a search does, gets the tokens before it at its start.
+The allowed tokens are a function of the answer's tokens alone. A sequence that begins in the middle
+of an answer, as every step of a search does, gets the tokens before it at its start.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ class Constraint:
     """The state of one sequence in its grammar.
 
     Args:
-        matcher: At the beginning of the sequence; owned.
+        matcher: A matcher at the beginning of the sequence; owned by this object.
         vocab_size: Width of the mask.
     """
 
@@ -33,13 +33,13 @@ class Constraint:
         self._num_taken = 0
 
     def copy(self) -> "Constraint":
-        """Another one in the same state."""
+        """Returns an independent constraint in the same state."""
         copy = Constraint(self._matcher.deep_copy(), self._vocab_size)
         copy._num_taken = self._num_taken
         return copy
 
     def allowed(self, token_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
-        """Which tokens may follow, shape [V]; ends of the answer alone where nothing else may.
+        """Mask of the tokens that may follow, shape [V]; after a complete answer only end tokens.
 
         Args:
             token_ids: All tokens of the sequence so far; those of earlier calls first.
@@ -52,11 +52,11 @@ class Constraint:
 
 
 class Constraints:
-    """Makes constraints for one model.
+    """Makes constraints for one model and keeps its compiled grammars.
 
     Args:
-        make_tokenizer: Gives llguidance's view of the vocabulary when it is first needed, which
-            takes a second for a large one.
+        make_tokenizer: Makes llguidance's view of the vocabulary on first use, which takes a second
+            for a large vocabulary.
         vocab_size: Width of the model's logits.
     """
 
@@ -67,10 +67,10 @@ class Constraints:
         self._matchers: dict[str, LLMatcher] = {}
 
     def start(self, grammar: str, answer_token_ids: Sequence[int]) -> Constraint:
-        """The constraint of a sequence.
+        """Makes the constraint of a sequence.
 
         Args:
-            grammar: What `StructuredOutputs.decoding_grammar` gives.
+            grammar: A grammar from `StructuredOutputs.decoding_grammar`.
             answer_token_ids: The answer before the sequence.
 
         Raises:
@@ -81,7 +81,7 @@ class Constraints:
         return Constraint(matcher, self._vocab_size)
 
     def _matcher(self, grammar: str) -> "LLMatcher":
-        """A matcher at the beginning; compiled once for all sequences of a search."""
+        """Returns a matcher in its initial state; compiled once for all sequences of a search."""
         from llguidance import LLMatcher
 
         if self._tokenizer is None:

@@ -41,7 +41,7 @@ class TextReader:
         return self._stops.found_at
 
     def read(self, token_ids: Sequence[int]) -> None:
-        """Reads what a node has gained.
+        """Reads the new tokens of a node.
 
         Args:
             token_ids: All tokens of the node.

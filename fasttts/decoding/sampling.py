@@ -34,8 +34,11 @@ FloatArray = npt.NDArray[np.floating]
 class Sampling:
     """How one token is drawn.
 
-    `temperature=0` takes the most likely token and ignores the rest. `top_k=0`, `top_p=1` and
-    `min_p=0` are off.
+    Attributes:
+        temperature: Divides the logits; 0 takes the most likely token and ignores the rest.
+        top_k: Keeps the k most likely tokens; 0 is off.
+        top_p: Keeps the most likely tokens that reach this probability; 1 is off.
+        min_p: Drops tokens below this share of the largest probability; 0 is off.
     """
 
     temperature: float = 0.0
@@ -45,23 +48,43 @@ class Sampling:
 
 
 def derive_seed(*key: int) -> int:
-    """A 63-bit seed from integers; equal keys give equal seeds on every platform."""
+    """Derives a 63-bit seed from integers; equal keys give equal seeds on every platform.
+
+    Args:
+        key: Integers of any size and number.
+    """
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> (64 - SEED_BITS)
 
 
 def root_seed(search_seed: int, index: int) -> int:
-    """Seed of root candidate `index`."""
+    """Seed of a root candidate.
+
+    Args:
+        search_seed: Seed of the search.
+        index: Position among the root candidates.
+    """
     return derive_seed(search_seed, index)
 
 
 def child_seed(parent_seed: int, depth: int, index: int) -> int:
-    """Seed of child `index` of a node at `depth`; child 0 continues its parent's stream."""
+    """Seed of a child; child 0 continues its parent's stream.
+
+    Args:
+        parent_seed: Seed of the parent.
+        depth: Depth of the parent, 1 for a root candidate.
+        index: Position among its siblings.
+    """
     return parent_seed if index == 0 else derive_seed(parent_seed, depth, index)
 
 
 def noise_key(seed: int, position: int) -> int:
-    """The 64-bit counter from which the noise of every token at `position` is mixed."""
+    """The 64-bit counter from which the noise of every token at one position is mixed.
+
+    Args:
+        seed: Seed of the sequence.
+        position: Absolute position, prompt tokens included.
+    """
     return (seed * SEED_MULTIPLIER + position * POSITION_MULTIPLIER) & _MASK
 
 
@@ -69,7 +92,12 @@ def gumbel_noise(seed: int, position: int, vocab_size: int) -> npt.NDArray[np.fl
     """Standard Gumbel noise for tokens `0 .. vocab_size - 1` at one position, shape [V].
 
     The hash is the finaliser of splitmix64 over `noise_key + token * odd constant`; its top 52
-    bits, centred in their cell, are the uniform, so that neither logarithm can meet 0 or 1.
+    bits, centred in their cell, are the uniform, so that both logarithms have positive arguments.
+
+    Args:
+        seed: Seed of the sequence.
+        position: Absolute position, prompt tokens included.
+        vocab_size: Number of tokens `V`.
     """
     tokens = np.arange(vocab_size, dtype=np.uint64)
     x = np.uint64(noise_key(seed, position)) + tokens * np.uint64(TOKEN_MULTIPLIER)
@@ -82,11 +110,15 @@ def gumbel_noise(seed: int, position: int, vocab_size: int) -> npt.NDArray[np.fl
 
 
 def filter_logits(logits: FloatArray, sampling: Sampling) -> FloatArray:
-    """`logits / T` with what min-p, top-k and top-p remove set to minus infinity, shape [V].
+    """Computes `logits / T` with minus infinity for the tokens that the filters remove, shape [V].
 
     min-p keeps tokens with at least `min_p` times the largest probability; top-k the k largest
-    logits (and their ties); top-p the smallest set of most likely tokens whose probability
-    reaches `top_p`, the one that crosses it included.
+    logits (and their ties); top-p the smallest set of most likely tokens whose probability reaches
+    `top_p`, including the one that crosses it.
+
+    Args:
+        logits: Shape [V].
+        sampling: Temperature above 0, and the filters.
     """
     scaled = logits / sampling.temperature
     if sampling.min_p > 0:
@@ -105,7 +137,17 @@ def filter_logits(logits: FloatArray, sampling: Sampling) -> FloatArray:
 
 
 def sample_token(logits: FloatArray, seed: int, position: int, sampling: Sampling) -> int:
-    """The token drawn from `logits` (shape [V]) at absolute `position` under `seed`."""
+    """Draws one token.
+
+    Args:
+        logits: Shape [V].
+        seed: Seed of the sequence.
+        position: Absolute position of the new token, prompt tokens included.
+        sampling: How it is drawn.
+
+    Returns:
+        The token's id.
+    """
     if sampling.temperature == 0:
         return int(np.argmax(logits))
     noise = gumbel_noise(seed, position, len(logits))

@@ -100,6 +100,10 @@ def may_complete(wanted: str, token_text: str) -> bool:
     """Whether a token could complete the text `wanted`, by the token's text without neighbours.
 
     Some tokenizers leave a token's leading space out where it has no neighbour.
+
+    Args:
+        wanted: The text to complete, not empty.
+        token_text: The token's text, decoded alone.
     """
     return wanted[-1] in token_text or wanted[-1] == " "
 

@@ -1,7 +1,8 @@
-"""What an answer may look like: JSON of a schema, a pattern, one of several texts, a grammar.
+"""Formats that answers must follow: JSON of a schema, a pattern, choices, a grammar.
 
-The words are vLLM's. A grammar is one of llguidance (https://github.com/guidance-ai/llguidance),
-which vLLM uses too; the backends mask each token by it, so that every candidate of a search obeys.
+The option names are vLLM's. A grammar is one of llguidance
+(https://github.com/guidance-ai/llguidance), which vLLM uses too; the backends mask each token by
+it, so that every candidate of a search follows it.
 """
 
 import json
@@ -12,7 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 Thoughts = Literal["none", "possible", "open"]
-"""Whether an answer begins with thoughts: no; if the model likes; in the middle of them."""
+"""Whether an answer begins with thoughts: never; optionally; the prompt opens them."""
 
 THINK_START, THINK_END = "<think>", "</think>"
 
@@ -23,7 +24,7 @@ _VALUES = ("const", "default", "enum", "examples")
 """Keys of a schema whose values are no schemas."""
 
 _PARTIAL = ("allOf", "else", "if", "not", "then")
-"""Keys of a schema whose values say a part of what an object is."""
+"""Keys of a schema whose values describe a part of an object."""
 
 
 def _as_text(schema: object) -> object:
@@ -32,13 +33,13 @@ def _as_text(schema: object) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class StructuredOutputs:
-    """What an answer may look like; exactly one is set.
+    """The format that an answer must follow; exactly one attribute is set.
 
     Attributes:
         json: A JSON schema. Its objects have no properties beyond those it names, unless it says
             so.
         regex: A regular expression that the whole answer matches.
-        choice: The answers that are possible.
+        choice: The possible answers.
         grammar: A grammar in llguidance's form of Lark.
         json_object: Any JSON object.
     """
@@ -51,7 +52,7 @@ class StructuredOutputs:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Refuses what no backend could follow, before anything is decoded."""
+        """Rejects formats that no backend can follow, before anything is decoded."""
         named = (self.json, self.regex, self.choice, self.grammar, self.json_object or None)
         if sum(option is not None for option in named) != 1:
             raise ValueError("set exactly one of json, regex, choice, grammar and json_object")
@@ -67,7 +68,10 @@ class StructuredOutputs:
         return self.json is not None or self.json_object
 
     def decoding_grammar(self, thoughts: Thoughts = "none") -> str:
-        """The grammar of a whole answer, thoughts included, as llguidance takes it.
+        """Returns llguidance's grammar of a whole answer, thoughts included.
+
+        Args:
+            thoughts: Whether the answer begins with thoughts.
 
         Raises:
             ValueError: The schema is no JSON object.
@@ -89,7 +93,7 @@ class StructuredOutputs:
 
 
 def inline_json(schema: Mapping[str, Any]) -> str:
-    """JSON of a schema as a part of a Lark rule."""
+    """Writes JSON of a schema as a part of a Lark rule."""
     return "%json " + json.dumps(_with_format(schema), ensure_ascii=False)
 
 

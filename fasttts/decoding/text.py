@@ -45,7 +45,12 @@ class IncrementalDecoder:
 
 
 def find_stop(text: str, stop: Sequence[str]) -> int | None:
-    """Where the earliest of the stop strings begins in `text`; None where none does."""
+    """Where the earliest of the stop strings begins in a text; None where none does.
+
+    Args:
+        text: The text to search.
+        stop: The stop strings.
+    """
     found = [position for s in stop if (position := text.find(s)) >= 0]
     return min(found, default=None)
 

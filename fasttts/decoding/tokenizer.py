@@ -7,7 +7,7 @@ from fasttts.types import Message
 
 
 class Tokenizer(Protocol):
-    """Text to tokens and back, for the generator's model."""
+    """Converts text to tokens and back, for the generator's model."""
 
     @property
     def eos_token_ids(self) -> frozenset[int]:
@@ -17,7 +17,11 @@ class Tokenizer(Protocol):
     def encode_chat(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
     ) -> list[int]:
-        """The messages through the model's chat template, ready for the assistant's turn.
+        """Renders messages with the model's chat template, ready for the assistant's turn.
+
+        Args:
+            messages: The conversation.
+            tools: Tools in OpenAI's form; None where there are none.
 
         Raises:
             ConfigurationError: The model has no chat template, or it rejects the messages.
@@ -25,9 +29,9 @@ class Tokenizer(Protocol):
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Plain text, without special tokens added."""
+        """Converts plain text to tokens, without special tokens added."""
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of the tokens; special tokens (end of turn, chat markers) are left out."""
+        """Converts tokens to text; special tokens (end of turn, chat markers) are left out."""
         ...

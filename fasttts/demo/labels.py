@@ -22,16 +22,16 @@ def parse_equation(step: str) -> Equation | None:
 
 
 def label_equations(solution: Sequence[str], answer: int, steps: Sequence[str]) -> list[bool]:
-    """Tells of each step whether it and everything before it is right.
+    """Decides for each step whether it and everything before it is right.
 
-    A step is right if its equation is one of the solution's that no earlier step has used, so
-    that steps may come in another order, and if every computed operand was computed before. A
-    line with a boxed number is right if the number is the answer and it comes last.
+    A step is right if its equation is one of the solution's that no earlier step has used, so that
+    steps may come in another order, and if every computed operand was computed before. A line with
+    a boxed number is right if the number is the answer and it comes last.
 
     Args:
-        solution: the exact steps.
-        answer: the exact result.
-        steps: the attempt, one string a step.
+        solution: The exact steps.
+        answer: The exact result.
+        steps: The attempt, one string a step.
     """
     equations = [found for step in solution if (found := parse_equation(step))]
     results = {equation[3] for equation in equations}

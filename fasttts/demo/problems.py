@@ -1,7 +1,7 @@
-"""Seeded arithmetic word problems with exact solutions, in three splits that never overlap.
+"""Seeded arithmetic word problems with exact solutions, in three disjoint splits.
 
-A problem belongs to the split that the hash of its equations falls into. So two problems with the
-same arithmetic are in the same split whatever names and objects they speak of.
+The hash of a problem's equations determines its split. So two problems with the same arithmetic are
+in the same split whatever their names and objects.
 """
 
 import hashlib
@@ -26,12 +26,12 @@ class Problem:
     """A word problem with its solution.
 
     Attributes:
-        text: the whole problem, `facts` and `question` joined by a space.
-        facts: every sentence but the question.
-        question: the last sentence.
-        steps: the solution; each step but the last ends in an equation, the last in a boxed answer.
-        answer: the result.
-        num_operations: number of equations in the solution.
+        text: The whole problem, `facts` and `question` joined by a space.
+        facts: Every sentence but the question.
+        question: The last sentence.
+        steps: The solution; each step but the last ends in an equation, the last in a boxed answer.
+        answer: The result.
+        num_operations: Number of equations in the solution.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Problem:
 
 
 def split_of(steps: tuple[str, ...]) -> Split:
-    """Returns the split a solution belongs to: 1/16 test, 1/16 dev, the rest train."""
+    """Returns the split of a solution: 1/16 test, 1/16 dev, the rest train."""
     equations = [found[1] for step in steps if (found := _EQUATION.search(step))]
     bucket = hashlib.blake2b(";".join(equations).encode(), digest_size=1).digest()[0] % 16
     return "test" if bucket == 0 else "dev" if bucket == 1 else "train"
@@ -55,14 +55,14 @@ def generate_problems(
     """Draws problems of one split; the same arguments give the same problems everywhere.
 
     Args:
-        split: which of the disjoint sets to draw from.
-        seed: any integer; a longer list from the same seed begins with the shorter one.
-        count: number of problems, all different.
-        min_operations: fewest operations, at least 2.
-        max_operations: most operations; the number is uniform between the two.
+        split: Which of the disjoint sets to draw from.
+        seed: Any integer; a longer list from the same seed begins with the shorter one.
+        count: Number of problems, all different.
+        min_operations: Fewest operations, at least 2.
+        max_operations: Most operations; the number is uniform between the two.
 
     Raises:
-        ValueError: if the split is unknown or the bounds are not `2 <= min <= max`.
+        ValueError: The split is unknown or the bounds are not `2 <= min <= max`.
     """
     if split not in ("train", "dev", "test"):
         raise ValueError(f"split is {split!r}; use 'train', 'dev' or 'test'")
@@ -99,5 +99,10 @@ def _draw(rng: random.Random, num_operations: int) -> Problem:
 
 
 def label_steps(problem: Problem, steps: Sequence[str]) -> list[bool]:
-    """Tells of each step of an attempt whether it and everything before it is right."""
+    """Decides for each step of an attempt whether it and everything before it is right.
+
+    Args:
+        problem: The problem with its exact solution.
+        steps: The attempt, one string a step.
+    """
     return label_equations(problem.steps, problem.answer, steps)

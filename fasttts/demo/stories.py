@@ -19,7 +19,16 @@ _OPERATIONS: dict[str, Callable[[int, int], int]] = {
 
 @dataclass(slots=True)
 class Story:
-    """A problem under construction; `amount` is what the subject has so far."""
+    """A problem under construction.
+
+    Attributes:
+        rng: Source of every choice.
+        world: Sentence forms of the kind of story.
+        words: Values of the forms' placeholders.
+        amount: The subject's present amount.
+        sentences: Sentences of the problem so far.
+        steps: Steps of the solution so far.
+    """
 
     rng: random.Random
     world: World
@@ -29,7 +38,13 @@ class Story:
     steps: list[str] = field(default_factory=list)
 
     def say(self, template: str, *, link: bool = True, **numbers: object) -> None:
-        """Adds a sentence, now and then with a word of time before it."""
+        """Adds a sentence, sometimes with a time expression before it.
+
+        Args:
+            template: The sentence with placeholders.
+            link: Whether a time expression may precede it.
+            numbers: Values of placeholders besides `words`.
+        """
         opening = self.rng.choice(wording.LINKS) if link and template[:2] != "A " else ""
         if opening:
             template = template.replace("{Who}", "{who}", 1) if template[0] == "{" else template
@@ -37,7 +52,15 @@ class Story:
         self.sentences.append(opening + template.format(**self.words, **numbers))
 
     def compute(self, reason: str, a: int, sign: str, b: int, **numbers: object) -> int:
-        """Adds a solution step and returns its result."""
+        """Adds a solution step and returns its result.
+
+        Args:
+            reason: The step's text with placeholders.
+            a: Left operand.
+            sign: One of "+", "-", "*", "/".
+            b: Right operand.
+            numbers: Values of placeholders besides `words`.
+        """
         result = _OPERATIONS[sign](a, b)
         said = reason.format(**self.words, **numbers)
         self.steps.append(f"{said}: {a} {sign} {b} = {result}.")
@@ -50,7 +73,13 @@ class Story:
 
 
 def number(rng: random.Random, low: int, high: int) -> int:
-    """Draws a number in [low, high], mostly of two or three digits."""
+    """Draws a number in [low, high], mostly of two or three digits.
+
+    Args:
+        rng: Source of the choice.
+        low: Smallest number, positive.
+        high: Largest number, at most four digits.
+    """
     digits = range(len(str(low)), len(str(high)) + 1)
     chosen = rng.choices(digits, [_DIGIT_WEIGHTS[count] for count in digits])[0]
     return rng.randint(max(low, 10 ** (chosen - 1)), min(high, 10**chosen - 1))
@@ -73,7 +102,12 @@ def new_story(rng: random.Random) -> Story:
 
 
 def begin(story: Story, num_operations: int) -> None:
-    """Tells what the subject starts with, in no or one operation."""
+    """Adds the initial amount, given or computed in one operation.
+
+    Args:
+        story: The problem under construction.
+        num_operations: 0 or 1.
+    """
     rng, world = story.rng, story.world
     if num_operations == 0:
         story.amount = number(rng, 20, 2500)
@@ -190,7 +224,12 @@ _EVENTS: dict[int, tuple[tuple[Callable[[Story], bool], int], ...]] = {
 
 
 def happen(story: Story, num_operations: int) -> None:
-    """Tells one event that takes one or two operations."""
+    """Adds one event.
+
+    Args:
+        story: The problem under construction.
+        num_operations: Operations of the event, 1 or 2.
+    """
     events, weights = zip(*_EVENTS[num_operations], strict=True)
     while not story.rng.choices(events, weights)[0](story):
         pass
@@ -250,7 +289,12 @@ def _ask_packs(story: Story, divisors: list[int]) -> str:
 
 
 def ask(story: Story, num_operations: int) -> str:
-    """Ends the story with facts that take zero to two operations and returns the question."""
+    """Adds the last facts and operations and returns the question.
+
+    Args:
+        story: The problem under construction.
+        num_operations: Operations of the question, 0 to 2.
+    """
     if num_operations == 0:
         return _ask_amount(story)
     is_collection = story.world is wording.COLLECTION
@@ -268,7 +312,12 @@ def ask(story: Story, num_operations: int) -> str:
 
 
 def plan(rng: random.Random, num_operations: int) -> Iterator[int]:
-    """Yields the operations of the beginning, of each event and, last, of the question."""
+    """Yields the operations of the beginning, of each event and, last, of the question.
+
+    Args:
+        rng: Source of every choice.
+        num_operations: Their sum.
+    """
     opening = rng.choice((0, 0, 1))
     closing = rng.choice((0, 0, 1, 2))
     while opening + closing > num_operations:

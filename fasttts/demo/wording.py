@@ -1,8 +1,9 @@
-"""The words and sentence forms that arithmetic word problems are made of.
+"""Words and sentence forms of arithmetic word problems.
 
-A form is a pair: the sentence of the problem and the reason a solution step gives for it.
-Placeholders: `{Who}`/`{who}` the problem's subject, `{items}` what is counted, `{n}` and `{m}`
-numbers, `{friend}` another person, `{groups}` a container, `{part}` a word such as "half".
+A form is a pair: the sentence of the problem and the reason in its solution step.
+
+Placeholders: `{Who}`/`{who}` the problem's subject, `{items}` the counted objects, `{n}` and `{m}`
+    numbers, `{friend}` another person, `{groups}` a container, `{part}` a word such as "half".
 """
 
 from dataclasses import dataclass
@@ -41,19 +42,19 @@ class World:
     """The forms of one kind of story.
 
     Attributes:
-        start: "{n}" is what the subject begins with.
-        start_groups: the beginning is a product, "{n}" times "{m}".
-        start_sum: the beginning is a sum, "{n}" and "{m}".
+        start: "{n}" is the subject's initial amount.
+        start_groups: The beginning is a product, "{n}" times "{m}".
+        start_sum: The beginning is a sum, "{n}" and "{m}".
         gain: "{n}" is added.
         lose: "{n}" is taken away.
         gain_groups: "{n}" times "{m}" is added.
         lose_groups: "{n}" times "{m}" is taken away.
         gain_share: "{n}" divided by "{m}" is added.
-        lose_part: a fraction, "{part}", is taken away.
-        gain_part: a fraction, "{part}", is added.
-        times: the amount is multiplied by "{n}".
-        share: the amount is divided by "{n}".
-        question: asks for the amount.
+        lose_part: A fraction, "{part}", is taken away.
+        gain_part: A fraction, "{part}", is added.
+        times: The amount is multiplied by "{n}".
+        share: The amount is divided by "{n}".
+        question: Asks for the amount.
     """
 
     start: tuple[str, ...]

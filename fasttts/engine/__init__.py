@@ -1,4 +1,4 @@
-"""The engine that users construct, and what a request passes on its way through it."""
+"""The engine that users construct, and the parts that its requests pass through."""
 
 from fasttts.engine.engine import FastTTS
 

@@ -1,7 +1,7 @@
-"""What determines the result of a search, as one key: equal keys, equal results.
+"""Cache keys of searches: equal keys mean equal results.
 
-In it are prompt, resolved options, seed, both models and the versions of what computes. Not in it
-is what changes no result: slots, optimisations, memory, who else calls.
+A key covers prompt, resolved options, seed, both models and the versions of all computing code. It
+leaves out everything that changes no result: slots, optimisations, memory, other calls.
 """
 
 import hashlib
@@ -18,21 +18,21 @@ from fasttts.search.named import named_function
 from fasttts.tree import Node
 
 _FORMAT = 1
-"""Of the entries."""
+"""Version of the entries' format."""
 
 _LIBRARIES = ("llguidance", "math-verify", "numpy", "sympy", "tokenizers", "transformers")
-"""Beside the backends' own, what results pass through."""
+"""Libraries that affect results, besides the backends' own."""
 
 _NOT_COMPUTING = ("cli", "demo", "testing")
-"""Folders of this package that no result passes through."""
+"""Folders of this package that affect no result."""
 
 
 class SearchIdentity:
     """Keys of the searches of one engine.
 
     Args:
-        generator: Whose tokens results are made of.
-        verifier: Whose scores they depend on; None without one.
+        generator: The engine's generator.
+        verifier: The engine's verifier; None without one.
     """
 
     def __init__(self, generator: Generator, verifier: Verifier | None) -> None:
@@ -40,10 +40,10 @@ class SearchIdentity:
         self._verifier = None if verifier is None else _backend(verifier)
 
     def key(self, request: SearchRequest) -> str | None:
-        """The key of a search; None where its result is no function of what is known.
+        """Returns the key of a search; None where its inputs do not determine its result.
 
-        That is so where seconds may end it, and where a model, a verifier, a policy or an
-        extractor has no fingerprint.
+        That is so where seconds may end it, and where a model, a verifier, a policy or an extractor
+        has no fingerprint.
         """
         config = request.config
         verifier = self._verifier if request.uses_verifier else {}
@@ -82,7 +82,7 @@ def _backend(backend: Generator | Verifier) -> dict[str, Any] | None:
 
 @cache
 def _versions() -> dict[str, str | int]:
-    """What computes: libraries by version, this package by its source."""
+    """Versions of the computing code: libraries by version, this package by its source."""
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return {**versions, "fasttts": _source(), "format": _FORMAT}
 

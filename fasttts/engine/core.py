@@ -1,4 +1,4 @@
-"""Two models at work: what a restart of the engine replaces as a whole.
+"""The two models and the thread that drives them; a restart of the engine replaces all of it.
 
 Whoever stops waiting for a search, by an interrupt, a cancelled task or a closed stream, stops its
 work.
@@ -47,6 +47,9 @@ class EngineCore:
         generator: The loop drives it.
         verifier: The same; a choice of several as one.
         is_closed: Whether `close` was called.
+
+    Raises:
+        ConfigurationError: The verifier cannot score, or its model is not loaded.
     """
 
     def __init__(
@@ -86,7 +89,7 @@ class EngineCore:
 
     @property
     def health(self) -> Health:
-        """Whether both models work; closed ones are those that a restart could not replace."""
+        """Whether both models work; a closed core is one that a restart could not replace."""
         lost = self._thread.fault or (self.verifier and fault_of(self.verifier))
         reason = "the last restart failed" if self.is_closed else lost
         if reason is None:
@@ -95,7 +98,7 @@ class EngineCore:
 
     @property
     def gauges(self) -> Gauges:
-        """What the two hold at the moment."""
+        """Present use of the loop and the KV cache."""
         return self._thread.gauges
 
     def submit(self, run: SearchRun, *, is_watched: bool) -> SearchHandle:
@@ -111,7 +114,11 @@ class EngineCore:
         return self._submit(run, self._find(run), is_watched=is_watched)
 
     def run(self, run: SearchRun) -> SearchResult:
-        """Waits for one search."""
+        """Runs one search and waits for it.
+
+        Args:
+            run: The search.
+        """
         with self.submit(run, is_watched=False) as handle:
             return handle.result()
 
@@ -126,7 +133,11 @@ class EngineCore:
             yield from events
 
     async def astream(self, run: SearchRun) -> AsyncGenerator[Event, None]:
-        """`stream` for event loops."""
+        """Streams as `stream` does, for event loops.
+
+        Args:
+            run: The search.
+        """
         with await self._asubmit(run, is_watched=True) as handle:
             async with aclosing(handle.aevents()) as events:
                 async for event in events:
@@ -135,7 +146,12 @@ class EngineCore:
     def run_many(
         self, runs: Sequence[SearchRun], on_result: Callable[[int, SearchResult], None] | None
     ) -> list[SearchResult | SearchError]:
-        """Waits for all of them; see `FastTTS.search_many`."""
+        """Runs searches together and waits for all of them; see `FastTTS.search_many`.
+
+        Args:
+            runs: The searches.
+            on_result: Called with index and result of each search that has one; None for no calls.
+        """
         results: dict[int, SearchResult | SearchError] = {}
         ended: queue.SimpleQueue[int] = queue.SimpleQueue()
         with contextlib.ExitStack() as stack:
@@ -159,13 +175,13 @@ class EngineCore:
     def close(self) -> None:
         """Ends every search, stops the loop and frees both models.
 
-        A forked process leaves its parent's alone.
+        In a forked process it does nothing: the parent owns them.
         """
         if self._thread.is_of_another_process:
             return
         self.is_closed = True
         self._thread.close()
-        with contextlib.ExitStack() as stack:  # one that fails keeps no other from closing
+        with contextlib.ExitStack() as stack:  # both are closed even if one fails
             stack.callback(self.generator.close)
             if self.verifier is not None:
                 stack.callback(self.verifier.close)

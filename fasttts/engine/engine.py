@@ -1,4 +1,4 @@
-"""What users construct: `FastTTS` owns the models, the loop and the thread that drives it."""
+"""The engine that users construct: `FastTTS` owns the models, the loop and its thread."""
 
 import atexit
 import logging
@@ -44,12 +44,13 @@ class FastTTS:
 
     Args:
         generator: Any implementation of the protocol; owned and closed by the engine.
-        verifier: The same, or a function `score(problem, steps)`, or a sequence of both, whose
-            mean is taken; None for an engine that only decodes plainly or votes.
+        verifier: The same, or a function `score(problem, steps)`, or a sequence of both, whose mean
+            is taken; None for an engine that only decodes plainly or votes.
         scheduling: Slots and optimisations of the step loop; no option changes a result.
-        plan: How the two share the device, kept in every result; None where nothing was planned.
-        reload: Gives new models to `restart`; None for an engine that cannot be restarted.
-        cache: Where results are kept and found again; None computes each.
+        plan: How the two share the device, stored in every result; None where memory is not
+            planned.
+        reload: Returns new models for `restart`; None for an engine that cannot be restarted.
+        cache: Stores results and finds them again; None computes each.
 
     Attributes:
         plan: The same.
@@ -109,11 +110,11 @@ class FastTTS:
 
     @classmethod
     def from_config(cls, config: EngineConfig, *, verifier: VerifierOption | None = None) -> Self:
-        """Loads models on vLLM as `config` says; raises as `load` does.
+        """Loads the models of a configuration on vLLM; raises as `load` does.
 
         Args:
-            config: What to load.
-            verifier: Takes the place of the configuration's, as in `load`.
+            config: The options of the engine.
+            verifier: Replaces the configuration's verifier, as in `load`; None keeps it.
         """
         cache = None if config.cache_dir is None else ResultCache(config.cache_dir)
         loaded = load_chosen(config, verifier)
@@ -164,12 +165,12 @@ class FastTTS:
 
     @property
     def generator(self) -> GeneratorBackend:
-        """The generator; the loop drives it, so measure with it while no search is in flight."""
+        """The generator; the loop drives it, so measure it only while no search is in flight."""
         return self._core.generator
 
     @property
     def verifier(self) -> Verifier | None:
-        """The verifier, for the same use; None without one."""
+        """The verifier, under the same condition; None without one."""
         return self._core.verifier
 
     @property
@@ -189,7 +190,7 @@ class FastTTS:
 
     @property
     def verifier_name(self) -> str | None:
-        """Name or path of the verifier."""
+        """Name or path of the verifier; None without one."""
         return None if self.verifier is None else self.verifier.name
 
     def search(
@@ -206,10 +207,11 @@ class FastTTS:
 
         Args:
             problem: A question, or a conversation.
-            config: Search options; `options` override it.
-            system: A system message put before the conversation.
-            tools: Tool schemas in OpenAI's form, rendered by the model's chat template.
-            extract: Finds the answer in a candidate's text, in place of the option `answer`.
+            config: Search options; `options` override it. None takes the defaults.
+            system: A system message put before the conversation; None for none.
+            tools: Tool schemas in OpenAI's form, rendered by the model's chat template; None for
+                none.
+            extract: Finds the answer in a candidate's text; None goes by the option `answer`.
             options: Fields of `SearchConfig`.
 
         Raises:
@@ -231,7 +233,16 @@ class FastTTS:
         extract: Extractor | None = None,
         **options: Any,
     ) -> SearchResult:
-        """`search` for event loops; cancelling the task stops the work."""
+        """Solves as `search` does, for event loops; cancelling the task stops the work.
+
+        Args:
+            problem: As for `search`.
+            config: As for `search`.
+            system: As for `search`.
+            tools: As for `search`.
+            extract: As for `search`.
+            options: As for `search`.
+        """
         run = self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
         return await self._core.arun(run)
 
@@ -250,12 +261,12 @@ class FastTTS:
 
         Args:
             problems: Questions or conversations.
-            config: Search options for all; `options` override it.
-            system: A system message put before each conversation.
+            config: Search options for all; `options` override it. None takes the defaults.
+            system: A system message put before each conversation; None for none.
             seeds: A search seed for each problem; None gives all of them the config's.
-            extract: Finds the answer in a candidate's text, in place of the option `answer`.
-            on_result: Called with index and result as soon as one is there, in the caller's
-                thread; not for problems that ended in a `SearchError`.
+            extract: Finds the answer in a candidate's text; None goes by the option `answer`.
+            on_result: Called with index and result of each search that has one, in the caller's
+                thread; None for no calls.
             options: Fields of `SearchConfig`.
 
         Returns:
@@ -278,10 +289,18 @@ class FastTTS:
         extract: Extractor | None = None,
         **options: Any,
     ) -> SearchHandle:
-        """Starts `search` and returns at once.
+        """Starts a search and returns at once.
 
-        The handle waits for the result, tells the events, and stops the work, from any thread.
-        Its methods raise what `search` does; bad input is refused here.
+        The handle waits for the result, yields the events, and stops the work, from any thread. Its
+        methods raise as `search` does; bad input is refused here.
+
+        Args:
+            problem: As for `search`.
+            config: As for `search`.
+            system: As for `search`.
+            tools: As for `search`.
+            extract: As for `search`.
+            options: As for `search`.
         """
         run = self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
         return self._core.submit(run, is_watched=True)
@@ -296,12 +315,20 @@ class FastTTS:
         extract: Extractor | None = None,
         **options: Any,
     ) -> Generator[Event, None, None]:
-        """`search`, told as it happens; the last event is `Finished`.
+        """Solves as `search` does, and yields events; the last one is `Finished`.
 
         Plain decoding yields `TextDelta`s, which joined are the result's text; searches yield
         `SearchStarted`, `StepFinished`, `StepScored`, `Pruned`, `PrefixDelta`s, which joined are
-        the result's text too, `Progress`, `AnswerChosen` and `UsageReported`. Closing the
-        generator stops the work. The work starts with the first event.
+        the result's text too, `Progress`, `AnswerChosen` and `UsageReported`. Closing the generator
+        stops the work. The work starts with the first event.
+
+        Args:
+            problem: As for `search`.
+            config: As for `search`.
+            system: As for `search`.
+            tools: As for `search`.
+            extract: As for `search`.
+            options: As for `search`.
         """
         return self._core.stream(
             self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
@@ -317,7 +344,16 @@ class FastTTS:
         extract: Extractor | None = None,
         **options: Any,
     ) -> AsyncGenerator[Event, None]:
-        """`stream` for event loops."""
+        """Streams as `stream` does, for event loops.
+
+        Args:
+            problem: As for `search`.
+            config: As for `search`.
+            system: As for `search`.
+            tools: As for `search`.
+            extract: As for `search`.
+            options: As for `search`.
+        """
         return self._core.astream(
             self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
         )
@@ -329,7 +365,12 @@ class FastTTS:
         system: str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> Prompt:
-        """The prompt that `search` makes of a problem, and takes in place of one.
+        """Renders a problem to the prompt of `search`, which accepts it in place of the problem.
+
+        Args:
+            problem: A question, or a conversation.
+            system: A system message put before the conversation; None for none.
+            tools: Tool schemas in OpenAI's form; None for none.
 
         Raises:
             ConfigurationError: The input cannot work.
@@ -337,11 +378,16 @@ class FastTTS:
         return render(problem, self.generator, system=system, tools=tools)
 
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
-        """Separates tool calls from text in the format of the generator's model."""
+        """Separates tool calls from text in the format of the generator's model.
+
+        Args:
+            text: Generated text of one answer.
+            tools: The tools of the conversation, in OpenAI's form.
+        """
         return self.generator.parse_tool_calls(text, tools)
 
     def stats(self) -> EngineStats:
-        """Counters since the engine was made and gauges of the moment, its health among them.
+        """Returns counters since the engine was made, and present gauges, its health among them.
 
         Costs microseconds and stops nothing; from any thread, also once closed.
         """
@@ -355,7 +401,7 @@ class FastTTS:
 
     @property
     def usage(self) -> EngineUsage:
-        """What all searches of this engine have cost so far; from any thread, also once closed."""
+        """Cost of all searches of this engine so far; from any thread, also once closed."""
         return self._requests.account.snapshot()
 
     def close(self) -> None:
@@ -368,7 +414,7 @@ class FastTTS:
             self._core.close()
 
     def __copy__(self) -> Self:
-        """The engine itself: models are shared, so copies of what holds it keep working."""
+        """Returns the engine itself: models are shared, so copies of its holders keep working."""
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

@@ -1,4 +1,4 @@
-"""A search in flight, as its caller holds it: watched, waited for, stopped."""
+"""Handle of a search in flight: reads its events, waits for its result, stops it."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ ReadResult = Callable[[ResultListener], SearchResult]
 
 
 class SearchHandle:
-    """A search that runs; `FastTTS.submit` makes one.
+    """A running search; `FastTTS.submit` makes one.
 
     All methods may be called from any thread, by several at once. A handle that is dropped leaves
     its search running; as a context manager it stops one that has not ended.
@@ -42,14 +42,14 @@ class SearchHandle:
 
     @property
     def done(self) -> bool:
-        """Whether the search has ended, however it did."""
+        """Whether the search has ended, in whatever way."""
         return self._listener.future.done()
 
     def cancel(self) -> bool:
-        """Stops the search before its next iteration and frees what it holds.
+        """Stops the search before its next iteration and frees its sequences.
 
         `result` then raises SearchError with `stop_reason="cancelled"`, unless the search ends in
-        the iteration that runs. No other search changes.
+        the current iteration. No other search changes.
 
         Returns:
             Whether it had not ended yet.
@@ -63,7 +63,7 @@ class SearchHandle:
         """Waits for the result.
 
         Args:
-            timeout: Seconds to wait at most; the search goes on afterwards.
+            timeout: Most seconds to wait; the search goes on afterwards. None waits without limit.
 
         Raises:
             TimeoutError: It has not ended within `timeout`.
@@ -78,13 +78,13 @@ class SearchHandle:
             return self._result
 
     async def aresult(self) -> SearchResult:
-        """`result` for event loops; cancelling the task leaves the search running."""
+        """Waits as `result` does, for event loops; a cancelled task leaves the search running."""
         self._thread.check_process()
         await asyncio.wrap_future(self._listener.future)
         return await asyncio.to_thread(self.result)
 
     def events(self) -> Generator[Event, None, None]:
-        """Tells the search from its beginning, waiting for what is to come.
+        """Yields every event of the search from its beginning, waiting for those to come.
 
         The last event is `Finished`; instead of it the search's error is raised. Leaving the
         generator does not stop the search.
@@ -94,7 +94,7 @@ class SearchHandle:
         yield from self._closed()
 
     async def aevents(self) -> AsyncGenerator[Event, None]:
-        """`events` for event loops."""
+        """Yields as `events` does, for event loops."""
         self._thread.check_process()
         async for event in self._watched.log.aread():
             yield event

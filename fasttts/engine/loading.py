@@ -1,4 +1,4 @@
-"""From a configuration and a choice of verifier to the two that an engine drives."""
+"""Loads the generator and the verifier of an engine."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ from fasttts.verifiers.resolve import models_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What an engine is made of.
+    """The models of an engine.
 
     Attributes:
-        generator: Open; the engine closes it.
+        generator: The generator; the engine closes it.
         verifier: The same; None where none is chosen.
-        plan: How they share the device; None where that was not planned.
+        plan: How they share the device; None where memory is not planned.
     """
 
     generator: Generator
@@ -30,8 +30,8 @@ def load_chosen(config: EngineConfig, choice: VerifierOption | None) -> Loaded:
     """Loads models on vLLM, those that a combination of verifiers names among them.
 
     Args:
-        config: What to load.
-        choice: Takes the place of the configuration's verifier; None leaves that.
+        config: The options of the engine.
+        choice: Replaces the configuration's verifier; None keeps it.
 
     Raises:
         ConfigurationError: An option or a model cannot work; no memory was taken.
@@ -60,7 +60,7 @@ def _load(config: EngineConfig, verifier: Verifier | None) -> Loaded:
     for part in named:
         found = loaded.judge if part.model == JUDGE else loaded.verifier
         assert found is not None, part.model
-        if part is verifier:  # nothing is gained by a name around the model itself
+        if part is verifier:  # the model itself needs no reference around it
             verifier = found
         else:
             part.bind(found)

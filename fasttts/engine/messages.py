@@ -1,4 +1,4 @@
-"""What a user asks, checked: a question or a conversation becomes messages of plain text."""
+"""Checks the user's input: a question or a conversation becomes messages of plain text."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ Conversation = str | Sequence[Message]
 
 
 def check_conversation(problem: Conversation, system: str | None = None) -> list[Message]:
-    """The messages to render: each with a role and with text or nothing as its content.
+    """Returns the messages to render: each with a role and with text or None as its content.
 
     Args:
-        problem: What to solve. Content that is a list of text parts is joined.
-        system: A system message put before the conversation.
+        problem: The question or conversation. Content that is a list of text parts is joined.
+        system: A system message put before the conversation; None for none.
 
     Raises:
         ConfigurationError: There is nothing to answer in it, or it is no text.
@@ -41,7 +41,7 @@ def check_conversation(problem: Conversation, system: str | None = None) -> list
 
 
 def question(messages: Sequence[Message]) -> str:
-    """The last text of the user, against which the verifier judges; empty where there is none."""
+    """Returns the last text of the user, which the verifier judges steps against; may be empty."""
     texts = [str(m.get("content") or "") for m in messages if m["role"] == "user"]
     return next((text for text in reversed(texts) if text.strip()), "")
 
@@ -89,7 +89,7 @@ def _part_text(role: str, part: object) -> str:
 
 
 def _check_encodable(messages: Sequence[Message]) -> None:
-    """Refuses lone surrogates, which no tokenizer takes, wherever they stand in a message."""
+    """Rejects lone surrogates, which no tokenizer accepts, anywhere in a message."""
     try:
         json.dumps(messages, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError as error:

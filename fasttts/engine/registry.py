@@ -1,4 +1,4 @@
-"""One engine for equal configurations in a process: models are loaded once and shared."""
+"""Shared engines: one for equal configurations in a process, so that models are loaded once."""
 
 import os
 import threading
@@ -18,16 +18,16 @@ class _Shared:
 
 
 _lock = threading.RLock()
-"""Reentrant: a hold that falls away gives its user back from wherever the garbage is collected."""
+"""Reentrant: finalizers may release an engine from any thread, also from the lock's holder."""
 
 _engines: dict[str, _Shared] = {}
 
 
 def shared_engine(config: EngineConfig) -> FastTTS:
-    """The process's engine for `config`, loaded by the first caller.
+    """Returns the process's engine for a configuration, loaded by the first caller.
 
-    Every call counts one user; `release_engine` takes one back, the last of them closes the
-    engine, and what nobody releases is closed at exit. Safe from any thread; later callers wait
+    Every call counts one user; `release_engine` removes one, the last of them closes the engine,
+    and an engine that is never released is closed at exit. Safe from any thread; later callers wait
     while the first one loads. An engine that was closed is replaced by a new one, and a forked
     process loads its own. Raises as `FastTTS.from_config` does.
     """
@@ -42,7 +42,7 @@ def shared_engine(config: EngineConfig) -> FastTTS:
 
 
 def loaded_engine(generator: str) -> FastTTS | None:
-    """An open shared engine whose generator has this name; None where none is loaded."""
+    """Returns an open shared engine whose generator has this name; None where none is loaded."""
     with _lock:
         engines = [shared.engine for shared in _engines.values()]
     names = (one for one in engines if not one.is_closed and one.generator_name == generator)
@@ -50,9 +50,9 @@ def loaded_engine(generator: str) -> FastTTS | None:
 
 
 def release_engine(engine: FastTTS) -> None:
-    """Says that one user of a shared engine needs it no more; the last one closes it.
+    """Removes one user of a shared engine; the last one closes it.
 
-    Nothing happens to an engine that is not shared, or closed already.
+    No effect on an engine that is not shared, or closed already.
     """
     with _lock:
         key = _key_of(engine)
@@ -66,10 +66,10 @@ def release_engine(engine: FastTTS) -> None:
 
 
 class EngineLease:
-    """One user's hold on a shared engine: taken at the first need, given back once.
+    """One user's lease of a shared engine: taken on first use, released once.
 
-    A hold that falls away without `release` is no user any more, but leaves the engine open for
-    the next one. Copies of a hold begin without an engine.
+    A lease that is collected without `release` is no longer a user, but leaves the engine open for
+    the next one. Copies of a lease begin without an engine.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class EngineLease:
         self._finalizer: weakref.finalize[[FastTTS], EngineLease] | None = None
 
     def take(self, config: EngineConfig) -> FastTTS:
-        """The shared engine; taken again after `release`, a fork or the engine's end."""
+        """Returns the shared engine; takes it again after `release`, a fork or the engine's end."""
         with _lock:
             if self._engine is None or self._engine.is_closed or _key_of(self._engine) is None:
                 if self._finalizer is not None:
@@ -88,7 +88,7 @@ class EngineLease:
             return self._engine
 
     def release(self) -> None:
-        """Gives the engine back, as `release_engine` does; nothing happens a second time."""
+        """Releases the engine, as `release_engine` does; has no effect a second time."""
         with _lock:
             engine, self._engine = self._engine, None
             if self._finalizer is not None:
@@ -114,8 +114,8 @@ def _forget_user(engine: FastTTS) -> None:
 
 
 def _forget_all() -> None:
-    """In a forked process: the parent's engines are not there, and the lock may be held."""
-    global _lock  # noqa: PLW0603, the lock of a thread that the fork left behind
+    """Resets a forked process: the parent's engines are not there, and the lock may be held."""
+    global _lock  # noqa: PLW0603, a thread that no longer exists may hold the old lock
     _lock = threading.RLock()
     _engines.clear()
 

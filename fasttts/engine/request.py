@@ -1,4 +1,4 @@
-"""From what a user asks to a search that can start: checked input and a rendered prompt."""
+"""Makes a search that can start from a user's problem: checked input and a rendered prompt."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,14 +21,14 @@ _PLAIN_PRIORITY, _SEARCH_PRIORITY = 0, 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A problem as the generator's model reads it.
+    """A rendered problem.
 
     Attributes:
         token_ids: The conversation and the tools through the chat template.
-        problem: What the verifier judges steps against: the last text of the user.
-        answer_prefix: What every answer begins with.
-        messages: The conversation that was rendered, which routing policies look at.
-        tools: The tools that were.
+        problem: The text that the verifier judges steps against: the last one of the user.
+        answer_prefix: Text that every answer begins with; None for none.
+        messages: The conversation that was rendered, for routing policies.
+        tools: The tools that were rendered with it.
     """
 
     token_ids: tuple[int, ...]
@@ -49,13 +49,13 @@ def render(
     system: str | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> Prompt:
-    """The prompt of a problem.
+    """Renders the prompt of a problem.
 
     Args:
-        problem: What to solve.
+        problem: A question, a conversation, or a prompt, which is returned as it is.
         generator: Its tokenizer renders, its context bounds the length.
-        system: A system message put before the conversation.
-        tools: Tool schemas in OpenAI's form.
+        system: A system message put before the conversation; None for none.
+        tools: Tool schemas in OpenAI's form; None for none.
 
     Raises:
         ConfigurationError: The input cannot work.
@@ -85,17 +85,17 @@ def prepare(
     generator: Generator,
     extract: Extractor | None = None,
 ) -> SearchRun:
-    """A search that can start.
+    """Makes a search that can start.
 
     Args:
-        prompt: What to solve.
+        prompt: The rendered problem.
         config: The search, resolved for the engine's models.
-        generator: Whose tokens the search is made of.
-        extract: Finds answers where the search counts them, in place of the option `answer`.
+        generator: The engine's generator.
+        extract: Finds answers where the search counts them; None goes by the option `answer`.
 
     Raises:
-        ConfigurationError: The search's policy is the user's own and cannot be made, or the
-            prompt's opening does not fit.
+        ConfigurationError: The search's policy is user-defined and cannot be made, or the prompt's
+            answer prefix does not fit.
     """
     scores = uses_verifier(config)
     request = SearchRequest(
@@ -117,12 +117,17 @@ def prepare(
 
 
 def is_thinking(prompt: Prompt, tokenizer: Tokenizer) -> bool:
-    """Whether the prompt ends inside `<think>`, as some chat templates have it."""
+    """Whether the prompt ends inside `<think>`, as in some chat templates.
+
+    Args:
+        prompt: The rendered problem.
+        tokenizer: The generator's.
+    """
     return tokenizer.decode(prompt.token_ids[-8:]).rstrip().endswith(THINK_START)
 
 
 def _grammar(prompt: Prompt, config: SearchConfig, tokenizer: Tokenizer) -> str | None:
-    """What the answer must follow; a model for which the closing tag is one token may think."""
+    """The grammar of the answer; thoughts are allowed where the closing tag is one token."""
     if config.structured_outputs is None:
         return None
     thoughts: Thoughts = "possible" if len(tokenizer.encode(THINK_END)) == 1 else "none"
@@ -134,7 +139,7 @@ def _grammar(prompt: Prompt, config: SearchConfig, tokenizer: Tokenizer) -> str 
 def _answer_prefix(
     prompt: Prompt, config: SearchConfig, generator: Generator, *, is_scored: bool
 ) -> Node | None:
-    """The prompt's opening as what the roots of the tree hang on."""
+    """Makes the prompt's answer prefix the parent of the tree's roots."""
     answer_prefix = prompt.answer_prefix
     if answer_prefix is None:
         return None
@@ -167,7 +172,12 @@ def _answer_prefix(
 def seeded(
     config: SearchConfig, seeds: Sequence[int] | None, problems: Sequence[Problem]
 ) -> list[SearchConfig]:
-    """The configuration of each problem; None gives all of them the same seed.
+    """Makes the configuration of each problem.
+
+    Args:
+        config: The options of all problems.
+        seeds: A seed for each problem; None gives all of them the same.
+        problems: The problems.
 
     Raises:
         ConfigurationError: The problems are no list, or there are not as many seeds.

@@ -1,6 +1,7 @@
 """Results on disk: a search is a pure function of its inputs, so it need not run twice.
 
-A cache never fails a call: what cannot be read is computed, and what cannot be written is not kept.
+A cache never fails a call: an unreadable result is computed again, and one that cannot be written
+is not stored.
 """
 
 import hashlib
@@ -20,18 +21,18 @@ from fasttts.types import SearchResult
 logger = logging.getLogger(__name__)
 
 _BUSY_S = 5.0
-"""How long a database that another process writes to is waited for."""
+"""Longest wait for a database that another process writes to."""
 
 
 class ResultCache:
     """Results of searches in a directory, shared by threads and processes.
 
-    Entries are JSON documents after a checksum; nothing in the directory is ever unpickled. One
-    that cannot be right counts as absent, and is written anew.
+    Entries are JSON documents after a checksum; nothing in the directory is ever unpickled. An
+    invalid entry counts as absent, and is overwritten.
 
     Args:
-        directory: Made if need be.
-        size_limit_bytes: Beyond it the oldest results go.
+        directory: Created if missing.
+        size_limit_bytes: Size beyond which the oldest results are dropped.
 
     Raises:
         ConfigurationError: diskcache is not installed, or the directory cannot be used.
@@ -58,9 +59,9 @@ class ResultCache:
             ) from error
 
     def read(self, key: str) -> SearchResult | None:
-        """The result of a key; None where there is none, or none that can be right."""
+        """Returns the result of a key; None where there is none, or an invalid one."""
         try:
-            with self._store as store:  # closes what else each thread would keep open
+            with self._store as store:  # closes the connection that each thread would keep open
                 entry = store.get(key)
             return None if entry is None else _decoded(entry)
         except self._unusable as error:
@@ -68,7 +69,12 @@ class ResultCache:
             return None
 
     def write(self, key: str, result: SearchResult) -> None:
-        """Keeps a result, in place of what the key had."""
+        """Stores a result; replaces an earlier one of the same key.
+
+        Args:
+            key: From `SearchIdentity.key`.
+            result: The result.
+        """
         try:
             with self._store as store:
                 store.set(key, _encoded(result))
@@ -80,9 +86,9 @@ class EngineCache:
     """The results of one engine in a cache.
 
     Args:
-        cache: Where they are; engines may share it.
+        cache: Stores the results; engines may share it.
         identity: The keys of the engine's searches.
-        requests: Counts what was found.
+        requests: Counts hits and misses.
     """
 
     def __init__(
@@ -93,7 +99,7 @@ class EngineCache:
         self._requests = requests
 
     def find(self, request: SearchRequest) -> SearchResult | None:
-        """The result of an equal search; None where there is none."""
+        """Returns the result of an equal search; None where there is none."""
         key = self._identity.key(request)
         if key is None:
             return None
@@ -103,14 +109,19 @@ class EngineCache:
         return None if found is None else _found_again(found, time.perf_counter() - started)
 
     def keep(self, request: SearchRequest, result: SearchResult) -> None:
-        """Keeps a result that was computed."""
+        """Stores a computed result, if its search has a key.
+
+        Args:
+            request: The search.
+            result: Its result.
+        """
         key = self._identity.key(request)
         if key is not None:
             self._cache.write(key, result)
 
 
 def _found_again(result: SearchResult, total_s: float) -> SearchResult:
-    """A result as it is told when the cache had it: its usage says so, its times are today's."""
+    """Marks a result as cached and replaces its timings."""
     timings = replace(result.timings, total_s=total_s, generation_s=0.0, verification_s=0.0)
     return replace(result, usage=replace(result.usage, is_cached=True), timings=timings)
 
@@ -121,10 +132,10 @@ def _encoded(result: SearchResult) -> str:
 
 
 def _decoded(entry: object) -> SearchResult:
-    """The result of an entry.
+    """Decodes the result of an entry.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: The entry is damaged.
     """
     if not isinstance(entry, str):
         raise ValueError(f"an entry is text, not {type(entry).__name__}")
@@ -139,7 +150,7 @@ def _checksum(document: str) -> str:
 
 
 def _unpickled(diskcache: Any) -> type:
-    """How diskcache stores values, without the pickles that it would load."""
+    """Makes diskcache's storage class, without the loading of pickles."""
 
     class UnpickledDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no types
         def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:

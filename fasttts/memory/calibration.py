@@ -1,7 +1,7 @@
-"""Measures what decoding and prefilling cost on the present device, in some seconds.
+"""Measures the time of decoding and prefilling on the present device, in a few seconds.
 
-Works on any implementation of the seam. Every request gets text that no other has, so that no
-prefix cache shortens the work, and every timing is repeated and read at its median.
+Works on any implementation of `interfaces.py`. Every request gets a text of its own, so that no
+prefix cache shortens the work, and every timing is the median of several repetitions.
 """
 
 import itertools
@@ -38,15 +38,15 @@ _SAMPLING = Sampling(temperature=1.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What was measured of one model on one device.
+    """Measured times of one model on one device.
 
     Attributes:
         device: The device's name.
         model: The model's name or path.
-        role: What the model was used as.
+        role: The role in which the model was measured.
         decode: Sequences in the batch, and seconds of one iteration; empty for a verifier.
         prefill: New tokens, and seconds to compute them.
-        context_tokens: What a sequence attended to, in the mean, while decoding was measured.
+        context_tokens: Mean context of a sequence while decoding was measured.
     """
 
     device: str
@@ -69,8 +69,8 @@ def calibrate_generator(
     Args:
         generator: An idle engine; it has no requests afterwards.
         device: The device's name.
-        clock: Seconds that pass while the engine works.
-        budget_s: When this much time is spent, no larger size is tried.
+        clock: Returns seconds; replaced by tests.
+        budget_s: Seconds after which no larger size is tried.
 
     Raises:
         BackendError: The engine failed, or nothing could be timed.
@@ -94,7 +94,17 @@ def calibrate_verifier(
     clock: Clock = time.perf_counter,
     budget_s: float = BUDGET_S / 2,
 ) -> Calibration:
-    """Times batches of 1, 2, 4, ... one-step paths; arguments as in `calibrate_generator`."""
+    """Times batches of 1, 2, 4, ... one-step paths.
+
+    Args:
+        verifier: An idle verifier.
+        device: The device's name.
+        clock: Returns seconds; replaced by tests.
+        budget_s: Seconds after which no larger size is tried.
+
+    Raises:
+        BackendError: The verifier failed, or reports no computed tokens.
+    """
     texts = _texts()
     points: list[Point] = []
     deadline_s, batch = clock() + budget_s, 1
@@ -118,7 +128,7 @@ def calibrate_verifier(
 def _time_decoding(
     generator: Generator, clock: Clock, deadline_s: float
 ) -> tuple[tuple[Point, ...], int]:
-    """Points of decoding, and the mean context while they were measured."""
+    """Points of decoding, and the mean context of their measurement."""
     points: dict[int, list[float]] = defaultdict(list)
     texts = _texts()
     prompt_tokens = 0
@@ -135,7 +145,7 @@ def _time_decoding(
 
 
 def _batch_sizes(most: int) -> Iterator[int]:
-    """1, 2, 4, ... and the largest; what lies beyond the measured ones never looks better."""
+    """1, 2, 4, ... and the largest; extrapolation beyond the measured sizes is pessimistic."""
     yield from (1 << shift for shift in range((most - 1).bit_length()))
     yield most
 
@@ -145,7 +155,7 @@ def _iterations(
 ) -> Iterator[tuple[int, float]]:
     """Decodes some tokens after each prompt; sizes and seconds of iterations without prompts.
 
-    A sequence that ends early leaves a smaller batch, which is a measurement as well.
+    A sequence that ends early leaves a smaller batch, which is timed as well.
     """
     waiting = {str(index) for index in range(len(prompts))}
     for request_id, prompt in zip(sorted(waiting, key=int), prompts, strict=True):
@@ -229,5 +239,5 @@ def _medians(points: dict[int, list[float]]) -> tuple[Point, ...]:
 
 
 def _positive(points: Iterable[Point]) -> tuple[Point, ...]:
-    """Without points that a coarse clock could not time."""
+    """Removes points that a coarse clock could not time."""
     return tuple((size, seconds) for size, seconds in points if seconds > 0)

@@ -1,4 +1,4 @@
-"""Seconds of one iteration of a model: a roofline, or what calibration measured."""
+"""Seconds of one iteration of a model: a roofline, or a calibration."""
 
 from fasttts.memory.calibration import Calibration
 from fasttts.memory.curves import Curve
@@ -6,22 +6,22 @@ from fasttts.memory.devices import Device
 from fasttts.memory.shapes import ModelShape
 
 SCORE_RATE_SHARE = 0.8
-"""Of the peak rate: a larger verification batch gains little."""
+"""Share of the peak rate above which a larger verification batch gains little."""
 
 
 class Costs:
-    """What decoding and prefilling cost on a device.
+    """Time of decoding and prefilling on a device.
 
     An iteration takes the longer of reading its bytes and computing its operations (Williams,
-    Waterman and Patterson, "Roofline", CACM 52(4), 2009). The device's peaks are taken as they
-    are: nothing is added for launching kernels or for the scheduler, so real iterations take
-    longer. Where a calibration is given, its curves replace the roofline, which then adds only
-    what a longer context costs than the measured one.
+    Waterman and Patterson, "Roofline", CACM 52(4), 2009). The device's peak rates are used without
+    allowance for launching kernels or for the scheduler, so real iterations take longer. Where a
+    calibration is given, its curves replace the roofline, which then only adds the time of a
+    context that is longer than the measured one.
 
     Args:
-        device: Where the model runs.
+        device: The device that the model runs on.
         shape: The model; also an attribute.
-        calibration: What was measured of this model on this device.
+        calibration: Measured times of this model on this device; None uses the roofline alone.
     """
 
     def __init__(
@@ -40,7 +40,12 @@ class Costs:
         return self._decode is not None or self._prefill is not None
 
     def decode_s(self, batch: int, context_tokens: float) -> float:
-        """One token for each sequence of a batch, each after a context of this length."""
+        """Seconds of one token for each sequence of a batch.
+
+        Args:
+            batch: Sequences.
+            context_tokens: Context of each of them.
+        """
         roofline_s = self._decode_roofline_s(batch, context_tokens)
         if self._decode is None:
             return roofline_s
@@ -48,7 +53,13 @@ class Costs:
         return self._decode.at(batch) + max(0.0, longer_s)
 
     def prefill_s(self, num_sequences: int, tokens: float, context_tokens: float) -> float:
-        """New tokens of each of some sequences, after a cached context of this length each."""
+        """Seconds to compute new tokens of several sequences.
+
+        Args:
+            num_sequences: Sequences.
+            tokens: New tokens of each of them.
+            context_tokens: Cached context of each of them.
+        """
         roofline_s = self._prefill_roofline_s(num_sequences, tokens, context_tokens)
         if self._prefill is None:
             return roofline_s

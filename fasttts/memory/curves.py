@@ -1,4 +1,4 @@
-"""Seconds against batch size: measured curves, and where they bend."""
+"""Seconds against batch size: measured curves and their knee."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +27,7 @@ class Curve:
 
     @classmethod
     def fit(cls, points: Iterable[tuple[float, float]]) -> Self:
-        """The curve through the fastest of the points; at least one is needed."""
+        """Fits the curve through the fastest of the points; at least one is needed."""
         fastest: dict[float, float] = {}
         for size, seconds in points:
             fastest[size] = min(seconds, fastest.get(size, seconds))
@@ -69,12 +69,17 @@ def _lower_hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, floa
 
 
 def knee(seconds: Seconds, most: int, threshold: float) -> int:
-    """The batch size from which on one more sequence costs too much, at most `most`.
+    """Largest batch size before one more sequence costs too much, at most `most`.
 
-    Too much is more than `threshold` of what the sequences cost in the mean, `seconds(b) / b`.
-    Where decoding is bound by reading weights that share is small and grows with the batch; where
-    it is bound by compute it is 1. A threshold of 1/2 maximises throughput over latency,
-    `b / seconds(b) ** 2` (Kleinrock's power); one near 1 maximises throughput alone.
+    Too much is more than `threshold` of the mean cost of a sequence, `seconds(b) / b`. Where
+    decoding is bound by reading weights that share is small and grows with the batch; where it is
+    bound by compute it is 1. A threshold of 1/2 maximises throughput over latency, `b / seconds(b)
+    ** 2` (Kleinrock's power); one near 1 maximises throughput alone.
+
+    Args:
+        seconds: Time of a batch.
+        most: Largest size to consider.
+        threshold: In (0, 1].
     """
     now_s = seconds(1)
     for batch in range(1, most):
@@ -86,6 +91,12 @@ def knee(seconds: Seconds, most: int, threshold: float) -> int:
 
 
 def size_for_rate(seconds: Seconds, most: int, share: float) -> int:
-    """The smallest size that reaches a share of the rate, size over seconds, of `most`."""
+    """Smallest size that reaches a share of the rate, size over seconds, of `most`.
+
+    Args:
+        seconds: Time of a size.
+        most: The size of the full rate.
+        share: In (0, 1].
+    """
     wanted = share * most / seconds(most)
     return bisect_left(range(1, most), wanted, key=lambda size: size / seconds(size)) + 1

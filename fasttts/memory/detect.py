@@ -1,4 +1,4 @@
-"""The machine this runs on, as a `Device`: asked of the driver, or measured on a CPU."""
+"""Detects the device of this machine: from the driver, or by measuring a CPU."""
 
 import math
 import os
@@ -23,13 +23,13 @@ _COPY_BYTES = 64 * MIB
 _MATRIX_SIZE = 768
 _NUM_REPEATS = 3
 _OFFLOAD_SHARE = 0.5
-"""Of the host's memory; the rest is the operating system's and the user's."""
+"""Share of the host's memory for offloading; the rest is the operating system's and the user's."""
 
 
 def this_device(described: str | None = None) -> Device:
-    """The first GPU of this machine, or its CPU.
+    """Describes the first GPU of this machine, or its CPU.
 
-    A GPU's speed is that of the table; a CPU's is measured in some tenths of a second, in float32.
+    A GPU's speed comes from the table; a CPU's is measured in some tenths of a second, in float32.
 
     Args:
         described: As for `known_device`.
@@ -50,12 +50,12 @@ def this_device(described: str | None = None) -> Device:
 
 
 def known_device(name: str, memory_bytes: int, described: str | None = None) -> Device | None:
-    """A GPU by the driver's name and its real memory; None if the table does not have it.
+    """Describes a GPU by the driver's name and its real memory; None if the table lacks it.
 
     Args:
-        name: What the driver calls it, and calibrations are filed under.
-        memory_bytes: What the driver reports.
-        described: Name or file of the device whose speed it has; None goes by the driver's name.
+        name: The driver's name of it; calibrations are stored under this name.
+        memory_bytes: Memory that the driver reports.
+        described: Name or file of a device with the same speed; None goes by the driver's name.
 
     Raises:
         ConfigurationError: There is no such description.
@@ -67,7 +67,7 @@ def known_device(name: str, memory_bytes: int, described: str | None = None) -> 
 
 
 def this_device_name() -> str:
-    """What calibrations of this machine are filed under."""
+    """The name under which calibrations of this machine are stored."""
     gpu = _first_gpu()
     return gpu[0] if gpu is not None else _cpu_name()
 
@@ -98,7 +98,7 @@ def _cpu() -> Device:
 
 
 def _cpu_name() -> str:
-    """The processor's name and how many cores this process may use."""
+    """The processor's name, with the number of cores that this process may use."""
     name = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -109,7 +109,7 @@ def _cpu_name() -> str:
 
 
 def _host_memory_bytes() -> int:
-    """The machine's memory, or what the container it runs in may use of it."""
+    """The machine's memory, or the limit of its container."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = _CONTAINER_LIMIT.read_text().strip() if _CONTAINER_LIMIT.exists() else ""
     return min(physical, int(limit)) if limit.isdecimal() else physical
@@ -120,21 +120,21 @@ def _offload_bytes() -> int:
 
 
 def _copy_rate() -> float:
-    """Bytes a second that are read while an array larger than the caches is copied."""
+    """Measures the bytes per second that are read while copying an array larger than the caches."""
     source = np.ones(_COPY_BYTES, dtype=np.uint8)
     target = np.empty_like(source)
     return _COPY_BYTES / _fastest(lambda: np.copyto(target, source))
 
 
 def _matrix_rate() -> float:
-    """Operations a second of a float32 matrix product."""
+    """Measures the operations per second of a float32 matrix product."""
     left = np.ones((_MATRIX_SIZE, _MATRIX_SIZE), dtype=np.float32)
     right, product = left.copy(), np.empty_like(left)
     return 2 * _MATRIX_SIZE**3 / _fastest(lambda: np.matmul(left, right, out=product))
 
 
 def _fastest(work: Callable[[], object]) -> float:
-    """Seconds of the fastest of some runs, after one to warm up."""
+    """Measures the seconds of the fastest of some runs, after one to warm up."""
     work()
     fastest_s = math.inf
     for _ in range(_NUM_REPEATS):

@@ -1,4 +1,4 @@
-"""What a device can hold and how fast it is: a table of common ones, and files for others."""
+"""Memory and speed of devices: a table of common ones, and files for others."""
 
 import json
 import re
@@ -16,20 +16,20 @@ _PCIE_4, _PCIE_5 = 31.5e9, 63.0e9
 """Bytes a second in one direction of 16 lanes, after line encoding."""
 
 _HOST_MEMORY_BYTES = 32 * GIB
-"""Host memory for offloading that is assumed where nothing is known."""
+"""Assumed host memory for offloading where it is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A device's limits.
+    """Memory, speed and host link of a device.
 
     Attributes:
-        name: What users call it.
+        name: The user's name of it.
         memory_bytes: All of its memory, as the driver reports it.
         bandwidth_bytes_per_s: Peak reading rate of that memory.
-        compute_flops: Peak multiply and add operations a second, in the type the models run in.
-        link_bytes_per_s: Rate of the link to the host in one direction; None where there is none,
-            and with it no offloading.
+        compute_flops: Peak multiply and add operations per second, in the type the models run in.
+        link_bytes_per_s: Rate of the link to the host in one direction; None where there is no
+            link, and so no offloading.
         host_memory_bytes: Host memory that offloading may use.
         is_cpu: Whether vLLM's CPU backend runs the models.
     """
@@ -44,7 +44,7 @@ class Device:
 
     @property
     def block_size(self) -> int:
-        """Tokens of a KV block: vLLM's default, and what its CPU attention wants."""
+        """Tokens of a KV block: vLLM's default, or the size that its CPU attention requires."""
         return 32 if self.is_cpu else 16
 
 
@@ -94,10 +94,10 @@ _REQUIRED = ("memory", "bandwidth", "compute")
 
 
 def find_device(name: str) -> Device:
-    """The table's device of this name, upper and lower case, blanks and dashes alike.
+    """Finds a device of the table by name, ignoring case, blanks and dashes.
 
     Raises:
-        ConfigurationError: There is none; says which name comes close.
+        ConfigurationError: There is no such device; the message names a similar one.
     """
     device = try_device(name)
     if device is not None:
@@ -109,13 +109,13 @@ def find_device(name: str) -> Device:
 
 
 def try_device(name: str) -> Device | None:
-    """`find_device`, or None; names of drivers ("NVIDIA GeForce RTX 4090") are known too."""
+    """Finds a device as `find_device` does, else None; accepts the driver's names too."""
     key = re.sub(r"[^a-z0-9]", "", name.lower()).removeprefix("nvidia")
     return _KNOWN.get(key) or _KNOWN.get(f"rtx{key}")
 
 
 def named_device(name: str) -> Device:
-    """A device of the table, or the one that a file described: its name ends in .json or .toml.
+    """Returns a device of the table, or reads the file if the name ends in .json or .toml.
 
     Raises:
         ConfigurationError: The table or the file does not have it.
@@ -125,10 +125,10 @@ def named_device(name: str) -> Device:
 
 
 def read_device(path: Path) -> Device:
-    """A device described by a JSON or TOML file.
+    """Reads a device from a JSON or TOML file.
 
     Keys: `memory`, `bandwidth` and `compute`, and if they apply `name`, `link`, `host_memory`;
-    values are numbers or text such as "24GiB".
+        values are numbers or text such as "24GiB".
 
     Raises:
         ConfigurationError: The file cannot be read or describes no device.
@@ -144,7 +144,11 @@ def read_device(path: Path) -> Device:
 
 
 def describe_device(values: Mapping[str, Any], base: Device | None = None) -> Device:
-    """A device from the keys of `read_device`, over the values of `base`.
+    """Builds a device from the keys of `read_device`.
+
+    Args:
+        values: Keys and values.
+        base: Device that supplies missing keys; None where the required keys must be given.
 
     Raises:
         ConfigurationError: A key is unknown or missing, or a value is not a quantity.

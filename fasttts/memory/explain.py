@@ -1,4 +1,4 @@
-"""A plan's reasons in words."""
+"""The reasons of a plan, in sentences."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,13 @@ from fasttts.memory.workload import Workload
 
 
 def memory_reason(device: Device, usable_bytes: int, left_bytes: int) -> str:
-    """What is left for KV blocks when both models are on the device."""
+    """Explains how much memory remains for KV blocks when both models are on the device.
+
+    Args:
+        device: The device.
+        usable_bytes: Memory that may be used.
+        left_bytes: Memory for KV blocks; negative where the models do not fit.
+    """
     share = 100 * usable_bytes / device.memory_bytes
     usable = f"Of {format_bytes(device.memory_bytes)} {share:.0f} % may be used"
     if left_bytes <= 0:
@@ -23,7 +29,14 @@ def memory_reason(device: Device, usable_bytes: int, left_bytes: int) -> str:
 def lacking(
     device: Device, usable_bytes: int, engines: Sequence[EngineRequirements], budget: MemoryBudget
 ) -> str:
-    """What models that do not fit would need."""
+    """Explains how much memory is missing for models that do not fit.
+
+    Args:
+        device: The device.
+        usable_bytes: Memory that may be used.
+        engines: The requirements of each model.
+        budget: The memory to divide.
+    """
     models = " and ".join(
         f"{needs.shape.name} ({format_bytes(needs.shape.weight_bytes)} of weights, "
         f"{format_bytes(needs.min_kv_bytes)} of KV for {needs.max_model_len:,} tokens)"
@@ -45,14 +58,21 @@ def kind_reasons(
     generator: EngineRequirements,
     verifier: EngineRequirements | None,
 ) -> Iterator[str]:
-    """Why this kind of plan and this split."""
+    """Explains the kind of plan and its partition.
+
+    Args:
+        chosen: The partition of the plan.
+        resident: The fastest partition without offloading; None if none fits.
+        generator: The generator's requirements.
+        verifier: The verifier's requirements; None without one.
+    """
     workload = generator.workload
     beams = _beams(workload.num_beams)
     held = min(workload.num_beams, generator.num_resident(chosen.generator_kv_bytes))
     if chosen.kind == "time_shared":
         yield from _time_shared(chosen, resident)
     elif chosen.kind == "kv_offload":
-        assert resident is not None  # it has the same splits
+        assert resident is not None  # it has the same partitions
         compared = _compared(chosen, resident)
         yield (
             f"The generator's cache holds {held} of {beams}; blocks of the others wait in "
@@ -97,7 +117,14 @@ def _verifier_share(chosen: Partition, verifier: EngineRequirements) -> str:
 
 
 def slots_reason(slots: int, limit: int, resident: int, workload: Workload) -> str:
-    """Why the generator decodes so many sequences together."""
+    """Explains the number of sequences that decode together.
+
+    Args:
+        slots: The planned number.
+        limit: Sequences worth decoding together, if memory holds them.
+        resident: Beams that the generator's KV cache holds.
+        workload: The search that was planned for.
+    """
     if slots < limit:
         why = "more do not fit" if slots == resident else "more would leave less for KV blocks"
     elif limit < workload.num_beams:
@@ -110,12 +137,17 @@ def slots_reason(slots: int, limit: int, resident: int, workload: Workload) -> s
 
 
 def asked_slots_reason(slots: int) -> str:
-    """That the generator decodes as many sequences together as was asked for."""
+    """States that the number of sequences is the user's `max_num_seqs`."""
     return f"{_sequences(slots)} decode together, as max_num_seqs says."
 
 
 def rate_reason(num_tokens: int, seconds: float) -> str:
-    """From which batch on the verifier is fast."""
+    """Explains from which batch size on the verifier is fast.
+
+    Args:
+        num_tokens: New tokens of the batch.
+        seconds: Predicted time of the batch.
+    """
     return (
         f"From {num_tokens} new tokens on the verifier scores at 80 % of its peak rate "
         f"({num_tokens / seconds:,.0f} tokens a second)."
@@ -123,7 +155,7 @@ def rate_reason(num_tokens: int, seconds: float) -> str:
 
 
 def source_reason(is_measured: bool) -> str:
-    """Where the times come from."""
+    """States where the times come from."""
     if is_measured:
         return "Times are those that `fasttts calibrate` measured on this device."
     return "Times are those of the device's peak rates; real ones are longer."

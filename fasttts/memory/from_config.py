@@ -1,4 +1,4 @@
-"""A plan from an engine's configuration: what the command line shows is what an engine does."""
+"""Plans from an engine's configuration; the command line shows the plan that an engine uses."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,19 +23,19 @@ def plan_engines(
     verifier: ModelShape | None,
     workload: Workload | None = None,
 ) -> MemoryPlan:
-    """The plan for the models of a configuration.
+    """Plans the memory of the models of a configuration.
 
     `max_model_len`, `max_num_seqs`, `dtype`, `gpu_memory_utilization`, `offloading` and
-    `verifier_process` are the configuration's; stored calibrations of the device and the models
-    are used.
+    `verifier_process` are the configuration's; stored calibrations of the device and the models are
+    used.
 
     Args:
         config: An engine's options.
-        device: Where the models run.
+        device: The device that the models run on.
         generator: The generator's shape, in the type of its `config.json`.
         verifier: The verifier's; None for an engine without one.
-        workload: The search to be fast at; None takes a typical one of `planned_beams` beams, made
-            shorter where the context asks for it.
+        workload: The search to optimise for; None takes a typical one of `planned_beams` beams,
+            shortened to fit the context.
 
     Raises:
         CapacityError: The models cannot share the device.
@@ -61,11 +61,15 @@ def plan_engines(
 
 
 def planned_scheduling(scheduling: SchedulingConfig, plan: MemoryPlan | None) -> SchedulingConfig:
-    """The scheduling of an engine that carries out a plan; without one it stays as it is.
+    """Fills in the scheduling options that a plan determines, unless the user has set them.
 
-    A calibrated plan says when a batch of the verifier is worth it, unless the user does; a
-    roofline knows no cost of a batch on the host. Where the engines take turns, each turn moves
-    weights: steps are then scored together, when a decision waits.
+    A calibrated plan determines the size of a verification batch; a roofline does not, since it
+    knows no cost of a batch on the host. Where one model sleeps while the other runs, each switch
+    moves weights: steps are then scored together, when a decision waits.
+
+    Args:
+        scheduling: The user's options.
+        plan: The engine's plan; None changes nothing.
     """
     if plan is None:
         return scheduling
@@ -81,7 +85,7 @@ def planned_scheduling(scheduling: SchedulingConfig, plan: MemoryPlan | None) ->
 def _in_type(shape: ModelShape, config: EngineConfig, device: Device) -> ModelShape:
     """The model in the type it will run in.
 
-    "auto" is float32 on a CPU, and elsewhere the checkpoint's type, but 16 bits for float32.
+    "auto" is float32 on a CPU, and elsewhere the checkpoint's type, but bfloat16 for float32.
     """
     if config.dtype != "auto":
         return shape.with_dtype(config.dtype)

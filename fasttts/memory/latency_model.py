@@ -1,4 +1,4 @@
-"""How long a search takes with KV caches of given sizes."""
+"""Predicted time of a search with KV caches of given sizes."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from fasttts.memory.requirements import EngineRequirements
 from fasttts.memory.workload import Workload
 
 SPECULATION_THRESHOLD = 0.5
-"""Share of the mean cost of a sequence above which a slot is not worth having for speculation."""
+"""Share of the mean cost of a sequence above which a further slot for speculation does not pay."""
 
 BATCHING_THRESHOLD = 0.9
 """The same for sequences that must be decoded anyway, now or after the others."""
 
 _OFFLOADING_COST = 0.02
-"""Of decoding time, for the bookkeeping of blocks in two places (assumed)."""
+"""Share of decoding time for the bookkeeping of blocks in two places (assumed)."""
 
 MOST_SLOTS = 1024
 """vLLM's own largest default."""
@@ -47,6 +47,11 @@ def slot_limit(costs: Costs, workload: Workload, most: int) -> int:
 
     Up to the knee of the decode curve, speculation included; beyond it for the search's own beams
     only, as long as a larger batch still raises throughput.
+
+    Args:
+        costs: The generator's.
+        workload: The search to optimise for.
+        most: Largest number to consider.
     """
     context = workload.mean_context_tokens
 
@@ -64,11 +69,11 @@ class LatencyModel:
 
         (N / B_v) * T_prefill(B_v) + (N * S / B_g) * T_decode(B_g)
 
-    with batches `B` as large as memory holds. We add what a cache too small for all beams costs:
-    prefixes that other beams displaced are computed again, or come back over the host link.
+    with batches `B` as large as memory holds. We add the cost of a cache that is too small for all
+    beams: prefixes that other beams displaced are computed again, or come back over the host link.
 
     Args:
-        generator: What the generator needs, its workload and costs included.
+        generator: The generator's requirements, its workload and costs included.
         verifier: The same for the verifier; None for a search without one.
         slots: Most sequences that decode together.
         link_bytes_per_s: Rate to the host in one direction; None where nothing can be offloaded.
@@ -92,10 +97,15 @@ class LatencyModel:
     def times(
         self, generator_kv_bytes: int, verifier_kv_bytes: int, offload_bytes: int = 0
     ) -> SearchTimes:
-        """Both models resident; displaced blocks of the generator are kept in `offload_bytes`.
+        """Predicts a search with both models resident.
 
-        vLLM copies every full block to the host, so that the host's memory, and not the sum of
-        both, says how many beams can be kept.
+        vLLM copies every full block to the host, so the number of beams that can be kept depends on
+        the host's memory alone, not on the sum of both.
+
+        Args:
+            generator_kv_bytes: The generator's KV cache.
+            verifier_kv_bytes: The verifier's.
+            offload_bytes: Host memory that keeps the generator's displaced blocks; 0 for none.
         """
         on_device = self._generator.num_resident(generator_kv_bytes)
         kept = max(on_device, self._generator.num_resident(offload_bytes))
@@ -115,10 +125,14 @@ class LatencyModel:
         )
 
     def times_when_shared(self, generator_kv_bytes: int, verifier_kv_bytes: int) -> SearchTimes:
-        """One model asleep while the other runs.
+        """Predicts a search in which one model sleeps while the other runs.
 
-        At each step both models' weights leave the device and return; vLLM's sleep mode drops
-        the KV caches, so each model computes all prefixes again.
+        At each step both models' weights leave the device and return; vLLM's sleep mode drops the
+        KV caches, so each model computes all prefixes again.
+
+        Args:
+            generator_kv_bytes: The generator's KV cache while it is awake.
+            verifier_kv_bytes: The verifier's.
         """
         assert self._verifier is not None
         workload, everything = self._workload, self._workload.num_beams
@@ -135,7 +149,7 @@ class LatencyModel:
         )
 
     def _block_transfer_s(self, num_returning: int) -> float:
-        """Every new block to the host, and the blocks of some beams back at each step."""
+        """Seconds to move new blocks to the host and displaced ones back, at each step."""
         num_tokens = self._num_step_tokens + num_returning * self._workload.inherited_tokens
         num_bytes = num_tokens * self._generator.shape.kv_bytes_per_token
         return self._workload.depth * self._transfer_s(num_bytes)
@@ -149,7 +163,7 @@ class LatencyModel:
         return self._workload.num_beams * self._workload.step_tokens
 
     def _transfer_s(self, num_bytes: float) -> float:
-        assert self._link is not None  # else there are no splits that offload
+        assert self._link is not None  # else there are no partitions that offload
         return num_bytes / self._link
 
     def _generation_s(self, num_resident: int) -> float:
@@ -165,7 +179,7 @@ class LatencyModel:
         return self._workload.depth * self._workload.num_beams / batch * self._scoring_s(batch)
 
     def _scoring_s(self, batch: int) -> float:
-        """One new step of each of `batch` beams."""
+        """Seconds to score one new step of each of `batch` beams."""
         if self._verifier is None:
             return 0.0
         workload = self._workload
@@ -176,7 +190,7 @@ class LatencyModel:
     def _recompute_s(
         self, needs: EngineRequirements, num_beams: int, extra_tokens: int = 0
     ) -> float:
-        """Seconds to compute what these beams inherited, in iterations of full size."""
+        """Seconds to compute the inherited tokens of these beams, in iterations of full size."""
         num_tokens = num_beams * self._workload.inherited_tokens + extra_tokens
         if not num_tokens:
             return 0.0

@@ -82,9 +82,9 @@ _KNOWN = {name.lower(): shape for name, shape in MODELS.items()} | {
 
 
 def find_shape(name: str) -> ModelShape:
-    """The shape of a model directory, or of the table's model of this name.
+    """Reads the shape of a model directory, or finds that of the table's model of this name.
 
-    The organisation before the name may be left out; upper and lower case are alike.
+    The organisation before the name may be left out; case is ignored.
 
     Raises:
         ConfigurationError: The table does not have it, or the directory is no model.

@@ -1,4 +1,4 @@
-"""Every way to divide a device between two models, and the fastest of them."""
+"""The ways to divide a device between two models, and the fastest of them."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -15,20 +15,20 @@ Kind = Literal["alone", "side_by_side", "kv_offload", "time_shared"]
 or one asleep in host memory while the other runs."""
 
 STEP_BYTES = 32 * MIB
-"""Distance of two splits of the scan. It does not depend on the device, so that more memory adds
-splits and removes none: a larger device is never predicted to be slower."""
+"""Distance of two partitions of the scan. It does not depend on the device, so that more memory
+adds partitions and removes none: a larger device is never predicted to be slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """One way to use the memory, and the time it is predicted to take.
+    """One way to use the memory, and its predicted time.
 
     Attributes:
         kind: How the models share the device.
         generator_kv_bytes: The generator's KV cache.
         verifier_kv_bytes: The verifier's.
         offload_bytes: Host memory for the generator's blocks.
-        times: Predicted for the search.
+        times: Predicted times of the search.
     """
 
     kind: Kind
@@ -39,15 +39,15 @@ class Partition:
 
 
 class MemoryBudget:
-    """The memory that KV caches may take, and the ways to divide it.
+    """The memory of KV caches, and the ways to divide it.
 
     Args:
-        device: What there is.
-        usable_bytes: How much of it may be used.
-        generator: What the generator needs.
-        verifier: What the verifier needs; None without one.
+        device: The device.
+        usable_bytes: Memory that may be used.
+        generator: The generator's requirements.
+        verifier: The verifier's requirements; None without one.
         slots: Most sequences that decode together. A CPU's KV cache holds these and the search's
-            beams, a GPU's takes all that is left.
+            beams, a GPU's takes all remaining memory.
         verifier_process: Whether the verifier has a process of its own beside the generator's.
     """
 
@@ -76,12 +76,12 @@ class MemoryBudget:
 
     @property
     def resident_kv_bytes(self) -> int:
-        """What both models leave when both are on the device; negative when they do not fit."""
+        """Memory for KV caches with both models on the device; negative when they do not fit."""
         fixed = sum(needs.fixed_bytes for needs in (self._generator, self._verifier) if needs)
         return self._usable_bytes - self._num_processes * self._process_bytes - fixed
 
     def resident(self) -> Iterator[Partition]:
-        """Splits without offloading."""
+        """Lists the partitions without offloading."""
         kind: Kind = "alone" if self._verifier is None else "side_by_side"
         for generator_bytes, verifier_bytes in self._divisions():
             yield Partition(
@@ -93,7 +93,7 @@ class MemoryBudget:
             )
 
     def kv_offload(self) -> Iterator[Partition]:
-        """The same splits, with host memory for the blocks of all beams."""
+        """Lists the same partitions with host memory for the blocks of all beams."""
         if self._device.link_bytes_per_s is None:
             return
         enough = self._generator.enough_kv_bytes
@@ -109,7 +109,7 @@ class MemoryBudget:
                 )
 
     def time_shared(self) -> Iterator[Partition]:
-        """The models in turns, each with all the memory; one split or none."""
+        """Lists the partition in which each model sleeps while the other runs, if possible."""
         generator, verifier = self._generator, self._verifier
         if verifier is None or self.missing_for_turns_bytes > 0:
             return
@@ -125,7 +125,7 @@ class MemoryBudget:
 
     @property
     def missing_for_turns_bytes(self) -> float:
-        """Device or host memory that taking turns lacks; not positive where it is possible."""
+        """Device or host memory that sleeping in turns lacks; not positive where it is possible."""
         generator, verifier = self._generator, self._verifier
         if verifier is None or self._device.link_bytes_per_s is None:
             return math.inf
@@ -137,14 +137,14 @@ class MemoryBudget:
         )
 
     def _turn_kv_bytes(self, awake: EngineRequirements, asleep: EngineRequirements) -> int:
-        """What one model leaves while the other sleeps, which keeps its process and its graphs."""
+        """Memory for the KV cache of one model while the other, asleep, keeps its graphs."""
         fixed = awake.fixed_bytes + asleep.runtime_bytes
         return self._usable_bytes - 2 * self._process_bytes - fixed
 
     def _divisions(self) -> Iterator[tuple[int, int]]:
         """Bytes of the generator's and of the verifier's KV cache, in whole blocks.
 
-        The verifier's grow in steps from the least it needs to what holds every beam; the
+        The verifier's grow in steps from its minimum to the size that holds every beam; the
         generator has the rest.
         """
         left = self.resident_kv_bytes
@@ -165,5 +165,5 @@ class MemoryBudget:
 
 
 def fastest(splits: Iterable[Partition]) -> Partition | None:
-    """The split of the shortest predicted time, the first of equals; None if there is none."""
+    """The partition of the shortest predicted time, the first of equals; None if there is none."""
     return min(splits, key=lambda split: split.times.total_s, default=None)

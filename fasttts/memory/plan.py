@@ -1,4 +1,4 @@
-"""The plan: a value that says what each engine gets, and why."""
+"""The memory plan: the resources of each engine, and the reasons."""
 
 import copy
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from fasttts.types import Document
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnginePlan:
-    """What one engine gets.
+    """The resources of one engine.
 
     Attributes:
         role: Generator or verifier.
@@ -33,9 +33,9 @@ class EnginePlan:
         max_model_len: Longest sequence in tokens.
         offload_bytes: Host memory for KV blocks.
         is_asleep_between: Whether the engine sleeps while the other one runs.
-        has_own_process: Whether it runs outside this process, as asked for, or because vLLM's sleep
+        has_own_process: Whether it runs outside this process, by option, or because vLLM's sleep
             mode serves one engine in a process.
-        memory_share: Of the device's memory, everything included.
+        memory_share: Share of the device's memory, everything included.
     """
 
     role: Role
@@ -59,18 +59,18 @@ class EnginePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan(Document):
-    """How two models share a device; results keep it as `to_dict` writes it.
+    """How two models share a device; results store it as `to_dict` writes it.
 
     Attributes:
-        device: What was planned for.
-        workload: The search that was planned for.
+        device: The planned device.
+        workload: The search to optimise for.
         kind: How the models share the device.
         usable_bytes: Memory of the device that may be used.
-        generator: The generator's share.
+        generator: The generator's resources.
         verifier: The verifier's; None without one.
-        verification_batch_tokens: New tokens at which the verifier reaches 80 % of its peak
-            rate; None without one.
-        times: Predicted for the search.
+        verification_batch_tokens: New tokens at which the verifier reaches 80 % of its peak rate;
+            None without one.
+        times: Predicted times of the search.
         is_measured: Whether a calibration of this device was used.
         reasons: Why the plan is as it is, a sentence each.
     """
@@ -88,16 +88,16 @@ class MemoryPlan(Document):
 
     @property
     def predicted_s(self) -> float:
-        """Seconds of the search."""
+        """Predicted seconds of the search."""
         return self.times.total_s
 
 
 def engine_arguments(plan: MemoryPlan) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arguments of vLLM's `LLM` that carry out a plan, for generator and verifier.
+    """Arguments of vLLM's `LLM` for a plan, for generator and verifier.
 
-    The number of blocks follows from `kv_cache_memory_bytes` and `block_size`. With an explicit
-    KV cache `gpu_memory_utilization` decides nothing but vLLM's check, at start, that so much
-    memory is free. The second dictionary is empty without a verifier.
+    The number of blocks follows from `kv_cache_memory_bytes` and `block_size`. With an explicit KV
+    cache `gpu_memory_utilization` only affects vLLM's check, at start, that so much memory is free.
+    The second dictionary is empty without a verifier.
     """
     verifier = _arguments(plan.verifier, plan.device) if plan.verifier is not None else {}
     return _arguments(plan.generator, plan.device), verifier
@@ -127,5 +127,5 @@ def _arguments(engine: EnginePlan, device: Device) -> dict[str, Any]:
         arguments["kv_transfer_config"] = copy.deepcopy(_KEEP_GENERATED_BLOCKS)
     if engine.is_asleep_between:
         arguments["enable_sleep_mode"] = True
-        arguments["async_scheduling"] = False  # no iteration may be under way when it falls asleep
+        arguments["async_scheduling"] = False  # no iteration may be in flight when it falls asleep
     return arguments

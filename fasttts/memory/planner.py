@@ -1,4 +1,4 @@
-"""Makes the plan: before anything is allocated, from shapes and rates alone."""
+"""Plans memory from shapes and rates, before anything is allocated."""
 
 from collections.abc import Iterator, Sequence
 from typing import get_args
@@ -31,15 +31,15 @@ def make_plan(
     max_num_seqs: int | None = None,
     verifier_process: bool = False,
 ) -> MemoryPlan:
-    """The fastest way for two models to share a device.
+    """Finds the fastest way for two models to share a device.
 
     Args:
-        device: Where they run.
+        device: The device that they run on.
         generator: The generator's shape.
         verifier: The verifier's; None for a search without one.
-        workload: The search to be fast at.
-        offloading: Whether host memory may be used. With "auto" it is where not all beams fit
-            and it is predicted to be faster; with "kv", where not all beams of the generator fit.
+        workload: The search to optimise for.
+        offloading: Whether host memory may be used. With "auto" it is where not all beams fit and
+            it is predicted to be faster; with "kv", where not all beams of the generator fit.
         calibrations: Measured on this device, of these models; they replace the roofline.
         gpu_memory_utilization: Share of the device's memory that both models use together.
         max_num_seqs: Most sequences that decode together; None leaves it to the plan.
@@ -138,7 +138,7 @@ def _plan(task: PlanningTask, chosen: Partition) -> MemoryPlan:
 
 
 def _verification_batch_tokens(verifier: EngineRequirements | None) -> int | None:
-    """New tokens at which the verifier is nearly as fast as it gets."""
+    """New tokens at which the verifier reaches `SCORE_RATE_SHARE` of its peak rate."""
     if verifier is None:
         return None
     return size_for_rate(
@@ -192,7 +192,7 @@ def _reasons(task: PlanningTask, chosen: Partition, generator: EnginePlan) -> It
 
 
 def _does_not_fit(task: PlanningTask, offloading: Offloading) -> CapacityError:
-    """Says what is missing, and what to change."""
+    """Makes the error that says how much memory is missing, and what to change."""
     largest = max(task.engines, key=lambda needs: needs.fixed_bytes)
     what = explain.lacking(task.device, task.usable_bytes, task.engines, task.budget)
     limited = "" if offloading == "auto" else f" with offloading={offloading!r}"

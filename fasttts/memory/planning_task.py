@@ -1,4 +1,4 @@
-"""One way to pose the planner's question, and its answer: the fastest permitted split."""
+"""One planning task, with a fixed number of slots: finds its fastest permitted partition."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,19 @@ from fasttts.memory.workload import Workload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningTask:
-    """Everything about a plan but the split.
+    """Everything about a plan but the partition.
 
     Attributes:
-        device: Where the models run.
+        device: The device that the models run on.
         usable_bytes: Memory that may be used.
-        generator: What the generator needs.
-        verifier: What the verifier needs; None without one.
+        generator: The generator's requirements.
+        verifier: The verifier's requirements; None without one.
         slot_limit: Sequences worth decoding together, if memory holds them.
-        max_num_seqs: The most that were asked for; None leaves it to the plan.
+        max_num_seqs: The user's limit; None leaves it to the plan.
         slots: Sequences that logits are reserved for.
         verifier_process: Whether the verifier has a process of its own beside the generator's.
-        budget: The ways to divide the memory.
-        resident: The fastest of them that keeps everything on the device; None if none does.
+        budget: The memory to divide.
+        resident: The fastest partition that keeps everything on the device; None if none does.
     """
 
     device: Device
@@ -40,12 +40,12 @@ class PlanningTask:
 
     @property
     def workload(self) -> Workload:
-        """The search."""
+        """The search to optimise for."""
         return self.generator.workload
 
     @property
     def engines(self) -> tuple[EngineRequirements, ...]:
-        """Generator, and verifier if there is one."""
+        """Requirements of the generator, and of the verifier if there is one."""
         return (self.generator,) if self.verifier is None else (self.generator, self.verifier)
 
 
@@ -61,7 +61,19 @@ def make_task(
     slots: int,
     verifier_process: bool,
 ) -> PlanningTask:
-    """The task of finding a split, with logits reserved for `slots` sequences."""
+    """Makes a task with logits reserved for `slots` sequences.
+
+    Args:
+        device: The device that the models run on.
+        generator: The generator's shape and costs.
+        verifier: The verifier's; None without one.
+        workload: The search to optimise for.
+        usable_bytes: Memory that may be used.
+        slot_limit: Sequences worth decoding together, if memory holds them.
+        max_num_seqs: The user's limit; None leaves it to the plan.
+        slots: Sequences that decode together.
+        verifier_process: Whether the verifier has a process of its own beside the generator's.
+    """
     own = generator_needs(device, generator, workload, slots)
     other = None if verifier is None else verifier_needs(device, verifier, workload, own)
     budget = MemoryBudget(
@@ -82,7 +94,15 @@ def make_task(
 
 
 def choose(task: PlanningTask, offloading: Offloading) -> Partition | None:
-    """The fastest permitted split; keeping everything on the device wins ties."""
+    """Chooses the fastest permitted partition; keeping everything on the device wins ties.
+
+    Args:
+        task: The task.
+        offloading: Which use of host memory is permitted; see `EngineConfig.offloading`.
+
+    Returns:
+        None if no permitted partition fits.
+    """
     resident = task.resident
     if offloading == "none" or (offloading == "auto" and _holds_all(task, resident)):
         return resident

@@ -1,4 +1,4 @@
-"""What one engine needs before its KV cache, and what a KV cache of some size holds."""
+"""Memory of one engine without its KV cache, and the capacity of KV caches."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _GRAPH_BYTES = 128 * MIB
 """An engine's captured CUDA graphs and its inputs' buffers (estimated)."""
 
 _BATCHED_TOKENS = 2048
-"""Tokens of one iteration: ten times what brings a GPU to its peak, and little to activate."""
+"""Tokens of one iteration: ten times those of a GPU's peak rate, with small activations."""
 
 _LOGIT_COPIES = 4
 """Float32 arrays of [sequences, vocabulary] alive while tokens are sampled: logits, the filtered
@@ -32,12 +32,12 @@ _DEFAULT_CONTEXT = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequirements:
-    """One model's share of a plan that does not depend on the split.
+    """Requirements of one model that do not depend on the partition.
 
     Attributes:
         role: Generator or verifier.
-        costs: The model's shape and what its iterations cost.
-        workload: The search.
+        costs: The model's shape and the times of its iterations.
+        workload: The search to optimise for.
         block_size: Tokens of a KV block.
         max_model_len: Longest sequence in tokens.
         max_num_batched_tokens: Most tokens of one iteration.
@@ -80,16 +80,16 @@ class EngineRequirements:
         return max(self.min_kv_bytes, self.kv_bytes_for(self.workload.num_beams))
 
     def num_blocks(self, kv_bytes: int) -> int:
-        """Whole blocks in a KV cache."""
+        """Counts the whole blocks of a KV cache."""
         return kv_bytes // self.block_bytes
 
     def num_resident(self, kv_bytes: int) -> int:
-        """Beams a KV cache holds at their last step, beside the prompt they share."""
+        """Counts the beams that a KV cache holds at their last step, beside the shared prompt."""
         tokens = (self.num_blocks(kv_bytes) - 1) * self.block_size - self.workload.prompt_tokens
         return max(0, math.floor(tokens / self._beam_tokens))
 
     def kv_bytes_for(self, num_beams: int) -> int:
-        """The smallest KV cache that holds so many beams."""
+        """Bytes of the smallest KV cache that holds so many beams."""
         tokens = self.workload.prompt_tokens + math.ceil(num_beams * self._beam_tokens)
         return self._bytes_for(tokens)
 
@@ -99,18 +99,25 @@ class EngineRequirements:
 
     @property
     def _beam_tokens(self) -> float:
-        """A beam's own tokens; a block that its siblings fill differently is its own as well."""
+        """A beam's own tokens, and one block that it does not share with its siblings."""
         return self.workload.own_tokens + self.block_size
 
     def _bytes_for(self, tokens: int) -> int:
-        """Blocks for these tokens, and the one that vLLM keeps empty."""
+        """Bytes of the blocks for these tokens, and of the one that vLLM keeps empty."""
         return (math.ceil(tokens / self.block_size) + 1) * self.block_bytes
 
 
 def generator_needs(
     device: Device, costs: Costs, workload: Workload, max_num_seqs: int
 ) -> EngineRequirements:
-    """What the generator needs when up to `max_num_seqs` sequences decode together."""
+    """Determines the generator's requirements.
+
+    Args:
+        device: The device that it runs on.
+        costs: Its shape and costs.
+        workload: The search to optimise for.
+        max_num_seqs: Sequences that decode together.
+    """
     wanted = workload.max_model_len or max(_DEFAULT_CONTEXT, workload.longest_tokens)
     return _needs(
         device,
@@ -125,7 +132,14 @@ def generator_needs(
 def verifier_needs(
     device: Device, costs: Costs, workload: Workload, generator: EngineRequirements
 ) -> EngineRequirements:
-    """What the verifier needs beside this generator."""
+    """Determines the verifier's requirements.
+
+    Args:
+        device: The device that it runs on.
+        costs: Its shape and costs.
+        workload: The search to optimise for.
+        generator: The generator's requirements, whose context bounds the verifier's.
+    """
     wanted = VERIFIER_CONTEXT_FACTOR * generator.max_model_len
     return _needs(
         device,

@@ -1,4 +1,4 @@
-"""What of a model decides its memory and its speed, read from its `config.json`."""
+"""Sizes of a model that determine its memory and its speed, read from its `config.json`."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from fasttts.config import Dtype
 from fasttts.errors import ConfigurationError
 
 Head = Literal["lm", "reward", "value"]
-"""What follows the last layer: logits of the vocabulary, Qwen2.5-Math-PRM's two layers, or
+"""Layers after the last decoder layer: logits of the vocabulary, Qwen2.5-Math-PRM's two layers, or
 Skywork's single value beside an unused language model head."""
 
 _ITEM_BYTES: Mapping[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -25,7 +25,7 @@ class ModelShape:
     """A dense decoder with grouped-query attention and a gated MLP.
 
     Attributes:
-        name: What users call it.
+        name: The user's name of it.
         hidden_size: Width of the residual stream.
         intermediate_size: Width of the MLP.
         num_layers: Decoder layers.
@@ -37,9 +37,9 @@ class ModelShape:
         is_tied: Whether the language model head is the embedding.
         has_qkv_bias: Whether query, key and value have biases (Qwen2).
         has_qk_norm: Whether queries and keys are normalised (Qwen3).
-        head: What follows the last layer.
+        head: The layers after the last decoder layer.
         dtype: Type of weights, activations and KV cache.
-        weight_bits: Bits of a quantised layer weight; None where `dtype` is it.
+        weight_bits: Bits of a quantised layer weight; None where the weights have `dtype`.
     """
 
     name: str
@@ -65,12 +65,12 @@ class ModelShape:
 
     @property
     def embedding_parameters(self) -> int:
-        """Of the table of tokens."""
+        """Parameters of the token embedding."""
         return self.vocab_size * self.hidden_size
 
     @property
     def attention_parameters(self) -> int:
-        """Of all layers: query, key, value and output, biases and normalisation included."""
+        """Parameters of attention in all layers: query, key, value, output, biases, norms."""
         query, both = self.num_heads * self.head_dim, 2 * self.num_kv_heads * self.head_dim
         weights = self.hidden_size * (2 * query + both)
         biases = query + both if self.has_qkv_bias else 0
@@ -79,17 +79,17 @@ class ModelShape:
 
     @property
     def mlp_parameters(self) -> int:
-        """Of all layers: gate, up and down."""
+        """Parameters of the MLPs of all layers: gate, up and down."""
         return self.num_layers * 3 * self.hidden_size * self.intermediate_size
 
     @property
     def norm_parameters(self) -> int:
-        """Two for each layer and the last one."""
+        """Parameters of normalisation: two for each layer and the last one."""
         return (2 * self.num_layers + 1) * self.hidden_size
 
     @property
     def head_parameters(self) -> int:
-        """Of the head alone; a tied one has none."""
+        """Parameters of the head alone; a tied one has none."""
         if self.head == "reward":
             return (self.hidden_size + 1) * (self.hidden_size + _NUM_LABELS)
         language = 0 if self.is_tied else self.embedding_parameters
@@ -97,7 +97,7 @@ class ModelShape:
 
     @property
     def num_parameters(self) -> int:
-        """All of them."""
+        """All parameters."""
         return self.embedding_parameters + self._layer_parameters + self.head_parameters
 
     @property
@@ -117,7 +117,7 @@ class ModelShape:
 
     @property
     def applied_head_parameters(self) -> int:
-        """What the head multiplies each scored or sampled position with."""
+        """Parameters that the head multiplies each scored or sampled position with."""
         if self.head == "lm":
             return self.embedding_parameters
         return self.hidden_size if self.head == "value" else self.head_parameters
@@ -135,8 +135,8 @@ class ModelShape:
     def layer_flops_per_token(self, context_tokens: float) -> float:
         """Operations of all layers for one token that attends to a context.
 
-        Two a weight, and two each for query times key and weight times value: the usual count of
-        decoder inference (Kaplan et al., arXiv 2001.08361, table 1).
+        Two for each weight, and two each for query times key and weight times value: the usual
+        count of decoder inference (Kaplan et al., arXiv 2001.08361, table 1).
         """
         attention = 4 * self.num_layers * self.num_heads * self.head_dim * context_tokens
         return 2 * self._layer_parameters + attention
@@ -147,12 +147,12 @@ class ModelShape:
         return 2 * self.applied_head_parameters
 
     def with_dtype(self, dtype: Dtype) -> "ModelShape":
-        """The same model in another type; "auto" leaves it as it is."""
+        """Returns the same model in another type; "auto" changes nothing."""
         return self if dtype == "auto" else replace(self, dtype=dtype)
 
 
 def read_shape(folder: Path) -> ModelShape:
-    """The shape of a model directory.
+    """Reads the shape of a model directory.
 
     Raises:
         ConfigurationError: Its `config.json` cannot be read or lacks something.
@@ -168,7 +168,11 @@ def read_shape(folder: Path) -> ModelShape:
 
 
 def shape_from_config(config: Mapping[str, Any], name: str) -> ModelShape:
-    """The shape that a parsed `config.json` describes.
+    """Reads the shape from a parsed `config.json`.
+
+    Args:
+        config: The parsed file.
+        name: The model, for messages and as the shape's name.
 
     Raises:
         ConfigurationError: A size is missing or no positive integer, or the model is not dense.

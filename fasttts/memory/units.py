@@ -22,16 +22,16 @@ _EXAMPLES = {"B": "24GiB", "B/s": "1008GB/s", "FLOPS": "165TFLOPS"}
 
 
 def parse_quantity(value: object, unit: Unit, name: str) -> float:
-    """A positive number of bytes, bytes a second or operations a second.
+    """Parses a positive number of bytes, bytes per second or operations per second.
 
     Args:
         value: A number, or text such as "24GiB", "1008 GB/s" or "165TFLOPS"; `Ki`, `Mi`, ... are
             powers of 1024, `k`, `M`, ... of 1000.
-        unit: What it counts; may be left out of the text.
+        unit: The unit; may be left out of the text.
         name: The option, for the error.
 
     Raises:
-        ConfigurationError: It is not such a number.
+        ConfigurationError: The value is not such a number.
     """
     number = _number(value, unit)
     if number is None or not math.isfinite(number) or number <= 0:
@@ -54,7 +54,7 @@ def _number(value: object, unit: Unit) -> float | None:
 
 
 def format_bytes(num_bytes: float) -> str:
-    """Three digits or so, in binary units."""
+    """Formats bytes with about three digits, in binary units."""
     for size, unit in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
         if num_bytes >= size:
             count = num_bytes / size
@@ -63,7 +63,7 @@ def format_bytes(num_bytes: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Three digits or so, in seconds, milliseconds or microseconds."""
+    """Formats seconds with about three digits, in seconds, milliseconds or microseconds."""
     for size, unit in ((1.0, "s"), (1e-3, "ms")):
         if seconds >= size:
             count = seconds / size
@@ -72,7 +72,12 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_rate(per_second: float, unit: str) -> str:
-    """A rate in decimal units, such as "1,008 GB/s" or "165 TFLOPS"."""
+    """Formats a rate in decimal units, such as "1,008 GB/s" or "165 TFLOPS".
+
+    Args:
+        per_second: The rate.
+        unit: Unit after the decimal prefix, such as "B/s".
+    """
     size, prefix = (1e12, "T") if unit == "FLOPS" and per_second >= 1e12 else (1e9, "G")
     count = per_second / size
     return f"{count:,.{0 if count >= 100 else 1}f} {prefix}{unit}"

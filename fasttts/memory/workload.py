@@ -1,4 +1,4 @@
-"""What is expected of the two models: the shape of a typical search."""
+"""The shape of a typical search, which memory is planned for."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -8,7 +8,7 @@ from fasttts.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """One search, in the mean.
+    """Mean sizes of one search.
 
     Attributes:
         num_beams: Beams `N` that run together.
@@ -17,8 +17,8 @@ class Workload:
         step_tokens: Expected length `S` of a step.
         depth: Expected steps of an answer.
         prompt_tokens: Expected length of the prompt, which all beams share.
-        max_model_len: Longest prompt plus answer the engines must take; None takes the model's
-            context, but no more than 8192 tokens.
+        max_model_len: Longest prompt plus answer in tokens that the engines must support; None
+            takes the model's context, but no more than 8192 tokens.
     """
 
     num_beams: int = 16
@@ -40,7 +40,7 @@ class Workload:
             )
 
     def within(self, context_tokens: int) -> Self:
-        """The same search, its prompt and its answer made shorter where a context is too small."""
+        """Returns the same search with prompt and answer shortened to fit a context."""
         prompt_tokens = min(self.prompt_tokens, max(1, context_tokens // 2))
         left = max(1, context_tokens - prompt_tokens)
         step_tokens = min(self.step_tokens, left)
@@ -53,12 +53,12 @@ class Workload:
 
     @property
     def longest_tokens(self) -> int:
-        """Prompt and a whole answer."""
+        """Tokens of the prompt and a whole answer."""
         return self.prompt_tokens + self.depth * self.step_tokens
 
     @property
     def mean_context_tokens(self) -> float:
-        """What a token attends to, halfway through a search."""
+        """Context of a token halfway through a search."""
         return self.prompt_tokens + self.depth * self.step_tokens / 2
 
     @property
@@ -72,5 +72,5 @@ class Workload:
 
     @property
     def inherited_tokens(self) -> float:
-        """Of those, what a beam's ancestors hold, in the mean over the search."""
+        """Mean number of the own tokens that a beam's ancestors hold, over the search."""
         return self.step_tokens * (self.depth - 1) / 2 / self.beam_width

@@ -1,1 +1,1 @@
-"""What an engine reports: requests, statistics, traces and metrics."""
+"""Reports of an engine: requests, statistics, traces and metrics."""

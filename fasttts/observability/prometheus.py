@@ -1,4 +1,4 @@
-"""Engines as Prometheus sees them: a collector that asks for their statistics when it is scraped.
+"""Prometheus metrics: a collector that reads engines' statistics when it is scraped.
 
     registry = prometheus_client.CollectorRegistry()
     registry.register(EngineCollector({"math": engine}))
@@ -23,16 +23,16 @@ Family = CounterMetricFamily | GaugeMetricFamily
 
 
 class HasStats(Protocol):
-    """What is scraped: an engine, or anything else that has its statistics."""
+    """An engine, or any other object with an engine's statistics."""
 
     def stats(self) -> EngineStats:
-        """A snapshot; asked from any thread."""
+        """Returns a snapshot; called from any thread."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Metric:
-    """A metric and where its values stand; `read` gives one for each value of `label`."""
+    """A metric and its values; `read` returns one for each value of `label`."""
 
     family: type[Family]
     name: str
@@ -175,14 +175,14 @@ class EngineCollector(Collector):
     """The metrics of engines, for a registry of prometheus-client.
 
     Args:
-        engines: By the value that the label `engine` has for each.
+        engines: Engines by their values of the label `engine`.
     """
 
     def __init__(self, engines: Mapping[str, HasStats]) -> None:
         self._engines = dict(engines)
 
     def collect(self) -> Iterator[Family]:
-        """One family a metric; asked by the registry, from any thread."""
+        """Yields one family for each metric; called by the registry, from any thread."""
         stats = {name: engine.stats() for name, engine in self._engines.items()}
         for metric in (*_COUNTERS, *_GAUGES):
             labels = ["engine"] if metric.label is None else ["engine", metric.label]

@@ -1,4 +1,4 @@
-"""The calls of one engine as others see them: counted, traced and logged, each with one outcome."""
+"""Counts, traces and logs the requests of one engine, each with one outcome."""
 
 import collections
 import logging
@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 class RequestTracker:
-    """Every call of an engine, from any thread, over restarts.
+    """The requests of an engine, from any thread, over restarts.
 
     Attributes:
-        account: What the searches cost.
+        account: Cost of the searches.
     """
 
     def __init__(self) -> None:
@@ -43,38 +43,49 @@ class RequestTracker:
     def begin(
         self, request: SearchRequest, *, generator: str, verifier: str | None
     ) -> "TrackedRequest":
-        """A call in the thread or task that makes it; it has to be ended once."""
+        """Registers a request in the calling thread or task; the caller has to end it once.
+
+        Args:
+            request: The request.
+            generator: Name of the generator.
+            verifier: Name of the verifier; None without one.
+        """
         with self._lock:
             self._counts["num_open"] += 1
         return TrackedRequest(self, request, generator=generator, verifier=verifier)
 
     def looked_up(self, *, is_hit: bool) -> None:
-        """Counts a look into the result cache."""
+        """Counts a lookup in the result cache."""
         with self._lock:
             self._counts["num_cache_hits" if is_hit else "num_cache_misses"] += 1
 
     def ended(self, outcome: RequestOutcome, seconds: float) -> None:
-        """Counts a call that is over."""
+        """Counts a request that has ended.
+
+        Args:
+            outcome: How it ended.
+            seconds: Seconds from call to outcome.
+        """
         with self._lock:
             self._counts["num_open"] -= 1
             self._ended[outcome] += 1
             self._seconds += seconds
 
     def stats(self) -> RequestStats:
-        """The counts so far."""
+        """Returns the counts so far."""
         with self._lock:
             ended: Mapping[RequestOutcome, int] = dict(self._ended)
             return RequestStats(ended=ended, seconds=self._seconds, **self._counts)
 
 
 class TrackedRequest:
-    """One call in flight.
+    """One request in flight.
 
     Args:
-        requests: Where it counts.
-        request: What is asked.
-        generator: The models' names.
-        verifier: None without one.
+        requests: The tracker that counts it.
+        request: The request.
+        generator: Name of the generator.
+        verifier: Name of the verifier; None without one.
     """
 
     def __init__(
@@ -93,7 +104,12 @@ class TrackedRequest:
         self._started = time.perf_counter()
 
     def ended(self, run: SearchRun, error: BaseException | None) -> None:
-        """The search is over; told by the loop's thread."""
+        """Records the end of the search; called by the loop's thread.
+
+        Args:
+            run: The ended run.
+            error: The error that ended it; None if none did.
+        """
         outcome: RequestOutcome = run.budget.stop_reason
         if error is not None:
             outcome = _outcome_of(error)
@@ -102,11 +118,11 @@ class TrackedRequest:
         self._end(outcome, lambda: told_by_run(run), error)
 
     def refused(self, error: BaseException) -> None:
-        """The search could not be handed to the loop."""
+        """Records that the search could not be submitted to the loop."""
         self._end(_outcome_of(error), dict, error)
 
     def found(self, result: SearchResult) -> None:
-        """The result cache had the result."""
+        """Records a hit of the result cache."""
         self._end(result.stop_reason, lambda: told_by_result(result), None)
 
     def _end(

@@ -1,4 +1,4 @@
-"""What an engine tells about itself: counters since it was made, gauges of the moment."""
+"""Statistics of an engine: counters since it was made, and present gauges."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ REQUEST_OUTCOMES: tuple[RequestOutcome, ...] = get_args(RequestOutcome)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestStats:
-    """The calls of one engine. Each problem of `search_many` is one.
+    """Counts of one engine's requests. Each problem of `search_many` is one.
 
     Attributes:
-        ended: Calls that are over, by outcome; every outcome is a key.
-        num_open: Calls that are not.
-        seconds: From call to outcome, summed over those that ended.
+        ended: Requests that have ended, by outcome; every outcome is a key.
+        num_open: Requests that have not.
+        seconds: Seconds from call to outcome, summed over those that ended.
         num_cache_hits: Results that the result cache held.
-        num_cache_misses: Calls that could have been in it and were not.
+        num_cache_misses: Requests that could have been in it and were not.
     """
 
     ended: Mapping[RequestOutcome, int]
@@ -45,7 +45,7 @@ class RequestStats:
 
     @property
     def num_ended(self) -> int:
-        """Calls that are over."""
+        """Requests that have ended."""
         return sum(self.ended.values())
 
 
@@ -54,10 +54,10 @@ class EngineStats:
     """A snapshot of one engine.
 
     Attributes:
-        health: Whether calls are accepted.
-        requests: What callers asked for, and how it ended.
-        gauges: What the engine holds at the moment.
-        usage: What all searches have cost together.
+        health: Whether requests are accepted.
+        requests: Counts of the requests.
+        gauges: Present use of the loop and the KV cache.
+        usage: Cost of all searches together.
         num_restarts: Times that `restart` loaded the models again.
     """
 

@@ -1,4 +1,4 @@
-"""A span for each call, where OpenTelemetry's API is installed.
+"""A span for each request, where OpenTelemetry's API is installed.
 
 Attributes have the names of OpenTelemetry's conventions for generative AI where there is one, and
 begin with `fasttts.` otherwise. Texts are not among them.
@@ -22,38 +22,44 @@ Attributes = dict[str, Any]
 
 
 def begin_span(request: SearchRequest, *, generator: str, verifier: str | None) -> "Span | None":
-    """A span below the current one of the caller's thread or task; None where that fails."""
+    """Starts a span below the current one of the caller's thread or task; None where that fails.
+
+    Args:
+        request: The search.
+        generator: The generator's name.
+        verifier: The verifier's; None without one.
+    """
     from opentelemetry import trace
 
     try:
         return trace.get_tracer("fasttts").start_span(
             f"chat {generator}", attributes=_asked(request, generator, verifier)
         )
-    except Exception:  # the application's exporter may raise what it likes, and loses no call
+    except Exception:  # the application's exporter may raise anything; no request may fail by it
         logger.exception("a span could not be started")
         return None
 
 
 def end_span(span: "Span", outcome: str, found: Attributes, error: BaseException | None) -> None:
-    """Ends a span with how the call ended.
+    """Ends a span with the outcome of the request.
 
     Args:
         span: From `begin_span`.
         outcome: One of `fasttts.observability.stats.RequestOutcome`.
-        found: What `told_by_run` or `told_by_result` says.
-        error: What the caller gets instead of a result.
+        found: Attributes from `told_by_run` or `told_by_result`.
+        error: The error that the caller gets; None if it gets a result.
     """
     try:
         span.set_attributes({**found, "fasttts.outcome": outcome})
         if error is not None:
             _record(span, error)
         span.end()
-    except Exception:  # as above; what calls this is the step loop
+    except Exception:  # as above; the caller is the step loop
         logger.exception("a span could not be ended")
 
 
 def told_by_run(run: SearchRun) -> Attributes:
-    """What a search cost and how its candidates ended, in path order."""
+    """Attributes of an ended search: its cost and its candidates' finish reasons, in path order."""
     reasons = [str(node.finish_reason) for node in run.ended_nodes()]
     return {
         **_told(token_counts(run.counts, run.tree), reasons),
@@ -63,7 +69,7 @@ def told_by_run(run: SearchRun) -> Attributes:
 
 
 def told_by_result(result: SearchResult) -> Attributes:
-    """The same where the result cache had the result: nothing was generated for it."""
+    """Attributes of a result from the result cache: nothing was generated for it."""
     candidates = sorted(result.candidates, key=lambda candidate: candidate.path)
     return {
         **_told({"generated_tokens": 0}, [one.finish_reason for one in candidates]),

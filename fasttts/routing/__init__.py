@@ -1,4 +1,4 @@
-"""Deciding, call by call, between plain decoding and search.
+"""Decides, call by call, between plain decoding and search.
 
 A policy is a pure object with one method; `Router` runs an engine as a policy decides.
 """

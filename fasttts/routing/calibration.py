@@ -1,7 +1,7 @@
-"""Finding the threshold of a cascade: what each one would have cost, and how often been right.
+"""Calibrates the threshold of a cascade: accuracy and cost of every threshold.
 
-Every problem is drafted and searched once, the search beginning where the draft's lowest score
-stands, as the cascade does. From that follow the accuracy and the cost of all thresholds.
+Every problem is drafted and searched once; as in the cascade, the search begins at the draft's step
+of lowest score. The accuracy and the cost of all thresholds follow from that.
 """
 
 import itertools
@@ -23,7 +23,7 @@ class Rehearsal:
     """The policy that problems are drafted and searched with."""
 
     def decide(self, context: RoutingContext) -> Decision | Needs:
-        """A search from the draft's weakest step on."""
+        """Decides for a search from the draft's weakest step on."""
         if context.draft is None:
             return NeedsDraft()
         scores_S = [step.score for step in context.draft.steps if step.score is not None]
@@ -46,9 +46,9 @@ class Sample:
     """One problem, drafted and searched.
 
     Attributes:
-        lowest_score: Of the draft's steps; None where it did not end.
+        lowest_score: Lowest score of the draft's steps; None where the draft did not end.
         is_draft_right: Whether the draft has the known answer.
-        is_search_right: Whether the search has, the draft among its candidates.
+        is_search_right: Whether the search has it, with the draft among its candidates.
         draft_tokens: Tokens of the draft.
         total_tokens: Tokens of draft and search.
     """
@@ -61,7 +61,12 @@ class Sample:
 
     @classmethod
     def of(cls, result: SearchResult, answer: str) -> Self:
-        """The sample that a result of `Rehearsal` is."""
+        """Makes a sample from a result of `Rehearsal`.
+
+        Args:
+            result: The result.
+            answer: The known answer.
+        """
         assert result.routing is not None, "the result is routed"
         draft = next((c for c in result.candidates if c.path == DRAFT_PATH), None)
         return cls(
@@ -75,12 +80,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What a cascade with one threshold does on all samples.
+    """Results of a cascade with one threshold on all samples.
 
     Attributes:
-        threshold: The threshold.
+        threshold: The threshold, in [0, 1].
         accuracy: Share of problems solved.
-        tokens: Tokens of a problem, on average.
+        tokens: Mean tokens of a problem.
         searched_share: Share of problems that are searched.
     """
 
@@ -95,7 +100,10 @@ class Point:
 
 
 def threshold_curve(samples: Sequence[Sample]) -> list[Point]:
-    """A point for every threshold that makes a difference, from accepting all drafts to none.
+    """Computes a point for every threshold that makes a difference.
+
+    Returns:
+        The points in ascending order, from accepting all drafts to accepting none.
 
     Raises:
         ConfigurationError: There are no samples.
@@ -108,11 +116,11 @@ def threshold_curve(samples: Sequence[Sample]) -> list[Point]:
 
 
 def cheapest(points: Sequence[Point], keep: float) -> Point:
-    """The point of fewest tokens that holds a share of the accuracy of searching most.
+    """Returns the point of fewest tokens that keeps a share of the accuracy of searching most.
 
     Args:
         points: A curve.
-        keep: That share, in (0, 1].
+        keep: The share, in (0, 1].
     """
     wanted = keep * points[-1].accuracy
     good = [point for point in points if point.accuracy >= wanted]
@@ -133,5 +141,5 @@ def _point(samples: Sequence[Sample], threshold: float) -> Point:
 
 
 def _on_grid(threshold: float) -> float:
-    """The next number of the grid of scores: it decides like `threshold` about all of them."""
+    """Rounds up to the grid of scores: it decides like `threshold` about every score."""
     return -(-threshold * SCORE_GRID // 1) / SCORE_GRID

@@ -1,4 +1,4 @@
-"""The default: decode once, let the verifier read it, and search only what it doubts."""
+"""The default policy: decodes once, scores the draft, and searches if a step scores low."""
 
 from dataclasses import dataclass, replace
 
@@ -7,21 +7,21 @@ from fasttts.routing.context import Draft, RoutingContext
 from fasttts.routing.decision import Decision, Needs, NeedsDraft, RoutinePlain, decided
 
 DEFAULT_THRESHOLD = 0.5
-"""Where no calibration says otherwise: the verifier finds every step rather right than wrong."""
+"""Threshold without a calibration: the verifier rates every step more likely right than wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade(RoutinePlain):
     """Accepts a plain draft whose every step scores at least `threshold`, and searches otherwise.
 
-    The draft is not lost: it is one of the candidates of the search, and the others begin with its
-    steps up to the first one in doubt. A draft that calls a tool is accepted unread, and so is one
-    that took all of the budget.
+    The search keeps the draft: it is one of the candidates, and the others begin with its steps up
+    to the first one below the threshold. A draft that calls a tool is accepted without its scores,
+    and so is one that used up the budget.
 
     Attributes:
-        threshold: The lowest score of an accepted step, in [0, 1]; `fasttts calibrate-router`
-            finds one.
-        keeps_steps: Whether the search begins with the steps that are not in doubt.
+        threshold: The lowest score of an accepted step, in [0, 1]; `fasttts calibrate-router` finds
+            one.
+        keeps_steps: Whether the search begins with the steps before the first one below it.
     """
 
     threshold: float = DEFAULT_THRESHOLD
@@ -32,7 +32,7 @@ class Cascade(RoutinePlain):
             raise ConfigurationError(f"threshold={self.threshold}: scores are between 0 and 1")
 
     def decide_hard(self, context: RoutingContext) -> Decision | Needs:
-        """The draft, or a search where the verifier doubts it."""
+        """Accepts the draft, or searches where a step scores low."""
         draft = context.draft
         if draft is None:
             return NeedsDraft()
@@ -62,6 +62,6 @@ class Cascade(RoutinePlain):
         return decided(context, "plain", self, reason, **signals)
 
     def _num_certain(self, draft: Draft) -> int:
-        """Steps before the first one in doubt."""
+        """Counts the steps before the first one below the threshold."""
         scores_S = [step.score or 0.0 for step in draft.steps]
         return next(i for i, score in enumerate(scores_S) if score < self.threshold)

@@ -1,4 +1,4 @@
-"""The local model decides by itself, with one token."""
+"""The model itself decides, with one token."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ class Classifier(RoutinePlain):
     """Asks the model a yes-or-no question about the conversation and searches on "yes".
 
     Attributes:
-        question: What it is asked.
-        threshold: The share of "yes" from which on a turn is searched.
+        question: The question.
+        threshold: The share of "yes" from which on a call is searched, in (0, 1].
         num_samples: Answers drawn, each Yes or No; one is the likelier of the two, many estimate
             how likely "Yes" is.
     """
@@ -35,7 +35,7 @@ class Classifier(RoutinePlain):
             )
 
     def decide_hard(self, context: RoutingContext) -> Decision | Needs:
-        """A search if the model says so."""
+        """Searches if the share of "yes" reaches the threshold."""
         share = context.yes_probabilities.get(self.question)
         if share is None:
             return NeedsYesProbability(question=self.question, num_samples=self.num_samples)

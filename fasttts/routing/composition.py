@@ -1,4 +1,4 @@
-"""Policies made of policies."""
+"""Policies composed of policies."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from fasttts.routing.decision import Decision, Needs, Route, RoutingPolicy
 
 @dataclass(frozen=True, slots=True)
 class _Several:
-    """Policies asked in order, of which the first that says `_deciding` decides."""
+    """Policies asked in order, of which the first with a decision for `_deciding` decides."""
 
     policies: tuple[RoutingPolicy, ...]
     _deciding: ClassVar[Route]
@@ -20,7 +20,7 @@ class _Several:
         object.__setattr__(self, "policies", _some(policies))
 
     def decide(self, context: RoutingContext) -> Decision | Needs:
-        """The first decision of that kind, or something to find out; else the last decision."""
+        """Returns the first decision of that kind, or a policy's needs; else the last decision."""
         for policy in self.policies:
             answer = policy.decide(context)
             if not isinstance(answer, Decision) or answer.route == self._deciding:
@@ -29,7 +29,7 @@ class _Several:
 
 
 class AnyOf(_Several):
-    """Searches if one of the policies would; asked in order, so put the cheap ones first.
+    """Searches if one of the policies would; put the cheap ones first.
 
     Attributes:
         policies: At least one.
@@ -40,7 +40,7 @@ class AnyOf(_Several):
 
 
 class AllOf(_Several):
-    """Searches if every policy would; asked in order, so put the cheap ones first.
+    """Searches if every policy would; put the cheap ones first.
 
     Attributes:
         policies: At least one.
@@ -52,10 +52,10 @@ class AllOf(_Several):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """One policy for some turns, another for the rest.
+    """Chooses between two policies by a condition.
 
     Attributes:
-        condition: A pure function of the turn.
+        condition: A pure function of the context.
         then: Decides where it is true.
         otherwise: Decides elsewhere.
     """
@@ -65,7 +65,7 @@ class Where:
     otherwise: RoutingPolicy
 
     def decide(self, context: RoutingContext) -> Decision | Needs:
-        """What the policy in charge says."""
+        """Returns the decision or the needs of the chosen policy."""
         policy = self.then if self.condition(context) else self.otherwise
         return _within(self, policy.decide(context))
 

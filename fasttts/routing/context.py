@@ -1,4 +1,4 @@
-"""One call of a model as a routing policy sees it, and what was found out about it so far."""
+"""The context of a routing decision: one call of a model, and the signals collected so far."""
 
 import re
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ _FORMATTING = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A reply that was decoded once, plainly, and read by the verifier.
+    """A reply that was decoded once, plainly, and scored by the verifier.
 
     Attributes:
         text: All of it.
-        steps: The same with their scores, where it was scored.
+        steps: The same as steps, with their scores if it was scored.
         is_complete: Whether the model ended it by itself.
         calls_tools: Whether it is a tool call.
     """
@@ -40,17 +40,17 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingContext:
-    """What a decision is made from; policies look at nothing else.
+    """The data that a decision is made from; policies use nothing else.
 
     Attributes:
         messages: The conversation so far.
         tools: The tools the model is offered, in OpenAI's form.
         is_constrained: Whether the reply must have a given form, such as a JSON schema.
-        budget_tokens: Tokens that may still be spent; None where that is not limited.
-        draft: The plain reply, once a policy has asked for it.
+        budget_tokens: Tokens that remain; None where they are not limited.
+        draft: The plain reply; None before a policy has asked for it.
         yes_probabilities: For each question that a policy has asked, the share of "yes" among the
             answers.
-        cost: What finding out has cost so far.
+        cost: Cost of these signals so far.
     """
 
     messages: tuple[Message, ...]
@@ -73,10 +73,10 @@ class RoutingContext:
 
     @property
     def is_tool_result(self) -> bool:
-        """Whether the model is to go on from a tool's result."""
+        """Whether the model is to continue from a tool's result."""
         return self.last_role in ("tool", "function")
 
     @property
     def is_formatting(self) -> bool:
-        """Whether the reply is to bring something given into another form."""
+        """Whether the reply is to convert something given into another form."""
         return self.is_constrained or _FORMATTING.search(self.question) is not None

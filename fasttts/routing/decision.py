@@ -1,4 +1,4 @@
-"""What a routing policy returns: a decision that explains itself, or what it has to know first."""
+"""Results of a routing policy: a decision with its reasons, or a request for more data."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ class Decision:
     Attributes:
         route: "plain" decodes once, or takes the draft where there is one; "search" searches, with
             the draft among the candidates where there is one.
-        policy: Who decided.
+        policy: Name of the policy.
         reason: Why, in a few words.
-        signals: What the decision was made from, by name.
+        signals: The data of the decision, by name.
         kept_steps: Leading steps of the draft that every candidate of the search begins with.
-        cost: What finding out has cost.
+        cost: Cost of the data.
     """
 
     route: Route
@@ -44,18 +44,18 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsDraft:
-    """The policy has to see the plain reply, scored by the verifier."""
+    """Asks for the plain reply, scored by the verifier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsYesProbability:
-    """The policy has to know what the model itself answers to a yes-or-no question.
+    """Asks for the model's own answer to a yes-or-no question.
 
     Attributes:
-        question: Put to the model after the conversation.
-        num_samples: The model can say nothing but Yes or No. One sample is the likelier of the
-            two by their log probabilities; of more, drawn at temperature 1, the share of "Yes"
-            estimates its probability.
+        question: Follows the conversation as a message of the user.
+        num_samples: Answers, each Yes or No. One sample is the likelier of the two by their log
+            probabilities; of more, drawn at temperature 1, the share of "Yes" estimates its
+            probability.
     """
 
     question: str
@@ -68,26 +68,27 @@ Needs = NeedsDraft | NeedsYesProbability
 class RoutingPolicy(Protocol):
     """Decides whether a call is worth a search; pure: no clock, no randomness, no I/O.
 
-    The router asks again, with what was wanted in the turn, until there is a decision. The same
-    turn gives the same decision, whoever calls, in a thread or an event loop, streamed or not.
+    The router calls it again, with the requested data in the context, until there is a decision.
+    The same context gives the same decision, whoever calls, in a thread or an event loop, streamed
+    or not.
     """
 
     def decide(self, context: RoutingContext) -> Decision | Needs:
-        """A decision, or what has to be found out first."""
+        """Returns a decision, or a request for more data."""
         ...
 
 
 def decided(
     context: RoutingContext, route: Route, policy: object, reason: str, **signals: Signal
 ) -> Decision:
-    """A decision about `context`, with its cost.
+    """Makes a decision about a context, with its cost.
 
     Args:
-        context: What it is about.
-        route: What is done.
-        policy: Who decides; named by its class.
+        context: The context.
+        route: How the call is answered.
+        policy: The policy; named by its class.
         reason: Why, in a few words.
-        signals: What it was decided from.
+        signals: The data of the decision, by name.
     """
     return Decision(
         route=route,
@@ -100,18 +101,18 @@ def decided(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutinePlain(ABC):
-    """Keeps turns plain on which a search would be wasted; a base of policies.
+    """Base of policies: decodes calls plainly that gain nothing from a search.
 
     Attributes:
-        tool_results: Whether turns that go on from a tool's result may be searched.
-        formatting: Whether turns that bring something given into another form may be.
+        tool_results: Whether calls that continue from a tool's result may be searched.
+        formatting: Whether calls that convert something given into another form may be.
     """
 
     tool_results: bool = False
     formatting: bool = False
 
     def decide(self, context: RoutingContext) -> Decision | Needs:
-        """Plain decoding of routine turns; the policy's own decision about others."""
+        """Decides for plain decoding of routine calls; others are up to `decide_hard`."""
         if context.is_tool_result and not self.tool_results:
             return decided(
                 context, "plain", self, "a tool's result is passed on", role=context.last_role
@@ -122,4 +123,4 @@ class RoutinePlain(ABC):
 
     @abstractmethod
     def decide_hard(self, context: RoutingContext) -> Decision | Needs:
-        """The decision about a turn that may be searched."""
+        """Decides about a call that may be searched."""

@@ -1,7 +1,7 @@
-"""The course of one routed call, without I/O: what is to be run, and what becomes of it.
+"""The flow of one routed call, without I/O: the work to run, and the use of its outcomes.
 
-A generator that yields work and takes outcomes, so that threads, event loops and streams drive the
-same code and come to the same decisions.
+A generator that yields work and receives outcomes, so that threads, event loops and streams run the
+same code and reach the same decisions.
 """
 
 from collections.abc import Callable, Generator
@@ -26,16 +26,16 @@ from fasttts.types import SearchResult, Timings
 
 _YES_OR_NO = StructuredOutputs(choice=("Yes", "No"))
 _ANSWER_TOKENS = 4
-"""As long as the answer to a yes-or-no question may be."""
+"""Most tokens of the answer to a yes-or-no question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutedCall:
-    """What is asked for.
+    """One call to be routed.
 
     Attributes:
         prompt: The rendered conversation.
-        config: The search, should there be one; a plain decoding takes its other options.
+        config: The search that may be run; plain decoding takes its other options.
         calls_tools: Whether a text is a tool call, in the format of the model.
     """
 
@@ -49,10 +49,10 @@ class EngineWork:
     """One decoding or search for the engine.
 
     Attributes:
-        problem: What it is about.
-        config: How it is done.
+        problem: The prompt or conversation.
+        config: The options.
         is_reply: Whether its text is that of the reply, so that it may be shown as it grows.
-        is_told: Whether its events are.
+        is_told: Whether its events are reported.
     """
 
     problem: Problem
@@ -63,15 +63,20 @@ class EngineWork:
 
 _BUDGETS = ("tokens", "verifier_calls")
 _COUNTED = ("complete", *_BUDGETS)
-"""Ends of a draft after which a search may still be made: no time ran out and nobody left."""
+"""Stop reasons of a draft after which a search may follow: all but timeout and cancellation."""
 
 WorkOutcome = SearchResult | SearchError
 RoutingFlow = Generator[EngineWork | Decision | SearchResult, WorkOutcome | None, None]
-"""Yields work, for which it is sent the outcome; the decision; and at last the result."""
+"""Yields work, and is sent its outcome; then the decision; and at last the result."""
 
 
 def routing_flow(call: RoutedCall, policy: RoutingPolicy) -> RoutingFlow:
-    """Asks `policy` until it has decided, and answers the call as it says."""
+    """Asks a policy until it has decided, and answers the call accordingly.
+
+    Args:
+        call: The call.
+        policy: Decides between plain decoding and search.
+    """
     state = RoutingState(call)
     while not isinstance(wanted := policy.decide(state.context), Decision):
         if isinstance(wanted, NeedsDraft):
@@ -92,7 +97,7 @@ def routing_flow(call: RoutedCall, policy: RoutingPolicy) -> RoutingFlow:
 
 
 def draft_config(config: SearchConfig) -> SearchConfig:
-    """Plain decoding whose steps the verifier scores: the text is that of plain decoding."""
+    """Options of a plain decoding whose steps the verifier scores; the text is the same."""
     plain = plain_config(config)
     temperature = plain.sampling.temperature
     update = {"search": "best_of_n", "n": 1, "selection": "best", "temperature": temperature}
@@ -100,14 +105,22 @@ def draft_config(config: SearchConfig) -> SearchConfig:
 
 
 def plain_config(config: SearchConfig) -> SearchConfig:
-    """Plain decoding with the other options of a search, not cut by what a search may spend."""
+    """Options of a plain decoding in place of a search; counted budgets do not apply to it."""
     budget = config.budget.model_copy(update={"tokens": None, "verifier_calls": None})
     return config.model_copy(update={"search": "none", "budget": budget})
 
 
 @dataclass(slots=True)
 class RoutingState:
-    """What is known of a call, and the work that finds out more."""
+    """The context of a call, and the work that extends it.
+
+    Attributes:
+        call: The call.
+        draft: The result of the draft; None before it is complete.
+        timings: Timings of all decodings so far.
+        answers: For each question, whether each answer so far is "Yes".
+        context: The context for the policy.
+    """
 
     call: RoutedCall
     draft: SearchResult | None = None
@@ -128,6 +141,11 @@ class RoutingState:
         return EngineWork(problem=self.call.prompt, config=draft_config(self.call.config))
 
     def take_draft(self, outcome: WorkOutcome | None) -> None:
+        """Adds the outcome of the draft to the context.
+
+        Raises:
+            SearchError: The draft ran out of time or was cancelled.
+        """
         self._pay(outcome)
         if isinstance(outcome, SearchResult):
             self.draft = outcome
@@ -140,7 +158,7 @@ class RoutingState:
         self.context = replace(self.context, draft=draft)
 
     def share_work(self, wanted: NeedsYesProbability) -> list[EngineWork]:
-        """One decoding for each sample, which says yes or no; a single one is greedy."""
+        """Makes one decoding of Yes or No for each sample; a single one is greedy."""
         state = (*self.context.messages, {"role": "user", "content": wanted.question})
         config = plain_config(self.call.config).model_copy(
             update={
@@ -156,6 +174,12 @@ class RoutingState:
         ]
 
     def take_answer(self, wanted: NeedsYesProbability, outcome: WorkOutcome | None) -> None:
+        """Adds an answer to the context, once all samples of its question are complete.
+
+        Args:
+            wanted: The question.
+            outcome: The outcome of one sample; an error counts as "No".
+        """
         self._pay(outcome)
         answers = self.answers.setdefault(wanted.question, [])
         answers.append(isinstance(outcome, SearchResult) and outcome.text == "Yes")
@@ -167,7 +191,7 @@ class RoutingState:
             self.context = replace(self.context, yes_probabilities=yes_probabilities)
 
     def reply_work(self, decision: Decision) -> EngineWork:
-        """The decoding or search that answers; with a draft no text of it is certain."""
+        """Makes the decoding or search of the reply; no text is certain if there is a draft."""
         config, draft, prompt = self._left(), self.draft, self.call.prompt
         is_plain = decision.route == "plain"
         if draft is not None and not self.context.is_constrained:
@@ -180,13 +204,18 @@ class RoutingState:
         )
 
     def is_cut_short(self, outcome: WorkOutcome | None) -> bool:
-        """Whether a counted budget ended a search without an answer, and no draft stands in."""
+        """Whether a counted budget ended a search without an answer, and there is no draft."""
         if not isinstance(outcome, SearchError):
             return False
         return self.draft is None and outcome.stop_reason in _BUDGETS
 
     def fallen_back(self, decision: Decision, outcome: WorkOutcome | None) -> Decision:
-        """The decision to decode plainly after all."""
+        """Decides for plain decoding after a search without an answer.
+
+        Args:
+            decision: The decision for the search.
+            outcome: The outcome of the search.
+        """
         self._pay(outcome)
         return replace(
             decision,
@@ -196,7 +225,15 @@ class RoutingState:
         )
 
     def reply(self, decision: Decision, outcome: WorkOutcome | None) -> SearchResult:
-        """The result; a draft stands in for a search that found nothing."""
+        """Makes the result; the draft replaces a search without an answer.
+
+        Args:
+            decision: The decision.
+            outcome: The outcome of the reply's work.
+
+        Raises:
+            SearchError: The search failed without a draft, or was cancelled.
+        """
         assert outcome is not None, "work has an outcome"
         if isinstance(outcome, SearchError):
             if self.draft is None or outcome.stop_reason == "cancelled":
@@ -209,7 +246,7 @@ class RoutingState:
         return routed(outcome, decision, self.timings, is_draft=False)
 
     def _left(self) -> SearchConfig:
-        """The call's options, with what is left of its budget."""
+        """The call's options, with the remaining budget."""
         config, left = self.call.config, self.context.budget_tokens
         if left is None:
             return config

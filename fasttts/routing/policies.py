@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"\d[\d,.]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Always:
-    """Searches, whatever the turn is.
+    """Searches every call.
 
     Attributes:
         with_draft: Whether the plain reply is decoded first and joins the candidates.
@@ -20,7 +20,7 @@ class Always:
     with_draft: bool = False
 
     def decide(self, context: RoutingContext) -> Decision | Needs:
-        """A search."""
+        """Decides for a search."""
         if self.with_draft and context.draft is None:
             return NeedsDraft()
         return decided(context, "search", self, "every call is searched")
@@ -28,21 +28,21 @@ class Always:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Never:
-    """Decodes plainly, whatever the turn is."""
+    """Decodes every call plainly."""
 
     def decide(self, context: RoutingContext) -> Decision | Needs:
-        """Plain decoding."""
+        """Decides for plain decoding."""
         return decided(context, "plain", self, "no call is searched")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heuristics(RoutinePlain):
-    """Searches what looks hard: long, full of numbers, or with a telling word.
+    """Searches questions that look hard: long, full of numbers, or with a keyword.
 
     Attributes:
-        min_words: Words of the question from which on it is searched; None never goes by length.
-        min_numbers: The same for the numbers in it.
-        keywords: Words that make a question hard, in any case.
+        min_words: Words of the question from which on it is searched; None ignores its length.
+        min_numbers: Numbers in it from which on it is searched; None ignores them.
+        keywords: Words that make a question hard; case is ignored.
         with_tools: Whether a call that is offered tools may be searched.
     """
 
@@ -52,7 +52,7 @@ class Heuristics(RoutinePlain):
     with_tools: bool = False
 
     def decide_hard(self, context: RoutingContext) -> Decision | Needs:
-        """A search if any sign of difficulty is there."""
+        """Searches if there is a sign of difficulty."""
         text = context.question
         words, numbers = len(text.split()), len(_NUMBER.findall(text))
         keyword = next((word for word in self.keywords if word.lower() in text.lower()), None)

@@ -1,4 +1,4 @@
-"""What a routed call returns: one result for everything that was decoded for it."""
+"""Results of routed calls: one result for all decodings of a call."""
 
 from collections.abc import Iterable
 from dataclasses import fields, replace
@@ -9,11 +9,16 @@ from fasttts.search.selection import rank
 from fasttts.types import AnswerPrefix, Candidate, Path, SearchResult, Timings, TreeNode, Usage
 
 DRAFT_PATH: Path = ()
-"""Where a draft stands among the candidates of a search: in no tree, and first of equals."""
+"""Path of a draft among the candidates of a search: in no tree, and first of equals."""
 
 
 def draft_of(result: SearchResult, *, calls_tools: bool) -> Draft:
-    """The draft that a scored plain decoding is."""
+    """Makes the draft of a scored plain decoding.
+
+    Args:
+        result: The result of the decoding.
+        calls_tools: Whether its text is a tool call.
+    """
     return Draft(
         text=result.text,
         steps=result.candidates[0].steps,
@@ -23,13 +28,18 @@ def draft_of(result: SearchResult, *, calls_tools: bool) -> Draft:
 
 
 def unfinished_draft(tree: Iterable[TreeNode]) -> Draft:
-    """What there is of a draft that did not end."""
+    """Makes the draft of a decoding that did not end."""
     text = "".join(node.text for node in tree)
     return Draft(text=text, steps=(), is_complete=False)
 
 
 def answer_prefix_of(draft: SearchResult, num_steps: int) -> AnswerPrefix | None:
-    """The draft up to where step `num_steps` begins; None for nothing."""
+    """Cuts a draft where step `num_steps` begins; None if no step or every step is kept.
+
+    Args:
+        draft: The result of the draft.
+        num_steps: Leading steps to keep.
+    """
     steps, start = draft.candidates[0].steps, 0
     if not 0 < num_steps < len(steps):
         return None
@@ -40,7 +50,12 @@ def answer_prefix_of(draft: SearchResult, num_steps: int) -> AnswerPrefix | None
 
 
 def with_draft(result: SearchResult, draft: SearchResult) -> SearchResult:
-    """A search's result with the draft among its candidates, ranked by the search's own rule."""
+    """Adds the draft to a search's candidates and ranks them by the search's own rule.
+
+    Args:
+        result: The result of the search.
+        draft: The result of the draft.
+    """
     candidate = replace(draft.candidates[0], path=DRAFT_PATH)
     selection = result.config["selection"]
     return _headed(result, rank([candidate, *result.candidates], selection))
@@ -49,13 +64,13 @@ def with_draft(result: SearchResult, draft: SearchResult) -> SearchResult:
 def routed(
     result: SearchResult, decision: Decision, timings: Iterable[Timings], *, is_draft: bool
 ) -> SearchResult:
-    """The result of a routed call: its cost is that of the reply and of the decision together.
+    """Makes the result of a routed call, with the cost of the reply and of the decision together.
 
     Args:
         result: The reply.
-        decision: How it came to be.
-        timings: Those of everything that was decoded for the decision.
-        is_draft: Whether the reply is the draft, whose cost is the decision's already.
+        decision: The decision.
+        timings: Timings of all decodings for the decision.
+        is_draft: Whether the reply is the draft, whose cost is already the decision's.
     """
     if is_draft:
         usage, total = decision.cost, added_timings(timings)
@@ -71,9 +86,9 @@ def routed(
 
 
 def added_usage(*parts: Usage) -> Usage:
-    """The sum of several costs; of the KV cache's use the peak, of the prompts the longest.
+    """Adds several costs; takes the peak of the KV cache's use and the longest prompt.
 
-    It is read from the result cache where all of it is.
+    The sum counts as cached where all of it is.
     """
     total = {
         field.name: sum(getattr(part, field.name) for part in parts) for field in fields(Usage)
@@ -85,7 +100,7 @@ def added_usage(*parts: Usage) -> Usage:
 
 
 def added_timings(parts: Iterable[Timings]) -> Timings:
-    """The sum of the seconds of what ran one after the other."""
+    """Adds the seconds of consecutive work."""
     timings = list(parts)
     return Timings(
         total_s=sum(part.total_s for part in timings),

@@ -1,4 +1,4 @@
-"""Runs routed calls on an engine: in threads and event loops, whole or as they happen."""
+"""Runs routed calls on an engine: in threads and event loops, whole or streamed."""
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
@@ -26,7 +26,11 @@ from fasttts.types import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """How a routed call is answered; told before its reply begins."""
+    """The decision of a routed call; reported before its reply begins.
+
+    Attributes:
+        decision: The decision.
+    """
 
     decision: Decision
 
@@ -35,16 +39,16 @@ RoutedEvent = Event | Decided
 
 
 class Router:
-    """An engine in front of which a policy decides between plain decoding and search.
+    """An engine with a policy that decides between plain decoding and search.
 
-    Its methods take what the engine's take and return the same results, whose `routing` is the
-    decision, and whose cost holds everything that was decoded for it. All of them may be called
-    from any thread or event loop.
+    Its methods take the same arguments as the engine's and return the same results, whose `routing`
+    is the decision, and whose cost includes all decodings for it. All of them may be called from
+    any thread or event loop.
 
     Args:
         engine: Decodes and searches; not closed by the router.
         policy: Decides; None takes `Cascade` with the threshold that `fasttts calibrate-router`
-            has found for these models.
+            stored for these models.
     """
 
     def __init__(self, engine: FastTTS, policy: RoutingPolicy | None = None) -> None:
@@ -58,11 +62,12 @@ class Router:
 
         Args:
             problem: A question, a conversation, or either one rendered by the engine.
-            extract: Finds the answer in a candidate's text, as for `FastTTS.search`.
+            extract: Finds the answer in a candidate's text, as for `FastTTS.search`; None goes by
+                the options.
             options: `config`, `system`, `tools` and fields of `SearchConfig`, as for
-                `FastTTS.search`. The search that is described is made where the policy wants one;
-                plain decoding takes its other options too. A counted budget is for the search:
-                a draft is paid from it, but plain decoding is not cut by it.
+                `FastTTS.search`. They describe the search that runs if the policy decides for one;
+                plain decoding takes its other options too. A counted budget limits the search: a
+                draft is paid from it, but plain decoding is not cut by it.
 
         Raises:
             ConfigurationError: The input, an option or the policy cannot work.
@@ -78,7 +83,13 @@ class Router:
     async def asearch(
         self, problem: Problem, *, extract: Extractor | None = None, **options: Any
     ) -> SearchResult:
-        """`search` for event loops; cancelling the task stops the work."""
+        """Answers as `search` does, for event loops; cancelling the task stops the work.
+
+        Args:
+            problem: As for `search`.
+            extract: As for `search`.
+            options: As for `search`.
+        """
         steps = routing_flow(self._call(problem, **options), self.policy)
         step = next(steps)
         while not isinstance(step, SearchResult):
@@ -90,10 +101,15 @@ class Router:
     def stream(
         self, problem: Problem, *, extract: Extractor | None = None, **options: Any
     ) -> Generator[RoutedEvent, None, None]:
-        """`search`, told as it happens: `Decided`, then the events of the reply.
+        """Answers as `search` does, and yields events: `Decided`, then those of the reply.
 
-        Nothing of a draft is told before it is accepted. Where a draft is among the candidates, the
-        common prefix comes at the end as a whole.
+        A draft is not reported before it is accepted. Where a draft is among the candidates, the
+        common prefix is reported at the end as a whole.
+
+        Args:
+            problem: As for `search`.
+            extract: As for `search`.
+            options: As for `search`.
         """
         steps = routing_flow(self._call(problem, **options), self.policy)
         shown_events = _RoutedEvents()
@@ -116,7 +132,13 @@ class Router:
     async def astream(
         self, problem: Problem, *, extract: Extractor | None = None, **options: Any
     ) -> AsyncGenerator[RoutedEvent, None]:
-        """`stream` for event loops."""
+        """Streams as `stream` does, for event loops.
+
+        Args:
+            problem: As for `search`.
+            extract: As for `search`.
+            options: As for `search`.
+        """
         steps = routing_flow(self._call(problem, **options), self.policy)
         shown_events = _RoutedEvents()
         step = next(steps)
@@ -155,7 +177,7 @@ class Router:
         return RoutedCall(prompt=prompt, config=resolved, calls_tools=self._is_call_in(prompt))
 
     def _is_call_in(self, prompt: Prompt) -> Callable[[str], bool]:
-        """Whether a reply to the prompt is a tool call."""
+        """Makes a predicate: whether a reply to the prompt is a tool call."""
         if not prompt.tools:
             return lambda text: False
         return lambda text: bool(self.engine.parse_tool_calls(text, prompt.tools).tool_calls)
@@ -174,10 +196,10 @@ class Router:
 
 
 class _RoutedEvents:
-    """What is told of a routed call: the reply's events, and text that is never taken back.
+    """The reported events of a routed call: those of the reply, with text that never changes.
 
     Attributes:
-        outcome: That of the newest work.
+        outcome: Outcome of the newest work.
     """
 
     def __init__(self) -> None:
@@ -185,7 +207,7 @@ class _RoutedEvents:
         self._text = ""
 
     def shown(self, work: EngineWork, event: Event) -> Iterator[Event]:
-        """The event, if it is to be told now."""
+        """Yields the event, if it is to be reported now."""
         if isinstance(event, Finished):
             self.outcome = event.result
         elif isinstance(event, TextDelta | PrefixDelta):
@@ -196,7 +218,7 @@ class _RoutedEvents:
             yield event
 
     def closing(self, result: SearchResult) -> Iterator[Event]:
-        """What is left to tell."""
+        """Yields the remaining events."""
         assert result.routing is not None, "a routed result has a decision"
         is_plain = result.routing["route"] == "plain"
         if rest := result.text[len(self._text) :]:

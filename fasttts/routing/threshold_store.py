@@ -35,7 +35,12 @@ def save_threshold(
 
 
 def try_threshold(generator: str, verifier: str | None) -> float | None:
-    """The stored threshold; None if there is none that can be read."""
+    """Reads a stored threshold; None if there is none, or it is invalid.
+
+    Args:
+        generator: Name of the generator.
+        verifier: Name of the verifier; None without one.
+    """
     return STORE.try_read([generator, verifier], _parse)
 
 

@@ -1,1 +1,1 @@
-"""The step loop and what it decides with."""
+"""The step loop and its decisions: admission, slots, speculation, verification, budgets."""

@@ -1,9 +1,9 @@
-"""When a budget is spent: counted on the tree, so that no schedule changes where a search ends.
+"""Budgets counted on the tree, so that no schedule changes where a search ends.
 
 The measure of time is the plain loop with a slot for every beam: a node's tokens come one in each
-iteration from `Node.begins_at` on, and a group decides when the last node of its frontier ends.
-The horizon is the last iteration that the budget pays for. It follows from the tree alone, and
-what is known of the tree while it grows bounds it from above.
+iteration from `Node.begins_at` on, and a group decides when the last node of its frontier ends. The
+horizon is the last iteration that the budget pays for. It follows from the tree alone, and the
+horizon of a growing tree bounds it from above.
 """
 
 import collections
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from fasttts.scheduling.run import SearchRun
 
 Horizon = tuple[int, StopReason]
-"""The last iteration that is paid for, and what is spent then."""
+"""The last iteration that is paid for, and the limit that ends it."""
 
 
 class SearchBudget:
-    """What one search may spend, and how it ends once that is spent.
+    """The budget of one search, and the way it ends once the budget is spent.
 
     Args:
         run: The search; its tree and its queues are changed when the budget ends it.
@@ -81,7 +81,7 @@ class SearchBudget:
         """Stops beams at iteration `at` of the loop that budgets are counted by.
 
         Returns:
-            Those that run.
+            The stopped nodes that run.
         """
         held = [n for n in self._groups.frontier() if not n.is_ended and n.ends_at >= at]
         self.held.update(node.path for node in held)
@@ -90,13 +90,13 @@ class SearchBudget:
         return [node for node in held if node.request_id is not None]
 
     def is_known_until(self, at: int) -> bool:
-        """Whether nothing up to iteration `at` is left to decode, score or decide."""
+        """Whether nothing up to iteration `at` remains to decode, score or decide."""
         if not all(group.is_known_until(at) for group in self._groups):
             return False
         return not any(n.is_attached and n.ends_at <= at for n in self._run.unscored.values())
 
     def cut(self, reason: StopReason, at: int | None = None) -> list[Node]:
-        """Ends the search because `reason` is spent, and begins to finish a path if it must.
+        """Ends the search because a limit is reached, and begins to finish a path if necessary.
 
         Args:
             reason: Why the search ends.
@@ -120,7 +120,7 @@ class SearchBudget:
         return running
 
     def give_up(self) -> list[Node]:
-        """Ends what is finished after the end of the budget; returns it if it runs."""
+        """Ends the path that runs on after the end of the budget; returns its node if it runs."""
         node, self.last = self.last, None
         self._run.waiting.clear()
         if node is None or node.is_ended:
@@ -162,7 +162,15 @@ def _last_paid(nodes: Sequence[Node], num_tokens: int) -> int | None:
 
 
 def best_partial(tree: Iterable[Node], policy: SearchPolicy) -> Node | None:
-    """The living path to finish: the best score known on it, then the longest, then the first."""
+    """Chooses the living path to finish: by its last known score, then length, then path.
+
+    Args:
+        tree: All nodes.
+        policy: Groups the nodes.
+
+    Returns:
+        None where no path is alive.
+    """
 
     def key(node: Node) -> tuple[float, int, Path]:
         scored = [one.beam.score for one in node.lineage() if one.beam and one.scores_S is not None]
@@ -173,7 +181,12 @@ def best_partial(tree: Iterable[Node], policy: SearchPolicy) -> Node | None:
 
 
 def living(tree: Iterable[Node], policy: SearchPolicy) -> list[Node]:
-    """The newest nodes of every group, where their answers may go on."""
+    """Lists the newest nodes of every group, where their answers may go on.
+
+    Args:
+        tree: All nodes.
+        policy: Groups the nodes.
+    """
     nodes = list(tree)
     rounds: dict[Path, int] = {}
     for node in nodes:

@@ -1,4 +1,4 @@
-"""Finished steps that can no longer survive, whatever their score turns out to be.
+"""Finds finished steps that can no longer survive, whatever their score.
 
 A step is dominated if the policy would not continue it even with the best score it can still get,
 while every other step without a score got the worst. That conclusion holds for monotone policies
@@ -45,7 +45,7 @@ def dominated(
 
 
 def _is_full(frontier: Sequence[Node], branches: Sequence[Branch]) -> bool:
-    """Whether scored beams alone take every place, the cheap condition for hopelessness."""
+    """Whether scored beams alone take every place, the cheap necessary condition."""
     scored = {node.path for node in frontier if node.beam is not None}
     return all(branch.path in scored for branch in branches)
 

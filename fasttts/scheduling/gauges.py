@@ -1,18 +1,18 @@
-"""What an engine holds at one moment; written by the loop's thread, read by any."""
+"""Gauges of an engine at one moment; written by the loop's thread, read by any."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauges:
-    """What an engine holds after one iteration.
+    """State of an engine after one iteration.
 
     Attributes:
         num_running: Searches and plain decodings that have been admitted.
-        num_waiting: Those in the queue.
+        num_waiting: Searches and plain decodings in the queue.
         num_slots: Sequences that may run together.
-        num_required: Sequences running that some decision waits for.
-        num_speculative: Sequences running ahead.
+        num_required: Running sequences that some decision waits for.
+        num_speculative: Running speculative sequences.
         num_unscored: Steps that wait for the verifier.
         kv_cache_usage: Share of the generator's KV cache in use, 0 to 1.
     """

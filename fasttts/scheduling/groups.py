@@ -1,4 +1,4 @@
-"""Which beams of a search decide together, and what each decision still waits for."""
+"""Groups of beams that decide together, and the nodes that each decision still waits for."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ class Group:
     Attributes:
         frontier: The nodes whose scores the next decision waits for, in path order.
         ended: Beams whose answers ended at earlier depths.
-        speculative: Speculative nodes below the frontier.
+        speculative: Speculative nodes below the frontier, by path.
         num_unended: Nodes of the frontier that still decode.
     """
 
@@ -26,23 +26,24 @@ class Group:
     _known: tuple[int, int] = (0, 0)
 
     def has_news(self) -> bool:
-        """Whether a beam of the frontier got its score or came to an end since the last call."""
+        """Whether a beam of the frontier was scored or ended since the last call."""
         num_scored = sum(node.beam is not None for node in self.frontier)
         num_finished = sum(node.finish_reason is not None for node in self.frontier)
         before, self._known = self._known, (num_scored, num_finished)
         return before != self._known
 
     def is_known_until(self, at: int) -> bool:
-        """Whether nothing up to iteration `at` is left to decode or decide.
+        """Whether nothing up to iteration `at` remains to decode or decide.
 
-        The iterations are those of a plain loop with room for every beam; see `limits`.
+        The iterations are those of a plain loop with room for every beam; see
+        `scheduling/budget.py`.
         """
         if self.num_unended == 0:
             return max(node.ends_at for node in self.frontier) >= at
         return all(node.is_ended or node.ends_at >= at for node in self.frontier)
 
     def drop_behind(self, node: Node) -> list[Node]:
-        """Forgets the speculative nodes below one of the frontier."""
+        """Removes the speculative nodes below one of the frontier and returns them."""
         behind = [path for path in self.speculative if path[: node.depth] == node.path]
         return [self.speculative.pop(path) for path in behind]
 
@@ -51,7 +52,7 @@ class Groups:
     """The undecided groups of one search; empty once everything is decided.
 
     Args:
-        policy: Says which beams decide together, and whether they need scores.
+        policy: Groups the beams, and determines whether they need scores.
     """
 
     def __init__(self, policy: SearchPolicy) -> None:
@@ -65,7 +66,7 @@ class Groups:
         return iter(self._by_name.values())
 
     def of(self, node: Node) -> Group:
-        """The group that a node, or what it stands behind, belongs to."""
+        """Returns the group of a node or of its attached ancestor."""
         return self._by_name[self._policy.group(node.path)]
 
     def frontier(self) -> list[Node]:
@@ -73,21 +74,26 @@ class Groups:
         return [node for group in self for node in group.frontier]
 
     def enter(self, node: Node, ended: list[Beam]) -> None:
-        """Makes a node part of its group's frontier; `ended` is what a new group begins with."""
+        """Adds a node to its group's frontier.
+
+        Args:
+            node: The node.
+            ended: Ended beams that a new group begins with.
+        """
         name = self._policy.group(node.path)
         group = self._by_name.setdefault(name, Group(ended=ended))
         group.frontier.append(node)
         group.num_unended += not node.is_ended
 
     def inherit(self, ahead: Iterable[Node], frontier: Iterable[Node]) -> list[Node]:
-        """Gives the speculative nodes of a decided group to those that took its place.
+        """Passes the speculative nodes of a decided group to the new frontier.
 
         Args:
-            ahead: What was speculated below the decided frontier.
-            frontier: The nodes that the decision let live.
+            ahead: Speculative nodes below the decided frontier.
+            frontier: The nodes of the decision's branches.
 
         Returns:
-            Those that no branch can ask for any more.
+            Nodes that no branch can start any more.
         """
         growing = {node.path for node in frontier}
         if self._policy.is_revisiting:
@@ -101,7 +107,7 @@ class Groups:
         return dropped
 
     def take_ready(self) -> list[Group]:
-        """Takes out the groups that can be decided."""
+        """Removes and returns the groups that can be decided."""
         ready = [name for name, group in self._by_name.items() if self._is_ready(group)]
         return [self._by_name.pop(name) for name in ready]
 
@@ -110,14 +116,14 @@ class Groups:
         return any(group.num_unended == 0 and not self._is_ready(group) for group in self)
 
     def clear(self) -> None:
-        """Leaves everything undecided."""
+        """Removes all groups undecided."""
         self._by_name.clear()
 
     def check_integrity(self) -> None:
-        """Recounts the frontiers and what runs ahead of them.
+        """Recounts the frontiers and the speculative nodes below them.
 
         Raises:
-            AssertionError: The books contradict each other.
+            AssertionError: The state is inconsistent.
         """
         for group in self:
             assert group.num_unended == sum(not node.is_ended for node in group.frontier)

@@ -2,8 +2,9 @@
 
 Where an iteration takes as long for one sequence as for many, free slots are free. Where its time
 grows with the batch, as on a CPU or in very large batches, each sequence must be worth its tokens.
-Of the last times that were measured for a size of the batch the shortest counts: whatever else the
-machine does can only add to it, but a longer context does too, so old times do not stay.
+
+Of the last times measured for a size of the batch the shortest counts: other load of the machine
+can only add to it, but a longer context does too, so old times are dropped.
 """
 
 import collections
@@ -36,7 +37,12 @@ class IterationLatency:
         self._is_known = self._is_cheap = False
 
     def measured(self, num_sequences: int, seconds: float) -> None:
-        """Takes the time of an iteration in which every sequence gained one token."""
+        """Adds the time of an iteration in which every sequence gained one token.
+
+        Args:
+            num_sequences: Size of the batch.
+            seconds: Time of the iteration.
+        """
         kept = self._recent.setdefault(
             num_sequences.bit_length(), collections.deque(maxlen=_NUM_KEPT)
         )
@@ -56,7 +62,7 @@ class IterationLatency:
         return self._is_cheap
 
     def _times(self, num_slots: int) -> tuple[float, float] | None:
-        """What a full batch adds to the time of one sequence, and that time."""
+        """Time that a full batch adds to that of one sequence, and the latter; None if unknown."""
         if not self._recent:
             return None
         small, large = (min(self._recent[choose(self._recent)]) for choose in (min, max))
@@ -74,14 +80,25 @@ class SearchLatency:
         self._num_iterations: dict[tuple[str, int], int] = {}
 
     def ended(self, config: SearchConfig, num_iterations: int) -> None:
-        """Notes a search that ended by its own rule."""
+        """Records a search that ended by its own rule.
+
+        Args:
+            config: The search's options.
+            num_iterations: Iterations in which it had a sequence.
+        """
         kind = (config.search, config.n)
         self._num_iterations[kind] = min(
             num_iterations, self._num_iterations.get(kind, num_iterations)
         )
 
     def expected_s(self, config: SearchConfig, num_ahead: int, usage: EngineUsage) -> float:
-        """Seconds until such a search ends, behind others like it; 0 while nothing is known."""
+        """Estimates the seconds until a new search ends; 0 without earlier searches of its kind.
+
+        Args:
+            config: The search's options.
+            num_ahead: Queued searches before it, assumed to be similar.
+            usage: The engine's totals, for the time of an iteration.
+        """
         num_iterations = self._num_iterations.get((config.search, config.n), 0)
         if not num_iterations or not usage.num_iterations:
             return 0.0

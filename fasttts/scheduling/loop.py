@@ -30,24 +30,35 @@ logger = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
 
 _MANY_SLOTS = 128
-"""With more slots than this, what runs ahead is chosen anew where a score comes or a slot falls
-free, not where a step ends and its sequence runs on: predicting a large frontier costs more than
+"""With more slots than this, speculative steps are chosen anew when a score arrives or a slot is
+freed, not when a step ends and its sequence runs on: predicting a large frontier costs more than
 it gains."""
 
 
 class Listener(Protocol):
-    """What a caller is told about its search, from the loop's thread; must not block."""
+    """Receives the events of one search, in the loop's thread; must not block."""
 
     def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
-        """A node gained tokens."""
+        """A node gained tokens.
+
+        Args:
+            run: The search.
+            node: The node.
+            token_ids: The new tokens.
+        """
         ...
 
     def on_commit(self, run: SearchRun) -> None:
-        """Something was decided."""
+        """The search made a decision."""
         ...
 
     def on_done(self, run: SearchRun, error: BaseException | None) -> None:
-        """The search is over; called exactly once."""
+        """The search ended; called exactly once.
+
+        Args:
+            run: The search.
+            error: The error that ended it; None if none did.
+        """
         ...
 
 
@@ -58,8 +69,8 @@ class Loop:
         generator: Decodes.
         verifier: Scores; may be None when no submitted search uses one.
         config: Slots and optimisations; no option changes a result.
-        clock: Seconds; replaced in tests.
-        account: Where costs are added.
+        clock: Returns seconds; replaced in tests.
+        account: Collects the cost; None makes a new one.
     """
 
     def __init__(
@@ -84,11 +95,11 @@ class Loop:
         self._search_latency = SearchLatency()
         self._retrying = retrying(self._slots.add_again)
         self.fault: BackendError | None = None
-        """What the generator was lost by; searches that are submitted afterwards cannot work."""
+        """The error that ended the generator; searches submitted afterwards cannot work."""
         self._is_stale = True
         """Whether anything happened that may change which sequences should run."""
         self.gauges = Gauges(num_slots=num_slots)
-        """What the engine holds; replaced as a whole, so that any thread may read it."""
+        """Present state; replaced as a whole, so that any thread may read it."""
 
     @property
     def has_work(self) -> bool:
@@ -96,11 +107,16 @@ class Loop:
         return bool(self._listeners)
 
     def now(self) -> float:
-        """The clock; may be asked from any thread."""
+        """Returns the clock's seconds; may be called from any thread."""
         return self._clock()
 
     def submit(self, run: SearchRun, listener: Listener) -> None:
-        """Admits a search; plain decodings go before searches, each kind in order of arrival."""
+        """Admits a search; plain decodings go before searches, each kind in order of arrival.
+
+        Args:
+            run: The search.
+            listener: Receives its events.
+        """
         run.budget.begin(self._clock())
         if (refusal := self._refusal(run)) is not None:
             listener.on_done(run, refusal)
@@ -110,7 +126,7 @@ class Loop:
         self._is_stale = True
 
     def _refusal(self, run: SearchRun) -> SearchError | None:
-        """Why a search that asked for it is not begun: it would not end in time."""
+        """The error of a search that is refused because it would not end in time; else None."""
         config = run.request.config
         if config.budget.seconds is None or not config.budget.refuse_late:
             return None
@@ -125,7 +141,12 @@ class Loop:
         return SearchError(message, stop_reason="refused")
 
     def cancel(self, run: SearchRun, error: BaseException) -> None:
-        """Ends a search at once with `error` and frees what it holds; no effect on an ended one."""
+        """Ends a search at once and frees its sequences; no effect on an ended one.
+
+        Args:
+            run: The search.
+            error: The error for its listener.
+        """
         if run in self._listeners:
             self._finish(run, error)
 
@@ -137,11 +158,11 @@ class Loop:
         for run in runs:
             try:
                 self._finish(run, error)
-            except Exception:  # a broken backend may refuse to abort; the caller is told anyway
+            except Exception:  # a broken backend may refuse; the listener is notified
                 logger.exception("a sequence could not be aborted")
 
     def step(self) -> None:
-        """One iteration: every running sequence gains a token, everything decidable is decided."""
+        """Runs one iteration: running sequences gain a token, and ready groups are decided."""
         if self._is_stale:
             self._is_stale = False
             self._fill()
@@ -154,7 +175,7 @@ class Loop:
 
     def _read_gauges(self) -> None:
         if not self._slots:
-            with contextlib.suppress(Exception):  # a broken generator may not say; nobody waits
+            with contextlib.suppress(Exception):  # a broken generator may not report its memory
                 self._pressure.read(self._generator.pressure())
         num_unscored = [len(run.unscored) for run in self._scheduler.active]
         num_speculative = len(self._slots.speculative())
@@ -172,7 +193,7 @@ class Loop:
         """Recounts slots and queues against the runs.
 
         Raises:
-            AssertionError: The books contradict each other.
+            AssertionError: The state is inconsistent.
         """
         self._slots.check_integrity(self._scheduler.active)
         for run in self._listeners:
@@ -203,7 +224,7 @@ class Loop:
                 self._take_output(output)
 
     def _generate(self) -> list[GenerationOutput]:
-        """An iteration of the generator; what it lost by a retryable failure is added again."""
+        """Runs an iteration of the generator; adds sequences again after a retryable failure."""
         try:
             for attempt in self._retrying:
                 with attempt:
@@ -240,7 +261,7 @@ class Loop:
             counts.peak_kv_cache_usage = max(counts.peak_kv_cache_usage, self._pressure.usage)
 
     def _take_output(self, output: GenerationOutput) -> None:
-        """Gives new tokens to their node, and on to its first child where the node ends."""
+        """Adds new tokens to their node, and to its first child where the node ends."""
         run, node = self._slots.owner(output)
         token_ids = output.token_ids
         while token_ids:
@@ -293,8 +314,8 @@ class Loop:
     def _keep_budgets(self) -> None:
         """Ends searches that are done, and those whose budget is spent.
 
-        One without an answer may finish its best path. What ran ahead may complete a tree beyond
-        its budget, so a search that is done is cut like any other.
+        One without an answer may finish its best path. Speculation may complete a tree beyond its
+        budget, so a search that is done is cut like any other.
         """
         for run in list(self._listeners):
             if (spent := run.budget.horizon()) is not None:
@@ -317,7 +338,7 @@ class Loop:
         self._slots.abort(run.budget.cut(reason, at))
 
     def _finish(self, run: SearchRun, error: BaseException | None) -> None:
-        """Takes a run out of the loop, frees its sequences and tells its listener."""
+        """Removes a run from the loop, frees its sequences and notifies its listener."""
         self._is_stale = True
         listener = self._listeners.pop(run)
         self._scheduler.remove(run)

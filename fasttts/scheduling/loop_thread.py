@@ -1,4 +1,4 @@
-"""The thread that owns the loop; everything else hands it commands."""
+"""The thread that owns the loop; other threads send it commands."""
 
 import contextlib
 import logging
@@ -65,11 +65,11 @@ class ResultListener:
 class LoopThread:
     """Runs a loop in a daemon thread, asleep while there is no work.
 
-    It ends when it is closed, when the generator is lost, and when the loop itself fails; nobody
-    who waits for a search is left waiting, and nothing is admitted afterwards.
+    It ends when it is closed, when the generator is lost, and when the loop itself fails; every
+    search in flight is then ended, and none is admitted afterwards.
 
     Args:
-        loop: Touched by this thread alone from now on.
+        loop: Used by this thread alone from now on.
     """
 
     def __init__(self, loop: Loop) -> None:
@@ -84,12 +84,12 @@ class LoopThread:
 
     @property
     def gauges(self) -> Gauges:
-        """What the engine holds at the moment."""
+        """Present use of the loop and the KV cache."""
         return self._loop.gauges
 
     @property
     def fault(self) -> BackendError | None:
-        """What ended the thread; None while it works and once it was closed."""
+        """The error that ended the thread; None while it works and once it was closed."""
         return self._fault or self._loop.fault
 
     @property
@@ -100,6 +100,10 @@ class LoopThread:
     def submit(self, run: SearchRun, listener: Listener) -> None:
         """Admits a search.
 
+        Args:
+            run: The search.
+            listener: Receives its events.
+
         Raises:
             BackendError: The engine is closed, failed, or belongs to another process.
         """
@@ -107,13 +111,17 @@ class LoopThread:
         self._call(lambda: self._loop.submit(run, listener))
 
     def cancel(self, run: SearchRun) -> None:
-        """Ends a search between two iterations; nothing happens to an ended one."""
+        """Ends a search between two iterations; no effect on an ended one."""
         error = SearchError("the search was cancelled", stop_reason="cancelled")
         with contextlib.suppress(BackendError):  # a closed engine has ended it already
             self._call(lambda: self._loop.cancel(run, error))
 
     def check_process(self) -> None:
-        """Raises BackendError in a forked process, in which nobody would ever answer."""
+        """Checks that this is the process of the thread, which a fork does not copy.
+
+        Raises:
+            BackendError: This process was forked from it.
+        """
         if self.is_of_another_process:
             message = (
                 f"the engine lives in process {self._pid} and this one was forked from it: load "
@@ -122,7 +130,11 @@ class LoopThread:
             raise BackendError(message, role="generator")
 
     def check_accepting(self) -> None:
-        """Raises BackendError where `submit` would."""
+        """Checks that searches are accepted.
+
+        Raises:
+            BackendError: As for `submit`.
+        """
         self.check_process()
         if (fault := self.fault) is not None:
             message = f"the engine failed: {fault}; restart() loads it again"
@@ -131,7 +143,7 @@ class LoopThread:
             raise BackendError("the engine is closed", role="generator")
 
     def _call(self, command: Command) -> None:
-        self.check_process()  # first: in a forked process, the lock may be held for ever
+        self.check_process()  # first: in a forked process, the lock may be held forever
         with self._lock:
             self.check_accepting()
             self._commands.put(command)
@@ -175,7 +187,7 @@ class LoopThread:
             self._fault = fault
             self._is_closing = True
         while not self._commands.empty():
-            with contextlib.suppress(Exception):  # the loop may be broken; its listeners are told
+            with contextlib.suppress(Exception):  # the loop may be broken; listeners are notified
                 self._commands.get()()
         closed = BackendError("the engine was closed during the search", role="generator")
         self._loop.fail_all(fault or closed)

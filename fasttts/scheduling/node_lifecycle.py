@@ -1,4 +1,4 @@
-"""Where the nodes of a search begin and end: shapes, limits, step ends, texts and answers."""
+"""Begin and end of a search's nodes: shapes, limits, step ends, texts and answers."""
 
 import logging
 
@@ -19,8 +19,8 @@ class NodeLifecycle:
     """Starts and ends the nodes of one tree.
 
     Args:
-        tree: Where they belong.
-        policy: Says how much text a node holds.
+        tree: The tree.
+        policy: Determines how much text a node holds.
         config: The search's resolved options.
         tokenizer: The generator's.
         extract: Finds the answer in a text; may be a user's function.
@@ -49,20 +49,25 @@ class NodeLifecycle:
             self.max_answer_tokens = min(self.max_answer_tokens, config.budget.tokens)
 
     def new(self, parent: Node | None, index: int) -> Node:
-        """Child `index` of a node, or of the prompt, in the shape that the policy asks for."""
+        """Creates a child in the shape that the policy asks for.
+
+        Args:
+            parent: The ended node; None for the prompt.
+            index: Position among its siblings.
+        """
         path = (index,) if parent is None else (*parent.path, index)
         shape = self._policy.step_shape(path)
         limits = self._limits(parent, shape.num_steps)
         return self._tree.new_node(parent, index, limits, is_greedy=shape.is_greedy)
 
     def runs_on(self, node: Node) -> bool:
-        """Whether an ended node's stream is, running on, that of its first child."""
+        """Whether the stream of an ended node continues as that of its first child."""
         if node.finish_reason != "step":
             return False
         return self._policy.step_shape((*node.path, 0)).is_greedy == node.is_greedy
 
     def finish_reason(self, node: Node) -> FinishReason | None:
-        """Why a node ends with its newest token; None where it goes on."""
+        """Why a node ends with its newest token; None where it continues."""
         newest, limits = node.token_ids[-1], node.limits
         if newest in self._eos_token_ids:
             return "stop"
@@ -86,7 +91,12 @@ class NodeLifecycle:
         return node.reader
 
     def end(self, node: Node, reason: FinishReason) -> None:
-        """Gives an ended node its text, up to a stop string, and its steps."""
+        """Ends a node: sets its text, up to a stop string, its steps and its reason.
+
+        Args:
+            node: The node.
+            reason: Why it ends.
+        """
         text = self._tokenizer.decode(node.token_ids)
         stop_at = None if node.reader is None else node.reader.stop_at
         if stop_at is not None and stop_at < 0:
@@ -100,13 +110,17 @@ class NodeLifecycle:
         node.finish_reason, node.reader = reason, None
 
     def show(self, node: Node) -> None:
-        """Gives a node that runs the text it has so far."""
+        """Sets the text so far of a running node."""
         node.text = self._tokenizer.decode(node.token_ids)
 
     def extend(self, node: Node, num_tokens: int) -> bool:
-        """Lets a node run on, to the end of its answer, for some more tokens; whether any is left.
+        """Lets a node run to the end of its answer; returns whether any token is left for it.
 
-        It has no further steps: nothing is decided about what it gains.
+        It has no further steps: no decision follows.
+
+        Args:
+            node: The node.
+            num_tokens: Most further tokens.
         """
         num_path_tokens = node.num_path_tokens(len(self._tree.prompt_token_ids))
         num_left = min(num_tokens, self.max_answer_tokens - num_path_tokens)
@@ -119,21 +133,22 @@ class NodeLifecycle:
         return num_left > 0
 
     def answer(self, node: Node) -> str | None:
-        """What a policy counts: the canonical answer of a complete candidate.
+        """Returns the canonical answer of a complete candidate, for policies that count answers.
 
-        An extractor that fails finds nothing here; it fails again where its caller hears of it.
+        An extractor that fails finds no answer here; the error is raised again in the caller's
+        thread.
         """
         if not self._policy.needs_answers or node.finish_reason != "stop":
             return None
         try:
             found: object = self._extract(node.path_text())
-        except Exception:  # a user's function raises what it likes
+        except Exception:  # a user's function may raise anything
             logger.debug("an extractor failed on %s", node.path, exc_info=True)
             return None
         return canonical_answer(found) if isinstance(found, str) and found else None
 
     def _limits(self, parent: Node | None, num_steps: int | None) -> Limits:
-        """Where a child of `parent` (None for roots) ends."""
+        """Limits of a child of `parent` (None for roots)."""
         config, depth = self._config, 1 if parent is None else parent.depth + 1
         used = (
             self._tree.num_opening_tokens

@@ -1,4 +1,4 @@
-"""Retries of retryable backend errors, and what an exception of a policy becomes."""
+"""Retry policy for retryable backend errors, and the error of a search whose policy raised."""
 
 import logging
 from collections.abc import Callable
@@ -13,7 +13,7 @@ NUM_ATTEMPTS = 3
 
 
 def retrying(before_retry: Callable[[], None] = lambda: None) -> tenacity.Retrying:
-    """Three attempts, as long as the errors are retryable; then the last of them.
+    """Makes three attempts while errors are retryable; raises the last error.
 
     Args:
         before_retry: Called before each further attempt.

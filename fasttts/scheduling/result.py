@@ -1,4 +1,4 @@
-"""From a finished run to the result a caller gets: answers extracted, candidates ranked."""
+"""Makes results of finished runs: extracts answers and ranks candidates."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -77,7 +77,7 @@ def _ranked_candidates(run: SearchRun) -> list[Candidate]:
 
 
 def nothing_complete(run: SearchRun) -> SearchError | None:
-    """Why a finished run has no result; None where it has one."""
+    """Makes the error of a finished run without a result; None where there is one."""
     ended = run.ended_nodes()
     is_plain = run.request.config.search == "none"
     if any(is_plain or node.finish_reason == "stop" for node in ended):
@@ -92,7 +92,7 @@ def nothing_complete(run: SearchRun) -> SearchError | None:
 
 
 def partial_tree(run: SearchRun) -> tuple[TreeNode, ...]:
-    """What a search has found so far, in depth-first order."""
+    """Lists the nodes of a search so far, in depth-first order."""
     return tuple(
         TreeNode(
             path=node.path,
@@ -137,13 +137,13 @@ def _candidate(run: SearchRun, node: Node, extract: Extractor) -> Candidate:
 
 
 def _answer(extract: Extractor, text: str) -> tuple[str | None, bool]:
-    """The answer in a text, and whether the extractor calls it malformed."""
+    """The answer in a text, and whether the extractor reports it as malformed."""
     name = getattr(extract, "__qualname__", repr(extract))
     try:
         answer: object = extract(text)
     except MalformedAnswer:
         return None, True
-    except Exception as error:  # a user's function raises what it likes
+    except Exception as error:  # a user's function may raise anything
         raise SearchError(
             f"extract={name} failed on a candidate's text: {type(error).__name__}: {error}"
         ) from error

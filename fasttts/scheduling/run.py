@@ -1,7 +1,7 @@
-"""One search in flight: its tree, what could decode, what waits for scores, what is decided.
+"""State of one search in flight: its tree, and the nodes that wait to decode, score or decide.
 
-Pure bookkeeping: it never touches a backend. The loop feeds it tokens and scores and executes
-what it asks for.
+Pure bookkeeping: it never calls a backend. The loop adds tokens and scores and executes its
+requests.
 """
 
 import itertools
@@ -35,10 +35,10 @@ class SearchRequest:
         problem: The text that the verifier scores steps against.
         config: The resolved options.
         uses_verifier: Whether ended nodes are scored.
-        extract: Finds the answer in a candidate's text, where a policy counts answers; None goes
-            by the option `answer`.
-        grammar: What every answer follows; None where it is free.
-        answer_prefix: Ended and scored text that every answer begins with.
+        extract: Finds the answer in a candidate's text, where a policy counts answers; None goes by
+            the option `answer`.
+        grammar: The grammar of every answer; None where it is free.
+        answer_prefix: Ended and scored text that every answer begins with; None for none.
     """
 
     prompt_token_ids: Sequence[int]
@@ -54,8 +54,8 @@ class SearchRun:
     """The state of one search.
 
     Args:
-        request: What to search.
-        policy: Decides what follows; pure.
+        request: The search.
+        policy: Makes the decisions; pure.
         tokenizer: The generator's.
         max_model_len: Context of the generator in tokens.
         priority: Backend priority of its requests.
@@ -93,7 +93,7 @@ class SearchRun:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to decode, score or decide."""
+        """Whether nothing remains to decode, score or decide."""
         is_last_done = self.budget.last is None or self.budget.last.is_ended
         return not self._groups and not self.unscored and is_last_done
 
@@ -103,7 +103,12 @@ class SearchRun:
         return self._policy.num_roots
 
     def request_for(self, node: Node, request_id: str) -> GenerationRequest:
-        """The request that decodes a node, from where it stands to the end of its answer."""
+        """Makes the request that decodes a node, from its last token to the end of its answer.
+
+        Args:
+            node: The node.
+            request_id: Id of the request.
+        """
         prompt_token_ids = self.tree.token_ids_before(node)
         self.counts.requested_tokens += len(prompt_token_ids)
         num_answer_tokens = len(prompt_token_ids) - len(self.tree.prompt_token_ids)
@@ -119,12 +124,22 @@ class SearchRun:
         )
 
     def started(self, node: Node, request_id: str) -> None:
-        """Notes that a sequence decodes the node."""
+        """Records that a sequence decodes the node.
+
+        Args:
+            node: The node.
+            request_id: The generator's request of the sequence.
+        """
         node.request_id = request_id
         self.waiting.pop(node.path, None)
 
     def take_tokens(self, node: Node, token_ids: Sequence[int]) -> int:
-        """Appends new tokens to a node until it ends; the number taken."""
+        """Appends new tokens to a node until it ends; returns the number taken.
+
+        Args:
+            node: The node.
+            token_ids: The new tokens.
+        """
         for num_taken, token_id in enumerate(token_ids, 1):
             node.token_ids.append(token_id)
             reason = self._nodes.finish_reason(node)
@@ -134,7 +149,12 @@ class SearchRun:
         return len(token_ids)
 
     def guesses(self, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
-        """Speculative nodes that could decode, most useful first; created as they are asked for."""
+        """Yields speculative nodes that could decode, most useful first; created lazily.
+
+        Args:
+            config: Depth and bins of the speculation.
+            rule: Order of the nodes; see `scheduling/speculation.py`.
+        """
         if self.budget.held:
             return
         groups = [self._guesses_of(group, config, rule) for group in self._groups]
@@ -146,11 +166,11 @@ class SearchRun:
             yield guess.node or self._speculate(group, guess.parent, guess.number)
 
     def runs_on(self, node: Node) -> bool:
-        """Whether an ended node's stream is, running on, that of its first child."""
+        """Whether the stream of an ended node continues as that of its first child."""
         return not self.budget.held and self._nodes.runs_on(node)
 
     def first_child(self, node: Node) -> Node:
-        """Child 0 of a node that ended a step: the same stream running on."""
+        """Returns child 0 of a node that ended a step, which continues the same stream."""
         group = self._groups.of(node)
         return group.speculative.get((*node.path, 0)) or self._speculate(group, node, 0)
 
@@ -163,7 +183,7 @@ class SearchRun:
         return self._groups.is_awaiting_scores()
 
     def scored(self, nodes: Sequence[Node]) -> None:
-        """Notes that nodes have their scores; parents come before their children."""
+        """Records the scores of nodes; parents come before their children."""
         for node in nodes:
             self.unscored.pop(node.path, None)
             self._make_beam(node, self._score_path(node))
@@ -211,9 +231,10 @@ class SearchRun:
         return self._groups.frontier()
 
     def possible_nodes(self) -> list[Node]:
-        """Nodes of which one is on the path of the answer, if there will be one.
+        """Lists nodes of which one is on the path of the answer, if there will be one.
 
-        None where branches may start before them, or a counted budget end the search behind them.
+        Empty where branches may start before them, or a counted budget may end the search behind
+        them.
         """
         if self.budget.last is not None:
             return [self.budget.last, *self.ended_nodes()]
@@ -228,10 +249,10 @@ class SearchRun:
         return node.beam.score if node.beam and node.scores_S is not None else None
 
     def check_integrity(self) -> None:
-        """Recounts what waits, runs and is unscored.
+        """Recounts the waiting, running and unscored nodes.
 
         Raises:
-            AssertionError: The books contradict each other.
+            AssertionError: The state is inconsistent.
         """
         self.tree.check_integrity()
         self._groups.check_integrity()
@@ -251,7 +272,7 @@ class SearchRun:
         return self._enter_frontier(sorted(children, key=lambda node: node.path), group)
 
     def _adopt(self, group: Group, branch: Branch) -> list[Node]:
-        """What a branch starts; some of it may run already."""
+        """Children of a branch; some of them may be running speculatively."""
         parent = self.tree.at(branch.path)
         first = len(self.tree.children(parent))
         indices = range(first, first + branch.num_children)
@@ -262,7 +283,7 @@ class SearchRun:
         ]
 
     def _enter_frontier(self, nodes: Sequence[Node], old: Group) -> list[Node]:
-        """Makes nodes the frontier of their groups; speculation that is no longer below is left."""
+        """Makes nodes the frontier of their groups; returns speculative nodes that are dropped."""
         begins_at = max((node.ends_at for node in old.frontier), default=0)
         for node in nodes:
             node.begins_at = begins_at
@@ -274,7 +295,7 @@ class SearchRun:
         return self._given_up(self._groups.inherit(old.speculative.values(), nodes))
 
     def _given_up(self, dropped: list[Node]) -> list[Node]:
-        """Speculative nodes, which need no score any more."""
+        """Removes the score requests of dropped speculative nodes."""
         for node in dropped:
             self.unscored.pop(node.path, None)
         return dropped

@@ -1,4 +1,4 @@
-"""Which steps decode: plain decodings first, then what searches need, then speculation.
+"""Chooses the steps to decode: plain decodings first, then required steps, then speculation.
 
 Within a kind the order is that of arrival. Nothing here changes a result.
 """
@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """Admits searches and gives them the generator's slots.
+    """Admits searches and assigns the generator's slots.
 
     Args:
-        slots: What is given.
+        slots: The slots.
         config: Which optimisations are on.
         pressure: How full the generator's memory is.
     """
@@ -58,21 +58,21 @@ class Scheduler:
         heapq.heappush(self._queue, (run.priority, next(self._arrivals), run))
 
     def remove(self, run: SearchRun) -> None:
-        """Forgets a search that ended."""
+        """Removes a search that ended."""
         self._waiting.discard(run)
         self._active.pop(run, None)
 
     def num_ahead(self, run: SearchRun) -> int:
-        """Queued searches that would be admitted before a new one."""
+        """Counts the queued searches that would be admitted before a new one."""
         return sum(other.priority <= run.priority for other in self._waiting)
 
     def measured(self, seconds: float) -> None:
-        """Takes the time of the iteration that all slots just ran."""
+        """Records the time of the last iteration of all slots."""
         if not self._slots.has_fresh:
             self._cost.measured(len(self._slots), seconds)
 
     def fill(self) -> list[Failure]:
-        """Admits what there is room for and starts what should run.
+        """Admits searches while there is room and starts the steps that should run.
 
         Returns:
             The searches that failed on the way; they have to be removed, and what they held freed.
@@ -95,7 +95,7 @@ class Scheduler:
                 num_wanted += 0 if _is_plain(run) else len(run.waiting)
 
     def _fill_slots(self) -> None:
-        """Needed steps first (plain decodings, then searches as admitted), then speculation."""
+        """Required steps first (plain decodings, then searches as admitted), then speculation."""
         runs = sorted(self._active, key=lambda run: run.priority)
         required = self._in_turn([(run, node) for run in runs for node in self._in_order(run)])
         guesses = self._speculate(runs, len(required)) if self._config.speculation else []
@@ -117,7 +117,7 @@ class Scheduler:
     def _make_room(self, required: Sequence[Owner]) -> None:
         """Lets plain decodings take slots of searches, the newest search's last steps first.
 
-        What is taken out is decoded on from where it stands. A quarter of the slots is left to
+        A displaced step is decoded on from its last token later. A quarter of the slots is left to
         searches, so that no stream of plain requests starves them.
         """
         if not self._config.two_phase:
@@ -155,7 +155,7 @@ class Scheduler:
             self._failures[run] = error
 
     def _speculate(self, runs: Sequence[SearchRun], num_waiting: int) -> list[Owner]:
-        """What should run ahead in the slots nobody needs; drops what no longer should."""
+        """Chooses speculative steps for the free slots and aborts the others."""
         running = self._slots.speculative()
         num_slots = self._slots.num_free + len(running) - num_waiting
         if not self._config.two_phase:
@@ -191,7 +191,7 @@ class Scheduler:
             self._failures[run] = policy_failure(error)
 
     def _rule(self) -> Rule:
-        """Which steps run ahead; where that is to be measured, the likely ones until it is."""
+        """The rule of speculation; "measured" is "likely" until a full batch proves cheap."""
         rule = self._config.speculation_rule
         if rule != "measured":
             return rule

@@ -1,4 +1,4 @@
-"""Who holds the generator's slots: which sequence decodes which node of which search."""
+"""The generator's slots: which sequence decodes which node of which search."""
 
 import collections
 import itertools
@@ -24,7 +24,7 @@ class Slots:
         self._generator = generator
         self._owners: dict[str, Owner] = {}
         self._fresh: set[str] = set()
-        """Sequences that have not reported yet what their prompt found in the prefix cache."""
+        """Sequences that have not reported yet how many prompt tokens were cached."""
         self._request_ids = (f"seq-{number}" for number in itertools.count())
 
     def __len__(self) -> int:
@@ -35,20 +35,24 @@ class Slots:
 
     @property
     def num_free(self) -> int:
-        """Slots in which nothing runs."""
+        """Slots without a sequence."""
         return self.num_slots - len(self._owners)
 
     @property
     def has_fresh(self) -> bool:
-        """Whether a sequence has not reported yet, so that its prompt is being run."""
+        """Whether the prompt of a sequence has not been processed yet."""
         return bool(self._fresh)
 
     def speculative(self) -> list[Node]:
-        """Nodes that run ahead of every decision."""
+        """Lists the nodes that run speculatively."""
         return [node for _, node in self._owners.values() if not node.is_attached]
 
     def start(self, run: SearchRun, node: Node) -> None:
-        """Decodes a node, from where it stands.
+        """Decodes a node, from its last token on.
+
+        Args:
+            run: The search.
+            node: The node.
 
         Raises:
             BackendError: The generator refused it; nothing was started.
@@ -60,7 +64,7 @@ class Slots:
         self._fresh.add(request_id)
 
     def add_again(self) -> None:
-        """Gives the generator, which lost them, all sequences again, from where they stand.
+        """Adds all sequences again to the generator, which lost them, from their last tokens on.
 
         Raises:
             BackendError: The generator refused one; the others are not started either.
@@ -74,11 +78,11 @@ class Slots:
             self.start(run, node)
 
     def is_running(self, output: GenerationOutput) -> bool:
-        """Whether the sequence of these tokens was not taken out meanwhile."""
+        """Whether the sequence of an output has not been aborted meanwhile."""
         return output.request_id in self._owners
 
     def owner(self, output: GenerationOutput) -> Owner:
-        """Whose tokens these are; counts what a new sequence found in the prefix cache."""
+        """Returns the owner of an output; counts a new sequence's cached prompt tokens."""
         run, node = self._owners[output.request_id]
         if output.request_id in self._fresh:
             self._fresh.discard(output.request_id)
@@ -86,7 +90,12 @@ class Slots:
         return run, node
 
     def hand_on(self, node: Node, child: Node) -> None:
-        """Lets the sequence of an ended node run on as its first child."""
+        """Lets the sequence of an ended node continue as its first child.
+
+        Args:
+            node: The ended node.
+            child: Its child 0.
+        """
         assert node.request_id is not None
         run, _ = self._owners[node.request_id]
         run.started(child, node.request_id)
@@ -94,20 +103,25 @@ class Slots:
         node.request_id = None
 
     def release(self, node: Node, *, is_finished: bool) -> None:
-        """Takes an ended node's sequence out; the generator ended it already if `is_finished`."""
+        """Removes an ended node's sequence.
+
+        Args:
+            node: The node.
+            is_finished: Whether the generator has already ended the sequence.
+        """
         if is_finished:
             self._forget(node)
         else:
             self.abort([node])
 
     def abort(self, nodes: Iterable[Node]) -> None:
-        """Takes sequences out of the generator; their nodes keep the tokens they have."""
+        """Aborts sequences; their nodes keep the tokens they have."""
         request_ids = [self._forget(node) for node in nodes if node.request_id is not None]
         if request_ids:
             self._generator.abort(request_ids)
 
     def abort_run(self, run: SearchRun) -> None:
-        """Takes out everything a search has in the generator."""
+        """Aborts all sequences of a search."""
         self.abort([node for owner, node in self._owners.values() if owner is run])
 
     def runs(self) -> set[SearchRun]:
@@ -115,7 +129,7 @@ class Slots:
         return {run for run, _ in self._owners.values()}
 
     def occupancy(self) -> dict[SearchRun, tuple[int, int]]:
-        """For each search in the generator its required and its speculative sequences."""
+        """Counts the required and the speculative sequences of each search in the generator."""
         total = collections.Counter(run for run, _ in self._owners.values())
         required = collections.Counter(
             run for run, node in self._owners.values() if node.is_attached
@@ -126,7 +140,8 @@ class Slots:
         """Recounts the slots against the searches and the generator.
 
         Raises:
-            AssertionError: A sequence has no owner or a node counts a sequence nobody decodes.
+            AssertionError: A sequence has no owner or a node refers to a sequence that does not
+                run.
         """
         assert self._generator.num_unfinished() == len(self._owners) <= self.num_slots
         for request_id, (_, node) in self._owners.items():

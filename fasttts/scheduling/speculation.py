@@ -1,17 +1,17 @@
-"""Which steps free slots run ahead: the predicted next frontier, and the ones behind it.
+"""Speculative steps for free slots: the predicted next frontier, and deeper ones behind it.
 
-A policy is asked what it would do on the scores known so far. Its branches from scored beams are
-the predicted next steps; where some of those have ended and been scored, the same question is
-asked one level deeper (deep speculation). After the children of scored beams come those of beams
-that ended and still wait for their score, ranked by their parent's score in bins.
+The policy is called with the scores known so far. Its branches from scored beams are the predicted
+next steps; where some of those have ended and been scored, the policy is called one level deeper
+(deep speculation). After the children of scored beams come those of beams that ended and still wait
+for their score, ranked by their parent's score in bins.
 
-What beams without a score count as is the rule. "score": as if nothing better came, which finds
-work for every slot. "likely": each as the better of two known ones, so that a step runs ahead only
-if it would survive good news; at 64 beams that wastes a fifth as many tokens, for 8 % more
-iterations.
+The rule determines the assumed scores of beams without one. "score": as if nothing better came,
+which finds work for every slot. "likely": each as the better of two known ones, so that a step is
+speculated only if it would survive good scores; at 64 beams that wastes a fifth as many tokens, for
+8 % more iterations.
 
 Source: FastTTS, arXiv 2509.00195, section 4.1, which ranks by the parent's score alone, one step
-ahead ("paper"). Asking the policy, and going deeper, is ours.
+    deep ("paper"). Calling the policy, and going deeper, is ours.
 """
 
 import collections
@@ -32,7 +32,13 @@ Place = tuple[Path, Node | None]
 
 
 class Guess(NamedTuple):
-    """Child `number` of `parent` (None for the prompt); `node` where it was started before."""
+    """A predicted child.
+
+    Attributes:
+        parent: Its parent; None for the prompt.
+        number: Its index among its siblings.
+        node: The node if it was started before; else None.
+    """
 
     parent: Node | None
     number: int
@@ -42,7 +48,15 @@ class Guess(NamedTuple):
 def predict(
     group: Group, policy: SearchPolicy, tree: SearchTree, config: SchedulingConfig, rule: Rule
 ) -> Iterator[Guess]:
-    """Unfinished steps behind the group's frontier, most useful first; lazily computed."""
+    """Yields unfinished steps behind the group's frontier, most useful first; lazily computed.
+
+    Args:
+        group: The group.
+        policy: Predicts the branches.
+        tree: The search's tree.
+        config: Depth and bins of the speculation.
+        rule: The assumed scores, or the paper's order.
+    """
     if rule == "paper":
         yield from _by_parents_score(group.frontier, group.speculative, config.num_bins, policy)
         return
@@ -67,11 +81,11 @@ def predict(
 
 
 class _Family:
-    """The children that predicted branches start, behind those there are.
+    """The predicted children, behind the existing ones.
 
     Args:
-        tree: Where the group's beams are.
-        group: Whose branches are predicted.
+        tree: The search's tree.
+        group: The group whose branches are predicted.
     """
 
     def __init__(self, tree: SearchTree, group: Group) -> None:
@@ -99,7 +113,7 @@ class _Family:
         return children, guesses
 
     def _node(self, path: Path) -> Node | None:
-        """The beam at a path, None where it was not started and for the prompt."""
+        """The beam at a path; None where it was not started and for the prompt."""
         return self._places[path] if path in self._places else self._tree.at(path)
 
     def _next_paths(self, branch: Branch, parent: Node | None) -> list[Path]:
@@ -131,7 +145,7 @@ def _guessed(level: Sequence[Place], ended: Sequence[Beam]) -> list[Beam]:
 
 
 def _leading_answer(beams: Sequence[Beam]) -> str | None:
-    """The most frequent answer, which good news would confirm."""
+    """The most frequent answer, which further answers are assumed to confirm."""
     votes = collections.Counter(beam.answer for beam in beams if beam.answer is not None)
     return max(votes, key=lambda answer: (votes[answer], answer), default=None)
 

@@ -1,4 +1,4 @@
-"""What a search, and an engine, has cost so far, counted where it happens."""
+"""Cost of a search and of an engine so far, counted where it arises."""
 
 import collections
 import heapq
@@ -14,10 +14,21 @@ from fasttts.tree import Node, SearchTree
 
 @dataclass(slots=True, kw_only=True)
 class Counts:
-    """The raw counts of one run; see `fasttts.types.Usage` for their meanings.
+    """The raw counts of one run.
 
-    `requested_tokens` are the prompt tokens of all generator requests, `cached_tokens` those of
-    them that the prefix cache supplied. The lists hold one number for each iteration.
+    Attributes:
+        generated_tokens: As in `fasttts.types.Usage`.
+        requested_tokens: Prompt tokens of all generator requests.
+        cached_tokens: Those of them that the prefix cache supplied.
+        verifier_computed_tokens: As in `fasttts.types.Usage`.
+        verifier_cached_tokens: As in `fasttts.types.Usage`.
+        num_verifications: As in `fasttts.types.Usage`.
+        num_preemptions: As in `fasttts.types.Usage`.
+        peak_kv_cache_usage: As in `fasttts.types.Usage`.
+        generation_s: As in `fasttts.types.Timings`.
+        verification_s: As in `fasttts.types.Timings`.
+        num_required: Required sequences, one number for each iteration.
+        num_speculative: Speculative sequences, one number for each iteration.
     """
 
     generated_tokens: int = 0
@@ -40,7 +51,12 @@ class Counts:
 
 
 def token_counts(counts: Counts, tree: SearchTree) -> dict[str, Any]:
-    """What one run has cost in tokens, by the names of `fasttts.types.Usage`."""
+    """Counts the tokens of one run, by the names of `fasttts.types.Usage`.
+
+    Args:
+        counts: The counts of the run.
+        tree: Its tree.
+    """
     recomputed = counts.requested_tokens - counts.cached_tokens - tree.num_start_tokens
     return {
         "generated_tokens": counts.generated_tokens,
@@ -55,20 +71,20 @@ def token_counts(counts: Counts, tree: SearchTree) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineUsage:
-    """What all searches of one engine have cost together.
+    """Cost of all searches of one engine together.
 
     Sampled tokens, iterations and seconds count at once, everything else from the end of a search
-    on, however it ended.
+    on, in whatever way it ended.
 
     Attributes:
         num_searches: Searches and plain decodings that ended.
         num_iterations: Iterations of the generator.
         required_sequences: Sequences that some decision waited for, summed over the iterations.
-        speculative_sequences: The same for those that ran ahead.
+        speculative_sequences: Speculative sequences, summed over the iterations.
         generated_tokens: Tokens sampled.
-        required_tokens: Those of the trees.
-        wasted_tokens: Tokens that no tree took over.
-        speculated_tokens: Those of the trees that were generated ahead.
+        required_tokens: Tokens of the trees.
+        wasted_tokens: Tokens that became part of no tree.
+        speculated_tokens: Tokens of the trees that were generated before a decision asked for them.
         recomputed_tokens: Prompt tokens computed again; see `fasttts.types.Usage`.
         verifier_computed_tokens: Tokens the verifier ran through its model.
         verifier_cached_tokens: Verifier prompt tokens that its prefix cache supplied.
@@ -76,7 +92,7 @@ class EngineUsage:
         num_preemptions: Times a sequence lost its KV blocks.
         peak_kv_cache_usage: Largest share of the generator's KV cache in use, 0 to 1.
         generation_s: Seconds in the generator.
-        verification_s: Seconds in which the loop was held up by the verifier.
+        verification_s: Seconds in which the verifier blocked the loop.
     """
 
     num_searches: int = 0
@@ -98,7 +114,7 @@ class EngineUsage:
 
     @property
     def mean_sequences(self) -> float:
-        """Slots in use in an iteration, on average."""
+        """Mean number of slots in use in an iteration."""
         total = self.required_sequences + self.speculative_sequences
         return total / self.num_iterations if self.num_iterations else 0.0
 
@@ -114,7 +130,13 @@ class Account:
     def iterated(
         self, seconds: float, sequences: Iterable[tuple[int, int]], gauge: "PressureGauge"
     ) -> None:
-        """Adds an iteration with each search's required and speculative sequences."""
+        """Adds an iteration.
+
+        Args:
+            seconds: Time of the iteration.
+            sequences: Required and speculative sequences of each search.
+            gauge: The generator's report after it.
+        """
         required, speculative = map(sum, zip(*sequences, strict=True))
         with self._lock:
             self._peak = max(self._peak, gauge.usage)
@@ -127,7 +149,7 @@ class Account:
             )
 
     def verified(self, seconds: float) -> None:
-        """Adds seconds in which the verifier held up the loop."""
+        """Adds seconds in which the verifier blocked the loop."""
         with self._lock:
             self._add(verification_s=seconds)
 
@@ -137,7 +159,12 @@ class Account:
             self._add(generated_tokens=num_tokens)
 
     def ended(self, counts: Counts, tree: SearchTree) -> None:
-        """Adds what is known of a search's tokens once it is over."""
+        """Adds the token counts of an ended search.
+
+        Args:
+            counts: The counts of the run.
+            tree: Its tree.
+        """
         tokens = token_counts(counts, tree)
         num_sampled = tokens.pop("generated_tokens")
         wasted_tokens = num_sampled - tokens["required_tokens"]
@@ -155,7 +182,7 @@ class Account:
 
 
 class PressureGauge:
-    """Remembers the generator's last reported memory pressure, to tell what is new."""
+    """Stores the generator's last memory report, to count new preemptions."""
 
     def __init__(self) -> None:
         self.usage = 0.0
@@ -163,7 +190,7 @@ class PressureGauge:
         self._num_preemptions = 0
 
     def read(self, pressure: MemoryPressure) -> None:
-        """Takes the report of one iteration."""
+        """Stores the report of one iteration."""
         self.usage = pressure.kv_cache_usage
         self.num_new_preemptions = pressure.num_preemptions - self._num_preemptions
         self._num_preemptions = pressure.num_preemptions
@@ -179,6 +206,10 @@ def plain_occupancy(nodes: Iterable[Node], num_slots: int) -> tuple[int, ...]:
     The plain loop decodes a round of all groups in the slots it has and waits for the last step
     before the next round begins; since every schedule finds the same tree, its iterations need not
     be run to be counted.
+
+    Args:
+        nodes: The nodes of the tree.
+        num_slots: Sequences that may run together.
     """
     rounds: dict[int, list[Node]] = collections.defaultdict(list)
     for node in nodes:

@@ -1,9 +1,9 @@
-"""Which verifier requests finished steps become.
+"""Combines finished steps into verifier requests.
 
 With lookahead, a speculative step and its parent that are queued together share one request, so
 that their common prefix is run once. Source: FastTTS, arXiv 2509.00195, section 4.2.
 
-With the aggregation "model" each request is a path as one step, and what it scores is the path.
+With the aggregation "model" each request is a path as one step, and its score is that of the path.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,15 @@ _FEWEST_TOKENS, _MOST_TOKENS = 256, 1024
 
 
 def early_batch_tokens(num_beams: int, *, is_beside: bool = False) -> int:
-    """Queued tokens from which on an early batch pays for its fixed cost, unless it is measured.
+    """Queued tokens from which on an early batch is worth its fixed cost, unless calibrated.
 
     More than the upper bound gained nothing at any number of beams, and the lower one is half of
-    what a search of 8 scores at once anyway (docs/log.md). A verifier that works beside the
-    generator does not hold it up, and takes the lower one.
+    what a search of 8 scores at once anyway (docs/log.md). A verifier that works in parallel with
+    the generator does not block it, and takes the lower one.
+
+    Args:
+        num_beams: Beams of the searches with queued steps.
+        is_beside: Whether the verifier works in parallel with the generator.
     """
     if is_beside:
         return _FEWEST_TOKENS
@@ -33,9 +37,12 @@ def early_batch_tokens(num_beams: int, *, is_beside: bool = False) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One request, and the nodes whose steps it scores: a path downwards, parents first.
+    """One request, and the nodes whose steps it scores.
 
-    With `is_whole` it is one node, whose steps share the one score of the path.
+    Attributes:
+        request: The request.
+        nodes: A downward path, parents first.
+        is_whole: Whether there is one node, whose steps share the one score of the path.
     """
 
     request: VerificationRequest
@@ -46,7 +53,14 @@ class Batch:
 def batches(
     queued: Sequence[Node], problem: str, config: SchedulingConfig, aggregation: Aggregation
 ) -> list[Batch]:
-    """Requests for all of `queued`."""
+    """Makes the requests of queued nodes.
+
+    Args:
+        queued: The nodes.
+        problem: The text their steps answer.
+        config: Whether lookahead combines a step with its parent.
+        aggregation: "model" makes each path one step.
+    """
     if aggregation == "model":
         return [_whole(node, problem) for node in queued]
     paths = _chains(queued) if config.lookahead_verification else [(node,) for node in queued]
@@ -79,10 +93,14 @@ def _whole(node: Node, problem: str) -> Batch:
 
 
 def take_scores(batch: Batch, verification: Verification) -> None:
-    """Gives each node of a batch its scores, on the grid.
+    """Sets the scores of each node of a batch, on the grid.
+
+    Args:
+        batch: The batch.
+        verification: Its scores.
 
     Raises:
-        ContractError: The verifier returned a wrong number of scores or not-a-number.
+        ContractError: The verifier returned a wrong number of scores, or scores outside [0, 1].
     """
     scores = verification.scores
     num_asked = len(batch.request.steps) - batch.request.num_scored

@@ -1,8 +1,8 @@
-"""The verifier's side of the loop: when queued steps are scored, and whose fault a failure is.
+"""Scores queued steps: decides when a batch is due, and which search a failure belongs to.
 
 At the barrier (the paper, and early verification off): once a decision waits for nothing but
 scores. Early: as soon as enough tokens are queued to use the device well. A verifier that works in
-other threads or processes is not waited for while sequences decode; the paper's runs in between.
+other threads or processes runs while sequences decode; the paper's runs in between.
 """
 
 import concurrent.futures
@@ -24,7 +24,7 @@ from fasttts.verifiers.async_scoring import AsyncScoring, scoring_of
 from fasttts.verifiers.resolve import is_serial
 
 _LONGEST_WAIT_S = 0.02
-"""How long a loop with nothing to decode waits for scores before it looks for commands again."""
+"""Longest wait for scores of a loop without running sequences, before it checks for commands."""
 
 _RETRYING = retrying()
 
@@ -38,16 +38,16 @@ class _Job:
     work: list[ScoringWork]
     scoring: AsyncScoring
     seconds: float = 0.0
-    """How long it held up the loop, by its own work or by waiting."""
+    """Time in which it blocked the loop, by its own work or by waiting."""
     waits_for: "concurrent.futures.Future[Any] | None" = None
     ended: set[SearchRun] = field(default_factory=set)
-    """Searches that wait for it no more."""
+    """Searches that have ended and need no scores."""
 
     def nodes(self) -> Iterator[Node]:
         return (node for _, own in self.work for batch in own for node in batch.nodes)
 
     def resume(self) -> list[Verification] | None:
-        """The verifications; None while they are not there."""
+        """Returns the verifications; None while they are not complete."""
         while self.waits_for is None or self.waits_for.done():
             try:
                 self.waits_for = next(self.scoring)
@@ -62,9 +62,9 @@ class VerifierQueue:
 
     Args:
         verifier: Scores; None where no search uses one.
-        config: When a batch is due and what it holds.
-        account: Where seconds are added.
-        clock: Seconds.
+        config: Determines when a batch is due and what it holds.
+        account: Collects the seconds.
+        clock: Returns seconds.
     """
 
     def __init__(
@@ -84,15 +84,15 @@ class VerifierQueue:
         """The nodes of all jobs."""
 
     def advance(self, runs: Sequence[SearchRun], *, is_idle: bool) -> list[Failure] | None:
-        """Takes the scores that are there and begins what is due.
+        """Collects the scores that are complete and begins the batches that are due.
 
         Args:
             runs: The searches.
             is_idle: Whether nothing decodes, so that there is time to wait for scores.
 
         Returns:
-            The searches that failed; when a batch of several fails, each is tried alone. None
-            where nothing came back.
+            The searches that failed; when a batch of several fails, each is tried alone. None where
+            no batch ended.
         """
         failures = self._collect()
         if failures:
@@ -107,12 +107,12 @@ class VerifierQueue:
         return failures if more is None else more
 
     def forget(self, run: SearchRun) -> None:
-        """Says that a search has ended: what is still on its way for it is dropped."""
+        """Drops the pending scores of a search that has ended."""
         for job in self._jobs:
             job.ended.add(run)
 
     def _wait(self) -> None:
-        """Blocks until a job can go on, for a while at most."""
+        """Blocks until a job can continue, for a while at most."""
         started = self._clock()
         waited_for = [job.waits_for for job in self._jobs if job.waits_for is not None]
         first = concurrent.futures.FIRST_COMPLETED
@@ -120,16 +120,16 @@ class VerifierQueue:
         self._spent(started, self._jobs)
 
     def _spent(self, started: float, jobs: Iterable[_Job]) -> None:
-        """Notes that the loop was held up by jobs since `started`."""
+        """Adds the time since `started`, in which jobs blocked the loop."""
         seconds = self._clock() - started
         self._account.verified(seconds)
         for job in jobs:
             job.seconds += seconds
 
     def _queued(self, run: SearchRun) -> list[Node]:
-        """The nodes to score; speculative ones only where they may be scored ahead.
+        """The nodes to score; speculative ones only where they may be scored early.
 
-        What lies behind a node whose score is on its way follows when that is there.
+        Nodes behind one whose score is pending follow later.
         """
         nodes = list(run.unscored.values())
         if self._begun:
@@ -160,7 +160,7 @@ class VerifierQueue:
         self._begun.update(job.nodes())
 
     def _collect(self) -> list[Failure] | None:
-        """Resumes every job, and those that take the place of a failed one."""
+        """Resumes every job, and those that replace a failed one."""
         failures: list[Failure] = []
         num_ended = 0
         index = 0
@@ -189,7 +189,7 @@ class VerifierQueue:
         self._begun = {node for other in self._jobs for node in other.nodes()}
 
     def _failed(self, job: _Job, error: BackendError) -> list[Failure]:
-        """Who failed with a job; where that is not known, each search begins again alone."""
+        """Searches that failed with a job; of several searches, each begins again alone."""
         work = [(run, own) for run, own in job.work if run not in job.ended]
         if len(job.work) == 1:
             return [(run, error) for run, _ in work]
@@ -198,7 +198,7 @@ class VerifierQueue:
         return []
 
     def _take(self, job: _Job, verifications: Sequence[Verification]) -> list[Failure]:
-        """Gives the searches their scores; one whose scores are none fails alone."""
+        """Passes scores to the searches; one with invalid scores fails alone."""
         answers = iter(verifications)
         failures: list[Failure] = []
         for run, own in job.work:
@@ -214,7 +214,7 @@ class VerifierQueue:
 
 
 def _asked(verifier: Verifier, requests: list[VerificationRequest]) -> AsyncScoring:
-    """The verifier's flow, retried where that may help, and its errors as ours."""
+    """Scores with the verifier; retries where that may help, and translates its errors."""
     if not requests:
         return []
     try:
@@ -233,7 +233,7 @@ def _asked(verifier: Verifier, requests: list[VerificationRequest]) -> AsyncScor
 
 
 def _give(run: SearchRun, own: Sequence[Batch], answers: Sequence[Verification]) -> None:
-    """Gives a search its scores; nodes that it has dropped meanwhile need none."""
+    """Passes scores to a search; nodes that it has dropped meanwhile need none."""
     for batch, answer in zip(own, answers, strict=True):
         take_scores(batch, answer)
         run.counts.verifier_computed_tokens += answer.num_computed_tokens

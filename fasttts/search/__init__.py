@@ -62,7 +62,7 @@ POLICIES: Mapping[str, Callable[[SearchConfig], SearchPolicy]] = {
         n=config.n, beam_width=config.beam_width, num_steps=config.lookahead_steps
     ),
 }
-"""How each search method's policy follows from the options."""
+"""Makes each search method's policy from the options."""
 
 _SCORE_TEMPERATURES: Mapping[str, float] = {
     "dynamic_branching": 0.1,
@@ -71,7 +71,7 @@ _SCORE_TEMPERATURES: Mapping[str, float] = {
 
 
 def make_policy(config: SearchConfig) -> SearchPolicy:
-    """The policy that `config.search` names.
+    """Makes the policy that `config.search` names.
 
     Raises:
         ConfigurationError: It is a function that cannot be imported or makes no policy.
@@ -97,10 +97,14 @@ def uses_verifier(config: SearchConfig) -> bool:
 
 
 def resolve(config: SearchConfig, *, has_verifier: bool) -> SearchConfig:
-    """`config` with every default spelled out.
+    """Spells out every default of a search configuration.
+
+    Args:
+        config: The options.
+        has_verifier: Whether the engine has a verifier.
 
     Raises:
-        ConfigurationError: It needs a verifier and there is none.
+        ConfigurationError: The search needs a verifier and there is none.
     """
     by_majority = config.search == "self_consistency" or not has_verifier
     selection = config.selection or ("majority" if by_majority else "best")

@@ -20,9 +20,11 @@ from fasttts.tree import Beam
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeamSearch(StepPolicy):
-    """Keep `n / beam_width` beams at every step, refill to `n`.
+    """Keeps `n / beam_width` beams at every step and refills to `n`.
 
-    `n` must be a multiple of `beam_width`; the configuration checks it.
+    Attributes:
+        n: Beams of the pool; a multiple of `beam_width`, which the configuration checks.
+        beam_width: Children of each survivor while all survivors are present.
     """
 
     is_monotone: ClassVar[bool] = True
@@ -30,7 +32,7 @@ class BeamSearch(StepPolicy):
     beam_width: int
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
-        """The best unfinished beams, the pool's places shared among them."""
+        """Shares the pool's places among the best unfinished beams."""
         alive = [beam for beam in frontier if not beam.is_answer_ended]
         num_ended = len(ended) + len(frontier) - len(alive)
         if not alive or num_ended >= self.n:

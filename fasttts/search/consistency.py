@@ -8,12 +8,13 @@ Whole answers are sampled in waves. After each wave the answers so far are count
   two, under a uniform prior, has reached `confidence`.
 
 A wave is decided when all of its answers ended, so that the decision does not depend on which
-answer came first. While free slots last, later waves run ahead.
+answer came first. Free slots run later waves speculatively.
 
 Source: self-consistency, Wang et al. 2022, arXiv 2203.11171; Aggarwal et al. 2023, "Let's sample
-step by step: adaptive-consistency", arXiv 2305.11860 (the Beta rule), which samples one by one.
-Answers are compared by a spelling that needs no algebra, which would hold up the loop: different
-spellings of one value delay the end, and `agreement` takes them for two answers.
+    step by step: adaptive-consistency", arXiv 2305.11860 (the Beta rule), which samples one by one.
+
+Answers are compared by a spelling that needs no computer algebra, which would block the loop:
+different spellings of one value delay the end, and `agreement` takes them for two answers.
 """
 
 import collections
@@ -31,13 +32,13 @@ from fasttts.types import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfConsistency:
-    """Up to `n` answers in waves of `wave_size`.
+    """Samples up to `n` answers in waves of `wave_size`.
 
-    Args:
+    Attributes:
         n: Most answers.
         wave_size: Answers between two decisions.
-        stopping: The rule.
-        confidence: Where the Beta rule stops.
+        stopping: The rule that ends sampling early.
+        confidence: Probability at which the Beta rule stops.
     """
 
     needs_scores: ClassVar[bool] = False
@@ -52,7 +53,7 @@ class SelfConsistency:
 
     @property
     def num_roots(self) -> int:
-        """The first wave."""
+        """Answers of the first wave."""
         return min(self.wave_size, self.n)
 
     def step_shape(self, path: Path) -> StepShape:
@@ -64,7 +65,7 @@ class SelfConsistency:
         return ()
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
-        """The next wave, unless the vote is safe."""
+        """Starts the next wave, unless the vote is safe."""
         num_left = self.n - 1 - max(beam.path[0] for beam in frontier)
         if num_left <= 0 or self._is_safe([*ended, *frontier], num_left):
             return ()
@@ -81,8 +82,13 @@ class SelfConsistency:
 def probability_of_lead(first: int, second: int) -> float:
     """Probability that the first of two answers is the more frequent one, given their votes.
 
-    That of a share above 1/2 under Beta(first + 1, second + 1), the posterior of a uniform prior;
-    for whole numbers it is the binomial sum `P(Bin(first + second + 1, 1/2) <= first)`.
+    It is the probability of a share above 1/2 under Beta(first + 1, second + 1), the posterior of a
+    uniform prior; for whole numbers it is the binomial sum `P(Bin(first + second + 1, 1/2) <=
+    first)`.
+
+    Args:
+        first: Votes of the leading answer.
+        second: Votes of the runner-up.
     """
     num = first + second + 1
     return sum(math.comb(num, k) for k in range(first + 1)) / (1 << num)

@@ -21,9 +21,11 @@ from fasttts.types import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiverseTreeSearch(StepPolicy):
-    """`n / beam_width` greedy subtrees of `beam_width` siblings.
+    """Runs `n / beam_width` greedy subtrees of `beam_width` siblings.
 
-    `n` must be a multiple of `beam_width`; the configuration checks it.
+    Attributes:
+        n: Beams of all subtrees; a multiple of `beam_width`, which the configuration checks.
+        beam_width: Siblings of a subtree.
     """
 
     is_monotone: ClassVar[bool] = True
@@ -31,11 +33,11 @@ class DiverseTreeSearch(StepPolicy):
     beam_width: int
 
     def group(self, path: Path) -> Path:
-        """The number of the subtree."""
+        """Groups beams by their subtree's number."""
         return (path[0] // self.beam_width,)
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
-        """The subtree's best beam, unless its answer ended."""
+        """Continues the subtree's best beam, unless its answer ended."""
         best = best_first(frontier)[0]
         if best.is_answer_ended:
             return ()

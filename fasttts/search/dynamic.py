@@ -20,15 +20,18 @@ from fasttts.tree import Beam
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DynamicBranching(StepPolicy):
-    """`n` places, shared by the softmax of the scores at `temperature`.
+    """Shares `n` places by the softmax of the scores.
 
     Not monotone: the score of a beam that gets no place still takes part in the shares of others.
+
+    Attributes:
+        temperature: Divides the scores; higher shares the places more evenly.
     """
 
     temperature: float
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
-        """The unfinished beams, by their share."""
+        """Shares the places among the unfinished beams."""
         alive = best_first([beam for beam in frontier if not beam.is_answer_ended])
         num_places = self.n - len(ended) - (len(frontier) - len(alive))
         if not alive or num_places <= 0:

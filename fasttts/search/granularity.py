@@ -17,11 +17,15 @@ from fasttts.types import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VaryingGranularity(BeamSearch):
-    """Beam search with `granularity[d - 1]` steps in a node at depth `d`; the last number stays."""
+    """Beam search with a different number of steps in a node at each depth.
+
+    Attributes:
+        granularity: Steps of a node at depth 1, 2, ...; the last number holds for all deeper nodes.
+    """
 
     granularity: tuple[int, ...]
 
     def step_shape(self, path: Path) -> StepShape:
-        """As many steps as its depth asks for."""
+        """Returns a shape of as many steps as the depth asks for."""
         depth = min(len(path), len(self.granularity))
         return StepShape(num_steps=self.granularity[depth - 1])

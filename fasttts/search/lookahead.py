@@ -28,6 +28,10 @@ class Lookahead(StepPolicy):
     """Beam search over scores from `num_steps` greedy steps ahead.
 
     Steps and rollouts alternate: the frontier holds either, never both.
+
+    Attributes:
+        beam_width: Children of each survivor while all survivors are present.
+        num_steps: Steps of a rollout.
     """
 
     is_revisiting: ClassVar[bool] = True
@@ -42,7 +46,7 @@ class Lookahead(StepPolicy):
         return StepShape()
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
-        """Rollouts of unfinished steps; after them, what beam search does with their scores."""
+        """Starts rollouts of unfinished steps; after them, branches as beam search does."""
         ended = [beam for beam in ended if not _is_rollout(beam.path)]
         if not _is_rollout(frontier[0].path):
             alive = [beam for beam in frontier if not beam.is_answer_ended]
@@ -56,5 +60,5 @@ class Lookahead(StepPolicy):
 
 
 def _is_rollout(path: Path) -> bool:
-    """A step's child 0 is its rollout; nothing follows a rollout."""
+    """Whether `path` is a rollout: child 0 of a step; nothing follows a rollout."""
     return len(path) > 1 and path[-1] == 0 and not _is_rollout(path[:-1])

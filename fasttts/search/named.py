@@ -1,6 +1,6 @@
-"""Policies of the user's own, named as `module:function` in the option `search`.
+"""User-defined policies, named as `module:function` in the option `search`.
 
-The function makes a policy from the search's options. Results keep its name, so whoever can
+The function makes a policy from the search's options. Results keep its name, so that whoever can
 import it can repeat them.
 """
 
@@ -21,11 +21,11 @@ _WORDS = (
     "group",
     "expand",
 )
-"""What a policy consists of."""
+"""Attributes and methods of a policy."""
 
 
 def make_named_policy(config: SearchConfig) -> SearchPolicy:
-    """The policy that the function named by `config.search` makes of the options.
+    """Makes the policy of the function that `config.search` names.
 
     Raises:
         ConfigurationError: There is no such function, or it makes something else.
@@ -41,9 +41,9 @@ def make_named_policy(config: SearchConfig) -> SearchPolicy:
 
 
 def named_function(name: str) -> Callable[..., Any]:
-    """The function `module:function` that makes a policy of a search's options.
+    """Imports the function `module:function` that makes a policy from a search's options.
 
     Raises:
-        ConfigurationError: It cannot be imported, or is none.
+        ConfigurationError: It cannot be imported, or is no function.
     """
     return import_function(name, option="search", purpose="what makes a policy from the options")

@@ -1,4 +1,4 @@
-"""Particle filtering: beams resampled at every step, by odds, with randomness of its own seed.
+"""Particle filtering: beams resampled by their odds at every step.
 
 After each step `n` particles are drawn from all beams, ended answers among them, with weights
 `(score / (1 - score)) ** (1 / temperature)`. A beam that is drawn k times has k children; draws
@@ -6,13 +6,13 @@ that fall on ended answers leave their places empty, so that the search ends whe
 hold the weight. Unlike beam search it keeps some weak beams, and does not trust the verifier
 blindly.
 
-Resampling is systematic: one uniform number decides all draws of a step. It is a hash of the
-search seed and the depth, so that the same beams give the same draws whoever asks, and whenever.
+Resampling is systematic: one uniform number decides all draws of a step. It is a hash of the search
+seed and the depth, so that the same beams always give the same draws.
 
 Source: Puri et al. 2025, "A probabilistic inference approach to inference-time scaling of LLMs
-using particle-based Monte Carlo methods", arXiv 2502.01618, algorithm 1; odds and temperature as
-in the authors' its_hub. Differences: systematic instead of multinomial resampling, which has less
-variance, and an ended answer competes once, however often it was drawn before.
+    using particle-based Monte Carlo methods", arXiv 2502.01618, algorithm 1; odds and temperature
+    as in the authors' its_hub. Differences: systematic instead of multinomial resampling, which has
+    less variance, and an ended answer competes once, however often it was drawn before.
 """
 
 import math
@@ -25,17 +25,17 @@ from fasttts.search.step_policy import StepPolicy, share_systematically
 from fasttts.tree import Beam
 
 _SMALLEST = 0.5e-4
-"""Half a step of the scores' grid: no score has odds of nothing or of infinity."""
+"""Half a step of the scores' grid: keeps odds positive and finite."""
 
 _RESAMPLING = -1
-"""Where derived seeds of nodes have a child's index, which is never negative."""
+"""Takes the place of a child's index in the derived seed; an index is never negative."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParticleFilter(StepPolicy):
-    """`n` particles, weighted by their odds at `temperature`.
+    """Draws `n` particles, weighted by their odds at `temperature`.
 
-    Args:
+    Attributes:
         n: Particles.
         temperature: Above 1 the weights even out, below 1 the best beam takes more.
         seed: The search seed.
@@ -45,7 +45,7 @@ class ParticleFilter(StepPolicy):
     seed: int
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
-        """The unfinished beams among the draws."""
+        """Branches at the unfinished beams among the draws."""
         particles = sorted([*ended, *frontier], key=lambda beam: beam.path)
         logits = [_logit(beam.score) / self.temperature for beam in particles]
         weights = [math.exp(logit - max(logits)) for logit in logits]

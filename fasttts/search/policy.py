@@ -1,4 +1,4 @@
-"""What a search policy is: the only thing that differs between search methods."""
+"""The protocol of a search policy: the only thing that differs between search methods."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,11 @@ from fasttts.types import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """An instruction to start `num_children` further children of the beam at `path`.
+    """An instruction to start further children of a beam.
 
-    Indices of children go on from those the beam has. The empty path is the prompt.
+    Attributes:
+        path: The beam; the empty path is the prompt.
+        num_children: How many; their indices follow those of the children the beam has.
     """
 
     path: Path
@@ -57,7 +59,7 @@ class SearchPolicy(Protocol):
     def is_revisiting(self) -> bool:
         """Whether branches may start at ancestors of the frontier, the prompt among them.
 
-        Without it they start at beams of the frontier, and whatever else ran ahead is dropped.
+        Without it they start at beams of the frontier, and all other speculative steps are dropped.
         Further children of the prompt are for policies of a single group.
         """
         ...
@@ -67,17 +69,17 @@ class SearchPolicy(Protocol):
         ...
 
     def group(self, path: Path) -> Path:
-        """The name of the group that decides about `path`; children may only stay in it."""
+        """Returns the name of the group that decides about `path`; children may only stay in it."""
         ...
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
-        """What follows the group's frontier, each path once; nothing ends the group.
+        """Returns the branches that follow the group's frontier; an empty list ends the group.
 
-        Beams whose answer ended have no children.
+        Each path appears once. Beams whose answer ended have no children.
 
         Args:
-            frontier: The group's beams at the present depth, in path order; those that just
-                ended are among them.
+            frontier: The group's beams at the present depth, in path order; those that just ended
+                are among them.
             ended: The group's beams that ended at earlier depths.
         """
         ...

@@ -13,7 +13,7 @@ from fasttts.types import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestOfNPolicy(StepPolicy):
-    """`n` answers, each a group of its own, so that none waits for another.
+    """Samples `n` answers, each a group of its own, so that none waits for another.
 
     Best-of-N scores every answer once, at all of its steps, and leaves the choice to selection.
     """
@@ -22,13 +22,13 @@ class BestOfNPolicy(StepPolicy):
     is_monotone: ClassVar[bool] = True
 
     def step_shape(self, path: Path) -> StepShape:
-        """A node is a whole answer."""
+        """Returns a whole answer."""
         return WHOLE_ANSWER
 
     def group(self, path: Path) -> Path:
-        """Each answer decides alone."""
+        """Returns a group for each answer."""
         return path[:1]
 
     def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
-        """Nothing follows a whole answer."""
+        """Returns no branches: nothing follows a whole answer."""
         return ()

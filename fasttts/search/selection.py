@@ -1,4 +1,4 @@
-"""The choice among ended candidates.
+"""Selection among ended candidates.
 
 Majority is self-consistency (Wang et al. 2022, arXiv 2203.11171); the weighted majority sums the
 verifier's scores of equal answers (weighted best-of-N: Li et al. 2022, arXiv 2206.02336; Snell et
@@ -14,11 +14,15 @@ from fasttts.types import Candidate, Path
 
 
 def rank(candidates: Sequence[Candidate], selection: Selection) -> list[Candidate]:
-    """All candidates, best first; the order they come in makes no difference.
+    """Sorts candidates, best first; the order of the input makes no difference.
 
-    Complete ones come before those that hit a cap, and those before malformed ones. "best" orders
-    by score; "majority" by how many candidates share the answer; "weighted" by the sum of their
-    scores. Ties go to the higher score, then to the smaller path.
+    Complete ones come before those that hit a cap, and those before malformed ones.
+
+    Args:
+        candidates: All ended candidates of a search.
+        selection: "best" orders by score; "majority" by how many candidates share the answer;
+            "weighted" by the sum of their scores. Ties go to the higher score, then to the smaller
+            path.
     """
     readable = (c for c in candidates if c.is_complete and not c.is_malformed)
     complete = sorted(readable, key=lambda c: c.path)
@@ -34,7 +38,7 @@ def rank(candidates: Sequence[Candidate], selection: Selection) -> list[Candidat
 
 
 def _votes(candidates: Sequence[Candidate], selection: Selection) -> dict[Path, float]:
-    """Each candidate's share of the vote; its own score alone decides under "best"."""
+    """Each candidate's share of the vote; none under "best", where its own score decides."""
     if selection == "best":
         return {}
     votes: dict[Path, float] = {}

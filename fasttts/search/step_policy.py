@@ -14,7 +14,7 @@ from fasttts.types import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPolicy:
-    """A policy without its decision: a search adds `expand`.
+    """Base of policies over a pool of `n` beams; a search adds `expand`.
 
     Attributes:
         n: Beams at the start, and places of every later step.
@@ -29,25 +29,30 @@ class StepPolicy:
 
     @property
     def num_roots(self) -> int:
-        """The pool's size."""
+        """Size of the pool."""
         return self.n
 
     def step_shape(self, path: Path) -> StepShape:
-        """A node is one step."""
+        """Returns one step."""
         return StepShape()
 
     def group(self, path: Path) -> Path:
-        """All beams compete."""
+        """Returns one group for all beams."""
         return ()
 
 
 def best_first(beams: Sequence[Beam]) -> list[Beam]:
-    """By falling score, ties by path."""
+    """Sorts by falling score, ties by path."""
     return sorted(beams, key=lambda beam: (-beam.score, beam.path))
 
 
 def share_evenly(num_places: int, beams: Sequence[Beam]) -> list[Branch]:
-    """The same for every beam; what does not divide evenly goes to the first."""
+    """Gives every beam the same number of places; the remainder goes to the first.
+
+    Args:
+        num_places: Places to share.
+        beams: Beams in order of preference; at least one.
+    """
     share, remainder = divmod(num_places, len(beams))
     return [
         Branch(path=beam.path, num_children=share + (rank < remainder))
@@ -56,9 +61,11 @@ def share_evenly(num_places: int, beams: Sequence[Beam]) -> list[Branch]:
 
 
 def share_by_weight(num_places: int, weights: Sequence[float]) -> list[int]:
-    """Places in proportion to positive weights, by largest remainder (Hamilton's method).
+    """Shares places in proportion to weights, by largest remainder (Hamilton's method).
 
-    They add up to `num_places`. Ties go to the earlier.
+    Args:
+        num_places: Places to share; the shares add up to it.
+        weights: Positive, of any scale; ties go to the earlier.
     """
     total = math.fsum(weights)
     quotas = [num_places * weight / total for weight in weights]
@@ -70,11 +77,16 @@ def share_by_weight(num_places: int, weights: Sequence[float]) -> list[int]:
 
 
 def share_systematically(num_places: int, weights: Sequence[float], offset: float) -> list[int]:
-    """Places by systematic resampling: those at `(i + offset) / num_places` of the total weight.
+    """Systematic resampling: takes the places at `(i + offset) / num_places` of the total weight.
 
-    In expectation over `offset`, uniform in [0, 1), they are in proportion to the weights, and
-    each beam gets its quota rounded down or up. Source: Douc and Cappe 2005, "Comparison of
+    In expectation over `offset`, uniform in [0, 1), the shares are in proportion to the weights,
+    and each beam gets its quota rounded down or up. Source: Douc and Cappe 2005, "Comparison of
     resampling schemes for particle filtering", section 2.4.
+
+    Args:
+        num_places: Places to share; the shares add up to it.
+        weights: Positive, of any scale.
+        offset: The uniform number, in [0, 1).
     """
     total = math.fsum(weights)
     reached = [num_places * bound / total - offset for bound in itertools.accumulate(weights)]
@@ -83,5 +95,5 @@ def share_systematically(num_places: int, weights: Sequence[float], offset: floa
 
 
 def _remainder(quota: float) -> float:
-    """The part behind the point, without the last bits, which rounding decides."""
+    """The fractional part, without its last bits, which depend on rounding."""
     return round(quota - math.floor(quota), 9)

@@ -1,7 +1,7 @@
-"""The text that every possible answer of a search begins with, as it grows token by token.
+"""The common prefix of all possible answers of a search, as it grows token by token.
 
-Whatever wins begins with it, so nothing of it is ever taken back. While the living paths differ
-behind it, their tokens are not even read: they are once a decision leaves fewer of them.
+The winning answer begins with it, so it never shrinks. While the living paths differ behind it,
+their tokens are not read until a decision leaves fewer paths.
 """
 
 import os.path
@@ -15,7 +15,7 @@ from fasttts.types import StopReason
 
 
 class CommonPrefix:
-    """The shared text of one search.
+    """The common prefix of one search.
 
     Args:
         tokenizer: The generator's.
@@ -31,7 +31,7 @@ class CommonPrefix:
         self._seen: StopReason = "complete"
 
     def look(self, run: SearchRun) -> str:
-        """What the common prefix has gained, now that other paths may be alive."""
+        """Returns the new text of the common prefix after the living paths may have changed."""
         self._seen = run.budget.stop_reason
         known, self._paths = self._paths, {}
         for node in run.possible_nodes():
@@ -40,7 +40,12 @@ class CommonPrefix:
         return self._grow()
 
     def gained(self, run: SearchRun, node: Node) -> str:
-        """What the common prefix has gained, now that a node has more tokens."""
+        """Returns the new text of the common prefix after a node has grown.
+
+        Args:
+            run: The run.
+            node: The node with new tokens.
+        """
         if run.budget.stop_reason != self._seen:
             return self.look(run)  # a budget has ended, and left one path
         if self._is_divided or node not in self._paths:
@@ -49,7 +54,7 @@ class CommonPrefix:
         return self._grow()
 
     def rest(self, text: str) -> str:
-        """What the common prefix lacks of the chosen answer."""
+        """Returns the text of the chosen answer behind the common prefix."""
         told, self._num_told = self._num_told, len(text)
         return text[told:]
 
@@ -63,7 +68,7 @@ class CommonPrefix:
         if not paths or not all(path.ahead for path in paths):
             return ""
         texts = [path.ahead for path in paths]
-        shared: str = os.path.commonprefix(texts)  # noqa: RUF071, what is compared is characters
+        shared: str = os.path.commonprefix(texts)  # noqa: RUF071, compares characters, not path components
         self._is_divided = not shared
         for path in paths:
             path.ahead = path.ahead[len(shared) :]
@@ -89,7 +94,7 @@ class _Path:
         self._is_whole = False
 
     def read(self) -> None:
-        """Takes what the node has gained, as far as no further token can change it."""
+        """Reads the node's new tokens, as far as no further token can change their text."""
         if self._is_whole:
             return
         node = self._node

@@ -1,4 +1,4 @@
-"""Events on their way from the loop's thread to any number of readers, in threads and loops."""
+"""Passes events from the loop's thread to any number of readers, in threads and event loops."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ _News = tuple[list[Event], bool]
 
 
 class EventLog:
-    """What one search has told so far; every reader gets all of it, from the first event on."""
+    """The events of one search; every reader gets all of them, from the first on."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
@@ -27,13 +27,13 @@ class EventLog:
             self._wake()
 
     def end(self) -> None:
-        """Says that nothing follows."""
+        """Marks the log as complete."""
         with self._changed:
             self._is_over = True
             self._wake()
 
     def read(self) -> Generator[Event, None, None]:
-        """Every event, waiting for what is to come."""
+        """Yields every event, waiting for those to come."""
         index, is_over = 0, False
         while not is_over:
             with self._changed:
@@ -43,14 +43,14 @@ class EventLog:
             index += len(events)
 
     async def aread(self) -> AsyncGenerator[Event, None]:
-        """`read` for event loops."""
+        """Reads as `read` does, for event loops."""
         changed = asyncio.Event()
         waker = functools.partial(_call_soon, asyncio.get_running_loop(), changed.set)
         with self._woken(waker):
             index, is_over = 0, False
             while not is_over:
                 changed.clear()
-                with self._changed:  # held for moments only: the event loop does not wait for news
+                with self._changed:  # held briefly: the event loop does not wait for events here
                     events, is_over = self._since(index)
                 for event in events:
                     yield event
@@ -82,6 +82,6 @@ class EventLog:
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, set_changed: Callable[[], None]) -> None:
-    """Wakes a reader whose event loop may be gone: then nobody waits."""
+    """Wakes a reader; a closed event loop has no waiting reader."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(set_changed)

@@ -22,7 +22,7 @@ from fasttts.types import (
 )
 
 _PROGRESS_TOKENS = 256
-"""Sampled tokens after which a search that has decided nothing tells where it stands."""
+"""Sampled tokens after which a search without new decisions reports its progress."""
 
 
 class SearchListener(ResultListener):
@@ -67,7 +67,7 @@ class SearchListener(ResultListener):
             self.log.tell(TextDelta(text=text))
 
     def on_commit(self, run: SearchRun) -> None:
-        """Reports where the search stands."""
+        """Publishes the progress of the search."""
         if not self._is_plain:
             self._tell(self._search_events.look(run))
             self._tell_progress(run)
@@ -78,7 +78,7 @@ class SearchListener(ResultListener):
         self.log.end()
 
     def closing(self, result: SearchResult) -> Iterator[Event]:
-        """What is told once the result is there; asked for once."""
+        """Yields the last events of a result; may be called once."""
         if self._is_plain:
             if rest := result.text[self._num_told :]:
                 yield TextDelta(text=rest)

@@ -1,4 +1,4 @@
-"""What a search has done since one last looked, as events."""
+"""Derives the events of a search from the changes of its tree."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ from fasttts.types import Event, Path, PrefixDelta, Pruned, StepFinished, StepSc
 
 
 class SearchEvents:
-    """Tells each step of one search once, and the common prefix as it grows.
+    """Reports each step of one search once, and the common prefix as it grows.
 
     Args:
         tokenizer: The generator's.
@@ -24,18 +24,23 @@ class SearchEvents:
         self._common_prefix = CommonPrefix(tokenizer, stop)
 
     def gained(self, run: SearchRun, node: Node) -> Iterator[Event]:
-        """What the newest tokens of a node bring."""
+        """Yields the events of a node's newest tokens.
+
+        Args:
+            run: The run.
+            node: The node with new tokens.
+        """
         yield from self._ended(node)
         yield from _delta(self._common_prefix.gained(run, node))
 
     def _ended(self, node: Node) -> Iterator[Event]:
-        """A step that ended, if some decision waits for it."""
+        """Yields the end of a step, if a decision waits for it."""
         if node.is_ended and node.is_attached and node.path not in self._finished:
             self._finished.add(node.path)
             yield StepFinished(path=node.path, text=node.text)
 
     def look(self, run: SearchRun) -> Iterator[Event]:
-        """What is new in the whole tree."""
+        """Yields the events of all changes in the tree."""
         frontier = {node.path for node in run.frontier()}
         pruned = []
         for node in run.tree:
@@ -55,7 +60,7 @@ class SearchEvents:
         yield from _delta(self._common_prefix.look(run))
 
     def rest(self, text: str) -> Iterator[Event]:
-        """What the common prefix lacks of the chosen answer."""
+        """Yields the text of the chosen answer behind the common prefix."""
         yield from _delta(self._common_prefix.rest(text))
 
 

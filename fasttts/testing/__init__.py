@@ -1,12 +1,12 @@
-"""Checks for search policies, for the tests of whoever writes one.
+"""Checks for the tests of search policies.
 
     from fasttts.testing import check_policy
 
     def test_my_policy() -> None:
         check_policy(lambda: MyPolicy(n=8))
 
-They need neither models nor a device. A policy that breaks a promise raises AssertionError with
-what it was asked and what it answered.
+They need neither models nor a device. A policy that breaks a promise raises AssertionError with the
+policy's input and its decision.
 """
 
 from fasttts.testing.decisions import PolicyFactory, check_decisions
@@ -19,9 +19,9 @@ def check_policy(make_policy: PolicyFactory, *, num_searches: int = 20, seed: in
     """Checks that a policy is pure and deterministic, that it ends, and that searches are exact.
 
     Args:
-        make_policy: Gives a new policy, always the same one.
-        num_searches: Searches of each kind: with made-up scores, and on the fake backend.
-        seed: Of everything made up.
+        make_policy: Makes a new policy, always the same one.
+        num_searches: Searches of each kind: with random scores, and on the fake backend.
+        seed: Seed of everything random.
 
     Raises:
         AssertionError: The policy breaks a promise of `SearchPolicy`.

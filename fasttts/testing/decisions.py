@@ -1,4 +1,4 @@
-"""Whether a policy keeps its promises on searches with made-up scores, ends and answers."""
+"""Checks of a policy's promises on searches with random scores, ends and answers."""
 
 import random
 from collections import Counter
@@ -16,7 +16,7 @@ MAX_DEPTH = 12
 
 MAX_DECISIONS = 1_000
 MAX_NODES = 10_000
-"""A search that decides oftener, or starts more, is taken for one that does not end."""
+"""A search with more decisions or nodes counts as one that does not end."""
 
 _SCORES = [index / 8 for index in range(9)]
 """Few enough that ties are common."""
@@ -25,14 +25,14 @@ _SCORES = [index / 8 for index in range(9)]
 def check_decisions(make_policy: PolicyFactory, *, num_searches: int = 20, seed: int = 0) -> None:
     """Checks every decision of searches whose scores, ends and answers are drawn at random.
 
-    A decision must be the same when it is asked for again, after other questions, by a new policy,
-    and whatever the state of Python's random generator; it must name beams that can grow, stay
-    in its group, and depend on nothing but what the policy says it reads. Searches must end.
+    A decision must be the same when it is repeated, after other calls, by a new policy, and
+    whatever the state of Python's random generator; it must name beams that can grow, stay in its
+    group, and depend only on the data that the policy declares to read. Searches must end.
 
     Args:
-        make_policy: Gives a new policy, always the same one.
+        make_policy: Makes a new policy, always the same one.
         num_searches: How many searches.
-        seed: Of everything made up.
+        seed: Seed of everything random.
 
     Raises:
         AssertionError: A promise of `SearchPolicy` is broken.
@@ -50,7 +50,7 @@ class _Group:
 
 
 class _Search:
-    """One search with made-up outcomes."""
+    """One search with random outcomes."""
 
     def __init__(self, make_policy: PolicyFactory, draw: random.Random, end_rate: float) -> None:
         self._make_policy = make_policy
@@ -102,7 +102,7 @@ class _Search:
         )
 
     def _decide(self, name: Path, frontier: list[Beam], ended: list[Beam]) -> list[Branch]:
-        """The policy's decision, checked."""
+        """Makes and checks the policy's decision."""
         self._num_decisions += 1
         is_endless = self._num_decisions > MAX_DECISIONS
         _check(not is_endless, f"the search does not end: it has made {MAX_DECISIONS} decisions")
@@ -138,7 +138,7 @@ class _Search:
             asked.check(group == asked.name, branches, f"{child} is in another group, {group}")
 
     def _check_reads(self, asked: "_Question", branches: list[Branch]) -> None:
-        """What the policy says it does not read must not matter."""
+        """Checks that data which the policy declares not to read does not matter."""
         if not self._policy.needs_scores:
             others = [replace(beam, score=self._draw.choice(_SCORES)) for beam in asked.frontier]
             asked.expect(branches, self._policy, "needs_scores is False, scores changed", others)
@@ -158,7 +158,7 @@ class _Search:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What a policy is asked about one group."""
+    """The arguments of one decision about one group."""
 
     name: Path
     frontier: list[Beam]

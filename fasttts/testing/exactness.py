@@ -1,4 +1,4 @@
-"""Whether searches with a policy have one tree, whatever runs ahead, waits or is preempted."""
+"""Checks that searches with a policy have one tree under every schedule."""
 
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig, SearchConfig
@@ -23,12 +23,12 @@ def check_exactness(make_policy: PolicyFactory, *, num_searches: int = 20, seed:
     """Checks on the fake backend that every schedule finds the tree of the plain loop.
 
     Args:
-        make_policy: Gives a new policy, always the same one.
-        num_searches: How many searches, each under one other schedule.
-        seed: Of the first search; the next ones have the numbers after it.
+        make_policy: Makes a new policy, always the same one.
+        num_searches: How many searches; each compares one schedule with the plain loop.
+        seed: Seed of the first search; the others count up from it.
 
     Raises:
-        AssertionError: A tree differs, or the loop's books contradict each other.
+        AssertionError: A tree differs, or the loop's state is inconsistent.
     """
     for number in range(num_searches):
         config = SearchConfig(seed=seed + number, max_tokens=120, max_step_tokens=20, max_depth=8)

@@ -1,9 +1,9 @@
-"""Backends that fail where a test wants them to.
+"""Backends that fail at chosen calls.
 
     generator = FaultyGenerator(FakeGenerator(), {5: BackendError("lost", role="generator")})
 
-The keys are numbers of calls, 1 for the first. What each fault does to the calls in flight is
-described in docs/engine.md.
+The keys are numbers of calls, 1 for the first. docs/engine.md describes what each fault does to the
+calls in flight.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class FaultyGenerator:
     """A generator whose iterations raise.
 
     Args:
-        inner: What decodes otherwise; it loses its requests with each fault.
+        inner: The generator that decodes otherwise; it loses its requests with each fault.
         faults: Errors by the number of the call of `step`.
         dies: Whether every call after a fault that is not retryable raises the same.
     """
@@ -110,11 +110,11 @@ class FaultyGenerator:
 
 
 class FaultyVerifier:
-    """A verifier whose calls raise, or answer what cannot be scores.
+    """A verifier whose calls raise, or return invalid scores.
 
     Args:
-        inner: What scores otherwise.
-        faults: Errors, or what is wrong with the scores, by the number of the call.
+        inner: The verifier that scores otherwise.
+        faults: Errors, or kinds of invalid scores, by the number of the call.
     """
 
     def __init__(self, inner: Verifier, faults: Mapping[int, Exception | BadScores]) -> None:

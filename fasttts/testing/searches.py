@@ -1,4 +1,4 @@
-"""Searches driven by hand, checked after every iteration, and trees that can be compared."""
+"""Searches that run synchronously, with a check after every iteration, and comparable trees."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,36 +7,40 @@ from fasttts.scheduling.run import SearchRun
 from fasttts.tree import Node
 
 Snapshot = list[tuple[object, ...]]
-"""Everything a search decides: a row for each node, in depth-first order."""
+"""All results of a search's decisions: a row for each node, in depth-first order."""
 
 MAX_ITERATIONS = 20_000
 
 
 class Recorder:
-    """A listener that remembers the outcome."""
+    """A listener that records the outcome."""
 
     def __init__(self) -> None:
         self.outcomes: list[BaseException | None] = []
         self.num_commits = 0
 
     def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
-        """Checks that the node has them."""
+        """Checks that the node has the tokens."""
         assert node.token_ids[len(node.token_ids) - len(token_ids) :] == list(token_ids)
 
     def on_commit(self, run: SearchRun) -> None:
-        """Counts."""
+        """Counts the decisions."""
         self.num_commits += 1
 
     def on_done(self, run: SearchRun, error: BaseException | None) -> None:
-        """Notes how the search ended; None is success."""
+        """Records how the search ended; None is success."""
         self.outcomes.append(error)
 
 
 def drive(loop: Loop, after_step: Callable[[int], None] = lambda _: None) -> int:
-    """Runs all searches to their end; the number of iterations.
+    """Runs all searches to their end and returns the number of iterations.
+
+    Args:
+        loop: The loop that holds the searches.
+        after_step: Called after each iteration with its number, from 0.
 
     Raises:
-        AssertionError: The books of the loop contradict each other, or it does not end.
+        AssertionError: The state of the loop is inconsistent, or it does not end.
     """
     for iteration in range(MAX_ITERATIONS):
         if not loop.has_work:
@@ -48,7 +52,7 @@ def drive(loop: Loop, after_step: Callable[[int], None] = lambda _: None) -> int
 
 
 def snapshot(run: SearchRun) -> Snapshot:
-    """The tree of a run."""
+    """Lists the nodes of a run's tree."""
     return [
         (n.path, n.seed, tuple(n.token_ids), n.text, n.scores_S, n.finish_reason, n.num_cut_chars)
         for n in run.tree
@@ -56,7 +60,12 @@ def snapshot(run: SearchRun) -> Snapshot:
 
 
 def same_tree(run: SearchRun, expected: Snapshot) -> bool:
-    """Whether a run's tree is the expected one; steps given up before scoring have no score."""
+    """Whether a run's tree is the expected one; a dominated step may lack its score.
+
+    Args:
+        run: The run to check.
+        expected: A snapshot of the plain loop's run.
+    """
     found = snapshot(run)
     given_up = {node.path for node in run.tree if node.is_dominated}
     assert all(not node.children for node in run.tree if node.is_dominated)

@@ -1,7 +1,7 @@
 """The values that travel between the parts of FastTTS.
 
 Axis suffixes of nested sequences: `_B` beams or batch rows, `_S` steps of one path, `_T` tokens,
-`_V` vocabulary. Counts are `num_*`; units stand in the name (`_s`, `_tokens`, `_bytes`).
+`_V` vocabulary. Counts are `num_*`; units are in the name (`_s`, `_tokens`, `_bytes`).
 """
 
 from fasttts.types.documents import Document

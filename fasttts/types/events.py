@@ -1,4 +1,4 @@
-"""What is told while a search runs."""
+"""Events of a running search or decoding."""
 
 from dataclasses import dataclass
 
@@ -8,21 +8,34 @@ from fasttts.types.values import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextDelta:
-    """New text of a plain decoding; the deltas joined are the result's text."""
+    """New text of a plain decoding.
+
+    Attributes:
+        text: Follows the text of the deltas before; all of them joined are the result's text.
+    """
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchStarted:
-    """A search was handed to the engine."""
+    """A search was handed to the engine.
+
+    Attributes:
+        num_beams: Root candidates to start with.
+    """
 
     num_beams: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished:
-    """A node of the tree ended; `text` is its own."""
+    """A node of the tree ended.
+
+    Attributes:
+        path: Position in the tree.
+        text: The node's own text.
+    """
 
     path: Path
     text: str
@@ -30,7 +43,12 @@ class StepFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepScored:
-    """A path has its aggregated score."""
+    """A path was scored.
+
+    Attributes:
+        path: Position in the tree.
+        score: Aggregated score of the path, on the grid of 1e-4.
+    """
 
     path: Path
     score: float
@@ -38,16 +56,23 @@ class StepScored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """Beams that are not continued."""
+    """Beams that are not continued.
+
+    Attributes:
+        paths: Their positions in the tree.
+    """
 
     paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixDelta:
-    """Text that every possible answer of a search begins with, after what was told before.
+    """Growth of the prefix that every possible answer of the search shares.
 
-    Joined, the deltas are a prefix of the result's text at any time, and at the end all of it.
+    Joined, the deltas are a prefix of the result's text at any time, and all of it at the end.
+
+    Attributes:
+        text: Follows the text of the deltas before.
     """
 
     text: str
@@ -78,7 +103,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerChosen:
-    """The candidate that won."""
+    """The winning candidate.
+
+    Attributes:
+        text: Its whole text.
+        answer: The answer extracted from it; None where there is none.
+        score: Its aggregated score; None without a verifier.
+    """
 
     text: str
     answer: str | None
@@ -87,14 +118,22 @@ class AnswerChosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReported:
-    """What the search cost."""
+    """Token and node counts of the ended search.
+
+    Attributes:
+        usage: The counts, as in the result.
+    """
 
     usage: Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The last event of every stream."""
+    """The last event of every stream.
+
+    Attributes:
+        result: The result of the search or the decoding.
+    """
 
     result: SearchResult
 

@@ -1,4 +1,4 @@
-"""What a search found and what that cost."""
+"""Results of searches and decodings, with their counts and times."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,9 @@ from fasttts.types.values import FinishReason, Path, StopReason
 class Step:
     """One reasoning step of a candidate, as the verifier read it.
 
-    `score` lies on the grid of 1e-4; it is None when no verifier ran.
+    Attributes:
+        text: The step without separators and surrounding white space.
+        score: On the grid of 1e-4; None when no verifier ran.
     """
 
     text: str
@@ -20,11 +22,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerPrefix:
-    """The beginning of an answer that is there before a search; every candidate goes on from it.
+    """Text that every candidate of a search continues, with its scored steps.
 
     Attributes:
-        text: All of it, up to where the next step begins.
-        steps: The same as steps; each has a score where the search uses a verifier.
+        text: The text, up to where the next step begins.
+        steps: The same text as steps; each has a score where the search uses a verifier.
     """
 
     text: str
@@ -40,11 +42,12 @@ class Candidate:
         text: The whole answer text, separators included.
         steps: The same text as steps with their scores.
         score: `steps` aggregated to one number; None without a verifier.
-        answer: What the answer extractor found in `text`, as it is written there.
+        answer: The answer that the extractor found in `text`, as written there; None where it found
+            none.
         finish_reason: "stop" for a complete candidate, "length" for one that hit a cap.
         num_tokens: Tokens of `text`, the end-of-turn token included.
-        is_malformed: Whether the extractor could not read what the text should hold, such as a
-            tool call; it ranks behind every candidate that can be read.
+        is_malformed: Whether the extractor could not read what the text should hold, such as a tool
+            call; it ranks behind every candidate that can be read.
     """
 
     path: Path
@@ -68,10 +71,10 @@ class TreeNode:
 
     Attributes:
         path: Position in the tree.
-        text: Its own text, as far as it came.
+        text: The node's own text so far.
         score: The path's aggregated score; None where it was not scored.
         finish_reason: None where it was still running.
-        num_tokens: Its own tokens.
+        num_tokens: The node's own tokens.
     """
 
     path: Path
@@ -83,17 +86,18 @@ class TreeNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a search cost, in tokens and counts.
+    """Token and node counts of a search.
 
     Attributes:
         prompt_tokens: Tokens of the rendered prompt, counted once.
         generated_tokens: Tokens the generator sampled for this search, on every beam.
-        required_tokens: Those of the tree: what every schedule has to generate.
-        speculated_tokens: Those of the tree that were generated before a decision asked for them;
-            what speculation wasted is `generated_tokens - required_tokens`.
+        required_tokens: Generated tokens that are part of the tree; every schedule has to generate
+            them.
+        speculated_tokens: Required tokens that were generated before a decision asked for them.
+            Speculation wasted `generated_tokens - required_tokens`.
         returned_tokens: Tokens of the chosen candidate.
-        recomputed_tokens: Prompt tokens the generator computed again because a continued path
-            was no longer in its prefix cache.
+        recomputed_tokens: Prompt tokens the generator computed again because a continued path was
+            no longer in its prefix cache.
         verifier_computed_tokens: Tokens the verifier ran through its model.
         verifier_cached_tokens: Verifier prompt tokens that its prefix cache supplied.
         num_nodes: Nodes of the tree.
@@ -101,8 +105,8 @@ class Usage:
         num_iterations: Generator iterations in which this search had a sequence running.
         num_preemptions: Times a sequence, of any search, lost its KV blocks meanwhile.
         peak_kv_cache_usage: Largest share of the generator's KV cache in use meanwhile, 0 to 1.
-        is_cached: Whether the result was read from the result cache; the numbers are what it cost
-            when it was computed.
+        is_cached: Whether the result was read from the result cache; the counts are those of the
+            search that computed it.
     """
 
     prompt_tokens: int = 0
@@ -127,7 +131,7 @@ class Occupancy:
 
     Attributes:
         required: Sequences that some decision waited for.
-        speculative: Sequences that ran ahead.
+        speculative: Sequences generated ahead of a decision.
         plain: Sequences that the plain loop (decode all, score all, decide) would have run for the
             same tree, alone and with the same slots.
     """
@@ -141,9 +145,13 @@ class Occupancy:
 class Timings:
     """Wall-clock seconds of a search, from admission to the chosen answer.
 
-    `generation_s` and `verification_s` are the engine steps in which this search took part; steps
-    shared with other searches count in full for each of them. A verifier that works while the
-    generator decodes counts only where it was waited for.
+    Engine steps shared with other searches count in full for each of them.
+
+    Attributes:
+        total_s: All of it.
+        generation_s: Generator steps in which this search took part.
+        verification_s: Verifier steps in which it took part; of a verifier that scores while the
+            generator decodes, only the time the search waited for it.
     """
 
     total_s: float = 0.0
@@ -157,14 +165,14 @@ class SearchResult(Document):
 
     Attributes:
         text: The chosen candidate's text.
-        answer: The chosen candidate's extracted answer.
-        score: The chosen candidate's aggregated score.
-        finish_reason: The chosen candidate's.
+        answer: The chosen candidate's extracted answer; None where there is none.
+        score: The chosen candidate's aggregated score; None without a verifier.
+        finish_reason: The chosen candidate's finish reason.
         stop_reason: Why the search ended; "complete" where no budget cut it short.
         candidates: Every ended candidate, best first by the selection rule.
         usage: Token and node counts.
         timings: Seconds by phase.
-        occupancy: How the search used the generator's slots.
+        occupancy: Use of the generator's slots, iteration by iteration.
         seed: The search seed; with the same models and `config` it gives the same result.
         config: The resolved search configuration, every option spelled out.
         generator: Name or path of the generator.
@@ -172,7 +180,7 @@ class SearchResult(Document):
         plan: The memory plan of the engine as JSON data, which `MemoryPlan.from_dict` reads; None
             where its memory was not planned.
         routing: The decision of a routing policy as JSON data, whose cost is part of `usage`; None
-            where none decided.
+            where no policy decided.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""What is said and called, where a beam is, and why something ended."""
+"""Messages, tool calls, positions in the tree, and reasons for an end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,17 @@ on tokens, depth or context was reached."""
 
 StopReason = Literal["complete", "seconds", "tokens", "verifier_calls", "refused", "cancelled"]
 """Why a search ended: by its own rule, because that part of its budget was spent, because it could
-not have met its deadline, or because its caller stopped it."""
+not have met its deadline ("refused"), or because its caller cancelled it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """A tool call found in generated text; `arguments` is a JSON object as text."""
+    """A tool call found in generated text.
+
+    Attributes:
+        name: The tool's name.
+        arguments: A JSON object as text.
+    """
 
     name: str
     arguments: str
@@ -30,7 +35,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedOutput:
-    """Generated text separated into what is said and what is called."""
+    """Generated text separated into content and tool calls.
+
+    Attributes:
+        content: The text without the calls.
+        tool_calls: The calls in order; empty where there are none.
+    """
 
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
@@ -41,8 +51,8 @@ class Health:
     """Whether an engine can work.
 
     Attributes:
-        is_healthy: Whether both models work; where only the verifier is lost, calls that need none
-            are served all the same.
+        is_healthy: Whether both models work; where only the verifier failed, calls that need none
+            are still served.
         reason: What happened and what helps; None where the engine is healthy.
     """
 

@@ -1,4 +1,4 @@
-"""Verifiers: how each kind is prompted and read, functions as verifiers, and combinations."""
+"""Verifiers: prompt formats of reward models, functions as verifiers, and combinations."""
 
 from fasttts.verifiers.ensemble import Mean, Minimum, Product
 from fasttts.verifiers.function import FunctionVerifier

@@ -1,8 +1,8 @@
-"""Verification that waits for another thread, told without waiting.
+"""Non-blocking verification, as a generator of futures.
 
-A flow is a generator: it yields the futures it waits for and returns the verifications. Whoever
-drives it decides how to wait: the step loop goes on decoding and resumes the flow once the future
-is done; `finish` blocks. Nothing is written twice for the two.
+An asynchronous scoring is a generator: it yields the futures it waits for and returns the
+verifications. Its driver decides how to wait: the step loop goes on decoding and resumes the
+generator once the future is done; `finish` blocks. Both share one implementation.
 """
 
 from collections.abc import Generator, Sequence
@@ -15,7 +15,7 @@ from fasttts.verifiers.model_ref import ModelVerifier
 Result = TypeVar("Result")
 
 Waiting = Generator["Future[Any]", None, Result]
-"""Yields what it waits for; resumed once that is done."""
+"""Yields futures; resumed once each is done."""
 
 AsyncScoring = Waiting[list[Verification]]
 
@@ -25,7 +25,7 @@ class AsyncVerifier(Verifier, Protocol):
     """A verifier whose work, or part of it, runs in other threads."""
 
     def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
-        """`score`, which begins when the flow is first resumed and never blocks."""
+        """Scores as `score` does, without blocking; begins when it is first resumed."""
         ...
 
 
@@ -37,14 +37,19 @@ def try_async(verifier: Verifier) -> AsyncVerifier | None:
 
 
 def scoring_of(verifier: Verifier, requests: Sequence[VerificationRequest]) -> AsyncScoring:
-    """The flow of any verifier; one that has none scores when it is first resumed."""
+    """Scores with any verifier; one that is not asynchronous blocks when first resumed.
+
+    Args:
+        verifier: The verifier.
+        requests: As for `Verifier.score`.
+    """
     if (asynchronous := try_async(verifier)) is not None:
         return (yield from asynchronous.score_async(requests))
     return verifier.score(requests)
 
 
 def finish(flow: Waiting[Result]) -> Result:
-    """Drives a flow to its end, blocking."""
+    """Drives a generator of futures to its end, blocking, and returns its result."""
     while True:
         try:
             wait([next(flow)])
@@ -54,7 +59,7 @@ def finish(flow: Waiting[Result]) -> Result:
 
 
 def together(flows: Sequence[Waiting[Result]]) -> Waiting[list[Result]]:
-    """Begins all flows before it waits for the first one; their results in order."""
+    """Begins all generators before it waits for the first one; returns their results in order."""
     begun = [_begin(flow) for flow in flows]
     results: list[Result] = []
     for flow in begun:
@@ -64,7 +69,7 @@ def together(flows: Sequence[Waiting[Result]]) -> Waiting[list[Result]]:
 
 
 def _begin(flow: Waiting[Result]) -> Waiting[Result]:
-    """The rest of a flow after its first stop."""
+    """Runs a generator to its first future and returns one that continues from there."""
     try:
         first = next(flow)
     except StopIteration as end:

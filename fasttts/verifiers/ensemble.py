@@ -1,7 +1,7 @@
-"""Several verifiers as one: a mean, the smallest score, a product.
+"""Ensembles of verifiers: mean, minimum, product.
 
-A step's score depends on the scores of the same step alone, so that a combination is as
-independent of batches as its parts are.
+A step's score depends on the scores of the same step alone, so that an ensemble is as independent
+of batches as its parts are.
 """
 
 import abc
@@ -15,10 +15,13 @@ from fasttts.verifiers.resolve import VerifierLike, as_verifier, joint_fingerpri
 
 
 class Ensemble(abc.ABC):
-    """Verifiers that all score every step; subclasses say how their scores become one.
+    """Verifiers that all score every step; subclasses combine the scores.
 
     Args:
         parts: Verifiers, functions, or names of models; this object closes them.
+
+    Raises:
+        ConfigurationError: There are no parts.
     """
 
     rule = "combination"
@@ -36,21 +39,21 @@ class Ensemble(abc.ABC):
 
     @property
     def fingerprint(self) -> str | None:
-        """That of the rule and the parts; a rule of the user's own has to say its own."""
+        """Fingerprint of the rule and the parts; None for a user-defined rule without its own."""
         if type(self).__module__ != __name__:
             return None
         return joint_fingerprint(f"{self.rule} {self.weights}", self.parts)
 
     @abc.abstractmethod
     def combine(self, scores_P: Sequence[float]) -> float:
-        """One step's score from those of the P parts, each in [0, 1]."""
+        """Combines the scores of the P parts, each in [0, 1], to one step's score."""
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
-        """Scores each request's unscored steps; see `base.Verifier.score`."""
+        """Scores each request's unscored steps; see `interfaces.Verifier.score`."""
         return finish(self.score_async(requests))
 
     def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
-        """`score` without blocking: what runs beside the loop begins first."""
+        """Scores as `score` does, without blocking; parts that run in other threads begin first."""
         order = sorted(range(len(self.parts)), key=lambda i: try_async(self.parts[i]) is None)
         found = yield from together([scoring_of(self.parts[i], requests) for i in order])
         by_part = [found[order.index(i)] for i in range(len(self.parts))]
@@ -76,11 +79,14 @@ class Ensemble(abc.ABC):
 
 
 class Mean(Ensemble):
-    """The mean of the parts' scores.
+    """The weighted mean of the parts' scores.
 
     Args:
         parts: As for `Ensemble`.
-        weights: One for each part, positive; equal by default.
+        weights: One positive number for each part; None weighs them equally.
+
+    Raises:
+        ConfigurationError: A weight is missing or not positive.
     """
 
     rule = "mean"
@@ -97,7 +103,7 @@ class Mean(Ensemble):
             )
 
     def combine(self, scores_P: Sequence[float]) -> float:
-        """The weighted mean."""
+        """Returns the weighted mean."""
         total = math.fsum(w * score for w, score in zip(self.weights, scores_P, strict=True))
         return min(total / math.fsum(self.weights), 1.0)
 
@@ -108,7 +114,7 @@ class Minimum(Ensemble):
     rule = "minimum"
 
     def combine(self, scores_P: Sequence[float]) -> float:
-        """The smallest."""
+        """Returns the smallest score."""
         return min(scores_P)
 
 
@@ -118,19 +124,19 @@ class Product(Ensemble):
     rule = "product"
 
     def combine(self, scores_P: Sequence[float]) -> float:
-        """The product."""
+        """Returns the product."""
         return math.prod(scores_P)
 
 
 VerifierOption = VerifierLike | Sequence[VerifierLike]
-"""A part, or several whose mean is meant."""
+"""A part, or several parts, which stand for their mean."""
 
 
 def resolve_verifier(choice: VerifierOption) -> Verifier:
-    """The verifier that is meant; models are named, not loaded.
+    """Makes the verifier that an option describes; models are named, not loaded.
 
     Raises:
-        ConfigurationError: Nothing is meant that can score, or a model is loaded already.
+        ConfigurationError: The option, or a part of it, is nothing that can score.
     """
     if isinstance(choice, Sequence) and not isinstance(choice, str):
         return Mean(*choice)
@@ -138,7 +144,11 @@ def resolve_verifier(choice: VerifierOption) -> Verifier:
 
 
 def check_loaded(verifier: Verifier) -> None:
-    """Raises ConfigurationError when a model of the verifier is not loaded."""
+    """Checks that every model of the verifier is loaded.
+
+    Raises:
+        ConfigurationError: A model is not.
+    """
     for model in models_of(verifier):
         if not model.is_loaded:
             raise ConfigurationError(

@@ -1,7 +1,7 @@
 """Verifiers that are Python functions: unit tests, calculators, schema checks, remote services.
 
-They run beside the step loop, sync ones in threads, async ones in an event loop of their own, so
-that a slow function never holds up decoding.
+They run in parallel with the step loop, sync ones in threads, async ones in an event loop of their
+own, so that a slow function never blocks decoding.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from fasttts.verifiers.async_scoring import AsyncScoring, finish
 _ROLE: Role = "verifier"
 
 Scores = float | Sequence[float]
-"""What a function returns: the newest step's score, or one for each of the steps it was given."""
+"""A function's value: the newest step's score, or one for each of the steps it was given."""
 
 ScoreFunction = Callable[[str, tuple[str, ...]], Scores | Awaitable[Scores]]
 """`score(problem, steps)`, sync or async; scores are in [0, 1]."""
@@ -29,15 +29,18 @@ ScoreFunction = Callable[[str, tuple[str, ...]], Scores | Awaitable[Scores]]
 class FunctionVerifier:
     """Scores with a Python function of the problem and the steps so far.
 
-    The result of a search depends on what the function returns, so it has to be pure: the same
-    steps may be asked about again.
+    The result of a search depends on the function's values, so it has to be pure: it may be called
+    again with the same steps.
 
     Args:
         function: `score(problem, steps)`, sync or async. It returns the score of the last of
             `steps`, or a sequence with a score for each of them, in [0, 1].
-        name: For results and logs; the function's own by default.
-        num_threads: Calls of a sync function that may run at the same time: more than one only
-            for a function that allows it. Calls of an async function always run together.
+        name: For results and logs; None takes the function's own.
+        num_threads: Calls of a sync function that may run at the same time; more than one requires
+            a thread-safe function. Calls of an async function always run together.
+
+    Raises:
+        ConfigurationError: `num_threads` is not positive.
     """
 
     def __init__(
@@ -57,20 +60,24 @@ class FunctionVerifier:
 
     @property
     def fingerprint(self) -> str | None:
-        """The function's own attribute of that name."""
+        """The function's own attribute of that name; None where it has none."""
         return fingerprint(self._function)
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
-        """Scores each request's unscored steps; see `base.Verifier.score`.
+        """Scores each request's unscored steps; see `interfaces.Verifier.score`.
 
         Raises:
-            BackendError: The function raised; that is the cause.
-            ContractError: It returned something else than scores in [0, 1], or too few.
+            BackendError: The function raised; its error is the cause.
+            ContractError: It returned no scores in [0, 1], or too few.
         """
         return finish(self.score_async(requests))
 
     def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
-        """`score` without blocking; see `async_scoring.AsyncVerifier`."""
+        """`score` without blocking; see `async_scoring.AsyncVerifier`.
+
+        Raises:
+            BackendError: As for `score`.
+        """
         if self._is_closed:
             raise BackendError("the verifier is closed", role=_ROLE)
         futures = [[self._call(request, end) for end in _ends(request)] for request in requests]
@@ -87,7 +94,7 @@ class FunctionVerifier:
                 future.cancel()
 
     def close(self) -> None:
-        """Refuses further work; a call that runs is left to its end."""
+        """Refuses further work; a running call is not interrupted."""
         self._is_closed = True
         self._workers.close()
 
@@ -97,7 +104,7 @@ class FunctionVerifier:
     def _score(self, future: "Future[Any]", num_steps: int) -> float:
         try:
             returned = future.result()
-        except Exception as error:  # a user's function raises what it likes
+        except Exception as error:  # a user's function may raise anything
             what = f"{self._name} raised {type(error).__name__} for step {num_steps}: {error}"
             raise BackendError(what, role=_ROLE) from error
         is_list = isinstance(returned, Sequence) and not isinstance(returned, str)
@@ -150,7 +157,7 @@ class _EventLoop:
             self._thread.join()
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # cancels what is left
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # cancels pending calls
             runner.get_loop().run_forever()
 
 

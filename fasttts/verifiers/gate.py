@@ -11,15 +11,18 @@ from fasttts.verifiers.resolve import VerifierLike, as_verifier, joint_fingerpri
 
 
 class Gate:
-    """Asks the second verifier only about steps that the first one lets through.
+    """Sends only those steps to the second verifier that pass the first.
 
     A step whose score by the first is below the threshold keeps that score. Any other has the
     second's.
 
     Args:
-        first: Cheap: a function, as a rule.
-        second: A model.
-        threshold: In (0, 1]; steps that score less are not shown to the second.
+        first: The cheap verifier, usually a function.
+        second: The expensive verifier, usually a model.
+        threshold: In (0, 1]; steps that score less are not sent to the second.
+
+    Raises:
+        ConfigurationError: The threshold lets all or no steps pass.
     """
 
     def __init__(
@@ -38,11 +41,11 @@ class Gate:
 
     @property
     def fingerprint(self) -> str | None:
-        """That of the parts and the threshold."""
+        """Fingerprint of the parts and the threshold; None where a part has none."""
         return joint_fingerprint(f"gate {self.threshold!r}", self.parts)
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
-        """Scores each request's unscored steps; see `base.Verifier.score`."""
+        """Scores each request's unscored steps; see `interfaces.Verifier.score`."""
         return finish(self.score_async(requests))
 
     def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
@@ -68,7 +71,7 @@ class Gate:
     def _passed(
         self, request: VerificationRequest, opinion: Verification
     ) -> Iterator[VerificationRequest]:
-        """Requests for the stretches of steps that are let through."""
+        """Requests for the runs of consecutive steps that pass."""
         num_asked = len(request.steps) - request.num_scored
         if len(opinion.scores) != num_asked:
             message = f"{self.parts[0].name} gave {len(opinion.scores)} scores for {num_asked}"

@@ -1,4 +1,4 @@
-"""Formats of language models that score by the token they would write next.
+"""Prompt formats of language models that score by the probabilities of their next token.
 
 The score is the probability of the good token against the bad one, at the position before it.
 """
@@ -29,7 +29,7 @@ JUDGE_PROMPT = (
     "Is every step of the solution so far correct, and does it lead to the answer? "
     "Reply with Yes or No."
 )
-"""What the judge is asked; the reply is not written, only its first token's probabilities read."""
+"""The judge's question; no reply is decoded, only its first token's probabilities are read."""
 
 _STRAY_TAG = re.compile(rf"(?<!\w){SHEPHERD_TAG}(?!\w)")
 _TEXTS_KEPT = 2048
@@ -56,7 +56,7 @@ class _GrowingText(abc.ABC):
             )
 
     def prompt(self, problem: str, steps: tuple[str, ...]) -> StepPrompt:
-        """The prompt that scores all of `steps`."""
+        """Makes the prompt that scores all of `steps`."""
         ends = range(1, len(steps) + 1)
         prefixes = [self._token_ids(problem, steps[:end]) for end in ends]
         positions = tuple(len(prefix) - 1 for prefix in prefixes)
@@ -64,7 +64,7 @@ class _GrowingText(abc.ABC):
 
     @abc.abstractmethod
     def _encode(self, problem: str, steps: tuple[str, ...]) -> tuple[int, ...]:
-        """The whole text."""
+        """Encodes the whole text."""
 
 
 class ShepherdFormat(_GrowingText):
@@ -112,7 +112,7 @@ class ConversationFormat(_GrowingText):
 
 
 class JudgeFormat:
-    """Any instruct model: it is asked whether the steps so far are right, Yes or No.
+    """A question to any instruct model whether the steps so far are right, Yes or No.
 
     Args:
         tokenizer: The model's tokenizer.
@@ -135,7 +135,7 @@ class JudgeFormat:
         self.prompt("", ("",))
 
     def prompt(self, problem: str, steps: tuple[str, ...]) -> StepPrompt:
-        """The prompt that scores the last of `steps`."""
+        """Makes the prompt that scores the last of `steps`."""
         question = JUDGE_PROMPT.format(problem=problem, steps="\n\n".join(steps))
         token_ids = tuple(self._tokenizer.encode_chat(turns(("user", question))))
         return StepPrompt(token_ids=token_ids, positions=(len(token_ids) - 1,))

@@ -1,4 +1,4 @@
-"""A verifier that is named before it is loaded, so that combinations can be written down first."""
+"""Reference to a verifier model, so that combinations can be built before it is loaded."""
 
 from collections.abc import Sequence
 
@@ -19,17 +19,17 @@ class ModelVerifier:
 
     @property
     def name(self) -> str:
-        """The loaded verifier's name."""
+        """The loaded verifier's name; before that the model's."""
         return self._loaded.name if self._loaded else self.model
 
     @property
     def fingerprint(self) -> str | None:
-        """The loaded verifier's."""
+        """The loaded verifier's; None before it is loaded."""
         return fingerprint(self._loaded)
 
     @property
     def parts(self) -> tuple[Verifier, ...]:
-        """The loaded verifier; none before."""
+        """The loaded verifier; empty before it is loaded."""
         return () if self._loaded is None else (self._loaded,)
 
     @property
@@ -38,7 +38,7 @@ class ModelVerifier:
         return self._loaded is not None
 
     def bind(self, loaded: Verifier) -> None:
-        """Gives it the loaded model, which it owns from now on.
+        """Sets the loaded verifier, which this object owns from now on.
 
         Raises:
             ConfigurationError: It is loaded already: each engine needs an object of its own.
@@ -50,7 +50,11 @@ class ModelVerifier:
         self._loaded = loaded
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
-        """Scores each request's unscored steps; see `base.Verifier.score`."""
+        """Scores each request's unscored steps; see `interfaces.Verifier.score`.
+
+        Raises:
+            ConfigurationError: The model is not loaded.
+        """
         if self._loaded is None:
             raise ConfigurationError(
                 f"verifier={self.model!r} is not loaded: hand it to FastTTS.load"

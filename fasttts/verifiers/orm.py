@@ -6,8 +6,8 @@ from fasttts.verifiers.prompt_formats import StepPrompt, VerifierTokenizer, turn
 class OrmFormat:
     r"""A conversation of the problem and the answer so far; the score is at its last token.
 
-    Steps of an answer are joined by blank lines. A model that was trained on whole answers only
-    says little about the first steps of one: score best-of-N with it.
+    Steps of an answer are joined by blank lines. Scores of first steps are unreliable where a model
+    was trained on whole answers only: use it with best-of-N.
 
     Args:
         tokenizer: The verifier's tokenizer.
@@ -25,7 +25,7 @@ class OrmFormat:
         self.prompt("", ("",))
 
     def prompt(self, problem: str, steps: tuple[str, ...]) -> StepPrompt:
-        """The prompt that scores the answer up to the last of `steps`."""
+        """Makes the prompt that scores the answer up to the last of `steps`."""
         said = turns(("user", problem), ("assistant", "\n\n".join(steps)))
         token_ids = tuple(self._tokenizer.encode_conversation(said))
         return StepPrompt(token_ids=token_ids, positions=(len(token_ids) - 1,))

@@ -33,13 +33,13 @@ class VerifierTokenizer(Tokenizer, Protocol):
         ...
 
     def encode_conversation(self, messages: Sequence[Message]) -> list[int]:
-        """A finished conversation through the chat template: no turn is opened at its end."""
+        """Renders a finished conversation with the chat template, without opening another turn."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPrompt:
-    """A path as the verifier reads it.
+    """Prompt tokens of a path and the positions of its scores.
 
     Attributes:
         token_ids: The prompt; its last token is the newest step's score position.
@@ -52,14 +52,14 @@ class StepPrompt:
 
 
 class VerifierFormat(Protocol):
-    """How one family of verifiers is prompted."""
+    """Prompt format of one family of verifiers."""
 
     @property
     def covers_steps(self) -> bool:
         """Whether a prompt holds every step's score position.
 
-        If not, what follows the steps in it is no part of the next step's prompt, and each step is
-        read alone.
+        If not, the text that follows the steps is not part of the next step's prompt, and each step
+        is read alone.
         """
         ...
 
@@ -72,14 +72,19 @@ class VerifierFormat(Protocol):
         ...
 
     def prompt(self, problem: str, steps: tuple[str, ...]) -> StepPrompt:
-        """The prompt that scores `steps`, of which there is at least one."""
+        """Makes the prompt that scores `steps`.
+
+        Args:
+            problem: The text the steps answer.
+            steps: At least one step, stripped of separators.
+        """
         ...
 
 
 class _TaggedSteps(abc.ABC):
-    """A beginning that depends on the problem, then each step and the token after it.
+    """A problem's tokens, then each step and the token after it.
 
-    Problems and steps are tokenised once each; both memories are bounded.
+    Problems and steps are tokenised once each; both caches are bounded.
     """
 
     covers_steps: ClassVar[bool] = True
@@ -92,7 +97,7 @@ class _TaggedSteps(abc.ABC):
         self._step_tokens = lru_cache(_STEPS_KEPT)(self._encode_step)
 
     def prompt(self, problem: str, steps: tuple[str, ...]) -> StepPrompt:
-        """The prompt that scores all of `steps`."""
+        """Makes the prompt that scores all of `steps`."""
         token_ids = list(self._problem_tokens(problem))
         positions = []
         for step in steps:
@@ -102,7 +107,7 @@ class _TaggedSteps(abc.ABC):
 
     @abc.abstractmethod
     def _encode_problem(self, problem: str) -> tuple[int, ...]:
-        """What stands before the first step."""
+        """Encodes everything before the first step."""
 
     def _encode_step(self, step: str) -> tuple[int, ...]:
         return (*self._tokenizer.encode(step), self._tag)
@@ -156,10 +161,15 @@ class ValueHeadFormat(_TaggedSteps):
 
 
 def only_token(tokenizer: Tokenizer, text: str, name: str) -> int:
-    """The one token that a text is.
+    """Returns the token of a text that is a single token.
+
+    Args:
+        tokenizer: The verifier's tokenizer.
+        text: The text of the token.
+        name: The verifier, for messages.
 
     Raises:
-        ConfigurationError: It is none, or several.
+        ConfigurationError: The text is no token, or several.
     """
     token_ids = tokenizer.encode(text)
     if len(token_ids) != 1:
@@ -171,7 +181,12 @@ def only_token(tokenizer: Tokenizer, text: str, name: str) -> int:
 
 
 def last_token(tokenizer: Tokenizer, text: str, name: str) -> int:
-    """The last token of a text, where tokenizers differ in what they put before it.
+    """Returns the last token of a text; tokenizers differ in the tokens they put before it.
+
+    Args:
+        tokenizer: The verifier's tokenizer.
+        text: The text.
+        name: The verifier, for messages.
 
     Raises:
         ConfigurationError: The text has no tokens.
@@ -183,5 +198,5 @@ def last_token(tokenizer: Tokenizer, text: str, name: str) -> int:
 
 
 def turns(*contents: tuple[str, str]) -> list[Mapping[str, Any]]:
-    """Messages of (role, content)."""
+    """Makes messages from pairs of role and content."""
     return [{"role": role, "content": content} for role, content in contents]

@@ -1,4 +1,4 @@
-"""The families of verifier models, and how the family of a model is found."""
+"""The families of verifier models, and the detection of a model's family."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -20,14 +20,14 @@ _LANGUAGE_MODEL = r"\w+(ForCausalLM|ForConditionalGeneration|LMHeadModel)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """Models that are prompted and read in one way.
+    """Models that share a prompt format.
 
     Attributes:
-        name: Its name in `EngineConfig.verifier_format`.
-        build: Its format, from a model's tokenizer and name.
-        architecture: Matches the model classes that can be read so.
-        known_as: Matches names of its models, where the class alone does not tell; None where it
-            does.
+        name: The family's name in `EngineConfig.verifier_format`.
+        build: Makes its prompt format from a model's tokenizer and name.
+        architecture: A pattern of the model classes that the format applies to.
+        known_as: A pattern of its models' names, where the class alone is ambiguous; None where the
+            class decides.
         is_generative: Whether the next token's probabilities are read, instead of a value.
     """
 
@@ -38,11 +38,11 @@ class Family:
     is_generative: bool = False
 
     def fits(self, architectures: Iterable[str]) -> bool:
-        """Whether a model of one of these classes can be read so."""
+        """Whether the format applies to a model of one of these classes."""
         return any(re.fullmatch(self.architecture, one) for one in architectures)
 
     def is_named(self, names: Iterable[str]) -> bool:
-        """Whether one of these names is that of such a model."""
+        """Whether one of these names belongs to the family."""
         pattern = self.known_as
         return pattern is None or any(re.search(pattern, one, re.IGNORECASE) for one in names)
 
@@ -75,16 +75,16 @@ FAMILIES: Mapping[str, Family] = {
             name="judge",
             build=JudgeFormat,
             architecture=_LANGUAGE_MODEL,
-            known_as=r"(?!)",  # never by itself: any generator would be one
+            known_as=r"(?!)",  # only if chosen: every generator would match
             is_generative=True,
         ),
     )
 }
-"""Families by name; the first one that fits a model is its own."""
+"""Families by name; the first one that fits a model applies."""
 
 
 def find_family(name: str, config: Mapping[str, Any], chosen: str = "auto") -> Family:
-    """The family of a model.
+    """Finds the family of a model.
 
     Args:
         name: The model's name or path.
@@ -92,7 +92,7 @@ def find_family(name: str, config: Mapping[str, Any], chosen: str = "auto") -> F
         chosen: `EngineConfig.verifier_format`.
 
     Raises:
-        ConfigurationError: The model cannot be read as a verifier, or not as the one chosen.
+        ConfigurationError: No family applies to the model, or not the chosen one.
     """
     architectures = [str(one) for one in config.get("architectures") or ()]
     found = ", ".join(architectures) or "none"
@@ -121,7 +121,7 @@ def find_family(name: str, config: Mapping[str, Any], chosen: str = "auto") -> F
 
 
 def _checked(family: Family, name: str, config: Mapping[str, Any]) -> Family:
-    """The family, unless the model has several labels where one value is due."""
+    """Returns the family; raises where the model has several labels instead of one value."""
     labels = config.get("num_labels") or len(config.get("id2label") or (0, 1))
     if family.name == "outcome" and labels != 1:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""What users may give as a part of a verifier, and the verifier it stands for."""
+"""Converts users' verifier options to verifiers."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,15 +13,15 @@ VerifierLike = Verifier | ScoreFunction | str
 
 
 def as_verifier(part: VerifierLike) -> Verifier:
-    """The verifier that a part of a combination stands for; models are named, not loaded.
+    """Makes the verifier that a part of a combination describes; models are named, not loaded.
 
     Raises:
-        ConfigurationError: It is none of the three.
+        ConfigurationError: The part is neither a name, a function nor a verifier.
     """
     if isinstance(part, str):
         return named_function(part) if is_function_name(part) else ModelVerifier(part)
     if callable(getattr(part, "score", None)):
-        return part  # type: ignore[return-value]  # what scores is taken for a verifier
+        return part  # type: ignore[return-value]  # duck typing: `score` makes a verifier
     if callable(part):
         return FunctionVerifier(part)
     raise ConfigurationError(
@@ -31,7 +31,7 @@ def as_verifier(part: VerifierLike) -> Verifier:
 
 
 def named_function(name: str) -> FunctionVerifier:
-    """The verifier that `module:function` names.
+    """Makes the verifier that `module:function` names.
 
     Raises:
         ConfigurationError: There is no such module or function.
@@ -41,7 +41,7 @@ def named_function(name: str) -> FunctionVerifier:
 
 
 def parts_of(verifier: Verifier) -> Iterator[Verifier]:
-    """The verifier and all that it is combined of."""
+    """Iterates over the verifier and all its parts, depth first."""
     yield verifier
     parts: Sequence[Verifier] = getattr(verifier, "parts", ())
     for part in parts:
@@ -49,25 +49,30 @@ def parts_of(verifier: Verifier) -> Iterator[Verifier]:
 
 
 def models_of(verifier: Verifier) -> list[ModelVerifier]:
-    """The models that it names."""
+    """Lists the models that the verifier names."""
     return [part for part in parts_of(verifier) if isinstance(part, ModelVerifier)]
 
 
 def is_serial(verifier: Verifier) -> bool:
-    """Whether it, or a part of it, says of itself that it works on one batch at a time.
+    """Whether the verifier, or a part of it, processes one batch at a time.
 
-    What comes meanwhile does better to wait, and to go as one larger batch.
+    Requests that arrive meanwhile should wait and form one larger batch.
     """
     return any(getattr(part, "is_serial", False) for part in parts_of(verifier))
 
 
 def fault_of(verifier: Verifier) -> BackendError | None:
-    """What it, or a part of it, was lost by, if that says so in an attribute `fault`."""
+    """The error that ended the verifier, or a part of it, from its attribute `fault`; else None."""
     faults = (getattr(part, "fault", None) for part in parts_of(verifier))
     return next(filter(None, faults), None)
 
 
 def joint_fingerprint(rule: str, parts: Sequence[Verifier]) -> str | None:
-    """The fingerprint of a combination by a rule; None where a part has none."""
+    """The fingerprint of a combination; None where a part has none.
+
+    Args:
+        rule: The rule's name and settings.
+        parts: The combined verifiers.
+    """
     found = [fingerprint(part) for part in parts]
     return f"{rule}({', '.join(map(str, found))})" if all(found) else None

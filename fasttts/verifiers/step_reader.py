@@ -1,9 +1,9 @@
-"""From requests to prompts, and from what prompts returned to scores.
+"""Converts requests to prompts, and the values of prompts to scores.
 
-A model with a prefix cache computes only positions that the cache does not hold, and returns
-values for those alone, or for the last one alone. Prompts end at the newest step, so that a new
-step's value is always among them. A step that is asked for elsewhere is read by a second prompt
-that ends there: the last position of a prompt is always computed.
+A model with a prefix cache computes only positions that the cache does not hold, and returns values
+for those alone, or for the last one alone. Prompts end at the newest step, so that a new step's
+value is always among them. An earlier step whose value is missing is read by a second prompt that
+ends there: the last position of a prompt is always computed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,13 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one prompt returned: `scores` of its last positions, and its cost in tokens."""
+    """Values and cost of one prompt.
+
+    Attributes:
+        num_prompt_tokens: Tokens of the prompt.
+        num_cached_tokens: Those that the prefix cache supplied.
+        scores: Scores of the prompt's last positions.
+    """
 
     num_prompt_tokens: int
     num_cached_tokens: int
@@ -47,8 +53,8 @@ class StepReader:
 
     Attributes:
         name: The model, for messages.
-        prompt_format: How steps are laid out for it.
-        max_prompt_tokens: Longest prompt it takes.
+        prompt_format: The prompt format of the model.
+        max_prompt_tokens: Longest prompt of the model.
     """
 
     name: str
@@ -58,9 +64,13 @@ class StepReader:
     def score(self, requests: Sequence[VerificationRequest], read: Read) -> list[Verification]:
         """Scores each request's unscored steps.
 
+        Args:
+            requests: Paths, with their steps and the number of scored ones.
+            read: Runs prompts; called a second time for values that the first call did not return.
+
         Raises:
             CapacityError: A prompt is longer than the context; nothing has been computed then.
-            ContractError: The model gave no probability where one was due.
+            ContractError: The model gave no probability.
         """
         asked = [(i, s) for i, r in enumerate(requests) for s in range(r.num_scored, len(r.steps))]
         keys = {place: self._key(place, requests) for place in asked}
@@ -83,7 +93,7 @@ class StepReader:
         return [_verification(*both) for both in zip(scores, readings, strict=True)]
 
     def _key(self, place: Place, requests: Sequence[VerificationRequest]) -> Place:
-        """The place whose prompt a step is read from: the last one of its request, or its own."""
+        """The place whose prompt scores a step: the last one of its request, or its own."""
         i, _ = place
         return (i, len(requests[i].steps) - 1) if self.prompt_format.covers_steps else place
 

@@ -1,6 +1,6 @@
 """FastTTS as LangChain models: a chat model, and one that completes text.
 
-The classes are loaded when they are first used, as LangChain's own are.
+The classes are loaded on first use, as LangChain's own are.
 """
 
 import importlib

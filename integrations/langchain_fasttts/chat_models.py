@@ -44,7 +44,7 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
     Key init args - completion params:
         search: "none" is plain decoding; "best_of_n", "beam_search" and others spend more.
         n: Candidates or beams of a search; `beam_width`: children of each surviving beam.
-        budget: What a search may spend; see `fasttts.Budget`.
+        budget: Limits of a search; see `fasttts.Budget`.
         temperature, max_tokens, seed, stop: As usual; `search_args` holds rarer options.
 
     Key init args - client params:
@@ -145,16 +145,16 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
-        """The model's answers as objects of a schema, which every candidate of a search follows.
+        """Returns answers as objects of a schema, which every candidate of a search follows.
 
         Args:
             schema: A pydantic class, whose objects are returned; or a typed dictionary, a JSON
                 schema or a function, for which dictionaries are. None is any JSON object, for
                 "json_mode" only.
-            method: "json_schema" and "json_mode" have the model say JSON, "function_calling" has it
-                call a tool of this schema.
-            include_raw: Whether to return a dictionary of "raw", "parsed" and "parsing_error",
-                which holds what else would be raised.
+            method: "json_schema" and "json_mode" make the model write JSON, "function_calling"
+                makes it call a tool of this schema.
+            include_raw: Whether to return a dictionary of "raw", "parsed" and "parsing_error"
+                instead of raising parsing errors.
             strict: Changes nothing: answers always follow the schema.
             kwargs: Options for every call, such as `search`.
 
@@ -181,7 +181,7 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         return parsed(model, parser, include_raw=include_raw)
 
     def get_token_ids(self, text: str) -> list[int]:
-        """The text's tokens in the generator's vocabulary; loads the engine."""
+        """Encodes a text in the generator's vocabulary; loads the engine."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
         return self._resolve_engine().tokenizer.encode(text)
@@ -189,7 +189,7 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[ToolLike] | None = None
     ) -> int:
-        """Tokens of the prompt that the messages and tools become; loads the engine."""
+        """Counts the tokens of the prompt of messages and tools; loads the engine."""
         schemas = [convert_to_openai_tool(tool) for tool in tools or ()]
         tokenizer = self._resolve_engine().tokenizer
         return len(tokenizer.encode_chat(engine_messages(messages), offered_tools(schemas) or None))
@@ -281,10 +281,10 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> ChatRequest:
-        """The call that LangChain's arguments describe.
+        """Makes the request that LangChain's arguments describe.
 
-        `stream` has chosen the method already, `strict` says nothing new, and `model` names one
-        that another object of this process has loaded.
+        `stream` has chosen the method already, `strict` is redundant, and `model` names one that
+        another object of this process has loaded.
         """
         if model is not None and model != self.model:
             engine = _loaded(model)
@@ -299,10 +299,10 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
 
 
 def _loaded(model: str) -> FastTTS:
-    """The engine of a model that is loaded already.
+    """Returns the engine of a loaded model.
 
     Raises:
-        ConfigurationError: It is not.
+        ConfigurationError: The model is not loaded.
     """
     engine = loaded_engine(model)
     if engine is None:

@@ -1,4 +1,4 @@
-"""The engine's results and growing replies as LangChain's generations and chunks."""
+"""Converts results and reply chunks to LangChain's generations and chunks."""
 
 import json
 from collections.abc import Iterator
@@ -16,12 +16,17 @@ from langchain_fasttts.messages import reasoning_kwargs, reply_message
 PROVIDER = "fasttts"
 
 _FIRST_CALL_INDEX = 2
-"""Above the indices that `output_version="v1"` gives to reasoning (0) and text (1): a call with an
-index of theirs would be merged into them and lost."""
+"""Above the indices that `output_version="v1"` gives to reasoning (0) and text (1): a call with one
+of these indices would be merged into them and lost."""
 
 
 def chat_result(result: SearchResult, reply_format: ReplyFormat) -> ChatResult:
-    """The chosen candidate and then the others, best first, each with its score."""
+    """Converts the chosen candidate and then the others, best first, each with its score.
+
+    Args:
+        result: The result of the search.
+        reply_format: Reads replies from the candidates' texts.
+    """
     chosen = reply_format.read(result.text, result.finish_reason)
     generations = [_chosen_generation(result, chosen)]
     for candidate in result.candidates[1:]:
@@ -31,7 +36,7 @@ def chat_result(result: SearchResult, reply_format: ReplyFormat) -> ChatResult:
 
 
 def chunks(chunk: ReplyChunk) -> Iterator[ChatGenerationChunk]:
-    """What a streamed reply gained; all chunks together are the whole reply."""
+    """Converts a reply chunk; all chunks together are the whole reply."""
     yield from _delta_chunks(chunk.delta)
     if chunk.end is not None:
         reply, result = chunk.end
@@ -92,7 +97,7 @@ def _call_chunk(call: ReplyCall, index: int) -> ToolCallChunk:
 
 
 def _last_chunk(result: SearchResult, reply: Reply) -> ChatGenerationChunk:
-    """The one chunk with names, usage and cost: strings and counts would add up otherwise."""
+    """The one chunk with names, usage and cost, which would add up over several chunks."""
     message = AIMessageChunk(
         content="",
         response_metadata=_metadata(result, reply),

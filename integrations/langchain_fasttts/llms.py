@@ -15,7 +15,7 @@ from fasttts.chat import ChatOptions, ChatRequest, ReplyChunk, cost_report
 class FastTTSLLM(ChatOptions, LLM):
     """A small local model that can search before it answers, for prompts that are plain text.
 
-    A prompt is what a user says, through the model's chat template. The options are those of
+    A prompt becomes a user message of the model's chat template. The options are those of
     `ChatFastTTS`.
 
     Example:
@@ -35,7 +35,7 @@ class FastTTSLLM(ChatOptions, LLM):
         return self._identity()
 
     def get_token_ids(self, text: str) -> list[int]:
-        """The text's tokens in the generator's vocabulary; loads the engine."""
+        """Encodes a text in the generator's vocabulary; loads the engine."""
         return self._resolve_engine().tokenizer.encode(text)
 
     def _call(
@@ -97,6 +97,6 @@ class FastTTSLLM(ChatOptions, LLM):
 
 
 def _chunk(reply_chunk: ReplyChunk) -> GenerationChunk:
-    """What is new; the last one has the cost."""
+    """Converts the new text; the last chunk has the cost."""
     info = None if reply_chunk.end is None else {"fasttts": cost_report(reply_chunk.end[1])}
     return GenerationChunk(text=reply_chunk.delta.content, generation_info=info)

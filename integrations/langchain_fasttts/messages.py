@@ -1,4 +1,4 @@
-"""LangChain messages to the engine's, and replies to LangChain messages."""
+"""Converts LangChain messages to the engine's, and replies to LangChain messages."""
 
 import json
 from collections.abc import Sequence
@@ -32,11 +32,11 @@ _SPOKEN_ELSEWHERE = {
     "thinking",
     "redacted_thinking",
 }
-"""Content blocks of an assistant that are not text: its calls stand in `tool_calls`."""
+"""Content blocks of an assistant that are not text; its calls are in `tool_calls`."""
 
 
 def engine_messages(messages: Sequence[BaseMessage]) -> list[Message]:
-    """The messages in the form the engine takes.
+    """Converts messages to the engine's form.
 
     Raises:
         ConfigurationError: A message has content other than text, or no role in a chat.
@@ -45,7 +45,13 @@ def engine_messages(messages: Sequence[BaseMessage]) -> list[Message]:
 
 
 def reply_message(reply: Reply, metadata: dict[str, Any], usage: UsageMetadata) -> AIMessage:
-    """A reply; `engine_messages` makes of it what the model wrote."""
+    """Converts a reply; `engine_messages` restores the model's message from it.
+
+    Args:
+        reply: The reply.
+        metadata: The message's `response_metadata`.
+        usage: Token counts of the call.
+    """
     calls = [tool_call(name=call.name, args=call.arguments, id=call.id) for call in reply.calls]
     return AIMessage(
         content=reply.content,
@@ -57,7 +63,7 @@ def reply_message(reply: Reply, metadata: dict[str, Any], usage: UsageMetadata) 
 
 
 def reasoning_kwargs(text: str) -> dict[str, Any]:
-    """Thoughts where LangChain's standard content looks for them; nothing where there are none."""
+    """Thoughts under the key that LangChain's standard content reads; empty without thoughts."""
     return {"reasoning_content": text} if text else {}
 
 

@@ -1,4 +1,4 @@
-"""Answers as objects: what a schema asks of the model, and what reads its reply."""
+"""Answers as objects: requests for a schema, and parsers of the replies."""
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -28,7 +28,7 @@ ANY_OBJECT = {"type": "object", "additionalProperties": True}
 
 
 def call_parser(schema: Schema) -> tuple[str, BaseOutputParser[Any]]:
-    """The name of the tool that a schema is, and what reads a call of it.
+    """Returns the name of a schema's tool, and the parser of its calls.
 
     Pydantic classes give objects, dictionaries and typed dictionaries give dictionaries.
     """
@@ -39,14 +39,14 @@ def call_parser(schema: Schema) -> tuple[str, BaseOutputParser[Any]]:
 
 
 def text_parser(schema: Schema | None) -> BaseOutputParser[Any]:
-    """What reads a reply that is JSON."""
+    """Returns the parser of a reply that is JSON."""
     if isinstance(schema, type) and is_basemodel_subclass(schema):
         return PydanticOutputParser(pydantic_object=schema)
     return JsonOutputParser()
 
 
 def response_format(schema: Schema | None) -> dict[str, Any]:
-    """The option of a call that asks for JSON, in OpenAI's form."""
+    """Makes the call option that asks for JSON, in OpenAI's form."""
     if schema is None:
         return {"type": "json_object"}
     json_schema = convert_to_json_schema(schema)
@@ -55,10 +55,10 @@ def response_format(schema: Schema | None) -> dict[str, Any]:
 
 
 def response_schema(asked: Any) -> Mapping[str, Any] | None:
-    """The JSON schema in a call's `response_format`; None where text is asked for.
+    """Returns the JSON schema of a call's `response_format`; None where it asks for text.
 
     Raises:
-        ConfigurationError: It is of another kind.
+        ConfigurationError: The format is of another kind.
     """
     if isinstance(asked, type):
         return convert_to_json_schema(asked)
@@ -82,7 +82,14 @@ def parsed(
     *,
     include_raw: bool,
 ) -> Runnable[LanguageModelInput, Any]:
-    """The model with its reply read; a reply that cannot be read raises, unless it is included."""
+    """Chains a model with the parser of its replies.
+
+    Args:
+        model: The model.
+        parser: Reads a whole reply; raises where it cannot be read.
+        include_raw: Whether to return a dictionary with the message and the parsing error instead
+            of raising it.
+    """
     if not include_raw:
         return model | RunnableGenerator(_whole, _awhole) | parser
     read = RunnablePassthrough.assign(

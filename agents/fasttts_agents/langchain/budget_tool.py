@@ -1,4 +1,4 @@
-"""A tool by which the model asks what it may still spend."""
+"""A tool that reports the remaining budget to the model."""
 
 from langchain_core.tools import BaseTool
 
@@ -6,7 +6,7 @@ from fasttts_agents.budget import current_run_budget
 
 
 class BudgetTool(BaseTool):
-    """Tells the model how many tokens of the run's budget are left for searches."""
+    """Reports how many tokens of the run's budget remain for searches."""
 
     name: str = "deliberation_budget"
     description: str = "Tell how many tokens may still be spent on thinking hard."

@@ -1,4 +1,4 @@
-"""The right amount of thought for each model call of a LangChain agent."""
+"""Routing of each model call of a LangChain agent, within a budget."""
 
 import operator
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ from langchain_fasttts import ChatFastTTS
 
 
 class DeliberationState(AgentState[Any]):
-    """The agent's state with what the run has spent.
+    """The agent's state with the run's spending.
 
     Attributes:
         deliberation_spent: Tokens of model calls and of tools, in the trees of their searches;
@@ -38,16 +38,20 @@ class DeliberationState(AgentState[Any]):
 class DeliberationMiddleware(AgentMiddleware[DeliberationState, Any, Any]):
     """Lets a routing policy decide about every call of a `ChatFastTTS`, within a budget.
 
-    The decision is made anew for each call of the model, so a run may answer one turn plainly and
-    search the next; it stands in the message's `response_metadata["fasttts"]["routing"]`. Calls of
-    other models pass unchanged. Put it last, next to the model: then it sees which model a fallback
-    chose, and retries are paid for by what they return.
+    Each call of the model gets its own decision, so a run may answer one turn plainly and search
+    the next; the message's `response_metadata["fasttts"]["routing"]` holds it. Calls of other
+    models pass unchanged. Put it last, next to the model: then it sees which model a fallback
+    chose, and the cost of retries is that of the returned replies.
 
     Args:
         policy: Decides; None takes the model's own, which is the calibrated cascade by default.
-        budget_tokens: What all model calls and `deliberate` tools of a run may spend together;
-            when it is gone, calls are decoded plainly and say so. None does not limit them.
-        tells_budget: Whether the model gets a tool by which it can ask what is left.
+        budget_tokens: Tokens that all model calls and `deliberate` tools of a run may spend
+            together; once they are spent, calls are decoded plainly and report so. None does not
+            limit them.
+        tells_budget: Whether the model gets a tool that reports the remaining budget.
+
+    Raises:
+        ConfigurationError: `budget_tokens` is negative.
     """
 
     state_schema = DeliberationState
@@ -107,14 +111,14 @@ class DeliberationMiddleware(AgentMiddleware[DeliberationState, Any, Any]):
             return _charged(await handler(request), allowance)
 
     def _allowance(self, state: Any) -> RunBudget:
-        """What is left of the run's budget."""
+        """The remaining budget of the run."""
         if self.budget_tokens is None:
             return RunBudget()
         left = self.budget_tokens - int(state.get("deliberation_spent", 0))
         return RunBudget(total=self.budget_tokens, left=left)
 
     def _routed(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        """The request, decided about by the policy where the model can search."""
+        """The request with routing options, where the model can search."""
         if not isinstance(request.model, ChatFastTTS):
             return request
         allowance = self._allowance(request.state)
@@ -130,7 +134,7 @@ class DeliberationMiddleware(AgentMiddleware[DeliberationState, Any, Any]):
 
 
 def _paid(response: ModelResponse[Any]) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
-    """The response, and what it cost into the state."""
+    """The response, with a state update that adds its cost."""
     reports = [m.response_metadata.get("fasttts") for m in response.result if _is_said(m)]
     spent = sum(report["usage"]["required_tokens"] for report in reports if report)
     if not spent:
@@ -146,7 +150,7 @@ def _is_said(message: object) -> bool:
 def _charged(
     outcome: ToolMessage | Command[Any], allowance: RunBudget
 ) -> ToolMessage | Command[Any]:
-    """The tool's message, and what it cost into the state."""
+    """The tool's message, with a state update that adds its cost."""
     if not allowance.spent or not isinstance(outcome, ToolMessage):
         return outcome
     return Command(update={"messages": [outcome], "deliberation_spent": allowance.spent})

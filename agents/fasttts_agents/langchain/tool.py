@@ -22,18 +22,18 @@ from fasttts_agents.deliberate import (
 
 
 class DeliberateTool(BaseTool):
-    """Lets an agent's model hand a hard problem to a verifier-guided search.
+    """Lets an agent's model pass a hard problem to a verifier-guided search.
 
     The message's content is the winning solution; its artifact is the whole search as JSON values.
-    The tool talks to the engine directly, so nothing of the search appears in the agent's own
-    stream of messages; its progress does in `stream_mode="custom"`. An error reaches the model as a
-    message it can react to. Under a `DeliberationMiddleware` it keeps to the run's budget.
+    The tool calls the engine directly, so nothing of the search appears in the agent's own stream
+    of messages; its progress does in `stream_mode="custom"`. An error reaches the model as a
+    message it can react to. Under a `DeliberationMiddleware` it stays within the run's budget.
 
     Attributes:
-        engine: Where the search runs; it may be the one that also runs the agent's model.
-        config: How it searches, at the highest effort.
+        engine: Runs the search; it may be the one that also runs the agent's model.
+        config: The search at the highest effort.
         max_effort: Lets the model choose an effort up to this one: "low" takes a quarter of the
-            beams, "medium" half of them. None leaves it no choice.
+            beams, "medium" half of them. None gives it no choice.
         max_problem_tokens: Longest problem that the model may pass.
     """
 
@@ -71,7 +71,7 @@ class DeliberateTool(BaseTool):
 
 
 def _writer() -> Tell | None:
-    """The custom stream of the graph that runs; None outside of one."""
+    """The custom stream of the running graph; None outside of one."""
     try:
         return get_stream_writer()
     except (RuntimeError, KeyError):  # no runnable's context, or one without a graph

@@ -1,4 +1,4 @@
-"""What a run of an agent did and what each part of it cost."""
+"""Calls of an agent run, with their costs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class TracePart:
         kind: A reply that was decoded plainly, one that was searched, or a tool.
         name: The tool's name, or the model's.
         reason: Why a reply was decoded or searched; empty for tools.
-        usage: What the engine did for it; zeros for tools that use none.
+        usage: The engine's counts for it; zeros for tools that use no engine.
     """
 
     kind: Literal["plain", "deliberated", "tool"]
@@ -31,7 +31,7 @@ class TracePart:
 
 
 def trace_of(messages: Sequence[BaseMessage]) -> list[TracePart]:
-    """The calls behind the messages of a run, in order; messages of other models are left out."""
+    """Lists the calls behind the messages of a run, in order, without those of other models."""
     return [part for message in messages for part in _parts(message)]
 
 

@@ -1,4 +1,4 @@
-"""The arguments of vLLM's `LLM` for each role."""
+"""Arguments of vLLM's `LLM` for each role."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from fasttts.memory.requirements import VERIFIER_CONTEXT_FACTOR
 
 _CPU_KV_CACHE_BYTES = 1 << 28
 _CPU_BLOCK_SIZE = 32
-"""vLLM's CPU attention wants a multiple of 32."""
+"""vLLM's CPU attention requires a multiple of 32."""
 
 _MAX_NUM_SEQS = 128
-"""Sequences decoded together where neither the user nor a plan says how many."""
+"""Sequences decoded together where neither the user nor a plan gives a number."""
 
 _VERIFIER_GRAPH_SIZES = (16, 32, 64, 128, 192, 256, 384, 512, 768, *range(1024, 2049, 256))
 """Tokens of the batches that CUDA graphs cover. vLLM's own sizes suit decoding, and end at 512 or
@@ -24,7 +24,7 @@ twice `max_num_seqs`; a verifier's batch has hundreds of tokens, and one of 1100
 without (1.5B parameters, H200)."""
 
 _GENERATOR_SHARE = 0.8
-"""Of the memory that both models' weights leave; the verifier needs far less than the generator."""
+"""Share of the memory beside both models' weights; the verifier needs far less."""
 
 _RESERVED = frozenset(
     {
@@ -38,12 +38,18 @@ _RESERVED = frozenset(
         "speculative_config",
     }
 )
-"""Arguments on which the promise of equal results rests."""
+"""Arguments that the promise of equal results depends on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VllmDevice:
-    """What vLLM runs on: a CPU, or a GPU of a name and a size."""
+    """The device that vLLM runs on.
+
+    Attributes:
+        is_cpu: Whether it is a CPU.
+        name: The driver's name of the GPU, or "cpu".
+        memory_bytes: All of the GPU's memory; 0 on a CPU.
+    """
 
     is_cpu: bool
     name: str
@@ -51,7 +57,12 @@ class VllmDevice:
 
 
 def check_extra_arguments(option: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Checks `generator_args` or `verifier_args` against the arguments vLLM has.
+    """Checks `generator_args` or `verifier_args` against the arguments of vLLM.
+
+    Args:
+        option: Name of the option, for messages.
+        given: Its value.
+        known: Names of vLLM's arguments.
 
     Raises:
         ConfigurationError: An argument is unknown, or it is one that FastTTS itself sets.
@@ -66,7 +77,15 @@ def check_extra_arguments(option: str, given: Mapping[str, Any], known: Iterable
 
 
 def check_context(checkpoint: Checkpoint, max_model_len: int | None) -> None:
-    """Raises ConfigurationError when a longer context is asked for than the model has."""
+    """Checks that the model supports a context length.
+
+    Args:
+        checkpoint: The model.
+        max_model_len: Context in tokens; None takes the model's.
+
+    Raises:
+        ConfigurationError: The model's context is shorter.
+    """
     longest = checkpoint.max_model_len
     if max_model_len is not None and longest is not None and max_model_len > longest:
         raise ConfigurationError(
@@ -84,10 +103,17 @@ def generator_arguments(
 ) -> dict[str, Any]:
     """Arguments of the generator's engine, `logits_processors` excepted.
 
-    A plan's arguments come before the defaults, the user's `generator_args` before both. vLLM
-    schedules asynchronously wherever it can, on GPUs that is: an iteration starts before the loop
-    has the tokens of the last one, so it hears of a step's end one token late, and what it and
-    vLLM do on the host costs no time on the device.
+    A plan's arguments take precedence over the defaults, and the user's `generator_args` over both.
+    vLLM schedules asynchronously where it can, which is on GPUs: an iteration starts before the
+    loop has the tokens of the last one, so the loop learns of a step's end one token late, and work
+    on the host overlaps with the device.
+
+    Args:
+        config: The engine's options.
+        generator: The generator's model.
+        verifier: The verifier's; None without one.
+        device: The device that they run on.
+        planned: Arguments of the memory plan; empty without one.
     """
     return {
         **_shared_arguments(config, generator, device),
@@ -107,7 +133,15 @@ def verifier_arguments(
     device: VllmDevice,
     planned: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The same for the verifier's engine, `pooler_config` excepted."""
+    """Arguments of the verifier's engine, `pooler_config` excepted.
+
+    Args:
+        config: The engine's options.
+        generator: The generator's model.
+        verifier: The verifier's.
+        device: The device that they run on.
+        planned: Arguments of the memory plan; empty without one.
+    """
     return {
         **_shared_arguments(config, verifier, device),
         **_memory_arguments(config, verifier, generator, device),
@@ -144,7 +178,7 @@ def _shared_arguments(
 def _memory_arguments(
     config: EngineConfig, model: Checkpoint, other: Checkpoint | None, device: VllmDevice
 ) -> dict[str, Any]:
-    """The cache of `model`'s engine, beside that of the `other` model."""
+    """Arguments of the KV cache of `model`'s engine, beside that of the `other` model."""
     if config.kv_cache_memory_bytes is not None or device.is_cpu:
         size = config.kv_cache_memory_bytes or _CPU_KV_CACHE_BYTES
         return {"kv_cache_memory_bytes": size}
@@ -155,7 +189,7 @@ def _memory_arguments(
 def _memory_share(
     model: Checkpoint, other: Checkpoint | None, utilization: float, memory_bytes: int
 ) -> float:
-    """The part of a GPU one engine may use: its weights and its share of what both leave.
+    """The share of a GPU one engine may use: its weights and its share of the remaining memory.
 
     Weights of unknown size count as none, which leaves the plain ratio of the shares.
     """

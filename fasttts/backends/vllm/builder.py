@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _JUDGE_SEQS = 16
-"""Questions to a judge that run together; they take one iteration each."""
+"""Sequences reserved for questions to a judge, which take one iteration each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +38,10 @@ class EngineBuilder:
         config: The engine's options.
         generator: The generator's model.
         verifier: The verifier's; None without one.
-        device: Where they run.
-        plan: How they share it; None where that was not planned.
-        judges: Whether the generator also judges, in sequences of its batch kept for that.
-        device_owner: Who runs, where the plan has the engines take turns.
+        device: The device that they run on.
+        plan: How they share the device; None where memory is not planned.
+        judges: Whether the generator also judges, in reserved sequences of its batch.
+        device_owner: The engine that is awake, where the plan lets one sleep while the other runs.
     """
 
     config: EngineConfig
@@ -53,7 +53,7 @@ class EngineBuilder:
     device_owner: DeviceOwner = field(default_factory=DeviceOwner)
 
     def open_generator(self, logits_processors: Sequence[type]) -> VLLMGenerator:
-        """The generator; `logits_processors` act before its sampler."""
+        """Opens the generator; `logits_processors` act before its sampler."""
         started_s = time.perf_counter()
         planned = engine_arguments(self.plan)[0] if self.plan else {}
         arguments = generator_arguments(
@@ -70,11 +70,11 @@ class EngineBuilder:
             raise
 
     def judge(self, generator: VLLMGenerator) -> GeneratorJudge | None:
-        """The generator as a verifier, where it is to judge."""
+        """Makes the judge on the generator; None where the generator does not judge."""
         return GeneratorJudge(generator) if self.judges else None
 
     def open_verifier(self) -> VLLMVerifier | None:
-        """The verifier of the configuration, where there is one."""
+        """Opens the verifier of the configuration; None where it has none."""
         if self.verifier is None:
             return None
         started_s = time.perf_counter()

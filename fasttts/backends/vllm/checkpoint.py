@@ -1,7 +1,7 @@
-"""What can be known of a model before it is loaded, and what is wrong with it.
+"""Checks of a model's files before it is loaded.
 
-Reads file names, JSON and safetensors headers only, so that a wrong path or a half-copied model
-is reported in milliseconds and before any memory is taken.
+Reads file names, JSON and safetensors headers only, so that a wrong path or a half-copied model is
+reported in milliseconds and before any memory is taken.
 """
 
 import json
@@ -19,7 +19,7 @@ from fasttts.verifiers.registry import find_family
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 _JSON_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 _NO_GENERATOR = re.compile(r"RewardModel|PrmModel|(Sequence|Token)Classification")
-"""Architectures that give scores or classes for a text, and no text."""
+"""Architectures that output scores or classes instead of text."""
 
 _KNOWN_WITHOUT_CODE = {"Qwen2ForProcessRewardModel", "Qwen2ForPrmModel"}
 """Verifiers whose repositories ship code that vLLM and its plugin make unnecessary."""
@@ -33,8 +33,8 @@ class Checkpoint:
     """A model that passed the checks.
 
     Attributes:
-        name: What to hand to vLLM: an absolute directory or a hub name.
-        role: What it is used as.
+        name: vLLM's name of it: an absolute directory or a hub name.
+        role: The role in which it is used.
         config: The parsed `config.json`; empty for a hub name, which vLLM resolves.
         weight_bytes: Size of the weights on disk; None for a hub name.
     """
@@ -46,7 +46,7 @@ class Checkpoint:
 
     @property
     def is_local(self) -> bool:
-        """Whether the files were there to be checked."""
+        """Whether the files are local and were checked."""
         return self.weight_bytes is not None
 
     @property
@@ -72,12 +72,13 @@ def check_checkpoint(
 
     Args:
         name: A directory or a hub name.
-        role: What it is used as.
+        role: The role in which it is used.
         trust_remote_code: Whether code in a model's repository may run.
-        verifier_format: How a verifier is to be read.
+        verifier_format: Prompt format of a verifier.
 
     Raises:
-        ConfigurationError: The directory cannot be loaded; says what is missing or broken.
+        ConfigurationError: The directory cannot be loaded; the message says what is missing or
+            broken.
     """
     if not is_path(name):
         return Checkpoint(name=name, role=role)
@@ -99,7 +100,13 @@ def check_checkpoint(
 def check_architectures(
     role: Role, name: str, config: Mapping[str, Any], verifier_format: str = "auto"
 ) -> None:
-    """Checks that a model with this configuration can be used as `role`.
+    """Checks that a model with this configuration can be used in a role.
+
+    Args:
+        role: The role.
+        name: The model, for messages.
+        config: Its parsed `config.json`.
+        verifier_format: Prompt format of a verifier.
 
     Raises:
         ConfigurationError: It cannot.
@@ -115,7 +122,7 @@ def check_architectures(
 
 
 def is_path(name: str) -> bool:
-    """Whether a model name means a directory and not a name on a hub."""
+    """Whether a model name is a directory rather than a name on a hub."""
     return name.startswith((".", "~", os.sep)) or name.count(os.sep) > 1 or Path(name).exists()
 
 
@@ -209,10 +216,10 @@ def _indexed_files(role: Role, index: Path) -> list[Path]:
 
 
 def _check_safetensors(role: Role, file: Path) -> None:
-    """Compares the length a header promises with the file's.
+    """Compares the length that a header implies with the file's.
 
-    A safetensors file is 8 bytes of header length, a JSON header, and the tensors; the largest
-    end offset in the header is the length of the last part.
+    A safetensors file is 8 bytes of header length, a JSON header, and the tensors; the largest end
+    offset in the header is the length of the last part.
     """
     size = file.stat().st_size
     try:

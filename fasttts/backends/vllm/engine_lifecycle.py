@@ -30,15 +30,15 @@ _open_engines: set[int] = set()
 
 
 def open_engine(role: Role, *, has_own_process: bool = False, **arguments: Any) -> "LLM":
-    """An engine.
+    """Opens an engine.
 
     Args:
-        role: What it is used as.
+        role: The role in which it is used.
         has_own_process: Whether its model runs in a process of its own, not in this one.
-        arguments: Those of `LLM`.
+        arguments: Arguments of `LLM`.
 
     Raises:
-        FastTTSError: See `translation.builder`.
+        FastTTSError: See `error_translation.builder`.
     """
     where = _own_process() if has_own_process else nullcontext()
     with _lock, quiet() as hidden, builder(role, arguments["model"], hidden), where:
@@ -53,7 +53,7 @@ def open_engine(role: Role, *, has_own_process: bool = False, **arguments: Any) 
 
 @contextmanager
 def _own_process() -> Iterator[None]:
-    """Has vLLM start a process for an engine that is opened meanwhile."""
+    """Makes vLLM start a process for an engine that is opened in the body."""
     environment = set_environment({"VLLM_ENABLE_V1_MULTIPROCESSING": "1"})
     with _read_anew(), environment, _nameless(), _undisturbed(), _ended_on_failure():
         yield
@@ -61,10 +61,10 @@ def _own_process() -> Iterator[None]:
 
 @contextmanager
 def _read_anew() -> Iterator[None]:
-    """Has vLLM read the environment again, which it remembers from its first engine on.
+    """Makes vLLM read the environment again, which it caches from its first engine on.
 
-    Not on a CPU, where it looks at the variable itself and then has a worker of its own for the
-    model: that is what is wanted, and opens sooner than a second process for the engine.
+    Not on a CPU, where vLLM reads the variable itself and then starts a worker for the model: that
+    suffices, and opens sooner than a second process for the engine.
     """
     from vllm import envs
 
@@ -100,9 +100,9 @@ def _ended_on_failure() -> Iterator[None]:
 
 @contextmanager
 def _nameless() -> Iterator[None]:
-    """Keeps Python from importing the program's main module in processes started meanwhile.
+    """Keeps Python from importing the program's main module in processes started in the body.
 
-    That would run a script once more that does not guard itself; the engine needs nothing of it.
+    That would run a script again that does not guard itself; the engine needs nothing of it.
     """
     main = vars(sys.modules["__main__"])
     hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
@@ -115,10 +115,10 @@ def _nameless() -> Iterator[None]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keeps Ctrl-C, which a terminal sends to all its processes, from those started meanwhile.
+    """Keeps Ctrl-C, which a terminal sends to all its processes, from those started in the body.
 
-    vLLM's would end on it, and an interrupted search with them. They inherit the signals that are
-    blocked here.
+    vLLM's processes would end on it, and an interrupted search with them. They inherit the signals
+    that are blocked here.
     """
     resource_tracker.ensure_running()  # started later, it would unblock them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -131,8 +131,8 @@ def _undisturbed() -> Iterator[None]:
 def _hide_invented_attributes() -> None:
     """Keeps llvmlite, where numba has loaded it, from breaking vLLM's start on a CPU.
 
-    vLLM 0.32 looks at the `__dict__` of every object of every module. llvmlite's library object
-    invents any attribute it is asked for, that one included.
+    vLLM 0.32 reads the `__dict__` of every object of every module. llvmlite's library object
+    creates any attribute on access, that one included.
     """
     module = sys.modules.get("llvmlite.binding.ffi")
     kind: Any = type(getattr(module, "lib", None))
@@ -164,7 +164,7 @@ def close_engine(llm: "LLM") -> None:
 
 
 def _close_sockets(client: Any) -> None:
-    """Closes what connects an engine's process, which vLLM leaves to the garbage collector."""
+    """Closes the sockets to an engine's process, which vLLM leaves to the garbage collector."""
     context = getattr(client, "ctx", None)
     if context is None:
         return
@@ -174,7 +174,7 @@ def _close_sockets(client: Any) -> None:
 
 
 def _shut_down_alone(llm: "LLM") -> None:
-    """`EngineCore.shutdown` of vLLM 0.32 without the end of the shared process groups."""
+    """Runs `EngineCore.shutdown` of vLLM 0.32 without ending the shared process groups."""
     client: Any = llm.llm_engine.engine_core
     finalizer = getattr(client, "_finalizer", None)
     if finalizer is not None:

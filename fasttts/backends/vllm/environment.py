@@ -1,8 +1,8 @@
-"""The process around vLLM: environment variables it reads, and its chatter.
+"""The process around vLLM: the environment variables it reads, and its output.
 
-vLLM is configured through environment variables that it reads when it is imported or when an
-engine is built, and it writes progress, warnings and C++ messages to the terminal of a program
-that only wanted an answer. Both are handled here, before the first import.
+vLLM is configured through environment variables that it reads when it is imported or when an engine
+is built, and it writes progress, warnings and C++ messages to the terminal. Both are handled here,
+before the first import.
 """
 
 import importlib.util
@@ -43,7 +43,11 @@ a barrier, and threads that spin at barriers make any other busy process a tenfo
 
 
 def check_vllm_installed() -> None:
-    """Raises ConfigurationError when vLLM cannot be imported."""
+    """Checks that vLLM can be imported.
+
+    Raises:
+        ConfigurationError: vLLM is not installed.
+    """
     if importlib.util.find_spec("vllm") is None:
         raise ConfigurationError(
             "vLLM is not installed: pip install 'fasttts[vllm]' on a machine with a GPU, "
@@ -52,10 +56,10 @@ def check_vllm_installed() -> None:
 
 
 def prepare_environment(weight_bytes: int | None) -> None:
-    """Sets what vLLM and OpenMP read; the user's value wins except where we depend on ours.
+    """Sets the variables that vLLM and OpenMP read, without overriding optional ones.
 
     Args:
-        weight_bytes: Of all models together; None when unknown.
+        weight_bytes: Weights of all models together; None when unknown.
     """
     os.environ.update(_REQUIRED)
     for name, value in _DEFAULTS.items():
@@ -66,7 +70,7 @@ def prepare_environment(weight_bytes: int | None) -> None:
 
 @contextmanager
 def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Sets variables for a while; afterwards they have the values they had."""
+    """Sets variables in the body and restores them afterwards."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -80,7 +84,7 @@ def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def is_debugging() -> bool:
-    """Whether vLLM's messages are wanted: our debug log is on, or vLLM's own level was set."""
+    """Whether to show vLLM's messages: our debug log is on, or vLLM's own level was set."""
     level = os.environ.get("VLLM_LOGGING_LEVEL", _DEFAULTS["VLLM_LOGGING_LEVEL"])
     is_level_set = level.upper() != _DEFAULTS["VLLM_LOGGING_LEVEL"]
     return is_level_set or logging.getLogger("fasttts").isEnabledFor(logging.DEBUG)
@@ -88,12 +92,13 @@ def is_debugging() -> bool:
 
 @contextmanager
 def quiet() -> Iterator[Callable[[], str]]:
-    """Keeps what vLLM and its libraries print off the terminal while engines open or close.
+    """Hides the output of vLLM and its libraries while engines open or close.
 
-    Python warnings are ignored and the file descriptors of standard output and error lead into a
-    scratch file, because part of it is written by C++. With FastTTS's debug log on, or a level of
-    vLLM's own log below errors, nothing is hidden. Several threads may be quiet at once; the last
-    one to leave gives the terminal back. The context's value gives what was hidden so far.
+    Python warnings are ignored and the file descriptors of standard output and error are redirected
+    to a scratch file, because C++ code writes part of the output. With FastTTS's debug log on, or a
+    level of vLLM's own log below errors, nothing is hidden. Several threads may be quiet at once;
+    the last one to leave restores the terminal. The context's value is a function that returns the
+    output hidden so far.
     """
     if is_debugging():
         yield str
@@ -106,7 +111,7 @@ def quiet() -> Iterator[Callable[[], str]]:
 
 
 class _Silence:
-    """The redirected terminal of this process, and how many want it so."""
+    """The redirected terminal of this process, and the number of its users."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -115,7 +120,7 @@ class _Silence:
         self._scratch_descriptor = -1
 
     def hidden(self) -> str:
-        """What was printed since the first one entered."""
+        """Returns the output since the first user entered."""
         _flush()
         size = os.fstat(self._scratch_descriptor).st_size
         return os.pread(self._scratch_descriptor, size, 0).decode(errors="replace")

@@ -1,4 +1,4 @@
-"""vLLM's errors as ours; the only place that reads their texts."""
+"""Translates vLLM's errors; the only place that reads their texts."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ _CONFIGURATION = (
 )
 
 _NOISE = re.compile(r"Supported architectures: .*|\[type=\w+, input_value=.*", re.DOTALL)
-"""Ends of messages that only repeat what there is: vLLM's list of all models, pydantic's input."""
+"""Ends of messages without information: vLLM's list of all models, pydantic's input."""
 
 
 _CAUSE = re.compile(r"\b(\w*(?:Error|Exception): .+)")
@@ -53,13 +53,13 @@ _CAUSE = re.compile(r"\b(\w*(?:Error|Exception): .+)")
 
 @contextmanager
 def builder(role: Role, name: str, hidden: Callable[[], str] = str) -> Iterator[None]:
-    """Translates what vLLM raises while an engine is built.
+    """Translates the errors of vLLM while an engine is built.
 
     Args:
-        role: What it is to be.
+        role: The role of the engine.
         name: The model.
-        hidden: Gives what was printed meanwhile. An engine in a process of its own prints why it
-            does not start, and raises here only that.
+        hidden: Returns the output so far. An engine in a process of its own prints why it does not
+            start, and raises here only that it does not.
 
     Raises:
         ConfigurationError: An option or the model cannot work.
@@ -76,13 +76,19 @@ def builder(role: Role, name: str, hidden: Callable[[], str] = str) -> Iterator[
 
 
 def _initialization_error(printed: str) -> Exception | None:
-    """What another process printed that it failed with."""
+    """Reads another process's reason for not starting from its output; None without one."""
     causes = [cause for cause in _CAUSE.findall(printed) if "initialization failed" not in cause]
     return RuntimeError(causes[-1]) if causes else None
 
 
 def translate(error: Exception, role: Role, what: str) -> FastTTSError:
-    """Our error for one of vLLM's; `what` says what was tried."""
+    """Translates an error of vLLM.
+
+    Args:
+        error: The error.
+        role: The role of the engine that raised it.
+        what: The action that failed, for the message.
+    """
     text = _first_lines(error)
     if isinstance(error, MemoryError):
         return CapacityError(f"{what}: {text}; {_CAPACITY[1][1]}", role=role)

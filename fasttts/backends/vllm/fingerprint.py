@@ -1,4 +1,4 @@
-"""Who a loaded model is, for the result cache: its files, its precision, what computes with it."""
+"""Identity of a loaded model for the result cache: its files, precision, device and software."""
 
 import hashlib
 import importlib.metadata
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from vllm.config import ModelConfig
 
 _SAMPLED_BYTES = 1 << 26
-"""Of a larger file as many bytes count, evenly spread, and when it was written."""
+"""Size above which a file is identified by evenly spread samples of so many bytes and its time."""
 
 _NUM_SAMPLES = 64
 _SUFFIXES = (".bin", ".jinja", ".json", ".model", ".py", ".safetensors", ".txt")
 
 
 def model_fingerprint(llm: "LLM", settings: Mapping[str, Any]) -> str:
-    """Changes with everything about a model that can change what it computes.
+    """Hashes everything about a model that can change its outputs.
 
     Args:
-        llm: The model as it was loaded.
-        settings: What else was asked for it; every value counts by its `repr`.
+        llm: The loaded model.
+        settings: Further options of the model; every value is hashed by its `repr`.
     """
     import vllm
     from vllm.platforms import current_platform
@@ -43,7 +43,7 @@ def model_fingerprint(llm: "LLM", settings: Mapping[str, Any]) -> str:
 
 
 def _folder(model: "ModelConfig") -> Path:
-    """Where the files are: a directory, or a snapshot in the hub's local cache."""
+    """Directory of the files: the model's own, or a snapshot in the hub's local cache."""
     if Path(model.model).is_dir():
         return Path(model.model)
     from huggingface_hub import try_to_load_from_cache
@@ -63,7 +63,7 @@ def _digest_of_folder(folder: Path) -> str:
 
 
 def _parts(file: Path) -> Iterator[bytes]:
-    """What stands for a file: all of it, its name by content on a hub, or samples of it."""
+    """Content to hash for a file: all of it, its content hash on a hub, or samples of it."""
     blob, size = file.resolve(), file.stat().st_size
     if blob.parent.name == "blobs":
         yield blob.name.encode()

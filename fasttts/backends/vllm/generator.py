@@ -1,4 +1,4 @@
-"""The generator on vLLM: `backends.base.Generator` over an in-process engine."""
+"""The generator on vLLM: `interfaces.Generator` over an in-process engine."""
 
 import functools
 import itertools
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _ROLE: Role = "generator"
 _FIRST = -1
-"""Priority of questions: before every other request."""
+"""Priority of `ask`: before every other request."""
 
 
 class VLLMGenerator:
@@ -31,8 +31,8 @@ class VLLMGenerator:
         llm: An engine built with `generator_arguments`; this object closes it.
         name: Model name or path, for results and logs.
         tool_call_parser: vLLM's name of the model's tool call format.
-        num_reserved_seqs: Of the engine's sequences, those kept for `ask`.
-        settings: What was asked for the model, for its fingerprint; None leaves it without one.
+        num_reserved_seqs: Sequences of the engine that are reserved for `ask`.
+        settings: Options of the model, for its fingerprint; None leaves it without one.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class VLLMGenerator:
         self._constraints = Constraints(vocabulary, vocab_size)
         self._live: set[str] = set()
         self._late: list[GenerationOutput] = []
-        """Outputs of iterations that `ask` has run, for the next `step`."""
+        """Outputs of iterations that `ask` ran, for the next `step`."""
         self._question_ids = (f"question-{number}" for number in itertools.count())
         self._preemptions: dict[str, int] = {}
         self._num_preemptions = 0
@@ -94,7 +94,12 @@ class VLLMGenerator:
         return self._max_num_seqs
 
     def add(self, request: GenerationRequest) -> None:
-        """Queues a request; see `base.Generator.add`."""
+        """Queues a request; see `interfaces.Generator.add`.
+
+        Raises:
+            BackendError: A request of this id is in flight, or the engine failed.
+            CapacityError: Prompt plus one token is longer than the context.
+        """
         self._check_usable()
         if request.request_id in self._live:
             raise BackendError(f"request {request.request_id!r} is in flight already", role=_ROLE)
@@ -138,18 +143,18 @@ class VLLMGenerator:
         return self._constraints.start(request.grammar, request.answer_token_ids)
 
     def step(self) -> list[GenerationOutput]:
-        """One iteration; see `base.Generator.step`."""
+        """Runs one iteration; see `interfaces.Generator.step`."""
         self._check_usable()
         new, self._late = self._late or self._iterate({}), []
         self._live.difference_update(output.request_id for output in new if output.is_finished)
         return new
 
     def ask(self, prompts: Sequence[Sequence[int]], params: "SamplingParams") -> list[Any]:
-        """Runs prompts to their end, before what waits and beside what decodes.
+        """Runs prompts to their end, ahead of the queue and together with running sequences.
 
         Args:
             prompts: Token ids, each shorter than the context.
-            params: Of all of them.
+            params: Parameters of all of them.
 
         Returns:
             vLLM's last output for each.
@@ -172,7 +177,7 @@ class VLLMGenerator:
         return list(answers.values())
 
     def _iterate(self, answers: dict[str, Any]) -> list[GenerationOutput]:
-        """One iteration of the engine; finished questions are noted in `answers`."""
+        """Runs one iteration of the engine and stores finished questions in `answers`."""
         try:
             outputs = self._engine.step()
         except Exception as error:  # whatever it is, the engine is lost
@@ -181,7 +186,11 @@ class VLLMGenerator:
         return [_output(output) for output in outputs if output.request_id in self._live]
 
     def abort(self, request_ids: Sequence[str]) -> None:
-        """Ends requests and frees what they hold; unknown ids are ignored."""
+        """Ends requests and frees their blocks; unknown ids are ignored.
+
+        Raises:
+            BackendError: The engine failed; every request in flight is lost.
+        """
         known = [request_id for request_id in request_ids if request_id in self._live]
         if not known:
             return
@@ -194,13 +203,13 @@ class VLLMGenerator:
             raise self._fail(error) from error
 
     def num_unfinished(self) -> int:
-        """Requests added and neither finished nor aborted."""
+        """Counts the requests that were added and neither finished nor aborted."""
         return len(self._live)
 
     def pressure(self) -> MemoryPressure:
-        """How full the KV cache is; read off the scheduler, which lives in this process."""
+        """Reports how full the KV cache is, from the scheduler, which lives in this process."""
         self._check_usable()
-        scheduler: Any = self._engine.engine_core.engine_core.scheduler  # type: ignore[attr-defined]  # the client in this process alone has it
+        scheduler: Any = self._engine.engine_core.engine_core.scheduler  # type: ignore[attr-defined]  # only the in-process client has it
         counts = {name: r.num_preemptions for name, r in scheduler.requests.items()}
         self._num_preemptions += sum(
             count - self._preemptions.get(name, 0) for name, count in counts.items()
@@ -213,7 +222,7 @@ class VLLMGenerator:
     def preempt_all(self) -> None:
         """Sends every running sequence back to the queue and empties the prefix cache.
 
-        What is running loses its KV blocks and is computed again; by the sampling rule no token
+        Running sequences lose their KV blocks and are computed again; by the sampling rule no token
         changes.
         """
         self._check_usable()
@@ -226,12 +235,12 @@ class VLLMGenerator:
 
     @property
     def call_format(self) -> CallFormat | None:
-        """How calls are written where that is one of ours."""
+        """How the model writes calls; None where no `CallFormat` describes it."""
         return CALL_FORMATS.get(self._tool_call_parser)
 
     @property
     def call_marker(self) -> str | None:
-        """What every tool call of this model begins with; None where that is not known."""
+        """Text that every tool call of this model begins with; None where it is unknown."""
         return self._call_marker
 
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
@@ -254,7 +263,7 @@ class VLLMGenerator:
             raise self._failure
 
     def _fail(self, error: Exception) -> BackendError:
-        """Remembers that the engine is lost, so that later calls fail at once."""
+        """Records that the engine is lost, so that later calls fail at once."""
         translated = translate(error, _ROLE, "the generator's engine failed")
         if not isinstance(translated, BackendError):
             translated = BackendError(str(translated), role=_ROLE)

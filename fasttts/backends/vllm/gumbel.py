@@ -1,6 +1,6 @@
 """The noise and the filters of `fasttts.decoding.sampling` for many rows at once, with torch.
 
-torch has no unsigned 64-bit arithmetic to speak of; int64 wraps around in the same way, and its
+torch has hardly any unsigned 64-bit arithmetic; int64 wraps around in the same way, and its
 arithmetic shift becomes a logical one when the copies of the sign are masked off. Everything that
 decides is computed in float64, row by row in an order that does not depend on the other rows.
 
@@ -18,13 +18,23 @@ def _signed(value: int) -> int:
 
 
 def token_terms(vocab_size: int, device: torch.device) -> torch.Tensor:
-    """What each token adds to the noise counter, int64 [V]."""
+    """Terms that each token adds to the noise counter, int64 [V].
+
+    Args:
+        vocab_size: Number of tokens `V`.
+        device: Device of the result.
+    """
     tokens = torch.arange(vocab_size, dtype=torch.int64, device=device)
     return tokens.mul_(_signed(rule.TOKEN_MULTIPLIER))
 
 
 def gumbel_noise(keys_B: torch.Tensor, terms_V: torch.Tensor) -> torch.Tensor:
-    """`decoding.sampling.gumbel_noise` for each counter in `keys_B` ([B, 1]), float64 [B, V]."""
+    """Computes `decoding.sampling.gumbel_noise` for each row, float64 [B, V].
+
+    Args:
+        keys_B: Noise counters, int64 [B, 1].
+        terms_V: The result of `token_terms`.
+    """
     x = keys_B + terms_V
     for shift, multiplier in rule.MIX:
         x ^= (x >> shift).bitwise_and_((1 << (64 - shift)) - 1)
@@ -36,21 +46,32 @@ def gumbel_noise(keys_B: torch.Tensor, terms_V: torch.Tensor) -> torch.Tensor:
 
 
 def pick(scaled_BV: torch.Tensor, keys_B: torch.Tensor, terms_V: torch.Tensor) -> torch.Tensor:
-    """The token with the largest sum of logit and noise in each row, int64 [B, 1]."""
+    """Draws the token with the largest sum of logit and noise in each row, int64 [B, 1].
+
+    Args:
+        scaled_BV: Filtered logits over temperature, [B, V].
+        keys_B: Noise counters, int64 [B, 1].
+        terms_V: The result of `token_terms`.
+    """
     return gumbel_noise(keys_B, terms_V).add_(scaled_BV).argmax(dim=1, keepdim=True)
 
 
 def keep_min_p(scaled_BV: torch.Tensor, log_min_p_B: torch.Tensor) -> torch.Tensor:
-    """Rows with the tokens below `min_p` times the largest probability removed."""
+    """Removes the tokens below `min_p` times the largest probability.
+
+    Args:
+        scaled_BV: Logits over temperature, [B, V].
+        log_min_p_B: Logarithms of `min_p`, float64 [B, 1]; minus infinity keeps all.
+    """
     threshold_B = scaled_BV.amax(dim=1, keepdim=True).to(torch.float64) + log_min_p_B
     return scaled_BV.masked_fill(scaled_BV < threshold_B, float("-inf"))
 
 
 def keep_top_k(scaled_BV: torch.Tensor, top_k_B: torch.Tensor, largest_k: int) -> torch.Tensor:
-    """Rows with all but the `top_k` largest logits and their ties removed; 0 keeps all.
+    """Removes all but the `top_k` largest logits and their ties; 0 keeps all.
 
     Args:
-        scaled_BV: The rows.
+        scaled_BV: Logits over temperature, [B, V].
         top_k_B: Tokens to keep for each row, int64 [B, 1].
         largest_k: The largest of them.
     """
@@ -63,9 +84,13 @@ def keep_top_k(scaled_BV: torch.Tensor, top_k_B: torch.Tensor, largest_k: int) -
 
 
 def keep_top_p(scaled_BV: torch.Tensor, top_p_B: torch.Tensor) -> torch.Tensor:
-    """Rows with what lies beyond the most likely tokens that reach `top_p` removed; 1 keeps all.
+    """Removes the tokens beyond the most likely ones that reach `top_p`; 1 keeps all.
 
     Of tokens with equal logits at the end of that set, those with the lower index stay.
+
+    Args:
+        scaled_BV: Logits over temperature, [B, V].
+        top_p_B: Probabilities to reach, float64 [B, 1].
     """
     weights = _weights(scaled_BV, scaled_BV.amax(dim=1, keepdim=True))
     total_B = weights.cumsum(dim=1)[:, -1:]
@@ -89,9 +114,9 @@ def _weights(scaled: torch.Tensor, largest_B: torch.Tensor) -> torch.Tensor:
 def _num_possible(weights_BV: torch.Tensor, total_B: torch.Tensor, top_p_B: torch.Tensor) -> int:
     """A number of tokens that is enough to reach `top_p` in every row.
 
-    All tokens below the average share of what may be left out together are less than that: the
-    others reach `top_p` without them. Elsewhere than on a CPU sorting all tokens costs less than
-    waiting for the device to count.
+    The tokens below the average share of the removable probability add up to less than that: the
+    others reach `top_p` without them. Except on a CPU sorting all tokens costs less than waiting
+    for the device to count.
     """
     vocab_size = weights_BV.shape[1]
     if weights_BV.device.type != "cpu":

@@ -1,4 +1,4 @@
-"""Whether a model on a hub can be had: asked once and briefly, before vLLM tries for minutes."""
+"""Checks once, with a short timeout, that a hub has a model; vLLM would retry for minutes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,12 @@ _TIMEOUT_S = 10.0
 
 
 def ask_hub(name: str, revision: str | None) -> object:
-    """What the hub knows of a model; raises what huggingface_hub raises."""
+    """Looks a model up on the hub; raises as huggingface_hub does.
+
+    Args:
+        name: The model's name on the hub.
+        revision: Branch, tag or commit; None is the main one.
+    """
     from huggingface_hub import HfApi
 
     return HfApi().model_info(name, revision=revision, timeout=_TIMEOUT_S)
@@ -22,7 +27,7 @@ def check_on_hub(
     *,
     ask: Callable[[str, str | None], object] = ask_hub,
 ) -> None:
-    """Checks that a name stands for a model, in the hub's local cache or on the hub.
+    """Checks that a model is in the hub's local cache or on the hub.
 
     Args:
         model: The model; a directory needs no hub.
@@ -59,7 +64,7 @@ def _translated(what: str) -> Iterator[None]:
             f"{what} is no directory, and the hub refuses the name ({_first_line(error)}): check "
             "the spelling; a gated or private model needs a token (hf auth login)"
         ) from error
-    except Exception as error:  # no network: each version's HTTP library has its own errors
+    except Exception as error:  # no network: the errors depend on the version's HTTP library
         raise ConfigurationError(
             f"{what} is no directory and not in the hub's local cache, and the hub cannot be "
             f"reached ({_first_line(error)}): give a directory, or connect and try again"

@@ -13,9 +13,9 @@ from fasttts.verifiers.step_reader import Place, Reading, StepReader
 class GeneratorJudge:
     """Asks the generator whether the steps so far are right.
 
-    Questions join the generator's batch, in seats that are kept for them, before anything else
-    that waits; sequences go on decoding beside them. What those gain meanwhile is handed out at
-    the generator's next step.
+    Questions join the generator's batch, in sequences that are reserved for them, ahead of the
+    queue; sequences go on decoding beside them. Tokens sampled meanwhile are returned by the
+    generator's next step.
 
     Args:
         generator: Built with `num_reserved_seqs`; not closed by this object.
@@ -34,19 +34,20 @@ class GeneratorJudge:
 
     @property
     def name(self) -> str:
-        """The model, and that it judges."""
+        """The generator's name, marked as a judge."""
         return f"judge({self._generator.name})"
 
     @property
     def fingerprint(self) -> str | None:
-        """The generator's, and that it judges."""
+        """The generator's fingerprint, marked as a judge; None where it has none."""
         own = self._generator.fingerprint
         return None if own is None else f"judge({own})"
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
-        """Scores each request's unscored steps; see `base.Verifier.score`.
+        """Scores each request's unscored steps; see `interfaces.Verifier.score`.
 
         Raises:
+            BackendError: The judge is closed, or the generator's engine failed.
             CapacityError: A question is longer than the context; nothing has been computed then.
         """
         if self._is_closed:

@@ -1,4 +1,4 @@
-"""From a configuration to running engines.
+"""Opens the engines of a configuration.
 
 Everything that can be checked without memory is checked first; then memory is planned; then the
 generator opens, then the verifier.
@@ -39,7 +39,11 @@ class _Models:
         return None if None in sizes else sum(size or 0 for size in sizes)
 
     def check_tokenizers(self) -> None:
-        """Raises ConfigurationError for a tokenizer that cannot be read."""
+        """Checks the tokenizers of local models.
+
+        Raises:
+            ConfigurationError: One cannot be read.
+        """
         for model in (self.generator, self.verifier):
             if model is not None and model.is_local:
                 check_tokenizer_file(model.role, Path(model.name))
@@ -47,13 +51,13 @@ class _Models:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backends:
-    """What was loaded.
+    """The opened engines.
 
     Attributes:
-        generator: Open; the caller closes it.
+        generator: The generator; the caller closes it.
         verifier: The same; None where none is configured.
         judge: The generator as a verifier; None where it does not judge.
-        plan: How they share the device; None where that was not planned.
+        plan: How they share the device; None where memory is not planned.
     """
 
     generator: "VLLMGenerator"
@@ -65,7 +69,12 @@ class Backends:
 def load_backends(
     config: EngineConfig, *, logits_processors: Sequence[type] = ()
 ) -> "tuple[VLLMGenerator, VLLMVerifier | None]":
-    """`load_planned` without the plan."""
+    """Loads models as `load_planned` does, without the plan.
+
+    Args:
+        config: The options of the engine.
+        logits_processors: As for `load_planned`.
+    """
     loaded = load_planned(config, logits_processors=logits_processors)
     return loaded.generator, loaded.verifier
 
@@ -73,10 +82,10 @@ def load_backends(
 def load_planned(
     config: EngineConfig, *, judges: bool = False, logits_processors: Sequence[type] = ()
 ) -> Backends:
-    """Checks and opens the models of a configuration, on a GPU as the memory planner says.
+    """Checks and opens the models of a configuration, on a GPU as the memory planner decides.
 
     Args:
-        config: What to load; a verifier that is a function is not.
+        config: The options of the engine; a verifier that is a function is not loaded.
         judges: Whether the generator is a verifier as well, whatever the configuration names.
         logits_processors: vLLM logits processors that act before the generator's sampler.
 
@@ -135,7 +144,7 @@ def _check_contexts(config: EngineConfig, models: _Models) -> None:
 
 
 def _directory(name: str, role: Role) -> str:
-    """The name, or the bundled directory that "demo" stands for."""
+    """The name, or the bundled directory of "demo"."""
     if name != DEMO:
         return name
     from fasttts import demo
@@ -144,7 +153,7 @@ def _directory(name: str, role: Role) -> str:
 
 
 def _prepare_vllm(config: EngineConfig) -> VllmDevice:
-    """Imports vLLM and checks against it what only it knows."""
+    """Imports vLLM, checks the options that depend on it, and describes the device."""
     from vllm.engine.arg_utils import EngineArgs
     from vllm.platforms import current_platform
 
@@ -164,7 +173,7 @@ def _prepare_vllm(config: EngineConfig) -> VllmDevice:
 
 
 def _described(config: EngineConfig, models: _Models) -> _Models:
-    """The models, those on a hub with the configuration the hub has for them and checked by it."""
+    """Completes and checks models on a hub with the configuration that the hub has."""
     generator = _resolved(config, models.generator, config.generator_args.get("revision"))
     verifier = models.verifier
     if verifier is not None:

@@ -1,4 +1,4 @@
-"""The memory plan of the engines that are about to open, where one can be made."""
+"""Plans the memory of the engines to be opened, where that is possible."""
 
 import logging
 from collections.abc import Callable
@@ -32,7 +32,7 @@ _DECISIVE = frozenset(
         "tensor_parallel_size",
     }
 )
-"""Arguments of vLLM with which a plan for two models on one device is none."""
+"""Arguments of vLLM that invalidate a plan for two models on one device."""
 
 
 def try_plan(
@@ -43,18 +43,17 @@ def try_plan(
     *,
     find: Callable[[str, int, str | None], Device | None] = known_device,
 ) -> MemoryPlan | None:
-    """The plan for these models on this device.
+    """Plans these models on this device.
 
-    None where the user decides on memory, on a CPU, and for a device or a model that the planner
-    does not know; a log line says which.
+    None where the user sets memory sizes, on a CPU, and for a device or a model that the planner
+    does not know; a log line gives the reason.
 
     Args:
         config: An engine's options.
         generator: The generator's model.
         verifier: The verifier's; None without one.
-        device: What vLLM runs on.
-        find: The limits of a GPU of this name, memory and description; None where they are not
-            known.
+        device: The device that vLLM runs on.
+        find: Describes a GPU by name, memory and description; returns None for unknown ones.
 
     Raises:
         CapacityError: The models cannot share the device.

@@ -1,4 +1,4 @@
-"""What vLLM calls in each of its processes: registers the models that it lacks."""
+"""vLLM plugin, called in each of its processes: registers models that vLLM lacks."""
 
 _ARCHITECTURE = "Qwen2ForPrmModel"
 

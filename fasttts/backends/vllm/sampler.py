@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
 ARGUMENT = "fasttts"
-"""Key in `SamplingParams.extra_args` under which a request carries its seed and sampling."""
+"""Key of a request's seed, sampling and constraint in `SamplingParams.extra_args`."""
 
 _CHUNK_ELEMENTS_CPU = 1 << 15
 """Rows times vocabulary per pass: in cache, and below the size at which torch starts threads."""
@@ -42,7 +42,13 @@ _POSITION_TERM = np.uint64(noise_key(0, 1))
 def sampler_arguments(
     seed: int, sampling: Sampling, constraint: Constraint | None = None
 ) -> dict[str, Any]:
-    """`SamplingParams.extra_args` for one request; a constraint is passed by reference."""
+    """Makes `SamplingParams.extra_args` for one request.
+
+    Args:
+        seed: Seed of the sequence.
+        sampling: How tokens are drawn.
+        constraint: The sequence's grammar, passed by reference; None allows all tokens.
+    """
     return {ARGUMENT: (seed, sampling, constraint)}
 
 
@@ -105,7 +111,7 @@ class _Rows:
 class CounterSampler(LogitsProcessor):
     """Draws tokens by counter-based noise; holds no generator state.
 
-    Requests without our arguments, or at temperature 0, keep their logits, but for tokens that a
+    Requests without our arguments, or at temperature 0, keep their logits, except for tokens that a
     constraint forbids.
     """
 
@@ -125,7 +131,11 @@ class CounterSampler(LogitsProcessor):
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
-        """Raises ValueError for arguments that are not what `sampler_arguments` makes."""
+        """Checks the arguments of a request.
+
+        Raises:
+            ValueError: They were not made by `sampler_arguments`.
+        """
         value = (sampling_params.extra_args or {}).get(ARGUMENT)
         if value is None:
             return
@@ -136,11 +146,11 @@ class CounterSampler(LogitsProcessor):
             raise ValueError(f"seed {value[0]} is outside 0 .. 2**{SEED_BITS} - 1")
 
     def is_argmax_invariant(self) -> bool:
-        """False: vLLM decodes greedily and this decides what the largest logit is."""
+        """Returns False: vLLM decodes greedily and this processor decides the largest logit."""
         return False
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
-        """Follows requests that left, entered and moved, in vLLM's order."""
+        """Applies requests that left, entered and moved, in vLLM's order."""
         if batch_update is None:
             return
         for index in batch_update.removed:
@@ -164,7 +174,7 @@ class CounterSampler(LogitsProcessor):
             return
         seed, sampling, constraint = argument
         if constraint is not None:
-            constraint = constraint.copy()  # what was preempted comes with all its tokens again
+            constraint = constraint.copy()  # a preempted request is added again with all its tokens
         if sampling.temperature > 0 or constraint is not None:
             key = noise_key(seed, num_prompt_tokens)
             self._by_index[index] = _Row(key, sampling, constraint, output)
@@ -194,7 +204,7 @@ class CounterSampler(LogitsProcessor):
         return logits
 
     def _mask(self, logits: torch.Tensor) -> None:
-        """Sets what the grammars forbid to minus infinity."""
+        """Sets the logits that the grammars forbid to minus infinity."""
         indices = np.array(list(self._constrained), dtype=np.int64)
         allowed_BV = np.stack([c.allowed(output) for c, output in self._constrained.values()])
         indices_B = async_tensor_h2d(indices, device=self._device)
@@ -202,7 +212,7 @@ class CounterSampler(LogitsProcessor):
         logits[indices_B] = logits[indices_B].masked_fill_(forbidden_BV, -torch.inf)
 
     def _draw(self, rows: _Rows, logits_BV: torch.Tensor) -> torch.Tensor:
-        """The token of each row, int64 [B, 1]."""
+        """Draws the token of each row, int64 [B, 1]."""
         keys_B = rows.keys_B()
         step = max(1, self._chunk_elements // logits_BV.shape[1])
         drawn = []

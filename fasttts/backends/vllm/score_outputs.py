@@ -1,4 +1,4 @@
-"""How a verifier's model is asked and read: a value at each position, or the next token's odds."""
+"""Requests to a verifier's model and their outputs: position values, or next-token odds."""
 
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class ScoreQuery(Protocol):
-    """What a prompt is sent with, and what its output says.
+    """Request parameters of a verifier's model, and the scores in its outputs.
 
     Attributes:
         num_new_tokens: Tokens of the context that the answer takes.
@@ -19,11 +19,11 @@ class ScoreQuery(Protocol):
     num_new_tokens: int
 
     def params(self, *, reads_prefix_cache: bool) -> "PoolingParams | SamplingParams":
-        """The parameters of a request; without the prefix cache every position is computed."""
+        """Makes request parameters; without the prefix cache every position is computed."""
         ...
 
     def reading(self, output: Any) -> Reading:
-        """What an output of vLLM says."""
+        """Reads the scores of an output of vLLM."""
         ...
 
 
@@ -31,13 +31,13 @@ class Values:
     """A pooling model with one or two values at each position.
 
     One value is a log-odds: the score is its sigmoid. Of two, the score is the softmax of the
-    second. vLLM's own activation is left out, because it goes by the model's configuration.
+    second. vLLM's own activation is switched off, because it depends on the model's configuration.
     """
 
     num_new_tokens = 0
 
     def params(self, *, reads_prefix_cache: bool) -> "PoolingParams":
-        """Every computed position's values."""
+        """Asks for every computed position's values."""
         from vllm import PoolingParams
 
         return PoolingParams(
@@ -47,7 +47,11 @@ class Values:
         )
 
     def reading(self, output: Any) -> Reading:
-        """The values, [positions, 1 or 2], as scores."""
+        """Converts the values, [positions, 1 or 2], to scores.
+
+        Raises:
+            ContractError: The values have another shape, or positions are missing.
+        """
         import torch
 
         values = output.outputs.data
@@ -67,7 +71,7 @@ class Values:
 class YesProbability:
     """A language model: the probability of a good next token against that of a bad one.
 
-    Nothing is kept of the token that vLLM samples besides.
+    The token that vLLM samples besides is ignored.
 
     Args:
         choices: The good token and the bad one.
@@ -79,7 +83,7 @@ class YesProbability:
         self._choices = choices
 
     def params(self, *, reads_prefix_cache: bool) -> "SamplingParams":
-        """One token, and the log-probabilities of the two choices at its position."""
+        """Asks for one token, and the log-probabilities of the two choices at its position."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -93,7 +97,7 @@ class YesProbability:
         )
 
     def reading(self, output: Any) -> Reading:
-        """The score of the prompt's last position."""
+        """Reads the score of the prompt's last position."""
         import torch
 
         (logprobs,) = output.outputs[0].logprobs
@@ -104,5 +108,5 @@ class YesProbability:
 
 
 def score_query(choices: tuple[int, int] | None) -> ScoreQuery:
-    """How a model of a format with these choices is asked."""
+    """Makes the query for a format with these choices; None reads values."""
     return Values() if choices is None else YesProbability(choices)

@@ -1,8 +1,8 @@
-"""Two engines that take turns on one GPU: while one runs, the other sleeps in host memory.
+"""Two engines on one GPU of which one sleeps in host memory while the other runs.
 
-vLLM's sleep mode frees an engine's weights and KV cache on the device and keeps the weights in
-host memory. It serves one engine in a process, so that the verifier's engine has a process of its
-own; the generator's stays in this one, where the sampling rule is.
+vLLM's sleep mode frees an engine's weights and KV cache on the device and keeps the weights in host
+memory. It serves one engine in a process, so that the verifier's engine has a process of its own;
+the generator's stays in this one, where the sampling rule is.
 """
 
 import contextlib
@@ -27,22 +27,22 @@ class Sleeper(Protocol):
     """An engine that can leave the device and come back."""
 
     def sleep(self) -> None:
-        """Frees the device; the KV cache is lost, what was in flight is computed again."""
+        """Frees the device; the KV cache is lost, and sequences in flight are computed again."""
         ...
 
     def wake_up(self) -> None:
-        """Takes the device again."""
+        """Loads the weights onto the device again."""
         ...
 
 
 class DeviceOwner:
-    """Who has the device; nobody at first."""
+    """Tracks which engine has the device; none at first."""
 
     def __init__(self) -> None:
         self._owner: Sleeper | None = None
 
     def take(self, engine: Sleeper) -> None:
-        """Gives the device to an engine that sleeps, unless it has it already."""
+        """Wakes an engine, after the other one has gone to sleep, unless it is awake already."""
         if engine is self._owner:
             return
         started_s = time.perf_counter()
@@ -52,7 +52,7 @@ class DeviceOwner:
         logger.debug("turns were changed in %.2f s", time.perf_counter() - started_s)
 
     def start(self, engine: Sleeper) -> None:
-        """Says that an engine has just opened, and so has the device."""
+        """Registers an engine that has just opened, and so has the device."""
         assert self._owner is None, "another engine is awake"
         self._owner = engine
 
@@ -63,13 +63,13 @@ class DeviceOwner:
             owner.sleep()
 
     def forget(self, engine: Sleeper) -> None:
-        """Says that an engine is closed."""
+        """Removes a closed engine."""
         if engine is self._owner:
             self._owner = None
 
 
 class SleepingGenerator(VLLMGenerator):
-    """A generator that shares the device in turns; it has the first one.
+    """A generator that sleeps while the verifier runs; awake when it opens.
 
     Args:
         llm: As for `VLLMGenerator`, with sleep mode.
@@ -83,7 +83,7 @@ class SleepingGenerator(VLLMGenerator):
         device_owner.start(self)
 
     def step(self) -> list[GenerationOutput]:
-        """One iteration, after taking the turn."""
+        """Runs one iteration, after taking the device."""
         self._check_usable()
         self._device_owner.take(self)
         return super().step()
@@ -105,10 +105,10 @@ class SleepingGenerator(VLLMGenerator):
 
     @property
     def _executor(self) -> Any:
-        return self._engine.engine_core.engine_core.model_executor  # type: ignore[attr-defined]  # the client in this process alone has it
+        return self._engine.engine_core.engine_core.model_executor  # type: ignore[attr-defined]  # only the in-process client has it
 
     def close(self) -> None:
-        """Frees the engine's memory; awake, because vLLM cannot free what is not there."""
+        """Wakes the engine and frees its memory; vLLM cannot free that of a sleeping engine."""
         if self._llm is not None:
             with contextlib.suppress(FastTTSError):
                 self._device_owner.take(self)
@@ -117,7 +117,7 @@ class SleepingGenerator(VLLMGenerator):
 
 
 class SleepingVerifier(VLLMVerifier):
-    """A verifier in a process of its own that shares the device in turns.
+    """A verifier in a process of its own that sleeps while the generator runs.
 
     Args:
         llm: As for `VLLMVerifier`, with sleep mode, just opened and awake.
@@ -131,7 +131,7 @@ class SleepingVerifier(VLLMVerifier):
         device_owner.start(self)
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
-        """Scores steps, after taking the turn."""
+        """Scores steps, after taking the device."""
         self._check_usable()
         self._device_owner.take(self)
         return super().score(requests)
@@ -153,7 +153,7 @@ class SleepingVerifier(VLLMVerifier):
 
 
 def _drain() -> None:
-    """Waits for what the device still computes: vLLM 0.32 takes the memory from under it."""
+    """Waits until the device is idle: vLLM 0.32 frees memory that is still in use."""
     import torch
 
     if torch.cuda.is_available():

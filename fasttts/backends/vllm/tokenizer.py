@@ -1,4 +1,4 @@
-"""The generator's tokenizer: chat templates in, text out."""
+"""The generator's tokenizer: chat templates, encoding and decoding."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,15 @@ _END_OF_TURN = "<|im_end|>"
 
 
 def check_tokenizer_file(role: Role, folder: Path) -> None:
-    """Raises ConfigurationError when a model's `tokenizer.json` is there and describes none."""
+    """Checks a model's `tokenizer.json`, if it has one.
+
+    Args:
+        role: The model's role, for messages.
+        folder: The model's directory.
+
+    Raises:
+        ConfigurationError: The file describes no tokenizer.
+    """
     from tokenizers import Tokenizer
 
     file = folder / "tokenizer.json"
@@ -29,11 +37,11 @@ def check_tokenizer_file(role: Role, folder: Path) -> None:
 
 
 class _Words:
-    """A vocabulary as llguidance wants it.
+    """A vocabulary in the form that llguidance expects.
 
     Args:
         tokens: The bytes of every token.
-        special_token_ids: Those that are no text.
+        special_token_ids: Tokens that are no text.
         tokenizer: Encodes text.
     """
 
@@ -49,7 +57,7 @@ class _Words:
 
 
 class ChatTokenizer:
-    """`backends.base.Tokenizer` around a transformers tokenizer.
+    """`decoding.tokenizer.Tokenizer` around a transformers tokenizer.
 
     Args:
         tokenizer: A fast tokenizer, as vLLM loads it.
@@ -84,7 +92,7 @@ class ChatTokenizer:
         return token_id
 
     def vocabulary(self, vocab_size: int) -> "LLTokenizer":
-        """The tokens as llguidance sees them.
+        """Converts the tokens for llguidance.
 
         Args:
             vocab_size: Width of the model's logits.
@@ -104,7 +112,7 @@ class ChatTokenizer:
                 f"structured outputs do not work with the tokenizer of {self._name!r}: {error}"
             )
             raise BackendError(message, role="generator") from error
-        # llguidance 1.7 takes every added token that looks like a tag for a special one, so that
+        # llguidance 1.7 treats every added token that looks like a tag as a special one, so that
         # `<tool_call>` as a text could not be written with the token of that name.
         special = {i for i, token in self._tokenizer.added_tokens_decoder.items() if token.special}
         tokens = [read.decode_bytes([token_id]) for token_id in range(vocab_size)]
@@ -114,14 +122,14 @@ class ChatTokenizer:
     def encode_chat(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
     ) -> list[int]:
-        """The messages through the model's chat template; see `base.Tokenizer`.
+        """Renders the messages with the model's chat template; see `decoding.tokenizer.Tokenizer`.
 
         Text is encoded as the template wrote it, without further special tokens.
         """
         return self._encode_chat(messages, tools, opens_turn=True)
 
     def encode_conversation(self, messages: Sequence[Message]) -> list[int]:
-        """A finished conversation through the chat template: no turn is opened at its end.
+        """Renders a finished conversation with the chat template, without opening another turn.
 
         Raises:
             ConfigurationError: The model has no chat template, or it rejects the messages.
@@ -147,25 +155,25 @@ class ChatTokenizer:
                 add_generation_prompt=opens_turn,
                 tokenize=False,
             )
-        except Exception as error:  # templates raise what they like
+        except Exception as error:  # templates may raise anything
             raise ConfigurationError(
                 f"the chat template of {self._name!r} rejects the messages: {error}"
             ) from error
         return self.encode(text)
 
     def encode(self, text: str) -> list[int]:
-        """Plain text, without special tokens added."""
+        """Encodes plain text, without special tokens added."""
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of the tokens; special tokens are left out."""
+        """Decodes tokens; special tokens are left out."""
         text: str = self._backend.decode(list(token_ids), skip_special_tokens=True)
         return text
 
 
 def _templated(message: Message) -> dict[str, Any]:
-    """A message as templates expect it: text always there, arguments of calls as objects."""
+    """A message as templates expect it: with a text, and arguments of calls as objects."""
     templated = {**message, "content": message.get("content") or ""}
     if message.get("tool_calls"):
         templated["tool_calls"] = [_templated_call(call) for call in message["tool_calls"]]

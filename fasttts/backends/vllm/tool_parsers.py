@@ -1,4 +1,4 @@
-"""Tool calls in generated text, by vLLM's own parsers."""
+"""Parses tool calls in generated text with vLLM's own parsers."""
 
 import json
 import logging
@@ -12,16 +12,20 @@ from fasttts.interfaces import HERMES
 from fasttts.types import ParsedOutput, ToolCall
 
 CALL_FORMATS = {"hermes": HERMES}
-"""What vLLM's parsers read, where it is calls as JSON between fixed texts."""
+"""Formats of vLLM's parsers that are JSON between fixed texts."""
 
 
 def check_tool_call_parser(name: str) -> None:
-    """Raises ConfigurationError when vLLM has no tool parser of this name."""
+    """Checks that vLLM has a tool parser of this name; raises as `parse_tool_calls` does."""
     _parser_class(name)
 
 
 def call_marker(tokenizer: Any, parser_name: str) -> str | None:
-    """What every call in this format begins with; None where vLLM's parser names nothing.
+    """Text that every call in this format begins with; None where vLLM's parser has none.
+
+    Args:
+        tokenizer: The model's transformers tokenizer.
+        parser_name: vLLM's name of the format.
 
     Raises:
         ConfigurationError: The format is unknown, or is not that of this tokenizer's model.
@@ -42,7 +46,7 @@ def parse_tool_calls(
     all of `text` stays text.
 
     Args:
-        text: What the model wrote.
+        text: The generated text.
         tools: The tools offered, in OpenAI's form; without any, there are no calls.
         tokenizer: The model's transformers tokenizer.
         parser_name: vLLM's name of the format.
@@ -81,7 +85,7 @@ def _parser(name: str, tokenizer: Any, tools: Any) -> Any:
     parser_class = _parser_class(name)
     try:
         return parser_class(tokenizer, tools)
-    except Exception as error:  # parsers look for their tokens, and raise what they like
+    except Exception as error:  # parsers look for their tokens, and may raise anything
         raise ConfigurationError(
             f"tool_call_parser={name!r} is not the format of this model: {error}"
         ) from error
@@ -96,7 +100,7 @@ def _is_object(arguments: str) -> bool:
 
 @contextmanager
 def _muted(logger_name: str) -> Iterator[None]:
-    """Without the traceback that a parser logs, in this thread, for a call it cannot read."""
+    """Drops the traceback that a parser logs, in this thread, for a call it cannot read."""
     logger, muted = logging.getLogger(logger_name), threading.get_ident()
 
     def is_of_another_thread(record: logging.LogRecord) -> bool:

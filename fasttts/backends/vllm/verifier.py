@@ -1,4 +1,4 @@
-"""The verifier on vLLM: `backends.base.Verifier` over an in-process engine of its own."""
+"""The verifier on vLLM: `interfaces.Verifier` over an engine of its own."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ _ROLE: Role = "verifier"
 
 
 class VLLMVerifier:
-    """Scores steps with a model of any family in `verifiers.families`.
+    """Scores steps with a model of any family in `verifiers.registry`.
 
     Args:
         llm: An engine built with `verifier_arguments`; this object closes it.
         name: Model name or path, for results and logs.
-        prompt_format: How steps are laid out for this model.
-        settings: What was asked for the model, for its fingerprint; None leaves it without one.
+        prompt_format: Prompt format of the model.
+        settings: Options of the model, for its fingerprint; None leaves it without one.
 
     Attributes:
         reads_prefix_cache: False computes every prompt anew, for comparison.
@@ -76,15 +76,15 @@ class VLLMVerifier:
 
     @property
     def fault(self) -> BackendError | None:
-        """What the engine was lost by; None while it works."""
+        """The error that ended the engine; None while it works."""
         return self._failure
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
-        """Scores each request's unscored steps; see `base.Verifier.score`.
+        """Scores each request's unscored steps; see `interfaces.Verifier.score`.
 
         Raises:
             CapacityError: A prompt is longer than the context; nothing has been computed then.
-            ContractError: The model gave no probability where one was due.
+            ContractError: The model gave no probability.
         """
         self._check_usable()
         return self._reader.score(requests, self._read)

@@ -1,7 +1,7 @@
-"""A verifier that works while the generator decodes.
+"""A verifier that scores while the generator decodes.
 
-vLLM's forward pass keeps its context in module globals, so two engines of one process cannot run
-at once. The verifier's model therefore runs in another process, and a thread here waits for it.
+vLLM's forward pass keeps its context in module globals, so two engines of one process cannot run at
+once. The verifier's model therefore runs in another process, and a thread here waits for it.
 """
 
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ class ConcurrentVerifier(VLLMVerifier):
         return finish(self.score_async(requests))
 
     def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
-        """`VLLMVerifier.score` without blocking."""
+        """Scores as `VLLMVerifier.score` does, without blocking."""
         self._check_usable()
         future = self._thread.submit(super().score, requests)
         yield future
         return future.result()
 
     def close(self) -> None:
-        """Ends the engine's process, after the batch that it works on."""
+        """Ends the engine's process, after the current batch."""
         self._thread.shutdown(cancel_futures=True)
         super().close()

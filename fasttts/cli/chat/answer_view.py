@@ -1,4 +1,4 @@
-"""One answer on the screen: text as it comes, a search as a tree, tools, and what it took."""
+"""Shows one answer: growing text, a search as a tree, tool calls, and the cost."""
 
 from collections.abc import Iterable
 
@@ -24,7 +24,7 @@ class AnswerView:
     """Shows the events of one answer.
 
     Args:
-        console: Where; what changes is shown on terminals only.
+        console: The console to print to; changing parts are shown on terminals only.
     """
 
     def __init__(self, console: Console) -> None:
@@ -36,7 +36,7 @@ class AnswerView:
         self._live: Live | None = None
 
     def show(self, events: Iterable[ChatEvent]) -> None:
-        """Shows an answer until it is complete, or until waiting for it raises."""
+        """Shows an answer until it is complete, or until its events raise."""
         try:
             self._begin()
             for event in events:
@@ -96,7 +96,7 @@ class AnswerView:
         self._begin()
 
     def _write(self, text: str, style: str) -> None:
-        """Writes text as it comes; thoughts and what is said stand on lines of their own."""
+        """Writes text as it arrives; thoughts and content stand on lines of their own."""
         if not text:
             return
         self._still()
@@ -117,7 +117,7 @@ class AnswerView:
         print_indented(self._console, text, indent)
 
     def _begin(self) -> None:
-        """Begins to show what is going on, where that can be taken back."""
+        """Starts the live view, where it can be erased again."""
         self._tree = LiveTree()
         if self._console.is_terminal:
             self._live = Live(console=self._console, transient=True, refresh_per_second=8)
@@ -131,20 +131,20 @@ class AnswerView:
         live.update(self._tree.view(width, height))
 
     def _still(self) -> None:
-        """Takes back what was going on."""
+        """Erases the live view."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
 
 def _reason(decision: Decision) -> str:
-    """Why a search follows or not, and what of the draft stays."""
+    """Explains whether a search follows, and how much of the draft it keeps."""
     kept = decision.kept_steps
     return decision.reason + (f"; its first {kept} steps stay" if kept > 1 else "")
 
 
 def cost_line(cost: Cost) -> Text:
-    """How a reply came about, in one line."""
+    """Describes a reply's method and cost in one line."""
     if cost.search == "none":
         parts, mark = ["plain"], _PLAIN
     else:

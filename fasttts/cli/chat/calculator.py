@@ -1,7 +1,7 @@
 """Arithmetic on text: a grammar of numbers, operators and a few functions, and nothing else.
 
-The text is parsed, never executed: what is no number, operator or function named here is refused,
-and so is what would take long or grow beyond all bounds.
+The text is parsed, never executed: everything but numbers, operators and the functions named here
+is refused, and so are computations that take long or grow without bounds.
 """
 
 import ast
@@ -16,7 +16,7 @@ Number = int | float
 MAX_CHARS = 500
 MAX_DEPTH = 50
 MAX_BITS = 4096
-"""Of an integer, whole results included."""
+"""Most bits of an integer, integral results included."""
 
 BINARY: Mapping[type[ast.operator], Callable[[Number, Number], Number]] = {
     ast.Add: operator.add,
@@ -43,7 +43,7 @@ CONSTANTS: Mapping[str, float] = {"pi": math.pi, "e": math.e}
 
 
 def calculate(expression: str) -> str:
-    """The value of an expression; a quotient that is whole is written without a point.
+    """Computes an expression; an integral quotient is written without a point.
 
     Args:
         expression: Such as `(3 + 4) * 12` or `sqrt(2)`; `^` and `**` are powers.

@@ -1,4 +1,4 @@
-"""What a line means: a message, a command, or a mistake that is answered with one line."""
+"""Parses input lines: messages, commands, and errors that are reported in one line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ SLASH = "/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """What `/help` says about a command.
+    """Help text of a command.
 
     Attributes:
-        argument: What stands behind it, in brackets where it may be left out.
-        help: What it does.
+        argument: Its argument, in brackets if optional; empty for none.
+        help: Its purpose.
     """
 
     argument: str = ""
@@ -43,7 +43,12 @@ COMMANDS: Mapping[str, Described] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command with its argument, which is empty where there is none."""
+    """A command with its argument.
+
+    Attributes:
+        name: Without the slash.
+        argument: Empty where there is none.
+    """
 
     name: str
     argument: str = ""
@@ -51,13 +56,17 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """A message for the model."""
+    """A message for the model.
+
+    Attributes:
+        text: The message.
+    """
 
     text: str
 
 
 def parse(line: str) -> Command | Said | None:
-    """What a line means; None if it is blank.
+    """Parses a line; None if it is blank.
 
     A message may begin with two slashes, of which the first is dropped.
 
@@ -84,6 +93,6 @@ def parse(line: str) -> Command | Said | None:
 
 
 def completions(text: str) -> list[str]:
-    """The commands that `text` may be the beginning of, with room for what stands behind them."""
+    """Lists the commands that begin with `text`, with a space after those that have arguments."""
     commands = [f"{SLASH}{name}{' ' * bool(each.argument)}" for name, each in COMMANDS.items()]
     return [command for command in commands if command.startswith(text)]

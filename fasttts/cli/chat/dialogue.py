@@ -1,7 +1,7 @@
-"""What happens between a message and its answer: replies of the model, tools, and the record.
+"""Answers messages: replies of the model, tool calls, and the record of both.
 
-A dialogue yields events and prints nothing. A turn is kept once its answer is complete; one that
-is left early, by Ctrl-C or an error, leaves no trace.
+A dialogue yields events and prints nothing. A turn is kept once its answer is complete; an
+interrupted one, by Ctrl-C or an error, leaves no trace.
 """
 
 import json
@@ -31,23 +31,23 @@ _WITH_DOCUMENTS = (
     "Query: {question}\n"
     "Answer: "
 )
-"""LlamaIndex's wording, which small models know best."""
+"""LlamaIndex's wording, which small models handle best."""
 
 
 class Dialogue:
-    """One conversation with the model, and how its next answer is made.
+    """Answers the messages of a conversation.
 
     Args:
         engine: Decodes and searches.
-        conversation: Goes on with the answers of this dialogue.
+        conversation: Receives the answers of this dialogue.
         toolbox: Tools that the model is offered; None for none.
         base: Options of every answer; its `n` and `beam_width` come from the effort.
-        system: A system message put before the conversation.
+        system: A system message put before the conversation; None for none.
 
     Attributes:
-        conversation: The same; another one may take its place between two answers.
-        mode: How messages are answered that say nothing themselves.
-        effort: How wide searches are.
+        conversation: The conversation; it may be replaced between two answers.
+        mode: Mode of messages that are sent without one.
+        effort: Width of searches.
         documents: Texts that the next message is about.
     """
 
@@ -103,7 +103,7 @@ class Dialogue:
     def _reply(
         self, new: list[Message], tools: tuple[Tool, ...], mode: Mode
     ) -> Generator[ChatEvent, None, Replied]:
-        """One reply of the model to the conversation and the messages of this turn."""
+        """Generates one reply of the model to the conversation and the messages of this turn."""
         messages, num_left_out = self._fitting(new, tools)
         if num_left_out:
             yield LeftOut(num_turns=num_left_out)
@@ -131,7 +131,7 @@ class Dialogue:
         return replied
 
     def _fitting(self, new: list[Message], tools: tuple[Tool, ...]) -> tuple[list[Message], int]:
-        """The conversation as far as it fits, and how many of its oldest turns do not."""
+        """The part of the conversation that fits, and the number of oldest turns that do not."""
         opening: list[Message] = []
         if self._system:
             opening.append({"role": "system", "content": self._system})

@@ -1,4 +1,4 @@
-"""What a dialogue tells about an answer, beside the events of its decodings and searches."""
+"""Events of an answer, besides those of its decodings and searches."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,34 @@ from fasttts.types import SearchResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """So many of the oldest turns no longer fit into the model's context."""
+    """The oldest turns no longer fit into the model's context.
+
+    Attributes:
+        num_turns: How many.
+    """
 
     num_turns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grown:
-    """What a plainly decoded reply gained."""
+    """A plainly decoded reply grew.
+
+    Attributes:
+        delta: The new text.
+    """
 
     delta: Delta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replied:
-    """A complete reply of the model, and the result it was read from."""
+    """The model completed a reply.
+
+    Attributes:
+        reply: The reply.
+        result: The result it was read from.
+    """
 
     reply: Reply
     result: SearchResult
@@ -32,7 +45,12 @@ class Replied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolRan:
-    """A tool that the model called, and what it said."""
+    """A tool was called.
+
+    Attributes:
+        call: The model's call.
+        outcome: The tool's result or error.
+    """
 
     call: ReplyCall
     outcome: ToolOutcome

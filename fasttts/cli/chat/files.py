@@ -1,7 +1,7 @@
-"""Reading files below one directory, and nowhere else.
+"""Reads files below one directory, and nowhere else.
 
-A path is walked name by name from the directory's own descriptor, and symbolic links are not
-followed, so nothing that changes on the disk meanwhile can lead out of it.
+A path is opened name by name from the directory's own descriptor, and symbolic links are not
+followed, so that no change on the disk meanwhile can lead out of it.
 """
 
 import errno
@@ -16,13 +16,13 @@ MAX_LISTED = 20
 
 
 class Folder:
-    """One directory whose files may be read.
+    """A directory whose files may be read.
 
     Args:
         root: The directory.
 
     Raises:
-        ConfigurationError: It is none, or may not be read.
+        ConfigurationError: It is no directory, or may not be read.
     """
 
     def __init__(self, root: Path) -> None:
@@ -35,7 +35,7 @@ class Folder:
             ) from error
 
     def read(self, path: str) -> str:
-        """The text of a file.
+        """Reads the text of a file.
 
         Args:
             path: Relative to the directory.
@@ -59,7 +59,7 @@ class Folder:
             raise ConfigurationError(f"{path!r} is no UTF-8 text") from error
 
     def _open(self, names: tuple[str, ...]) -> int:
-        """A descriptor of the file behind `names`; of a directory it says what is in it."""
+        """Opens the file at `names`; raises with a listing where it is a directory."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(self.root, flags)
         try:
@@ -78,7 +78,7 @@ class Folder:
 
 
 def _names(path: str) -> tuple[str, ...]:
-    """The names that a path consists of; one that leads upwards or starts elsewhere is refused."""
+    """Splits a path into names; raises for a path that is absolute or leads upwards."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\0" in path:
         raise ConfigurationError(

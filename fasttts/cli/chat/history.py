@@ -1,4 +1,4 @@
-"""Conversations on disk: one file each, one line a turn, only ever added to."""
+"""Conversations on disk: one append-only file each, one line for each turn."""
 
 import datetime
 import os
@@ -18,21 +18,21 @@ MAX_TITLE = 50
 
 
 def is_plain(result: SearchResult) -> bool:
-    """Whether a router had the reply decoded once."""
+    """Whether the router decoded the reply once, without a search."""
     assert result.routing is not None, "all replies of a chat are routed"
     return bool(result.routing["route"] == "plain")
 
 
 class Cost(BaseModel):
-    """How one reply of the model came about.
+    """Method and cost of one reply of the model.
 
     Attributes:
         search: The method; "none" is plain decoding.
         n: Candidates or beams.
-        score: The verifier's, of the chosen candidate; None where it took no part.
-        generated_tokens: Sampled on all paths.
-        verifier_tokens: Run through the verifier.
-        seconds: Until the answer was chosen.
+        score: The verifier's score of the chosen candidate; None without a verifier.
+        generated_tokens: Tokens sampled on all paths.
+        verifier_tokens: Tokens run through the verifier.
+        seconds: Seconds until the answer was chosen.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,9 +63,10 @@ class Turn(BaseModel):
     """A message of the user and everything that followed until the answer.
 
     Attributes:
-        asked: What the user wrote.
-        messages: In the order in which the model reads them, tool calls and results among them.
-        costs: Of each reply of the model.
+        asked: The user's message.
+        messages: All messages in the order in which the model reads them, tool calls and results
+            among them.
+        costs: One for each reply of the model.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,10 +77,10 @@ class Turn(BaseModel):
 
 
 class StoredConversation:
-    """The turns of one conversation, and the file that holds them once there is one.
+    """The turns of one conversation, and its file, which the first turn creates.
 
     Args:
-        path: The file; it and its folder are made with the first turn, for the user alone.
+        path: The file; it and its folder are readable by the user alone.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,12 +99,12 @@ class StoredConversation:
 
     @property
     def name(self) -> str:
-        """What it is resumed by."""
+        """The name it is resumed by."""
         return self.path.stem
 
     @property
     def title(self) -> str:
-        """How it began, in one line."""
+        """The beginning of its first message, in one line."""
         line = " ".join(self.turns[0].asked.split()) if self.turns else ""
         return line if len(line) <= MAX_TITLE else f"{line[: MAX_TITLE - 3]}..."
 
@@ -113,10 +114,10 @@ class StoredConversation:
         return [message for turn in self.turns for message in turn.messages]
 
     def add(self, turn: Turn) -> None:
-        """Keeps a turn, here and in the file.
+        """Adds a turn in memory and to the file.
 
         Raises:
-            ConfigurationError: The file cannot be written; the turn is kept here alone.
+            ConfigurationError: The file cannot be written; the turn is kept in memory alone.
         """
         self.turns.append(turn)
         try:
@@ -128,7 +129,7 @@ class StoredConversation:
             ) from error
 
     def _write(self, line: bytes) -> None:
-        """Adds a line; what is torn before it stays a line of its own."""
+        """Appends a line; an incomplete line before it stays a line of its own."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "rb+") as file:
@@ -141,26 +142,30 @@ class Store:
     """The folder of all conversations.
 
     Args:
-        folder: Where they lie; None takes the user's data directory.
+        folder: The folder; None takes the user's data directory.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or user_data_path("fasttts") / "chats"
 
     def new(self) -> StoredConversation:
-        """A conversation without turns, named by the time and four random digits."""
+        """Makes a conversation without turns, named by the time and four random digits."""
         now = datetime.datetime.now().astimezone()
         name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         return StoredConversation(self.folder / f"{name}{SUFFIX}")
 
     def recent(self, count: int) -> list[StoredConversation]:
-        """The conversations that were continued last, newest first."""
+        """Lists the conversations that were continued last, newest first."""
         paths = self.folder.glob(f"*{SUFFIX}")
         newest = sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
         return [StoredConversation(path) for path in newest[:count]]
 
     def find(self, name: str, count: int) -> StoredConversation:
-        """A conversation by its name, or by its place in `recent(count)`, counted from 1.
+        """Finds a conversation.
+
+        Args:
+            name: Its name, or its place in `recent(count)`, counted from 1.
+            count: Conversations that a place may refer to.
 
         Raises:
             ConfigurationError: There is none.

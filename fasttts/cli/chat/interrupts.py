@@ -1,4 +1,4 @@
-"""Ctrl-C that ends what is waited for, never the program, and never twice."""
+"""Ctrl-C that interrupts the current wait, never the program, and never twice."""
 
 import signal
 from collections.abc import Iterable, Iterator
@@ -10,10 +10,10 @@ Item = TypeVar("Item")
 
 
 class Interrupts:
-    """Decides when Ctrl-C raises `KeyboardInterrupt`: while something is waited for, and only then.
+    """Decides when Ctrl-C raises `KeyboardInterrupt`: only during a wait.
 
-    One that comes in between is kept until the next wait of the same work, so the screen and the
-    conversation are never left half changed.
+    One that arrives between waits is kept until the next wait of the same work, so that the screen
+    and the conversation are never left half changed.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Interrupts:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Takes Ctrl-C over; the way it was treated before comes back at the end."""
+        """Handles Ctrl-C in the body and restores the earlier handler afterwards."""
         usual = signal.signal(signal.SIGINT, self._on_signal)
         try:
             yield
@@ -31,7 +31,7 @@ class Interrupts:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Lets Ctrl-C raise, once."""
+        """Lets Ctrl-C raise in the body, once."""
         self._is_waiting = True
         try:
             if self._is_pending:
@@ -41,7 +41,7 @@ class Interrupts:
             self._is_waiting = False
 
     def each(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, with Ctrl-C raising while the next one is waited for."""
+        """Iterates over the items, letting Ctrl-C raise during the wait for the next one."""
         iterator = iter(items)
         while True:
             try:
@@ -52,7 +52,7 @@ class Interrupts:
             yield item
 
     def forget(self) -> None:
-        """Drops a Ctrl-C that came after the end of the work it was meant for."""
+        """Drops a Ctrl-C that arrived after the end of the work it was meant for."""
         self._is_pending = False
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

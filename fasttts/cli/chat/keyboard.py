@@ -1,4 +1,4 @@
-"""Lines from the keyboard: editing, earlier lines, and commands completed by Tab."""
+"""Keyboard input: line editing, history, and Tab completion of commands."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ from fasttts.cli.chat.commands import completions
 MAX_LINES = 1000
 _PROMPT = "> "
 _BOLD_PROMPT = "\001\033[1m\002> \001\033[0m\002"
-"""The same in bold; the marks tell readline what takes no room."""
+"""The same in bold; the marks enclose characters of no width, for readline."""
 
 
 def read_line() -> str:
-    """The next line.
+    """Reads the next line.
 
     Raises:
         EOFError: There is none.
@@ -29,10 +29,10 @@ def read_line() -> str:
 
 @contextlib.contextmanager
 def remembered(path: Path | None = None) -> Iterator[None]:
-    """Brings back the lines of earlier chats, and keeps those of this one.
+    """Loads the history of earlier chats, and saves it after the body.
 
     Args:
-        path: Where they lie; None takes the user's state directory.
+        path: The history file; None takes the user's state directory.
     """
     if not sys.stdin.isatty():
         yield

@@ -30,11 +30,11 @@ Steps = tuple[str, ...]
 
 @dataclass(slots=True)
 class _Drawn:
-    """All steps of the same text behind the same ones before.
+    """All steps with the same text and the same steps before them.
 
     Attributes:
-        score: The best of theirs; None before the first.
-        count: How many they are.
+        score: Their best score; None before the first.
+        count: Number of steps.
         is_alive: Whether one of them may still become part of the answer.
         behind: The steps after it.
     """
@@ -47,11 +47,18 @@ class _Drawn:
 
 @dataclass(slots=True)
 class LiveTree:
-    """What a search has told so far, and how it looks.
+    """State of a running search, from its events, and its view.
 
-    Steps that read the same are drawn once, with their number. Living paths come first, best ones
-    before others, then dropped ones, as many as there are lines. A step that nothing stands beside
-    is drawn below its parent without being moved in, so long answers stay readable.
+    Steps with the same text are drawn once, with their number. Living paths come first, best ones
+    before others, then dropped ones, as many as there are lines. A step without siblings is drawn
+    below its parent without being indented, so long answers stay readable.
+
+    Attributes:
+        texts: Text of each finished step, as one line.
+        scores: Score of each scored path.
+        pruned: Paths that were dropped.
+        progress: The latest counts; None before the first.
+        is_searching: Whether a search has started.
     """
 
     texts: dict[Path, str] = field(default_factory=dict)
@@ -62,7 +69,7 @@ class LiveTree:
     _spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
 
     def apply(self, event: Event) -> bool:
-        """Takes an event of the search in; returns whether it is worth another look."""
+        """Applies an event of the search; returns whether the view should be redrawn."""
         match event:
             case SearchStarted():
                 self.is_searching = True
@@ -77,7 +84,12 @@ class LiveTree:
         return isinstance(event, SearchStarted | Progress)
 
     def view(self, width: int, height: int) -> RenderableType:
-        """The state of the search and its paths, on at most so many lines of so many columns."""
+        """Draws the state of the search and its paths.
+
+        Args:
+            width: Columns available.
+            height: Lines available.
+        """
         state, lines = Text(self._state(), style="cyan"), self.lines(max(height - 1, 1))
         state.truncate(width - _SPINNER_WIDTH, overflow="ellipsis")
         for line in lines:
@@ -105,7 +117,7 @@ class LiveTree:
         return ", ".join(parts)
 
     def _merged(self, height: int) -> dict[str, _Drawn]:
-        """The first steps that are drawn, with what is behind them."""
+        """The first drawn steps, with the steps behind them."""
         chosen = self._chosen(height)
         roots: dict[str, _Drawn] = {}
         for path in sorted(self.texts):
@@ -123,7 +135,7 @@ class LiveTree:
         return roots
 
     def _chosen(self, height: int) -> set[Steps]:
-        """The leaves in their order with all steps before them, as long as lines are left."""
+        """The best leaves with all steps before them, as many as fit on the lines."""
         parents = {path[:-1] for path in self.texts}
         leaves = [path for path in self.texts if path not in parents]
         chosen: set[Steps] = set()
@@ -136,13 +148,13 @@ class LiveTree:
         return chosen
 
     def _rank(self, path: Path) -> tuple[bool, float, int, Path]:
-        """Best first; a step that is not scored yet counts as its parent does."""
+        """Sort key, best first; a step without a score counts as its parent does."""
         scored = (self.scores.get(path[:end]) for end in range(len(path), 0, -1))
         score = next((score for score in scored if score is not None), 0.0)
         return path in self.pruned, -score, -len(path), path
 
     def _steps(self, path: Path) -> Steps:
-        """The texts on a path, as far as they were told."""
+        """The texts on a path, where known."""
         ends = range(1, len(path) + 1)
         return tuple(self.texts[path[:end]] for end in ends if path[:end] in self.texts)
 

@@ -1,4 +1,4 @@
-"""How an answer is made: by a draft and a search where it is doubted, or always in one way."""
+"""Modes of answering: a draft with a search where it is doubted, or always one of the two."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -16,11 +16,11 @@ EFFORTS: Mapping[Effort, Mapping[str, int]] = {
     "medium": {"n": 16, "beam_width": 4},
     "high": {"n": 64, "beam_width": 4},
 }
-"""How wide a search is at each level."""
+"""Width of a search at each level."""
 
 
 def check_effort(name: str) -> Effort:
-    """The level of that name.
+    """Returns the effort level of that name.
 
     Raises:
         ConfigurationError: There is none.
@@ -32,7 +32,11 @@ def check_effort(name: str) -> Effort:
 
 
 def check_auto(engine: FastTTS) -> None:
-    """Raises ConfigurationError where nobody can tell whether a plain answer will do."""
+    """Checks that the engine has a verifier, which decides whether a plain answer suffices.
+
+    Raises:
+        ConfigurationError: It has none.
+    """
     if engine.verifier_name is None:
         raise ConfigurationError(
             "without a verifier nobody can tell which answers need a search: use /plain or "
@@ -41,7 +45,11 @@ def check_auto(engine: FastTTS) -> None:
 
 
 def router_of(engine: FastTTS, mode: Mode) -> Router:
-    """What answers in a mode.
+    """Makes the router of a mode.
+
+    Args:
+        engine: Decodes and searches.
+        mode: The mode.
 
     Raises:
         ConfigurationError: The mode needs a verifier and there is none.

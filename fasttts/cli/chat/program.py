@@ -1,4 +1,4 @@
-"""The loop of the chat: read a line, do what it says, whatever goes wrong."""
+"""The loop of the chat: reads a line, executes it, and reports errors."""
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -24,11 +24,11 @@ class Program:
     """One chat, from the first line to the last.
 
     Args:
-        engine: What the dialogue runs on; loaded again if it is lost.
+        engine: The engine of the dialogue; restarted if it is lost.
         dialogue: Answers messages.
-        store: Where conversations lie.
-        screen: Where everything is shown.
-        folder: Where the user's own commands may read files.
+        store: The stored conversations.
+        screen: Shows everything.
+        folder: The directory of the user's `/read` command; None disables it.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Program:
         }
 
     def run(self) -> None:
-        """Until the user leaves; Ctrl-C ends what goes on and nothing else."""
+        """Runs until the user leaves; Ctrl-C only interrupts the current work."""
         with self._interrupts.installed(), keyboard.remembered():
             while not self._is_over:
                 self._turn()

@@ -1,4 +1,4 @@
-"""What the chat says itself: greetings, notes, tables."""
+"""The chat's own output: greetings, notes, tables."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -27,17 +27,23 @@ DEMO_PROBLEM = (
 
 
 class Screen:
-    """Prints what is no answer of the model.
+    """Prints everything but the model's answers.
 
     Args:
-        console: Where.
+        console: The console to print to.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
     def greet(self, engine: FastTTS, *, files: Path | None, tools: Sequence[str]) -> None:
-        """Who is there, what it can do, and how to leave."""
+        """Shows the models, the tools and how to leave.
+
+        Args:
+            engine: The loaded models.
+            files: Directory whose files may be read; None for none.
+            tools: Names of the tools that the model is offered.
+        """
         verifier = engine.verifier_name or "none, so searches take a vote"
         self._print(Text.assemble(("FastTTS chat", "bold")), 0)
         rows = [("generator", engine.generator_name), ("verifier", verifier)]
@@ -52,19 +58,19 @@ class Screen:
         self._print(Text("\n/help lists the commands. Ctrl-C ends an answer, Ctrl-D the chat."), 0)
 
     def note(self, text: str) -> None:
-        """Something to know."""
+        """Prints a note."""
         self._print(Text(text, style="dim"))
 
     def hint(self, text: str) -> None:
-        """What went wrong and what to do instead, in one paragraph."""
+        """Prints an error and its remedy, in one paragraph."""
         self._print(Text(" ".join(text.split()), style="yellow"))
 
     def said(self, text: str) -> None:
-        """What a tool told the user."""
+        """Prints a tool's result."""
         self._print(Text(text))
 
     def help(self) -> None:
-        """All commands."""
+        """Lists all commands."""
         self._print(
             _grid(
                 (f"{SLASH}{name} {described.argument}".rstrip(), described.help)
@@ -73,7 +79,12 @@ class Screen:
         )
 
     def stats(self, conversation: StoredConversation, engine: FastTTS) -> None:
-        """What the answers of a conversation have cost, and the engine since it was loaded."""
+        """Shows the cost of a conversation's answers, and of the engine since it was loaded.
+
+        Args:
+            conversation: The conversation.
+            engine: The engine.
+        """
         costs = list(chain.from_iterable(turn.costs for turn in conversation.turns))
         searched = [cost for cost in costs if cost.search != "none"]
         plain = [cost for cost in costs if cost.search == "none"]
@@ -88,7 +99,7 @@ class Screen:
         self.note(f"The engine has sampled {usage.generated_tokens:,} tokens since it was loaded.")
 
     def conversations(self, conversations: Sequence[StoredConversation]) -> None:
-        """What `/resume` can go on with."""
+        """Lists the conversations that `/resume` accepts."""
         if not conversations:
             self.note("There are no conversations yet.")
             return
@@ -101,7 +112,7 @@ class Screen:
         self._print(table)
 
     def resumed(self, conversation: StoredConversation) -> None:
-        """Where a conversation stands: its last turn."""
+        """Shows the last turn of a conversation."""
         count = len(conversation.turns)
         self.note(f"Going on with {conversation.name}: {count} turn{'s' * (count != 1)}.")
         if conversation.num_damaged:

@@ -19,28 +19,28 @@ class _Arguments(BaseModel):
 
 
 class CalculatorInput(_Arguments):
-    """What the calculator is given."""
+    """Arguments of the calculator."""
 
     expression: str = Field(description="An arithmetic expression, such as (3 + 4) * 12.")
 
 
 class ClockInput(_Arguments):
-    """The clock needs nothing."""
+    """Arguments of the clock: none."""
 
 
 class ReadFileInput(_Arguments):
-    """What file reading is given."""
+    """Arguments of file reading."""
 
     path: str = Field(description="The file's path, relative to the directory.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatTool:
-    """A tool and what the model reads about it.
+    """A tool with its description for the model.
 
     Attributes:
-        name: What the model calls it.
-        description: What it is good for.
+        name: The name in calls.
+        description: Its purpose, for the model.
         arguments: The model of its arguments.
         run: Takes a checked instance of it and returns text, or raises `ConfigurationError`.
     """
@@ -65,7 +65,12 @@ class ChatTool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolOutcome:
-    """What a tool said: its result, or why there is none, for the model to read."""
+    """Result or error of a tool call, for the model to read.
+
+    Attributes:
+        text: The result, or the reason why there is none.
+        is_error: Whether the call failed.
+    """
 
     text: str
     is_error: bool = False
@@ -75,8 +80,8 @@ class Toolbox:
     """The tools of one chat.
 
     Args:
-        folder: Where files may be read; None for a chat that reads none.
-        now: The clock.
+        folder: Directory whose files may be read; None for a chat that reads none.
+        now: Returns the current time.
     """
 
     def __init__(
@@ -111,7 +116,7 @@ class Toolbox:
 
     @property
     def names(self) -> list[str]:
-        """What can be called."""
+        """Names of the tools."""
         return list(self._tools)
 
     @property
@@ -120,7 +125,7 @@ class Toolbox:
         return offered_tools([tool.schema for tool in self._tools.values()])
 
     def run(self, call: ReplyCall) -> ToolOutcome:
-        """Does what the model asked for; a mistake of its is an outcome, not an exception."""
+        """Executes a call; model mistakes are returned, not raised."""
         tool = self._tools.get(call.name)
         if tool is None:
             hint = did_you_mean(call.name, self._tools)

@@ -8,17 +8,17 @@ from fasttts.errors import ConfigurationError
 
 
 def save(conversation: StoredConversation, name: str) -> Path:
-    """Writes a conversation; a file that exists is left alone.
+    """Writes a conversation to a new file.
 
     Args:
-        conversation: What is written.
-        name: The file; empty for one in the current directory, named as the conversation is.
+        conversation: The conversation.
+        name: The file; empty for one in the current directory, with the conversation's name.
 
     Returns:
         The file.
 
     Raises:
-        ConfigurationError: There is nothing to write, or it cannot be written.
+        ConfigurationError: There is nothing to write, the file exists, or it cannot be written.
     """
     if not conversation.turns:
         raise ConfigurationError("there is nothing to save yet")
@@ -35,7 +35,7 @@ def save(conversation: StoredConversation, name: str) -> Path:
 
 
 def document(conversation: StoredConversation) -> str:
-    """All turns, with tools and costs."""
+    """Renders all turns, with tool calls and costs."""
     title = f"# FastTTS chat {conversation.name}"
     return "\n\n".join([title, *(_turn(turn) for turn in conversation.turns)]) + "\n"
 

@@ -1,4 +1,4 @@
-"""Text in a column of its own, broken into lines between words, also while it grows."""
+"""Wraps growing text between words, in an indented column."""
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -8,9 +8,9 @@ from rich.text import Text
 
 
 class Wrapping:
-    """Breaks a growing text at the width of the screen.
+    """Wraps a growing text at the width of the screen.
 
-    A word is given out once it has ended, because only then it is known where it fits.
+    A word is returned once it has ended, because its place is known only then.
 
     Args:
         width: Columns of the screen.
@@ -25,11 +25,11 @@ class Wrapping:
         self._word = ""
 
     def add(self, text: str) -> str:
-        """What can be written now."""
+        """Adds text and returns the part that can be written."""
         return "".join(self._written(character) for character in text)
 
     def finish(self) -> str:
-        """The last word."""
+        """Returns the last word."""
         return self._flushed()
 
     def _written(self, character: str) -> str:
@@ -57,7 +57,13 @@ class Wrapping:
 
 
 def print_indented(console: Console, what: Text | Table, indent: int) -> None:
-    """Prints in a column of its own, and nothing behind the ends of lines of text."""
+    """Prints with an indent, without trailing white space on lines of text.
+
+    Args:
+        console: The console to print to.
+        what: Text or a table.
+        indent: Columns left free at the beginning of each line.
+    """
     if isinstance(what, Table):
         console.print(Padding(what, (0, 0, 0, indent), expand=False))
         return

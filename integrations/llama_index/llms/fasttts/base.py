@@ -71,7 +71,7 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name LlamaIndex serialises and traces."""
+        """The name for LlamaIndex's serialization and traces."""
         return "FastTTS"
 
     @property
@@ -91,7 +91,7 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         return self._resolve_engine().tokenizer
 
     def to_payload(self) -> dict[str, Any]:
-        """What traces show; unlike `metadata` it needs no engine."""
+        """Data for traces; unlike `metadata` it needs no engine."""
         return {"class_name": self.class_name(), "model_name": self.model, **self._identity()}
 
     @llm_chat_callback()
@@ -144,13 +144,13 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Model:
-        """An object of `output_cls`, to whose schema decoding is held.
+        """Predicts an object of `output_cls`; decoding follows its schema.
 
         With another `pydantic_program_mode` than "default", LlamaIndex's program of that name
         predicts it instead.
 
         Raises:
-            ValueError: The object was cut off, or its class refuses the values.
+            ValueError: The object was cut off, or its class rejects the values.
         """
         if self.pydantic_program_mode != PydanticProgramMode.DEFAULT:
             output: Model = super().structured_predict(
@@ -180,7 +180,7 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
-        """The calls of a response.
+        """Returns the calls of a response.
 
         Raises:
             ValueError: There are none and `error_on_no_tool_call` is set.
@@ -202,7 +202,7 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         tool_choice: str | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """The arguments of `chat`; both callers and `inspect` read this signature."""
+        """Makes the arguments of `chat`; both callers and `inspect` read this signature."""
         arguments = tools_arguments(
             tools,
             user_msg,

@@ -1,4 +1,4 @@
-"""LlamaIndex messages to the engine's, and the engine's replies to LlamaIndex messages."""
+"""Converts LlamaIndex messages to the engine's, and replies to LlamaIndex messages."""
 
 import json
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _WITHOUT_TEXT = (ThinkingBlock, ToolCallBlock, CachePoint)
 
 
 def engine_messages(messages: Sequence[ChatMessage]) -> list[Message]:
-    """The messages in the form the engine takes, one for one and in their order.
+    """Converts messages to the engine's form, one for one and in their order.
 
     Texts of several blocks are joined by newlines, as `ChatMessage.content` does.
 
@@ -46,9 +46,9 @@ def engine_messages(messages: Sequence[ChatMessage]) -> list[Message]:
 
 
 def reply_message(reply: Reply) -> ChatMessage:
-    """A finished reply; `engine_messages` makes the same turn of it again.
+    """Converts a finished reply; `engine_messages` restores the same message from it.
 
-    The calls stand in blocks and in `additional_kwargs`: parts of LlamaIndex read only one.
+    The calls are in blocks and in `additional_kwargs`: parts of LlamaIndex read only one of them.
     """
     calls = [_engine_call(call.name, call.arguments, call.id) for call in reply.calls]
     return ChatMessage(
@@ -61,7 +61,13 @@ def reply_message(reply: Reply) -> ChatMessage:
 def reply_blocks(
     reasoning: str, content: str, calls: Sequence[ReplyCall] = ()
 ) -> list[ContentBlock]:
-    """Thoughts, one block of text, calls; the text is left out only beside calls."""
+    """Makes the blocks of a message: thoughts, one block of text, calls.
+
+    Args:
+        reasoning: Thoughts; no block if empty.
+        content: Text; no block if it is empty and there are calls.
+        calls: The calls in order.
+    """
     blocks: list[ContentBlock] = [ThinkingBlock(content=reasoning)] if reasoning else []
     if content or not calls:
         blocks.append(TextBlock(text=content))
@@ -87,7 +93,7 @@ def _engine_message(message: ChatMessage) -> Message:
 
 
 def _texts(block: object, role: MessageRole) -> list[str]:
-    """What the model reads of a block."""
+    """The texts of a block that the model reads."""
     match block:
         case TextBlock():
             return [block.text]
@@ -100,7 +106,7 @@ def _texts(block: object, role: MessageRole) -> list[str]:
 
 
 def _calls(message: ChatMessage) -> list[dict[str, Any]]:
-    """The calls from the blocks, or where there are none, as other classes keep them."""
+    """The calls of the blocks, or else those that other classes keep in `additional_kwargs`."""
     blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     if blocks:
         return [_engine_call(b.tool_name, b.tool_kwargs, b.tool_call_id) for b in blocks]
@@ -109,7 +115,7 @@ def _calls(message: ChatMessage) -> list[dict[str, Any]]:
 
 
 def _engine_call(name: str, arguments: dict[str, Any] | str, call_id: str | None) -> dict[str, Any]:
-    """A call in OpenAI's form."""
+    """Converts a call to OpenAI's form."""
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments, ensure_ascii=False)
     function = {"name": name, "arguments": arguments}

@@ -1,4 +1,4 @@
-"""The engine's results and growing replies as LlamaIndex responses."""
+"""Converts results and reply chunks to LlamaIndex responses."""
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
@@ -20,20 +20,25 @@ from llama_index.llms.fasttts.messages import reply_blocks, reply_message
 
 
 def chat_response(result: SearchResult, reply_format: ReplyFormat) -> ChatResponse:
-    """The chosen candidate."""
+    """Converts the chosen candidate.
+
+    Args:
+        result: The result of the search.
+        reply_format: Reads the reply from the candidate's text.
+    """
     reply = reply_format.read(result.text, result.finish_reason)
     return ChatResponse(message=reply_message(reply), raw=_raw(result, reply))
 
 
 def streamed_responses(request: ChatRequest) -> Generator[ChatResponse, None, None]:
-    """The message as it grows; deltas add up to the last one, which alone has `raw`."""
+    """Yields the growing message; deltas add up to the last one, which alone has `raw`."""
     with closing(request.stream()) as growths:
         for chunk in growths:
             yield _streamed_response(chunk)
 
 
 async def astreamed_responses(request: ChatRequest) -> AsyncGenerator[ChatResponse, None]:
-    """`streamed_responses` for event loops."""
+    """Streams as `streamed_responses` does, for event loops."""
     async with aclosing(request.astream()) as growths:
         async for chunk in growths:
             yield _streamed_response(chunk)

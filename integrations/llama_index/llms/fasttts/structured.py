@@ -1,4 +1,4 @@
-"""Structured prediction: objects of a pydantic class, held to its schema while they are decoded."""
+"""Structured prediction: objects of a pydantic class whose schema constrains decoding."""
 
 from collections.abc import AsyncGenerator, Generator, Mapping
 from typing import Any
@@ -23,11 +23,17 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 _OF_FUNCTION_CALLS = ("tool_required", "tool_choice", "allow_parallel_tool_calls")
-"""What LlamaIndex's callers pass to models that call functions to make objects."""
+"""Options that LlamaIndex's callers pass to models that make objects by calling functions."""
 
 
 def announce(output_cls: type[Model], prompt: PromptTemplate, prompt_args: dict[str, Any]) -> None:
-    """Tells LlamaIndex's instrumentation that a prediction begins; `conclude` tells its end."""
+    """Reports the start of a prediction to LlamaIndex's instrumentation; see `conclude`.
+
+    Args:
+        output_cls: Class of the object.
+        prompt: The prompt.
+        prompt_args: Values of the prompt's variables.
+    """
     dispatcher.event(
         LLMStructuredPredictStartEvent(
             output_cls=output_cls, template=prompt, template_args=prompt_args
@@ -36,7 +42,12 @@ def announce(output_cls: type[Model], prompt: PromptTemplate, prompt_args: dict[
 
 
 def conclude(response: ChatResponse, output_cls: type[Model]) -> Model:
-    """The predicted object; raises as `predicted` does."""
+    """Reports the end of a prediction and returns its object; raises as `predicted` does.
+
+    Args:
+        response: A finished response.
+        output_cls: Class of the object.
+    """
     output = predicted(response, output_cls)
     dispatcher.event(LLMStructuredPredictEndEvent(output=output))
     return output
@@ -50,10 +61,17 @@ def prediction_arguments(
     /,
     **prompt_args: Any,
 ) -> dict[str, Any]:
-    """The arguments of `FastTTS.chat` for a prediction.
+    """Makes the arguments of `FastTTS.chat` for a prediction.
 
-    The last message ends with the schema, in LlamaIndex's own words: the constraint keeps the
-    form, and the model should know what it is to fill in.
+    The last message ends with the schema, in LlamaIndex's own words: the constraint fixes the form,
+    and the model should know the fields it is to fill in.
+
+    Args:
+        llm: Extends and formats the messages.
+        output_cls: Class of the object.
+        prompt: The prompt.
+        llm_kwargs: Further options of the call; None for none.
+        prompt_args: Values of the prompt's variables.
     """
     *before, last = llm._extend_messages(prompt.format_messages(llm=llm, **prompt_args))
     words = PydanticOutputParser(output_cls).get_format_string(escape_json=False)
@@ -68,11 +86,15 @@ def prediction_arguments(
 
 
 def predicted(response: ChatResponse, output_cls: type[Model]) -> Model:
-    """The object that a finished response is.
+    """Parses the object of a finished response.
+
+    Args:
+        response: A finished response.
+        output_cls: Class of the object.
 
     Raises:
         ValueError: The response was cut off, or a rule of the class that is not in its schema
-            refuses it.
+            rejects it.
     """
     content = response.message.content or ""
     try:
@@ -86,7 +108,12 @@ def predicted(response: ChatResponse, output_cls: type[Model]) -> Model:
 def growing(
     responses: ChatResponseGen, output_cls: type[Model]
 ) -> Generator[Model | FlexibleModel, None, None]:
-    """The object as far as it has grown, and at last the whole; raises as `predicted` does."""
+    """Yields the partial object as it grows, and then the whole; raises as `predicted` does.
+
+    Args:
+        responses: Streamed responses of one message.
+        output_cls: Class of the object.
+    """
     for response in responses:
         if (output := _as_far(response, output_cls)) is not None:
             yield output
@@ -95,14 +122,19 @@ def growing(
 async def agrowing(
     responses: ChatResponseAsyncGen, output_cls: type[Model]
 ) -> AsyncGenerator[Model | FlexibleModel, None]:
-    """`growing` for event loops."""
+    """Streams as `growing` does, for event loops.
+
+    Args:
+        responses: Streamed responses of one message.
+        output_cls: Class of the object.
+    """
     async for response in responses:
         if (output := _as_far(response, output_cls)) is not None:
             yield output
 
 
 def _as_far(response: ChatResponse, output_cls: type[Model]) -> Model | FlexibleModel | None:
-    """What can be said of the object by now; a stream's last response alone is finished."""
+    """Parses the partial object; a stream's last response alone is finished."""
     if response.raw is not None:
         return predicted(response, output_cls)
     content = response.message.content or ""

@@ -1,4 +1,4 @@
-"""Calls of functions: what a chat with tools is asked with, and what its response calls."""
+"""Function calling: arguments of a chat with tools, and the calls of its response."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,14 @@ def tools_arguments(
     is_parallel: bool,
     tool_choice: str | dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The arguments of `FastTTS.chat` for a chat with tools.
+    """Makes the arguments of `FastTTS.chat` for a chat with tools.
+
+    Args:
+        tools: The tools to offer.
+        user_msg: The new message; None for none.
+        chat_history: Earlier messages; None for none.
+        is_parallel: Whether a reply may hold several calls.
+        tool_choice: LlamaIndex's or OpenAI's choice; None lets the model decide.
 
     Raises:
         ConfigurationError: The choice names no tool.
@@ -39,7 +46,7 @@ def tools_arguments(
 
 
 def selections(response: ChatResponse) -> list[ToolSelection]:
-    """The calls of a response, in their order."""
+    """Returns the calls of a response, in their order."""
     return [
         ToolSelection(
             tool_id=block.tool_call_id or "",
