@@ -191,10 +191,10 @@ class SearchTree:
     @property
     def num_start_tokens(self) -> int:
         """Tokens before those of a root candidate."""
-        return len(self.prompt_token_ids) + self.num_opening_tokens
+        return len(self.prompt_token_ids) + self.num_answer_prefix_tokens
 
     @property
-    def num_opening_tokens(self) -> int:
+    def num_answer_prefix_tokens(self) -> int:
         """Tokens of the answer prefix."""
         return 0 if self.answer_prefix is None else len(self.answer_prefix.token_ids)
 

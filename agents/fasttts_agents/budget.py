@@ -69,7 +69,7 @@ class BudgetExhausted:
         return decided(context, "plain", self, reason, budget_tokens=self.total)
 
 
-_current: ContextVar[RunBudget | None] = ContextVar("fasttts_allowance", default=None)
+_current: ContextVar[RunBudget | None] = ContextVar("fasttts_run_budget", default=None)
 
 
 @contextmanager

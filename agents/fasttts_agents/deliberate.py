@@ -213,6 +213,7 @@ def _seen(event: object, tell: Tell | None) -> SearchResult | None:
 def _deliberation(result: SearchResult | None, allowance: RunBudget) -> Deliberation:
     assert result is not None, "a stream ends with its result"
     allowance.pay(result.usage)
-    if not allowance.is_used_up:
-        return Deliberation.of(result)
-    return Deliberation.of(result, f"({allowance})\n\n")
+    notes = [f"({warning})" for warning in result.warnings]
+    if allowance.is_used_up:
+        notes.append(f"({allowance})")
+    return Deliberation.of(result, "".join(f"{note}\n\n" for note in notes))

@@ -34,4 +34,5 @@ def cost_report(result: SearchResult) -> dict[str, Any]:
         "generator": result.generator,
         "verifier": result.verifier,
         "routing": result.routing,
+        "warnings": list(result.warnings),
     }

@@ -62,7 +62,9 @@ def run(
 
 
 def _report(result: SearchResult, *, stats: bool, plot: Path | None, to_stderr: bool) -> None:
-    """Prints and draws the requested additions to the answer."""
+    """Prints warnings, and prints and draws the requested additions to the answer."""
+    for warning in result.warnings:
+        render.stderr().print(f"warning: {warning}", style="yellow", markup=False)
     if stats:
         (render.stderr() if to_stderr else render.stdout()).print("", stats_view(result))
     if plot is not None:

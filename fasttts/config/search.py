@@ -137,6 +137,7 @@ class SearchConfig(BaseModel):
     selection: Selection | None = None
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     budget: Budget = Field(default_factory=Budget)
+    on_cut: Literal["return", "raise"] = "return"
 
     @model_validator(mode="after")
     def _beams_divide(self) -> Self:

@@ -7,6 +7,7 @@ work.
 import asyncio
 import contextlib
 import functools
+import logging
 import queue
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, closing
@@ -30,6 +31,8 @@ from fasttts.streaming.listener import SearchListener
 from fasttts.types import Event, Health, SearchResult
 from fasttts.verifiers.ensemble import VerifierOption, check_loaded, resolve_verifier
 from fasttts.verifiers.resolve import fault_of
+
+logger = logging.getLogger(__name__)
 
 
 class EngineCore:
@@ -219,6 +222,8 @@ def _read_result(
 ) -> SearchResult:
     """The result of a search that has ended, kept in the cache."""
     result = make_result(ended.future.result(), total_s=ended.total_s, **described)
+    for warning in result.warnings:
+        logger.warning("%s", warning)
     if cache is not None:
         cache.keep(ended.run.request, result)
     return result

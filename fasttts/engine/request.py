@@ -147,12 +147,12 @@ def _answer_prefix(
     num_left = min(config.max_tokens, generator.max_model_len - len(prompt.token_ids))
     if len(token_ids) >= num_left:
         raise ConfigurationError(
-            f"an opening of {len(token_ids)} tokens leaves no room in an answer of {num_left}: "
+            f"an answer prefix of {len(token_ids)} tokens is too long for an answer of {num_left}: "
             "raise max_tokens, or begin with less"
         )
     scores_S = [step.score for step in answer_prefix.steps if step.score is not None]
     if is_scored and len(scores_S) != len(answer_prefix.steps):
-        raise ConfigurationError("a search that scores needs the scores of the opening's steps")
+        raise ConfigurationError("a search that scores needs a score for each step of the prefix")
     return Node(
         path=(),
         seed=config.seed,

@@ -43,7 +43,7 @@ def lacking(
         for needs in engines
     )
     together = sum(needs.min_kv_bytes for needs in engines) - budget.resident_kv_bytes
-    in_turns = budget.missing_for_turns_bytes
+    in_turns = budget.missing_for_sleep_bytes
     missing = [f"{format_bytes(together)} together"] if together > 0 else []
     if 0 < in_turns < math.inf:
         host = format_bytes(device.host_memory_bytes)

@@ -111,7 +111,7 @@ class MemoryBudget:
     def time_shared(self) -> Iterator[Partition]:
         """Lists the partition in which each model sleeps while the other runs, if possible."""
         generator, verifier = self._generator, self._verifier
-        if verifier is None or self.missing_for_turns_bytes > 0:
+        if verifier is None or self.missing_for_sleep_bytes > 0:
             return
         own = generator.whole_blocks(self._turn_kv_bytes(generator, verifier))
         other = verifier.whole_blocks(self._turn_kv_bytes(verifier, generator))
@@ -124,7 +124,7 @@ class MemoryBudget:
         )
 
     @property
-    def missing_for_turns_bytes(self) -> float:
+    def missing_for_sleep_bytes(self) -> float:
         """Device or host memory that sleeping in turns lacks; not positive where it is possible."""
         generator, verifier = self._generator, self._verifier
         if verifier is None or self._device.link_bytes_per_s is None:

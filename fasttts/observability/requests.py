@@ -13,10 +13,10 @@ from fasttts.observability.tracing import (
     Attributes,
     begin_span,
     end_span,
-    told_by_result,
-    told_by_run,
+    result_attributes,
+    run_attributes,
 )
-from fasttts.scheduling.result import nothing_complete
+from fasttts.scheduling.result import is_complete, without_result
 from fasttts.scheduling.run import SearchRequest, SearchRun
 from fasttts.scheduling.usage import Account
 from fasttts.types import SearchResult
@@ -113,9 +113,9 @@ class TrackedRequest:
         outcome: RequestOutcome = run.budget.stop_reason
         if error is not None:
             outcome = _outcome_of(error)
-        elif (error := nothing_complete(run)) is not None:
-            outcome = "no_answer"
-        self._end(outcome, lambda: told_by_run(run), error)
+        elif not is_complete(run):
+            outcome, error = "no_answer", without_result(run)
+        self._end(outcome, lambda: run_attributes(run), error)
 
     def refused(self, error: BaseException) -> None:
         """Records that the search could not be submitted to the loop."""
@@ -123,7 +123,7 @@ class TrackedRequest:
 
     def found(self, result: SearchResult) -> None:
         """Records a hit of the result cache."""
-        self._end(result.stop_reason, lambda: told_by_result(result), None)
+        self._end(result.stop_reason, lambda: result_attributes(result), None)
 
     def _end(
         self,

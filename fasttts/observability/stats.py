@@ -19,7 +19,8 @@ RequestOutcome = Literal[
     "cancelled",
 ]
 """How a call ended: with a result, by its own rule or at the end of that part of its budget;
-with a `SearchError`, because nothing was complete or because it would have been late; with a
+without a complete candidate, as a result that was cut off or as a `SearchError`; with a
+`SearchError`, because it would have been late; with a
 `BackendError`; or because its caller stopped waiting for it."""
 
 REQUEST_OUTCOMES: tuple[RequestOutcome, ...] = get_args(RequestOutcome)

@@ -46,7 +46,7 @@ def end_span(span: "Span", outcome: str, found: Attributes, error: BaseException
     Args:
         span: From `begin_span`.
         outcome: One of `fasttts.observability.stats.RequestOutcome`.
-        found: Attributes from `told_by_run` or `told_by_result`.
+        found: Attributes from `run_attributes` or `result_attributes`.
         error: The error that the caller gets; None if it gets a result.
     """
     try:
@@ -58,7 +58,7 @@ def end_span(span: "Span", outcome: str, found: Attributes, error: BaseException
         logger.exception("a span could not be ended")
 
 
-def told_by_run(run: SearchRun) -> Attributes:
+def run_attributes(run: SearchRun) -> Attributes:
     """Attributes of an ended search: its cost and its candidates' finish reasons, in path order."""
     reasons = [str(node.finish_reason) for node in run.ended_nodes()]
     return {
@@ -68,7 +68,7 @@ def told_by_run(run: SearchRun) -> Attributes:
     }
 
 
-def told_by_result(result: SearchResult) -> Attributes:
+def result_attributes(result: SearchResult) -> Attributes:
     """Attributes of a result from the result cache: nothing was generated for it."""
     candidates = sorted(result.candidates, key=lambda candidate: candidate.path)
     return {

@@ -12,14 +12,19 @@ from fasttts.decoding.sampling import derive_seed
 from fasttts.decoding.structured_outputs import StructuredOutputs
 from fasttts.engine.request import Problem, Prompt
 from fasttts.errors import SearchError
-from fasttts.routing.context import RoutingContext
-from fasttts.routing.decision import Decision, NeedsDraft, NeedsYesProbability, RoutingPolicy
+from fasttts.routing.context import Draft, RoutingContext
+from fasttts.routing.decision import (
+    Decision,
+    NeedsDraft,
+    NeedsYesProbability,
+    RoutingPolicy,
+    decided,
+)
 from fasttts.routing.results import (
     added_usage,
     answer_prefix_of,
     draft_of,
     routed,
-    unfinished_draft,
     with_draft,
 )
 from fasttts.types import SearchResult, Timings
@@ -52,13 +57,13 @@ class EngineWork:
         problem: The prompt or conversation.
         config: The options.
         is_reply: Whether its text is that of the reply, so that it may be shown as it grows.
-        is_told: Whether its events are reported.
+        is_published: Whether its events are reported.
     """
 
     problem: Problem
     config: SearchConfig
     is_reply: bool = False
-    is_told: bool = False
+    is_published: bool = False
 
 
 _BUDGETS = ("tokens", "verifier_calls")
@@ -81,6 +86,11 @@ def routing_flow(call: RoutedCall, policy: RoutingPolicy) -> RoutingFlow:
     while not isinstance(wanted := policy.decide(state.context), Decision):
         if isinstance(wanted, NeedsDraft):
             state.take_draft((yield state.draft_work()))
+            if state.late_draft is not None:
+                late = decided(state.context, "plain", policy, "the draft took all of the time")
+                yield late
+                yield routed(state.late_draft, late, state.timings, is_draft=True)
+                return
         else:
             for work in state.share_work(wanted):
                 state.take_answer(wanted, (yield work))
@@ -117,6 +127,7 @@ class RoutingState:
     Attributes:
         call: The call.
         draft: The result of the draft; None before it is complete.
+        late_draft: A draft that time cut off; None where there was time.
         timings: Timings of all decodings so far.
         answers: For each question, whether each answer so far is "Yes".
         context: The context for the policy.
@@ -124,6 +135,7 @@ class RoutingState:
 
     call: RoutedCall
     draft: SearchResult | None = None
+    late_draft: SearchResult | None = None
     timings: list[Timings] = field(default_factory=list)
     answers: dict[str, list[bool]] = field(default_factory=dict)
     context: RoutingContext = field(init=False)
@@ -147,14 +159,18 @@ class RoutingState:
             SearchError: The draft ran out of time or was cancelled.
         """
         self._pay(outcome)
-        if isinstance(outcome, SearchResult):
+        if isinstance(outcome, SearchResult) and outcome.candidates[0].is_complete:
             self.draft = outcome
             draft = draft_of(outcome, calls_tools=self.call.calls_tools(outcome.text))
+        elif isinstance(outcome, SearchResult):
+            self.late_draft = outcome if outcome.stop_reason not in _COUNTED else None
+            draft = Draft(text=outcome.text, steps=(), is_complete=False)
         else:
             assert outcome is not None, "work has an outcome"
             if outcome.stop_reason not in _COUNTED:
                 raise outcome
-            draft = unfinished_draft(outcome.tree)
+            text = "".join(node.text for node in outcome.tree)
+            draft = Draft(text=text, steps=(), is_complete=False)
         self.context = replace(self.context, draft=draft)
 
     def share_work(self, wanted: NeedsYesProbability) -> list[EngineWork]:
@@ -194,20 +210,24 @@ class RoutingState:
         """Makes the decoding or search of the reply; no text is certain if there is a draft."""
         config, draft, prompt = self._left(), self.draft, self.call.prompt
         is_plain = decision.route == "plain"
+        if draft is None and config.budget.is_counted:  # plain decoding replaces what it cuts off
+            config = config.model_copy(update={"on_cut": "raise"})
         if draft is not None and not self.context.is_constrained:
             prompt = replace(prompt, answer_prefix=answer_prefix_of(draft, decision.kept_steps))
         return EngineWork(
             problem=prompt,
             config=plain_config(config) if is_plain else config,
             is_reply=is_plain or draft is None,
-            is_told=True,
+            is_published=True,
         )
 
     def is_cut_short(self, outcome: WorkOutcome | None) -> bool:
-        """Whether a counted budget ended a search without an answer, and there is no draft."""
-        if not isinstance(outcome, SearchError):
+        """Whether plain decoding replaces a search without an answer: there is no draft."""
+        if self.draft is not None or not isinstance(outcome, SearchError):
             return False
-        return self.draft is None and outcome.stop_reason in _BUDGETS
+        if self.call.config.on_cut == "return" and outcome.tree:
+            return outcome.stop_reason in _COUNTED
+        return outcome.stop_reason in _BUDGETS
 
     def fallen_back(self, decision: Decision, outcome: WorkOutcome | None) -> Decision:
         """Decides for plain decoding after a search without an answer.

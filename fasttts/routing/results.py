@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from fasttts.routing.context import Draft
 from fasttts.routing.decision import Decision
 from fasttts.search.selection import rank
-from fasttts.types import AnswerPrefix, Candidate, Path, SearchResult, Timings, TreeNode, Usage
+from fasttts.types import AnswerPrefix, Candidate, Path, SearchResult, Timings, Usage
 
 DRAFT_PATH: Path = ()
 """Path of a draft among the candidates of a search: in no tree, and first of equals."""
@@ -25,12 +25,6 @@ def draft_of(result: SearchResult, *, calls_tools: bool) -> Draft:
         is_complete=result.candidates[0].is_complete,
         calls_tools=calls_tools,
     )
-
-
-def unfinished_draft(tree: Iterable[TreeNode]) -> Draft:
-    """Makes the draft of a decoding that did not end."""
-    text = "".join(node.text for node in tree)
-    return Draft(text=text, steps=(), is_complete=False)
 
 
 def answer_prefix_of(draft: SearchResult, num_steps: int) -> AnswerPrefix | None:

@@ -214,7 +214,7 @@ class _RoutedEvents:
             if work.is_reply:
                 self._text += event.text
                 yield event
-        elif work.is_told and not isinstance(event, AnswerChosen | UsageReported):
+        elif work.is_published and not isinstance(event, AnswerChosen | UsageReported):
             yield event
 
     def closing(self, result: SearchResult) -> Iterator[Event]:

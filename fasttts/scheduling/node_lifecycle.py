@@ -112,6 +112,9 @@ class NodeLifecycle:
     def show(self, node: Node) -> None:
         """Sets the text so far of a running node."""
         node.text = self._tokenizer.decode(node.token_ids)
+        node.steps = self._reading.split(
+            node.token_ids, node.text, node.limits.num_steps, node.text_before
+        )
 
     def extend(self, node: Node, num_tokens: int) -> bool:
         """Lets a node run to the end of its answer; returns whether any token is left for it.
@@ -151,7 +154,7 @@ class NodeLifecycle:
         """Limits of a child of `parent` (None for roots)."""
         config, depth = self._config, 1 if parent is None else parent.depth + 1
         used = (
-            self._tree.num_opening_tokens
+            self._tree.num_answer_prefix_tokens
             if parent is None
             else parent.num_path_tokens(len(self._tree.prompt_token_ids))
         )

@@ -42,12 +42,14 @@ def make_result(
         plan: How the two share the device; None where nothing was planned.
 
     Raises:
-        SearchError: A search ended without one complete candidate, or `extract` failed. A plain
-            decoding that hit a cap is a result with `finish_reason="length"` instead.
+        SearchError: There is no text at all, or `extract` failed; with `on_cut="raise"` also where
+            no candidate was complete. Without that, the best one that was cut off is a result with
+            `finish_reason="length"` and a warning.
     """
     config = run.request.config
     ranked = _ranked_candidates(run)
     best = ranked[0]
+    warnings = _warnings(run, ranked)
     return SearchResult(
         text=best.text,
         answer=best.answer,
@@ -63,32 +65,56 @@ def make_result(
         verifier=verifier if run.request.uses_verifier else None,
         plan=None if plan is None else plan.to_dict(),
         stop_reason=run.budget.stop_reason,
+        warnings=warnings,
     )
 
 
 def _ranked_candidates(run: SearchRun) -> list[Candidate]:
     config = run.request.config
-    if (error := nothing_complete(run)) is not None:
+    if (error := without_result(run)) is not None:
         raise error
     extractor = run.request.extract or make_extractor(config.answer)
-    candidates = [_candidate(run, node, extractor) for node in run.ended_nodes()]
+    candidates = [_candidate(run, node, extractor) for node in _last_nodes(run)]
     assert config.selection is not None, "the engine resolves the selection"
     return rank(candidates, config.selection)
 
 
-def nothing_complete(run: SearchRun) -> SearchError | None:
+def without_result(run: SearchRun) -> SearchError | None:
     """Makes the error of a finished run without a result; None where there is one."""
-    ended = run.ended_nodes()
-    is_plain = run.request.config.search == "none"
-    if any(is_plain or node.finish_reason == "stop" for node in ended):
+    if is_complete(run):
         return None
-    message = _why_nothing_complete(run, len(ended))
+    if run.request.config.on_cut == "return" and _last_nodes(run):
+        return None
     return SearchError(
-        message,
+        f"{_why_nothing_complete(run)}: {_remedy(run)}",
         stop_reason=run.budget.stop_reason,
         tree=partial_tree(run),
         usage=_usage(run, returned_tokens=0),
     )
+
+
+def is_complete(run: SearchRun) -> bool:
+    """Whether a candidate of a finished run ended by itself, or plain decoding ended at all."""
+    ended = run.ended_nodes()
+    is_plain = run.request.config.search == "none"
+    return any(is_plain or node.finish_reason == "stop" for node in ended)
+
+
+def _last_nodes(run: SearchRun) -> list[Node]:
+    """The last nodes of all candidates: ended answers, else unfinished ones that have text."""
+    ended = run.ended_nodes()
+    if is_complete(run):
+        return ended
+    leaves = ended or [node for node in run.tree if not node.children]
+    return [node for node in leaves if node.path_text().strip()]
+
+
+def _warnings(run: SearchRun, ranked: Sequence[Candidate]) -> tuple[str, ...]:
+    """Warnings of a result, each with the option to change."""
+    if is_complete(run):
+        return ()
+    found = f"this is the best of {len(ranked)} that were cut off"
+    return (f"{_why_nothing_complete(run)}; {found}: {_remedy(run)}",)
 
 
 def partial_tree(run: SearchRun) -> tuple[TreeNode, ...]:
@@ -105,35 +131,43 @@ def partial_tree(run: SearchRun) -> tuple[TreeNode, ...]:
     )
 
 
-def _why_nothing_complete(run: SearchRun, num_candidates: int) -> str:
+def _why_nothing_complete(run: SearchRun) -> str:
     config = run.request.config
     if run.budget.stop_reason != "complete":
         spent = f"{run.budget.stop_reason}={getattr(config.budget, run.budget.stop_reason)}"
-        return (
-            f"no candidate finished within the budget of {spent} and its grace: raise them, or "
-            "look at the error's tree for what there was"
-        )
+        return f"no candidate finished within the budget of {spent} and its grace"
     return (
-        f"none of {num_candidates} candidates finished within max_tokens={config.max_tokens} and "
-        f"max_depth={config.max_depth}: raise them, or check that the model ends its answers"
+        f"none of {len(run.ended_nodes())} candidates finished within "
+        f"max_tokens={config.max_tokens} and max_depth={config.max_depth}"
     )
 
 
+def _remedy(run: SearchRun) -> str:
+    if run.budget.stop_reason != "complete":
+        return "raise them, or search less"
+    return "raise them, or check that the model ends its answers"
+
+
 def _candidate(run: SearchRun, node: Node, extract: Extractor) -> Candidate:
-    assert node.finish_reason is not None
-    reason: FinishReason = node.finish_reason
+    reason: FinishReason = "stop" if node.finish_reason == "stop" else "length"
     text = node.path_text()
     answer, is_malformed = _answer(extract, text)
     return Candidate(
         path=node.path,
         text=text,
         steps=_steps(node),
-        score=run.score(node) if run.request.uses_verifier else None,
+        score=_known_score(run, node) if run.request.uses_verifier else None,
         answer=answer,
         finish_reason=reason,
         num_tokens=node.num_path_tokens(len(run.tree.prompt_token_ids)),
         is_malformed=is_malformed,
     )
+
+
+def _known_score(run: SearchRun, node: Node) -> float | None:
+    """The score of a path, or of as much of it as was scored before it was cut off."""
+    scores = (run.score(one) for one in reversed(node.lineage()))
+    return next((score for score in scores if score is not None), None)
 
 
 def _answer(extract: Extractor, text: str) -> tuple[str | None, bool]:

@@ -25,7 +25,7 @@ class CommonPrefix:
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
         self._tokenizer = tokenizer
         self._stop = stop
-        self._num_told = 0
+        self._num_published = 0
         self._paths: dict[Node, _Path] = {}
         self._is_divided = False
         self._seen: StopReason = "complete"
@@ -55,12 +55,12 @@ class CommonPrefix:
 
     def rest(self, text: str) -> str:
         """Returns the text of the chosen answer behind the common prefix."""
-        told, self._num_told = self._num_told, len(text)
+        told, self._num_published = self._num_published, len(text)
         return text[told:]
 
     def _path(self, node: Node) -> "_Path":
-        held = node.text_before()[self._num_told :]
-        return _Path(node, TextStream(self._tokenizer, self._stop, held), self._num_told)
+        held = node.text_before()[self._num_published :]
+        return _Path(node, TextStream(self._tokenizer, self._stop, held), self._num_published)
 
     def _grow(self) -> str:
         paths = self._paths.values()
@@ -72,7 +72,7 @@ class CommonPrefix:
         self._is_divided = not shared
         for path in paths:
             path.ahead = path.ahead[len(shared) :]
-        self._num_told += len(shared)
+        self._num_published += len(shared)
         return shared
 
 

@@ -20,7 +20,7 @@ class EventLog:
         self._changed = threading.Condition()
         self._wakers: list[Callable[[], None]] = []
 
-    def tell(self, event: Event) -> None:
+    def publish(self, event: Event) -> None:
         """Adds an event; called by one thread, before `end`."""
         with self._changed:
             self._events.append(event)

@@ -47,30 +47,30 @@ class SearchListener(ResultListener):
         self.log = EventLog()
         self._is_plain = run.request.config.search == "none"
         self._search_events = SearchEvents(tokenizer, run.request.config.stop)
-        self._num_told = 0
-        self._num_told_tokens = 0
+        self._num_published = 0
+        self._num_published_tokens = 0
         self._text = TextStream(tokenizer, run.request.config.stop)
         if not self._is_plain:
-            self.log.tell(SearchStarted(num_beams=run.num_roots))
-            self._tell(self._search_events.look(run))
+            self.log.publish(SearchStarted(num_beams=run.num_roots))
+            self._publish(self._search_events.look(run))
 
     def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
         """Publishes plain text, or the ended steps of a search and its common prefix."""
         if not self._is_plain:
-            self._tell(self._search_events.gained(run, node))
-            if run.counts.generated_tokens - self._num_told_tokens >= _PROGRESS_TOKENS:
-                self._tell_progress(run)
+            self._publish(self._search_events.gained(run, node))
+            if run.counts.generated_tokens - self._num_published_tokens >= _PROGRESS_TOKENS:
+                self._publish_progress(run)
             return
         text = self._text.finish(node.text) if node.is_ended else self._text.push(token_ids)
         if text:
-            self._num_told += len(text)
-            self.log.tell(TextDelta(text=text))
+            self._num_published += len(text)
+            self.log.publish(TextDelta(text=text))
 
     def on_commit(self, run: SearchRun) -> None:
         """Publishes the progress of the search."""
         if not self._is_plain:
-            self._tell(self._search_events.look(run))
-            self._tell_progress(run)
+            self._publish(self._search_events.look(run))
+            self._publish_progress(run)
 
     def on_done(self, run: SearchRun, error: BaseException | None) -> None:
         """Resolves the future and ends the log."""
@@ -80,7 +80,7 @@ class SearchListener(ResultListener):
     def closing(self, result: SearchResult) -> Iterator[Event]:
         """Yields the last events of a result; may be called once."""
         if self._is_plain:
-            if rest := result.text[self._num_told :]:
+            if rest := result.text[self._num_published :]:
                 yield TextDelta(text=rest)
         else:
             yield from self._search_events.rest(result.text)
@@ -88,13 +88,13 @@ class SearchListener(ResultListener):
             yield UsageReported(usage=result.usage)
         yield Finished(result=result)
 
-    def _tell(self, events: Iterator[Event]) -> None:
+    def _publish(self, events: Iterator[Event]) -> None:
         for event in events:
-            self.log.tell(event)
+            self.log.publish(event)
 
-    def _tell_progress(self, run: SearchRun) -> None:
-        self._num_told_tokens = run.counts.generated_tokens
-        self._tell(iter((self._progress(run),)))
+    def _publish_progress(self, run: SearchRun) -> None:
+        self._num_published_tokens = run.counts.generated_tokens
+        self._publish(iter((self._progress(run),)))
 
     def _progress(self, run: SearchRun) -> Progress:
         ended = run.ended_nodes()

@@ -179,6 +179,8 @@ class SearchResult(Document):
         verifier: Name or path of the verifier; None when none took part.
         plan: The memory plan of the engine as JSON data, which `MemoryPlan.from_dict` reads; None
             where its memory was not planned.
+        warnings: What a caller should know, each with the option to change: that all candidates
+            were cut off, for one.
         routing: The decision of a routing policy as JSON data, whose cost is part of `usage`; None
             where no policy decided.
     """
@@ -197,4 +199,5 @@ class SearchResult(Document):
     verifier: str | None
     plan: dict[str, Any] | None = None
     stop_reason: StopReason = "complete"
+    warnings: tuple[str, ...] = ()
     routing: dict[str, Any] | None = None

@@ -70,7 +70,8 @@ async def test_langchain_async(engine: FastTTS) -> None:
 
 
 async def test_an_error_becomes_a_message_to_the_model(engine: FastTTS) -> None:
-    tool = DeliberateTool(engine=engine, config=SearchConfig(n=4, max_tokens=3))
+    config = SearchConfig(n=4, max_tokens=3, on_cut="raise")
+    tool = DeliberateTool(engine=engine, config=config)
     for message in (tool.invoke(CALL), await tool.ainvoke(CALL)):
         assert message.status == "error"
         assert message.content.startswith("deliberate failed: none of 4 candidates")

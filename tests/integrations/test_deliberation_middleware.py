@@ -187,7 +187,9 @@ def test_the_model_may_ask_what_is_left(engine: FastTTS, generator: HermesGenera
 
 
 def test_a_failed_search_of_the_tool_is_paid_for(engine: FastTTS) -> None:
-    tool = DeliberateTool(engine=engine, config=SearchConfig(n=4, beam_width=2, max_tokens=3))
+    tool = DeliberateTool(
+        engine=engine, config=SearchConfig(n=4, beam_width=2, max_tokens=3, on_cut="raise")
+    )
     made = create_agent(model(engine), [tool], middleware=[DeliberationMiddleware(Never())])
     state = made.invoke(asked(HARD))
     assert state["messages"][2].status == "error"

@@ -119,7 +119,8 @@ def test_calls_with_options_that_cannot_work(
 
 def test_errors_of_the_engine_come_through(engine: FastTTS, generator: Any) -> None:
     generator.answers["Why?"] = "too long " * 20
-    model = ChatFastTTS(engine=engine, search="best_of_n", n=2, max_tokens=10)
+    cut = {"on_cut": "raise"}
+    model = ChatFastTTS(engine=engine, search="best_of_n", n=2, max_tokens=10, search_args=cut)
     with pytest.raises(SearchError):
         model.invoke("Why?")
     with pytest.raises(SearchError):

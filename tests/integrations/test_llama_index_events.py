@@ -93,7 +93,8 @@ def test_a_search_counts_its_returned_path_only(engine: Engine, seen: list[Any])
 
 @pytest.mark.parametrize("name", STREAMS)
 async def test_a_stream_that_fails_says_so(engine: Engine, seen: list[Any], name: str) -> None:
-    llm = FastTTS(engine=engine, search="best_of_n", n=2, max_tokens=3)
+    cut = {"on_cut": "raise"}
+    llm = FastTTS(engine=engine, search="best_of_n", n=2, max_tokens=3, search_args=cut)
     with pytest.raises(SearchError):
         await STREAMS[name](llm, "Why?")
     assert isinstance(seen[-1], ExceptionEvent)

@@ -96,7 +96,8 @@ def test_prompts_are_converted_once(engine: Engine, generator: Any) -> None:
 
 def test_errors_of_the_engine_come_through(engine: Engine, generator: Any) -> None:
     generator.answers["Why?"] = "too long " * 20
-    llm = FastTTS(engine=engine, search="best_of_n", n=2, max_tokens=10)
+    cut = {"on_cut": "raise"}
+    llm = FastTTS(engine=engine, search="best_of_n", n=2, max_tokens=10, search_args=cut)
     with pytest.raises(SearchError):
         llm.complete("Why?")
     with pytest.raises(SearchError):

@@ -60,8 +60,8 @@ def test_the_verifier_reads_the_opening_and_scores_what_follows() -> None:
 def test_the_opening_is_not_paid_for_again() -> None:
     with FastTTS(FakeGenerator(), FakeVerifier(), scheduling=UNTIMED) as engine:
         found = engine.search(opened(engine), search="best_of_n", n=1, seed=1)
-        num_opening_tokens = len(engine.tokenizer.encode(ANSWER_PREFIX.text))
-        assert found.usage.required_tokens == found.usage.returned_tokens - num_opening_tokens
+        num_answer_prefix_tokens = len(engine.tokenizer.encode(ANSWER_PREFIX.text))
+        assert found.usage.required_tokens == found.usage.returned_tokens - num_answer_prefix_tokens
         assert engine.usage.required_tokens == found.usage.required_tokens
         streamed = list(engine.stream(opened(engine), n=4))
         text = "".join(event.text for event in streamed if isinstance(event, PrefixDelta))
@@ -71,7 +71,7 @@ def test_the_opening_is_not_paid_for_again() -> None:
 def test_an_opening_that_cannot_work_is_refused() -> None:
     unscored = AnswerPrefix(text=ANSWER_PREFIX.text, steps=(Step(text=TEXTS[0]),))
     with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
-        with pytest.raises(ConfigurationError, match="no room in an answer of 10"):
+        with pytest.raises(ConfigurationError, match="too long for an answer of 10"):
             engine.search(opened(engine), n=4, max_tokens=10)
-        with pytest.raises(ConfigurationError, match="needs the scores"):
+        with pytest.raises(ConfigurationError, match="needs a score"):
             engine.search(opened(engine, unscored), n=4)

@@ -116,7 +116,8 @@ def test_without_a_complete_candidate_the_best_path_is_finished() -> None:
 
 
 def test_what_could_not_be_finished_is_attached_to_the_error() -> None:
-    run = searched(SchedulingConfig(), n=8, budget=Budget(tokens=20, grace_tokens=0))
+    budget = Budget(tokens=20, grace_tokens=0)
+    run = searched(SchedulingConfig(), n=8, budget=budget, on_cut="raise")
     with pytest.raises(SearchError, match="within the budget of tokens=20 and its grace") as caught:
         result_of(run)
     assert caught.value.stop_reason == "tokens"
@@ -186,8 +187,8 @@ def test_a_budget_is_an_option_of_every_call() -> None:
     with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
         for options in ({"budget": budget}, {"budget": budget.model_dump()}):
             with pytest.raises(SearchError, match="tokens=20"):
-                engine.search("a", n=8, **options)
-            (error,) = engine.search_many(["a"], n=8, **options)
+                engine.search("a", n=8, on_cut="raise", **options)
+            (error,) = engine.search_many(["a"], n=8, on_cut="raise", **options)
             assert isinstance(error, SearchError)
             assert error.stop_reason == "tokens"
         with pytest.raises(ConfigurationError, match=r"unknown option 'budget.token'"):

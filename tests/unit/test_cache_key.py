@@ -50,6 +50,7 @@ OPTIONS: dict[str, list[Any]] = {
     "aggregation": ["min", "mean"],
     "selection": ["majority", "weighted"],
     "seed": [1, 2**62],
+    "on_cut": ["raise"],
     "structured_outputs": [StructuredOutputs(regex="a+"), StructuredOutputs(json_object=True)],
     "budget": [Budget(tokens=9), Budget(verifier_calls=9), Budget(grace_tokens=9)],
 }

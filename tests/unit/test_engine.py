@@ -14,6 +14,7 @@ import pytest
 
 from fasttts import (
     BackendError,
+    Budget,
     ConfigurationError,
     FastTTS,
     Finished,
@@ -32,6 +33,8 @@ SOLUTION = "Two and two: 2 + 2 = 4.\n\nThe answer is \\boxed{4}."
 def solve(prompt: str) -> str | None:
     if "endless" in prompt:
         return "word " * 10_000
+    if "blank" in prompt:
+        return "\n\n" * 10_000
     return SOLUTION if "two" in prompt else None
 
 
@@ -81,7 +84,7 @@ def test_plain_decoding_may_hit_its_cap(engine: FastTTS) -> None:
 
 def test_a_search_without_a_complete_candidate_is_an_error(engine: FastTTS) -> None:
     with pytest.raises(SearchError, match="none of 4 candidates finished within max_tokens=5"):
-        engine.search("two", n=4, max_tokens=5)
+        engine.search("two", n=4, max_tokens=5, on_cut="raise")
 
 
 def test_stop_strings_end_the_answer(engine: FastTTS) -> None:
@@ -137,7 +140,11 @@ def test_many_problems_share_the_loop_and_keep_their_own_results(engine: FastTTS
 def test_one_problem_without_an_answer_does_not_lose_the_others(engine: FastTTS) -> None:
     seen: list[int] = []
     good, bad = engine.search_many(
-        ["two", "endless"], n=4, max_tokens=60, on_result=lambda index, _: seen.append(index)
+        ["two", "endless"],
+        n=4,
+        max_tokens=60,
+        on_cut="raise",
+        on_result=lambda index, _: seen.append(index),
     )
     assert isinstance(good, SearchResult)
     assert isinstance(bad, SearchError)
@@ -368,3 +375,40 @@ def test_a_search_that_counts_answers_counts_those_of_the_callers_extractor() ->
         assert len(engine.search("a", extract=first_letter, **options).candidates) > 4
         with pytest.raises(SearchError, match="broken"):
             engine.search("a", extract=broken, **{**options, "n": 4})
+
+
+@pytest.mark.parametrize("search", ["beam_search", "best_of_n", "self_consistency", "dvts"])
+def test_candidates_that_were_all_cut_off_are_a_result(
+    engine: FastTTS, search: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = engine.search("endless", search=search, n=4, max_tokens=30)
+    assert (result.finish_reason, result.stop_reason) == ("length", "complete")
+    assert len(result.text) >= 20
+    assert all(one.finish_reason == "length" for one in result.candidates)
+    (warning,) = result.warnings
+    assert "candidates finished within max_tokens=30" in warning
+    assert caplog.text.count(warning) == 1
+    assert SearchResult.from_json(result.to_json()) == result
+    scores = [one.score for one in result.candidates if one.score is not None]
+    assert scores == sorted(scores, reverse=True)
+    with pytest.raises(SearchError, match="finished within max_tokens=30"):
+        engine.search("endless", search=search, n=4, max_tokens=30, on_cut="raise")
+
+
+@pytest.mark.parametrize("budget", [Budget(tokens=40), Budget(tokens=9, grace_tokens=0)], ids=str)
+def test_a_budget_that_cuts_all_candidates_off_leaves_the_best(
+    engine: FastTTS, budget: Budget
+) -> None:
+    result = engine.search("endless", n=4, budget=budget)
+    assert (result.finish_reason, result.stop_reason) == ("length", "tokens")
+    assert result.text.strip()
+    assert f"the budget of tokens={budget.tokens}" in result.warnings[0]
+    *_, last = engine.stream("endless", n=4, budget=budget)
+    assert isinstance(last, Finished)
+    assert last.result.text == result.text
+
+
+def test_without_any_text_there_is_no_result(engine: FastTTS) -> None:
+    with pytest.raises(SearchError, match="tokens=1"):
+        engine.search("blank", n=4, budget=Budget(tokens=1, grace_tokens=0))
+    assert engine.search("two", n=4).warnings == ()

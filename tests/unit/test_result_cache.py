@@ -112,7 +112,7 @@ def test_counted_budgets_are_cached_and_errors_are_not(engine: FastTTS) -> None:
         result = engine.search("hello", n=4, budget=Budget(tokens=60))
         assert (result.usage.is_cached, result.stop_reason) == (is_cached, "tokens")
         with pytest.raises(SearchError):
-            engine.search("hello", n=4, max_tokens=1)
+            engine.search("hello", n=4, max_tokens=1, on_cut="raise")
     assert lookups(engine) == (1, 3)
 
 

@@ -171,7 +171,7 @@ def test_a_draft_that_does_not_end_is_searched(engine: FastTTS) -> None:
     assert found.routing["reason"] == "the draft does not end"
     assert found.usage.required_tokens == engine.usage.required_tokens - length
     with pytest.raises(SearchError, match="finished within max_tokens"):
-        router.search(QUESTIONS[0], n=4, max_tokens=1)
+        router.search(QUESTIONS[0], n=4, max_tokens=1, on_cut="raise")
 
 
 def test_a_search_that_its_budget_ends_without_an_answer_falls_back(engine: FastTTS) -> None:

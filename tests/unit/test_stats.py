@@ -40,9 +40,10 @@ def test_every_call_has_one_outcome(engine: FastTTS) -> None:
     engine.search_many(["hello", "world"], n=4)
     engine.search("hello", n=4, budget=Budget(tokens=60))
     with pytest.raises(SearchError):
-        engine.search("hello", n=4, max_tokens=1)
+        engine.search("hello", n=4, max_tokens=1, on_cut="raise")
+    engine.search("hello", n=4, max_tokens=3)
     with pytest.raises(SearchError):
-        engine.search("hello", n=4, budget=Budget(seconds=1e-9))
+        engine.search("hello", n=4, budget=Budget(seconds=1e-9), on_cut="raise")
     late = Budget(seconds=1e-9, refuse_late=True)
     with pytest.raises(SearchError):
         engine.search("hello", n=4, budget=late)
@@ -54,11 +55,11 @@ def test_every_call_has_one_outcome(engine: FastTTS) -> None:
     assert ended(stats) == {
         "complete": 5,
         "tokens": 1,
-        "no_answer": 2,
+        "no_answer": 3,
         "refused": 1,
         "cancelled": 1,
     }
-    assert stats.requests.num_ended == 10
+    assert stats.requests.num_ended == 11
     assert stats.requests.num_open == 0
     assert stats.requests.seconds > 0
 

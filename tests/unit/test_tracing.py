@@ -133,7 +133,7 @@ def test_errors_are_recorded(exporter: InMemorySpanExporter) -> None:
     lost = BackendError("lost", role="generator")
     with FastTTS(FaultyGenerator(FakeGenerator(), {40: lost}), FakeVerifier()) as engine:
         with pytest.raises(SearchError):
-            engine.search("hello", n=4, max_tokens=1)
+            engine.search("hello", n=4, max_tokens=1, on_cut="raise")
         unanswered = only(exporter)
         with pytest.raises(BackendError):
             engine.search("hello", n=32, max_tokens=2000)

@@ -78,6 +78,8 @@ class AnswerView:
             print_indented(self._console, steps, INDENT)
         if reply.finish_reason == "length":
             self._print(Text("(cut off at the token limit)", style="yellow"))
+        for warning in result.warnings:
+            self._print(Text(f"({warning})", style="yellow"))
         self._print(cost_line(cost))
         self._begin()
 
