@@ -65,9 +65,10 @@ class SearchBudget:
 
     def horizon(self) -> Horizon | None:
         """Where the budget ends, as far as the tree is known; None while it pays for all of it."""
-        budget, nodes = self._budget, list(self._run.tree)
+        budget = self._budget
         if not budget.is_counted or self.stop_reason != "complete":
             return None
+        nodes = list(self._run.tree)
         found: list[Horizon] = []
         if budget.tokens is not None and (at := _last_paid(nodes, budget.tokens)) is not None:
             found.append((at, "tokens"))
