@@ -2,8 +2,8 @@
 
 The token at absolute position `p` of a sequence with seed `s` is
 
-    argmax_v( filtered(logits / T)_v + gumbel(s, p, v) )        T > 0
-    argmax_v( logits_v )                                        T = 0
+    argmax_v( filtered(logits / T)_v + gumbel(s, p, v) )        T >= 1e-5
+    argmax_v( logits_v )                                        T < 1e-5
 
 where `filtered` applies min-p, top-k and top-p in that order, and `gumbel` is a hash. By the
 Gumbel-max identity this samples from the filtered softmax. No generator state exists: a sequence
@@ -27,6 +27,9 @@ LAST_SHIFT = 31
 UNIFORM_BITS = 52
 _MASK = (1 << 64) - 1
 
+MIN_TEMPERATURE = 1e-5
+"""Lower temperatures are greedy, as in vLLM: float32 logits divided by them overflow."""
+
 FloatArray = npt.NDArray[np.floating]
 
 
@@ -35,7 +38,8 @@ class Sampling:
     """How one token is drawn.
 
     Attributes:
-        temperature: Divides the logits; 0 takes the most likely token and ignores the rest.
+        temperature: Divides the logits; below `MIN_TEMPERATURE` the most likely token is taken and
+            the rest ignored.
         top_k: Keeps the k most likely tokens; 0 is off.
         top_p: Keeps the most likely tokens that reach this probability; 1 is off.
         min_p: Drops tokens below this share of the largest probability; 0 is off.
@@ -45,6 +49,11 @@ class Sampling:
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the most likely token is taken."""
+        return self.temperature < MIN_TEMPERATURE
 
 
 def derive_seed(*key: int) -> int:
@@ -148,7 +157,7 @@ def sample_token(logits: FloatArray, seed: int, position: int, sampling: Samplin
     Returns:
         The token's id.
     """
-    if sampling.temperature == 0:
+    if sampling.is_greedy:
         return int(np.argmax(logits))
     noise = gumbel_noise(seed, position, len(logits))
     return int(np.argmax(filter_logits(logits, sampling) + noise))

@@ -50,6 +50,10 @@ class SearchBudget:
         self._nodes = nodes
         self._groups = groups
         self._began: float | None = None
+        counted = (self._budget.tokens, self._budget.verifier_calls)
+        self._num_further = int(None not in counted and run.request.uses_verifier)
+        """Iterations behind the horizon that have to be known: with two limits, which of them ends
+        the search is only known from the iteration that neither pays for."""
 
     def begin(self, now: float) -> None:
         """Starts the clock; a second call has no effect."""
@@ -84,6 +88,7 @@ class SearchBudget:
         Returns:
             The stopped nodes that run.
         """
+        at += self._num_further
         held = [n for n in self._groups.frontier() if not n.is_ended and n.ends_at >= at]
         self.held.update(node.path for node in held)
         for node in held:
@@ -92,6 +97,7 @@ class SearchBudget:
 
     def is_known_until(self, at: int) -> bool:
         """Whether nothing up to iteration `at` remains to decode, score or decide."""
+        at += self._num_further
         if not all(group.is_known_until(at) for group in self._groups):
             return False
         return not any(n.is_attached and n.ends_at <= at for n in self._run.unscored.values())

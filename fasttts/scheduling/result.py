@@ -118,12 +118,16 @@ def _warnings(run: SearchRun, ranked: Sequence[Candidate]) -> tuple[str, ...]:
 
 
 def partial_tree(run: SearchRun) -> tuple[TreeNode, ...]:
-    """Lists the nodes of a search so far, in depth-first order."""
+    """Lists the nodes of a search so far, in depth-first order.
+
+    A finished step that nothing follows has no score: whether it was scored before it lost depends
+    on what ran first.
+    """
     return tuple(
         TreeNode(
             path=node.path,
             text=node.text,
-            score=run.score(node),
+            score=run.score(node) if node.children or node.is_answer_ended else None,
             finish_reason=node.finish_reason,
             num_tokens=len(node.token_ids),
         )

@@ -72,7 +72,7 @@ class TreeNode:
     Attributes:
         path: Position in the tree.
         text: The node's own text so far.
-        score: The path's aggregated score; None where it was not scored.
+        score: The path's aggregated score; None where it was not scored or nothing follows it.
         finish_reason: None where it was still running.
         num_tokens: The node's own tokens.
     """

@@ -77,6 +77,24 @@ def test_a_counted_budget_ends_every_schedule_at_the_same_tree(
         assert num_tokens(found) <= tokens + 20
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("search", ["beam_search", "best_of_n"])
+def test_of_two_budgets_that_end_together_every_schedule_names_the_same(
+    search: str, seed: int
+) -> None:
+    """Which limit the next iteration would break is only known where it was decoded."""
+    options = {"search": search, "seed": seed, "n": 4, "max_tokens": 60}
+    nodes = list(searched(PLAIN, **options).tree)
+    ends = sorted(node.ends_at for node in nodes)
+    for num_calls in range(1, len(ends) - 1, 2):
+        last = ends[num_calls]
+        tokens = sum(max(0, min(last - n.begins_at, len(n.token_ids))) for n in nodes) - 1
+        budget = Budget(tokens=tokens, verifier_calls=num_calls, grace_tokens=0)
+        schedules = (PLAIN, *SCHEDULES)
+        found = {searched(s, **options, budget=budget).budget.stop_reason for s in schedules}
+        assert found == {"tokens"}
+
+
 def test_a_tree_that_ran_ahead_to_its_end_is_cut_at_its_budget() -> None:
     scheduling = SchedulingConfig(speculation_rule="score", early_verification=False)
     options = {"n": 4, "max_tokens": 50, "seed": 5, "budget": Budget(tokens=125)}

@@ -55,6 +55,15 @@ def test_neighbouring_positions_and_seeds_are_uncorrelated() -> None:
     assert np.abs(correlation).max() < 5 / math.sqrt(5000)
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-30, 9.9e-6])
+def test_temperatures_that_overflow_are_greedy(temperature: float) -> None:
+    logits = np.array([1e4, 2e4, -3e4], dtype=np.float32)
+    sampling = Sampling(temperature=temperature, top_p=0.5, top_k=2, min_p=0.1)
+    assert sampling.is_greedy
+    assert {sample_token(logits, seed, 3, sampling) for seed in range(20)} == {1}
+    assert not Sampling(temperature=1e-5).is_greedy
+
+
 def test_temperature_zero_takes_the_most_likely_token_whatever_the_seed() -> None:
     assert {sample_token(LOGITS, seed, 3, Sampling()) for seed in range(50)} == {0}
 

@@ -15,7 +15,10 @@ pytestmark = pytest.mark.vllm
 OPTIONS = [
     Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     for temperature, top_k, top_p, min_p in itertools.product(
-        (0.0, 0.3, 1.0, 1.7), (0, 1, 5, 100_000), (1.0, 0.9, 0.2), (0.0, 0.02, 0.6)
+        (0.0, 5e-324, 1e-6, 1e-5, 0.3, 1.0, 1.7),
+        (0, 1, 5, 100_000),
+        (1.0, 0.9, 0.2),
+        (0.0, 0.02, 0.6),
     )
 ]
 

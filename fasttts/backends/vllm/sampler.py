@@ -159,7 +159,7 @@ class CounterSampler(LogitsProcessor):
             self._add(index, params, len(prompt or ()), output)
         for source, target, direction in batch_update.moved:
             self._move(source, target, direction)
-        sampled = {i: row for i, row in self._by_index.items() if row.sampling.temperature > 0}
+        sampled = {i: row for i, row in self._by_index.items() if not row.sampling.is_greedy}
         self._rows = _Rows(sampled, self._device) if sampled else None
         self._constrained = {
             i: (row.constraint, row.output) for i, row in self._by_index.items() if row.constraint
@@ -175,7 +175,7 @@ class CounterSampler(LogitsProcessor):
         seed, sampling, constraint = argument
         if constraint is not None:
             constraint = constraint.copy()  # a preempted request is added again with all its tokens
-        if sampling.temperature > 0 or constraint is not None:
+        if not sampling.is_greedy or constraint is not None:
             key = noise_key(seed, num_prompt_tokens)
             self._by_index[index] = _Row(key, sampling, constraint, output)
 
