@@ -11,7 +11,7 @@ import vllm.envs
 
 import __main__
 from fasttts import FastTTS
-from fasttts.backends.vllm import lifetime
+from fasttts.backends.vllm import engine_lifecycle
 from fasttts.config import search_config
 from fasttts.errors import BackendError, CapacityError
 from fasttts.interfaces import VerificationRequest, fingerprint
@@ -96,7 +96,7 @@ def test_on_a_gpu_the_whole_engine_is_in_the_other_process(
     demo_engine: FastTTS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = multiprocessing.active_children()
-    monkeypatch.setattr(lifetime, "_is_cpu", lambda: False)
+    monkeypatch.setattr(engine_lifecycle, "_is_cpu", lambda: False)
     config = search_config(n=8, max_tokens=300)
     with FastTTS.load("demo", max_num_seqs=16, verifier_process=True) as engine:
         (other,) = (child for child in multiprocessing.active_children() if child not in before)
