@@ -19,6 +19,7 @@ os.environ["VLLM_HOST_IP"] = "127.0.0.1"
 
 from fasttts import FastTTS, shared_engine
 from fasttts.config import engine_config
+from tests.engines import OpenWith
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -46,6 +47,16 @@ def has_gpu() -> bool:
 def demo_engine() -> FastTTS:
     """The engine on the bundled models that the whole session shares; closed at exit."""
     return shared_engine(engine_config())
+
+
+@pytest.fixture
+def open_with(monkeypatch: pytest.MonkeyPatch) -> OpenWith:
+    """Has a function of the test open engines where they would load their models with vLLM.
+
+    It takes the place of what stands between a configuration and vLLM, so a command, a chat class
+    or an example that opens an engine is given the test's.
+    """
+    return lambda open_engine: monkeypatch.setattr(FastTTS, "from_config", open_engine)
 
 
 @pytest.fixture(scope="module")

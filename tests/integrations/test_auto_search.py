@@ -15,7 +15,8 @@ from fasttts.chat import ChatOptions
 from fasttts.routing import Always, Cascade, Heuristics, Never, RoutingPolicy
 from langchain_fasttts import ChatFastTTS
 from llama_index.llms.fasttts import FastTTS as LlamaIndexFastTTS
-from tests.integrations.conftest import HermesGenerator
+from tests.chat_model import ChatModel
+from tests.hermes import HermesGenerator
 from tests.integrations.langchain_paths import on_every_path
 
 QUESTION = "How many are 3 and 4?"
@@ -102,7 +103,7 @@ def test_what_auto_needs_is_checked_before_anything_runs() -> None:
 def test_the_policy_is_part_of_the_identity(engine: FastTTS) -> None:
     variants: list[dict[str, Any]] = [{}, {"policy": Never()}, {"policy": Cascade(threshold=0.25)}]
     variants += [{"auto_search": "dvts"}]
-    identities = {str(ChatOptions(engine=engine, **OPTIONS, **v)._identity()) for v in variants}
+    identities = {str(ChatModel(engine=engine, **OPTIONS, **v).identity()) for v in variants}
     assert len(identities) == len(variants)
 
 
