@@ -154,7 +154,7 @@ async def test_llama_index_agents_hear_of_progress(engine: FastTTS, hard: str) -
     assert told[-1].generated_tokens > 0
 
 
-@pytest.mark.parametrize(("budget", "policy"), [(0, "Spent"), (5000, "Always")])
+@pytest.mark.parametrize(("budget", "policy"), [(0, "BudgetExhausted"), (5000, "Always")])
 async def test_llama_index_agents_keep_the_tool_to_a_budget(
     engine: FastTTS, hard: str, budget: int, policy: str
 ) -> None:

@@ -148,8 +148,8 @@ async def test_a_spent_budget_leaves_plain_decoding_that_says_so(
         spent = f"(The budget of {budget} tokens is spent: all replies are plain now.)"
         assert tool.content == f"{spent}\n\n{SOLUTION}"
         assert tool.artifact["config"]["search"] == "none"
-        assert tool.artifact["routing"]["policy"] == "Spent"
-        assert routing(last)["policy"] == "Spent"
+        assert tool.artifact["routing"]["policy"] == "BudgetExhausted"
+        assert routing(last)["policy"] == "BudgetExhausted"
         assert routing(last)["reason"] == f"the run's budget of {budget} tokens is spent"
 
 
