@@ -60,6 +60,8 @@ class Loop:
         config: Slots and optimisations; no option changes a result.
         clock: Seconds; replaced in tests.
         account: Where costs are added.
+        longest_wait_s: How long it waits for scores while nothing decodes, before it looks for
+            commands again.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Loop:
         *,
         clock: Callable[[], float] = time.perf_counter,
         account: Account | None = None,
+        longest_wait_s: float = 0.02,
     ) -> None:
         num_slots = min(config.slots or generator.max_num_seqs, generator.max_num_seqs)
         self._generator = generator
@@ -77,7 +80,9 @@ class Loop:
         self._clock = clock
         self._slots = Slots(generator, num_slots)
         self._account = account or Account()
-        self._verifier_queue = VerifierQueue(verifier, config, self._account, clock)
+        self._verifier_queue = VerifierQueue(
+            verifier, config, self._account, clock, longest_wait_s=longest_wait_s
+        )
         self._listeners: dict[SearchRun, Listener] = {}
         self._pressure = PressureGauge()
         self._scheduler = Scheduler(self._slots, config, self._pressure)
