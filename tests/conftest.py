@@ -16,6 +16,9 @@ os.environ["VLLM_DO_NOT_TRACK"] = "1"
 os.environ["VLLM_NO_USAGE_STATS"] = "1"
 # Else vLLM asks the operating system for its address by opening a socket to the outside.
 os.environ["VLLM_HOST_IP"] = "127.0.0.1"
+# Read when torch is first imported. Models this small gain nothing from a second thread, and those
+# of two processes keep each other from the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from fasttts import FastTTS, shared_engine
 from fasttts.config import engine_config
