@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 from hypothesis import settings
+from platformdirs import user_cache_path
 
 # vLLM and huggingface_hub read these when they are imported: set before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -16,6 +17,9 @@ os.environ["VLLM_DO_NOT_TRACK"] = "1"
 os.environ["VLLM_NO_USAGE_STATS"] = "1"
 # Else vLLM asks the operating system for its address by opening a socket to the outside.
 os.environ["VLLM_HOST_IP"] = "127.0.0.1"
+# What vLLM finds out about a class of models takes it a process of several seconds. It keeps that
+# here, by default below XDG_CACHE_HOME, which tests change.
+os.environ.setdefault("VLLM_CACHE_ROOT", str(user_cache_path("vllm")))
 # Read when torch is first imported. Models this small gain nothing from a second thread, and those
 # of two processes keep each other from the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
