@@ -15,6 +15,7 @@ from fasttts.backends.vllm import engine_lifecycle
 from fasttts.config import search_config
 from fasttts.errors import BackendError, CapacityError
 from fasttts.interfaces import VerificationRequest, fingerprint
+from tests.vllm.inside import engine_of
 
 pytestmark = pytest.mark.vllm
 
@@ -95,6 +96,7 @@ def test_its_end_is_told_to_searches_that_need_it(engine: FastTTS) -> None:
 def test_on_a_gpu_the_whole_engine_is_in_the_other_process(
     demo_engine: FastTTS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Shown without a GPU: on one, vLLM keeps other books, and starts another process."""
     before = multiprocessing.active_children()
     monkeypatch.setattr(engine_lifecycle, "_is_cpu", lambda: False)
     config = search_config(n=8, max_tokens=300)
@@ -102,7 +104,7 @@ def test_on_a_gpu_the_whole_engine_is_in_the_other_process(
         (other,) = (child for child in multiprocessing.active_children() if child not in before)
         assert other.name == "EngineCore"
         verifier: Any = engine.verifier
-        sockets = verifier._engine.engine_core.ctx
+        sockets = engine_of(verifier).engine_core.ctx
         found = engine.search(QUESTION, config=config)
         other.kill()
         with pytest.raises(BackendError, match="the verifier"):
