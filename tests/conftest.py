@@ -4,8 +4,10 @@ import asyncio
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -36,6 +38,16 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 def pytest_itemcollected(item: pytest.Item) -> None:
     if item.get_closest_marker("vllm") and not item.get_closest_marker("timeout"):
         item.add_marker(pytest.mark.timeout(300))  # models take their time on a busy machine
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that at the end no process waits long for another."""
+
+    def num_marked(name: str) -> Counter[Path]:
+        return Counter(item.path for item in items if item.get_closest_marker(name))
+
+    slow, vllm = num_marked("slow"), num_marked("vllm")
+    items.sort(key=lambda item: (slow[item.path], vllm[item.path]), reverse=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

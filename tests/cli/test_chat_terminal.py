@@ -139,6 +139,7 @@ def test_lines_and_conversations_are_remembered(env: dict[str, str]) -> None:
 
 
 @pytest.mark.vllm
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # a whole conversation behind the loading of the models
 def test_a_conversation_on_the_bundled_models(env: dict[str, str], files: Path) -> None:
     with terminal(sys.executable, "-c", MAIN, "chat", "--files", str(files), env=env) as chat:

@@ -91,6 +91,7 @@ def test_the_llama_index_query_engine(run: Run) -> None:
 
 
 @pytest.mark.vllm
+@pytest.mark.slow
 def test_the_evaluation_of_a_file(run: Run, tmp_path: Path) -> None:
     results = tmp_path / "results.csv"
     printed = run("evaluate_csv.py", str(EXAMPLES / "problems.csv"), str(results))

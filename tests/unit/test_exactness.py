@@ -73,6 +73,7 @@ VERIFIERS = st.builds(LateVerifier, st.sampled_from([0, 0, 1, 3, 9]), is_serial=
 POOLS = st.sampled_from([(16, 4096), (8, 60), (16, 20)])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
 @pytest.mark.timeout(300)
 @hypothesis_settings(max_examples=300)

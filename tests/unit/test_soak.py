@@ -13,6 +13,7 @@ from fasttts.scheduling.gauges import Gauges
 NUM_CALLS = 5000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
 @pytest.mark.timeout(170)
 def test_every_call_has_its_own_outcome_and_nothing_leaks() -> None:

@@ -17,7 +17,7 @@ from fasttts.errors import BackendError, CapacityError
 from fasttts.interfaces import VerificationRequest, fingerprint
 from tests.vllm.inside import engine_of
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 QUESTION = "Tom has 10 pens. Tom buys 5 bags of 8 pens. How many pens does Tom have now?"
 REQUESTS = [VerificationRequest(problem=QUESTION, steps=("5 * 8 = 40", "10 + 40 = 50"))]
