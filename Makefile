@@ -5,18 +5,20 @@ BIN := .venv/bin
 
 # Tests run in processes, each of which may load models: a core and 4 GB for each.
 WORKERS ?= 2
-PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile
+# Files in the order in which they are collected: tests/conftest.py puts the long ones first.
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # No report leaves this machine.
 export VLLM_NO_USAGE_STATS := 1
 export VLLM_DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock clean
+.PHONY: help install demo test quick check format lock clean
 
 help:
 	@echo 'make demo     solve one problem plainly and by search, on the bundled models'
 	@echo 'make test     run every test this machine can run (WORKERS=4 for a larger machine)'
+	@echo 'make quick    those that take at most 10 seconds each'
 	@echo 'make check    what CI runs: format, lint, types, tests, coverage'
 	@echo 'make format   format the code and apply safe fixes'
 	@echo 'make lock     write requirements.lock anew (UPGRADE=1 for newer versions)'
@@ -32,6 +34,9 @@ demo: install
 
 test: install
 	$(PYTEST)
+
+quick: install
+	$(PYTEST) -m "not slow"
 
 check: install
 	$(BIN)/ruff format --check

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from benchmarks.workload import SeededVerifier
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
-from fasttts.verifiers.async_scoring import Flow, finish, scoring_of
+from fasttts.verifiers.async_scoring import AsyncScoring, finish, scoring_of
 from fasttts.verifiers.resolve import is_serial
 
 
@@ -21,10 +21,10 @@ class _Around:
         self.is_serial = is_serial(inner)
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
-        """`flow`, waited for."""
-        return finish(self.flow(requests))
+        """`score_async`, waited for."""
+        return finish(self.score_async(requests))
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+    def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         """The inner verifier's."""
         return scoring_of(self._inner, requests)
 
@@ -57,9 +57,11 @@ class Rescoring(_Around):
 
     name = "rescoring"
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+    def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         """The scores asked for, at the cost of all."""
-        found = yield from super().flow([replace(request, num_scored=0) for request in requests])
+        found = yield from super().score_async(
+            [replace(request, num_scored=0) for request in requests]
+        )
         return [
             replace(one, scores=one.scores[request.num_scored :])
             for one, request in zip(found, requests, strict=True)
@@ -75,9 +77,9 @@ class CostlySeededVerifier(_Around):
         super().__init__(inner)
         self._seeded = SeededVerifier()
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+    def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         """Seeded scores at the real cost."""
-        costs = yield from super().flow(requests)
+        costs = yield from super().score_async(requests)
         return [
             replace(cost, scores=seeded.scores)
             for cost, seeded in zip(costs, self._seeded.score(requests), strict=True)
@@ -93,10 +95,10 @@ class Watched(_Around):
         super().__init__(inner)
         self._asked: list[VerificationRequest] = []
 
-    def flow(self, requests: Sequence[VerificationRequest]) -> Flow:
+    def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         """The inner verifier's."""
         self._asked += requests
-        return super().flow(requests)
+        return super().score_async(requests)
 
     def num_new_tokens(self, encode: Callable[[str], Sequence[int]]) -> int:
         """Tokens of the problem and of every step that was asked for, its tag included."""

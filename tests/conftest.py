@@ -4,11 +4,14 @@ import asyncio
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from platformdirs import user_cache_path
 
 # vLLM and huggingface_hub read these when they are imported: set before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -16,9 +19,16 @@ os.environ["VLLM_DO_NOT_TRACK"] = "1"
 os.environ["VLLM_NO_USAGE_STATS"] = "1"
 # Else vLLM asks the operating system for its address by opening a socket to the outside.
 os.environ["VLLM_HOST_IP"] = "127.0.0.1"
+# What vLLM finds out about a class of models takes it a process of several seconds. It keeps that
+# here, by default below XDG_CACHE_HOME, which tests change.
+os.environ.setdefault("VLLM_CACHE_ROOT", str(user_cache_path("vllm")))
+# Read when torch is first imported. Models this small gain nothing from a second thread, and those
+# of two processes keep each other from the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from fasttts import FastTTS, shared_engine
 from fasttts.config import engine_config
+from tests.engines import OpenWith
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -28,6 +38,16 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 def pytest_itemcollected(item: pytest.Item) -> None:
     if item.get_closest_marker("vllm") and not item.get_closest_marker("timeout"):
         item.add_marker(pytest.mark.timeout(300))  # models take their time on a busy machine
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that at the end no process waits long for another."""
+
+    def num_marked(name: str) -> Counter[Path]:
+        return Counter(item.path for item in items if item.get_closest_marker(name))
+
+    slow, vllm = num_marked("slow"), num_marked("vllm")
+    items.sort(key=lambda item: (slow[item.path], vllm[item.path]), reverse=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -46,6 +66,16 @@ def has_gpu() -> bool:
 def demo_engine() -> FastTTS:
     """The engine on the bundled models that the whole session shares; closed at exit."""
     return shared_engine(engine_config())
+
+
+@pytest.fixture
+def open_with(monkeypatch: pytest.MonkeyPatch) -> OpenWith:
+    """Has a function of the test open engines where they would load their models with vLLM.
+
+    It takes the place of what stands between a configuration and vLLM, so a command, a chat class
+    or an example that opens an engine is given the test's.
+    """
+    return lambda open_engine: monkeypatch.setattr(FastTTS, "from_config", open_engine)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fasttts import ParsedOutput, ToolCall
-from fasttts.backends.fake import FakeGenerator
+from fasttts.backends.fake import FakeGenerator, Script
 from fasttts.interfaces import HERMES, GenerationOutput
 
 CALL = re.compile(r"<tool_call>(.*?)</tool_call>|<tool_call>(.*)", re.DOTALL)
@@ -15,14 +15,19 @@ PROMPT_END = "assistant: "
 
 
 class HermesGenerator(FakeGenerator):
-    """Answers prompts by their ending, and reads tool calls as vLLM's Hermes parser does."""
+    """Answers prompts by their ending, and reads tool calls as vLLM's Hermes parser does.
+
+    Args:
+        script: Answers in place of the table `answers`.
+        options: Of `FakeGenerator`.
+    """
 
     name = "fake-hermes"
     call_marker = "<tool_call>"
     call_format = HERMES
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(self._answer, max_model_len=16_384, **options)
+    def __init__(self, script: Script | None = None, **options: Any) -> None:
+        super().__init__(script or self._answer, max_model_len=16_384, **options)
         self.answers: dict[str, str] = {}
         self.prompts: list[str] = []
         self.step_s = 0.0

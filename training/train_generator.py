@@ -30,7 +30,6 @@ from training.tokenizer import build_tokenizer, load_tokenizer, token_id
 from training.training import Loss, Trainer, TrainingConfig, add_arguments, attention_of
 
 MAX_DIGITS = 4
-NUM_HELD_OUT = 512
 
 
 def language_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -159,7 +158,7 @@ def train(options: argparse.Namespace) -> None:
         save_every=options.save_every,
         device=options.device,
     )
-    arithmetic = Arithmetic(tokenizer, results, NUM_HELD_OUT)
+    arithmetic = Arithmetic(tokenizer, results, options.num_held_out)
     trainer = Trainer(model, loss, config, lambda: arithmetic.measure(model))
     trainer.try_resume()
     source = partial(dialogue_examples, tokenizer)
@@ -195,6 +194,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--save-every", type=int, default=200)
     parser.add_argument("--peak-lr", type=float, default=3e-3)
+    parser.add_argument("--num-held-out", type=int, default=512, help="problems to measure on")
     parser.add_argument(
         "--polish",
         type=Path,

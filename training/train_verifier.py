@@ -29,12 +29,9 @@ from training.rollouts import chat_prompt, sample, split_steps
 from training.tokenizer import STEP_TAG, load_tokenizer, token_id
 from training.training import Trainer, TrainingConfig, add_arguments, attention_of
 
-CHUNK = 512
-"""Problems that are sampled at once."""
 SAMPLES_PER_PROBLEM = 8
 TEMPERATURES = (0.7, 0.85, 1.0)
 MAX_STEPS = 16
-NUM_HELD_OUT = 64
 FORESIGHT_LAYER = 4
 FORESIGHT_WEIGHT = 0.5
 FIRST_FAULT_WEIGHT = 8.0
@@ -85,22 +82,23 @@ def first_faults(batch: Batch) -> torch.Tensor:
     return (batch.targets_B_T == 0) & (before != 0)
 
 
-def problems_of(seed: int, chunk: int) -> list[Problem]:
+def problems_of(seed: int, chunk: int, size: int) -> list[Problem]:
     """Returns one chunk of the problems that the generator is sampled on."""
-    return generate_problems("train", random.Random(f"{seed}/{chunk}").getrandbits(60), CHUNK)
+    return generate_problems("train", random.Random(f"{seed}/{chunk}").getrandbits(60), size)
 
 
 def collect(options: argparse.Namespace) -> None:
     """Samples the generator on training problems; continues where an earlier run stopped."""
     path: Path = options.work_dir / "samples.jsonl"
     options.work_dir.mkdir(parents=True, exist_ok=True)
-    done = len(_lines(path)) // CHUNK
-    for chunk in range(done, options.num_sampled // CHUNK):
-        problems = problems_of(options.seed, chunk)
+    size: int = options.chunk_size
+    done = len(_lines(path)) // size
+    for chunk in range(done, options.num_sampled // size):
+        problems = problems_of(options.seed, chunk, size)
         texts = _samples(options, problems, TEMPERATURES[chunk % len(TEMPERATURES)], chunk)
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(sorted(set(row))) + "\n" for row in texts)
-        print(f"sampled {(chunk + 1) * CHUNK} problems", flush=True)
+        print(f"sampled {(chunk + 1) * size} problems", flush=True)
 
 
 def _lines(path: Path) -> list[str]:
@@ -122,7 +120,7 @@ def _samples(
 
 
 def reward_examples(
-    path: Path, tokenizer: PreTrainedTokenizerBase, data_seed: int, seed: str
+    path: Path, tokenizer: PreTrainedTokenizerBase, data_seed: int, chunk_size: int, seed: str
 ) -> Iterator[Example]:
     """Yields sampled, corrupted and right attempts endlessly.
 
@@ -130,12 +128,14 @@ def reward_examples(
         path: The file of samples.
         tokenizer: The verifier's tokenizer.
         data_seed: The seed of the samples' problems.
+        chunk_size: Problems that were sampled at once.
         seed: The order depends on it.
     """
     rng = random.Random(f"attempts/{seed}")
     draw = problem_source(rng)
     rows = [json.loads(line) for line in _lines(path)]
-    problems = [p for c in range(len(rows) // CHUNK) for p in problems_of(data_seed, c)]
+    chunks = range(len(rows) // chunk_size)
+    problems = [p for chunk in chunks for p in problems_of(data_seed, chunk, chunk_size)]
     sampled = [(p, text) for p, row in zip(problems, rows, strict=True) for text in row]
     while True:
         kind = rng.choices(("sampled", "corrupted", "exact"), (60, 30, 10))[0]
@@ -156,7 +156,7 @@ def train(options: argparse.Namespace) -> None:
     model = RewardModel(verifier_config(tokenizer))
     norm = start_from(model, options.backbone, tokenizer).to(options.device)
     model.model.set_attn_implementation(attention_of(options.device))
-    held_out = generate_problems("dev", options.seed, NUM_HELD_OUT, min_operations=4)
+    held_out = generate_problems("dev", options.seed, options.num_held_out, min_operations=4)
     texts = _samples(options, held_out, TEMPERATURES[0], options.seed)
 
     def evaluate() -> dict[str, float]:
@@ -172,7 +172,8 @@ def train(options: argparse.Namespace) -> None:
     )
     trainer = Trainer(model, RewardLoss(token_id(tokenizer, STEP_TAG), norm), config, evaluate)
     trainer.try_resume()
-    source = partial(reward_examples, options.work_dir / "samples.jsonl", tokenizer, options.seed)
+    samples = options.work_dir / "samples.jsonl"
+    source = partial(reward_examples, samples, tokenizer, options.seed, options.chunk_size)
     seed = f"{options.seed}/{trainer.step}"
     trainer.run(
         batch_stream(
@@ -210,6 +211,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--peak-lr", type=float, default=2e-3)
     parser.add_argument("--num-sampled", type=int, default=16384)
+    parser.add_argument(
+        "--chunk-size",
+        type=int,
+        default=512,
+        help="problems to sample at once; the samples depend on it",
+    )
+    parser.add_argument("--num-held-out", type=int, default=64, help="problems to measure on")
     parser.add_argument("--output", type=Path, default=verifier_path())
     options = parser.parse_args()
     collect(options)

@@ -18,7 +18,9 @@ from fasttts.memory.units import MIB
 
 _QUERY = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
 _QUERY_TIMEOUT_S = 10.0
-_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""Bytes that a container may use, or "max"."""
+
 _COPY_BYTES = 64 * MIB
 _MATRIX_SIZE = 768
 _NUM_REPEATS = 3
@@ -89,7 +91,7 @@ def _first_gpu() -> tuple[str, int] | None:
 def _cpu() -> Device:
     return Device(
         name=_cpu_name(),
-        memory_bytes=_host_memory_bytes(),
+        memory_bytes=host_memory_bytes(),
         bandwidth_bytes_per_s=_copy_rate(),
         compute_flops=_matrix_rate(),
         host_memory_bytes=_offload_bytes(),
@@ -108,15 +110,19 @@ def _cpu_name() -> str:
     return f"{' '.join(name.split())}, {len(os.sched_getaffinity(0))} cores"
 
 
-def _host_memory_bytes() -> int:
-    """The machine's memory, or the limit of its container."""
+def host_memory_bytes(container_limit: Path = CONTAINER_LIMIT) -> int:
+    """The machine's memory, or the limit of its container.
+
+    Args:
+        container_limit: The file with the limit; it is absent outside a container.
+    """
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _CONTAINER_LIMIT.read_text().strip() if _CONTAINER_LIMIT.exists() else ""
+    limit = container_limit.read_text().strip() if container_limit.exists() else ""
     return min(physical, int(limit)) if limit.isdecimal() else physical
 
 
 def _offload_bytes() -> int:
-    return int(_OFFLOAD_SHARE * _host_memory_bytes())
+    return int(_OFFLOAD_SHARE * host_memory_bytes())
 
 
 def _copy_rate() -> float:

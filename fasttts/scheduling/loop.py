@@ -71,6 +71,8 @@ class Loop:
         config: Slots and optimisations; no option changes a result.
         clock: Returns seconds; replaced in tests.
         account: Collects the cost; None makes a new one.
+        longest_wait_s: Longest wait for scores while nothing decodes, in seconds; then the loop's
+            commands are looked at.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Loop:
         *,
         clock: Callable[[], float] = time.perf_counter,
         account: Account | None = None,
+        longest_wait_s: float = 0.02,
     ) -> None:
         num_slots = min(config.slots or generator.max_num_seqs, generator.max_num_seqs)
         self._generator = generator
@@ -88,7 +91,9 @@ class Loop:
         self._clock = clock
         self._slots = Slots(generator, num_slots)
         self._account = account or Account()
-        self._verifier_queue = VerifierQueue(verifier, config, self._account, clock)
+        self._verifier_queue = VerifierQueue(
+            verifier, config, self._account, clock, longest_wait_s=longest_wait_s
+        )
         self._listeners: dict[SearchRun, Listener] = {}
         self._pressure = PressureGauge()
         self._scheduler = Scheduler(self._slots, config, self._pressure)

@@ -23,9 +23,6 @@ from fasttts.tree import Node
 from fasttts.verifiers.async_scoring import AsyncScoring, scoring_of
 from fasttts.verifiers.resolve import is_serial
 
-_LONGEST_WAIT_S = 0.02
-"""Longest wait for scores of a loop without running sequences, before it checks for commands."""
-
 _RETRYING = retrying()
 
 ScoringWork = tuple[SearchRun, list[Batch]]
@@ -65,6 +62,7 @@ class VerifierQueue:
         config: Determines when a batch is due and what it holds.
         account: Collects the seconds.
         clock: Returns seconds.
+        longest_wait_s: Longest wait for scores of one call of `advance`, in seconds.
     """
 
     def __init__(
@@ -73,12 +71,15 @@ class VerifierQueue:
         config: SchedulingConfig,
         account: Account,
         clock: Callable[[], float] = time.perf_counter,
+        *,
+        longest_wait_s: float,
     ) -> None:
         self._verifier = verifier
         self._is_serial = verifier is not None and is_serial(verifier)
         self._config = config
         self._account = account
         self._clock = clock
+        self._longest_wait_s = longest_wait_s
         self._jobs: list[_Job] = []
         self._begun: set[Node] = set()
         """The nodes of all jobs."""
@@ -116,7 +117,7 @@ class VerifierQueue:
         started = self._clock()
         waited_for = [job.waits_for for job in self._jobs if job.waits_for is not None]
         first = concurrent.futures.FIRST_COMPLETED
-        concurrent.futures.wait(waited_for, _LONGEST_WAIT_S, return_when=first)
+        concurrent.futures.wait(waited_for, self._longest_wait_s, return_when=first)
         self._spent(started, self._jobs)
 
     def _spent(self, started: float, jobs: Iterable[_Job]) -> None:

@@ -7,20 +7,21 @@ from typer.testing import CliRunner, Result
 
 from fasttts import EngineConfig, FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier, Script
-from fasttts.cli import app, session
+from fasttts.cli import app
 from fasttts.demo.problems import Problem, generate_problems
 from fasttts.engine.result_cache import ResultCache
+from tests.engines import OpenWith
 from tests.searches import UNTIMED
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def run(open_with: OpenWith, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the command line with the given arguments, 80 columns wide, real models forbidden."""
 
     def forbidden(settings: EngineConfig) -> FastTTS:
         raise AssertionError(f"models were loaded: {settings}")
 
-    monkeypatch.setattr(session, "open_engine", forbidden)
+    open_with(forbidden)
     monkeypatch.setenv("COLUMNS", "80")
     runner = CliRunner()
     return lambda *arguments, stdin=None: runner.invoke(app, arguments, input=stdin)
@@ -53,7 +54,7 @@ def named() -> list[tuple[str, str | None]]:
 @pytest.fixture
 def engines(
     run: Callable[..., Result],
-    monkeypatch: pytest.MonkeyPatch,
+    open_with: OpenWith,
     script: Script,
     named: list[tuple[str, str | None]],
 ) -> list[FastTTS]:
@@ -67,5 +68,5 @@ def engines(
         engines.append(FastTTS(*models, scheduling=UNTIMED, cache=cache))
         return engines[-1]
 
-    monkeypatch.setattr(session, "open_engine", open_engine)
+    open_with(open_engine)
     return engines

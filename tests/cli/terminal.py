@@ -26,12 +26,17 @@ class Terminal:
         self.child = child
         self._screen = pyte.Screen(COLUMNS, LINES)
         self._stream = pyte.Stream(self._screen)
+        self._lines = [""] * LINES
         self._unread = ""
 
     @property
     def text(self) -> str:
-        """The screen, without what fills lines up."""
-        return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
+        """The screen, without what fills lines up; only lines that have changed are read anew."""
+        for number in self._screen.dirty:
+            cells = self._screen.buffer[number]
+            self._lines[number] = "".join(cells[column].data for column in range(COLUMNS)).rstrip()
+        self._screen.dirty.clear()
+        return "\n".join(self._lines).rstrip()
 
     def wait_for(self, pattern: str, timeout_s: float = 60) -> str:
         """The screen, as soon as the pattern stands on it, be it for a moment only."""

@@ -11,7 +11,6 @@ from typer.testing import Result
 
 from fasttts import BackendError, ConfigurationError, FastTTS, SearchConfig, SearchError
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.cli import session
 from fasttts.cli.chat.commands import COMMANDS
 from fasttts.cli.chat.dialogue import MAX_ROUNDS, Dialogue
 from fasttts.cli.chat.events import Grown, LeftOut, Replied, ToolRan
@@ -22,6 +21,7 @@ from fasttts.cli.chat.tools import Toolbox
 from fasttts.routing import Decided
 from fasttts.routing.threshold_store import save_threshold
 from fasttts.testing.faults import FaultyGenerator
+from tests.engines import OpenWith
 from tests.hermes import HermesGenerator
 from tests.searches import UNTIMED
 
@@ -205,7 +205,12 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def chat(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def chat(
+    run: Run,
+    open_with: OpenWith,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Run:
     """`fasttts chat` on a model that knows a few answers, fed with lines."""
 
     def open_engine(settings: Any) -> FastTTS:
@@ -213,7 +218,7 @@ def chat(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
         generator.answers |= {"Hello": "Good [day].", "again": "Once more."}
         return FastTTS(generator, FakeVerifier(), scheduling=UNTIMED)
 
-    monkeypatch.setattr(session, "open_engine", open_engine)
+    open_with(open_engine)
     monkeypatch.chdir(tmp_path)
     return lambda *arguments, lines: run("chat", *arguments, stdin="\n".join(lines))
 
@@ -282,7 +287,7 @@ def test_files_need_the_flag(chat: Run) -> None:
     assert "start the chat with --files DIRECTORY" in chat(lines=["/read x"]).stdout
 
 
-def test_a_lost_engine_is_loaded_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_engine_is_loaded_again(run: Run, open_with: OpenWith) -> None:
     def fresh() -> tuple[HermesGenerator, FakeVerifier]:
         generator = HermesGenerator()
         generator.answers["Hello"] = "Good day."
@@ -293,7 +298,7 @@ def test_a_lost_engine_is_loaded_again(run: Run, monkeypatch: pytest.MonkeyPatch
         lost = FaultyGenerator(generator, {1: BackendError("lost", role="generator")}, dies=True)
         return FastTTS(lost, verifier, scheduling=UNTIMED, reload=fresh)
 
-    monkeypatch.setattr(session, "open_engine", open_engine)
+    open_with(open_engine)
     done = run("chat", stdin="/plain Hello\n/plain Hello\n")
     assert "lost" in done.stdout
     assert "The engine was lost; loading the models again." in done.stdout

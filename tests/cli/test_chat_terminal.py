@@ -116,6 +116,7 @@ def test_ctrl_c_ends_the_answer_and_not_the_program(env: dict[str, str]) -> None
         assert "Cancelled" in chat.wait_for_prompt()
         chat.type(f"half a line{CTRL_C}")
         chat.wait_for("/quit leaves the chat")
+        chat.wait_for_prompt()
         assert re.search(r"replies +1 +0 +1\n", chat.say("/stats"))
         chat.type(CTRL_D)
         assert chat.end() == 0
@@ -138,6 +139,7 @@ def test_lines_and_conversations_are_remembered(env: dict[str, str]) -> None:
 
 
 @pytest.mark.vllm
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # a whole conversation behind the loading of the models
 def test_a_conversation_on_the_bundled_models(env: dict[str, str], files: Path) -> None:
     with terminal(sys.executable, "-c", MAIN, "chat", "--files", str(files), env=env) as chat:

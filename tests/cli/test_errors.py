@@ -5,12 +5,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import Result
 
 from fasttts import BackendError, EngineConfig, FastTTS, __version__
-from fasttts.cli import main, session
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.cli import main
+from tests.engines import OpenEngine, OpenWith
 
 Run = Callable[..., Result]
 SOLVE = ("solve", "What is 2 + 2?")
@@ -103,7 +106,7 @@ def test_bytes_that_are_no_text_are_refused(run: Run) -> None:
     assert done.stderr.startswith("fasttts: the problem is not UTF-8 text")
 
 
-def failing(error: BaseException) -> object:
+def failing(error: BaseException) -> OpenEngine:
     def open_engine(settings: EngineConfig) -> FastTTS:
         raise error
 
@@ -112,10 +115,10 @@ def failing(error: BaseException) -> object:
 
 @pytest.mark.parametrize("command", [SOLVE, ("eval", "demo")])
 def test_an_engine_that_fails_is_one_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+    run: Run, open_with: OpenWith, command: tuple[str, ...]
 ) -> None:
     error = BackendError("vLLM could not start:\n  out of memory", role="generator")
-    monkeypatch.setattr(session, "open_engine", failing(error))
+    open_with(failing(error))
     done = run(*command)
     assert done.exit_code == 2
     assert done.stderr == "fasttts: vLLM could not start: out of memory\n"
@@ -125,27 +128,30 @@ def test_an_engine_that_fails_is_one_line(
     assert "BackendError" in done.stderr
 
 
-def test_ctrl_c_ends_quietly(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "open_engine", failing(KeyboardInterrupt()))
+def test_ctrl_c_ends_quietly(run: Run, open_with: OpenWith) -> None:
+    open_with(failing(KeyboardInterrupt()))
     done = run(*SOLVE)
     assert done.exit_code == 130
     assert done.stderr == "fasttts: interrupted\n"
 
 
-def test_ctrl_c_during_a_search_closes_the_engine(
-    run: Run, engines: list[FastTTS], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*arguments: object, **options: object) -> None:
+class Interrupted(FastTTS):
+    """Its user types Ctrl-C as soon as a search begins."""
+
+    def stream(self, *arguments: Any, **options: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(FastTTS, "stream", interrupted)
+
+def test_ctrl_c_during_a_search_closes_the_engine(run: Run, open_with: OpenWith) -> None:
+    engine = Interrupted(FakeGenerator(), FakeVerifier())
+    open_with(lambda _: engine)
     usual = signal.getsignal(signal.SIGINT)
     done = run(*SOLVE)
     assert done.exit_code == 130
     assert done.stderr == "fasttts: interrupted\n"
     assert signal.getsignal(signal.SIGINT) is usual
     with pytest.raises(BackendError, match="closed"):
-        engines[0].search("2 + 2?", n=4)
+        engine.search("2 + 2?", n=4)
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_models_to_close() -> None:
@@ -154,7 +160,7 @@ import os, signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.cli import app, session
+from fasttts.cli import app
 
 class Stuck(FakeVerifier):
     def score(self, requests):
@@ -166,7 +172,7 @@ class Stuck(FakeVerifier):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)
 
-session.open_engine = lambda settings: FastTTS(FakeGenerator(), Stuck())
+FastTTS.from_config = lambda settings: FastTTS(FakeGenerator(), Stuck())
 app(["solve", "What is 2 + 2?"])
 """
     done = subprocess.run(
@@ -177,8 +183,8 @@ app(["solve", "What is 2 + 2?"])
     assert done.stderr == "fasttts: interrupted\n"
 
 
-def test_a_bug_is_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "open_engine", failing(ZeroDivisionError("a bug")))
+def test_a_bug_is_not_hidden(run: Run, open_with: OpenWith) -> None:
+    open_with(failing(ZeroDivisionError("a bug")))
     done = run(*SOLVE)
     assert done.exit_code == 1
     assert isinstance(done.exception, ZeroDivisionError)

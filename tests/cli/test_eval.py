@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from fasttts import EngineConfig, FastTTS
+from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier, Script
-from fasttts.cli import session
 from fasttts.decoding.sampling import derive_seed
 from fasttts.demo.problems import Problem
+from tests.engines import OpenWith
 from tests.searches import UNTIMED
 
 Run = Callable[..., Result]
@@ -105,14 +105,8 @@ def test_the_table_reads_well(
     assert named == [("demo", "demo")]
 
 
-def test_a_search_that_fails_is_a_wrong_answer(
-    run: Run, engines: list[FastTTS], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_that_fails_is_a_wrong_answer(run: Run, open_with: OpenWith) -> None:
     """Where no candidate is complete the run goes on and the problem counts as not solved."""
-
-    def open_engine(settings: EngineConfig) -> FastTTS:
-        return FastTTS(FakeGenerator(lambda prompt: "a" * 1100), FakeVerifier())
-
-    monkeypatch.setattr(session, "open_engine", open_engine)
+    open_with(lambda _: FastTTS(FakeGenerator(lambda prompt: "a" * 1100), FakeVerifier()))
     found = rows(run, "--search", "best_of_n")
     assert found["best_of_n"]["accuracy"] == 0

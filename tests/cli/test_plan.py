@@ -9,7 +9,6 @@ from typer.testing import Result
 
 from fasttts import EngineConfig, FastTTS
 from fasttts.backends.fake import FakeGenerator
-from fasttts.cli import session
 from fasttts.memory import (
     DEVICES,
     MODELS,
@@ -19,6 +18,7 @@ from fasttts.memory import (
     try_calibration,
 )
 from fasttts.memory.detect import this_device_name
+from tests.engines import OpenWith
 
 Run = Callable[..., Result]
 
@@ -180,7 +180,11 @@ def test_calibrating_prints_and_keeps_what_was_measured(
 
 @pytest.mark.parametrize(("planned_beams", "expected"), [(None, 256), ("8", 8)])
 def test_a_planned_engine_is_measured_with_room_and_filed_under_its_device(
-    run: Run, monkeypatch: pytest.MonkeyPatch, planned_beams: str | None, expected: int
+    run: Run,
+    open_with: OpenWith,
+    monkeypatch: pytest.MonkeyPatch,
+    planned_beams: str | None,
+    expected: int,
 ) -> None:
     if planned_beams is not None:
         monkeypatch.setenv("FASTTTS_PLANNED_BEAMS", planned_beams)
@@ -191,7 +195,7 @@ def test_a_planned_engine_is_measured_with_room_and_filed_under_its_device(
         plan = make_plan(DEVICES["l4"], MODELS["Qwen3-0.6B"], None, Workload())
         return FastTTS(FakeGenerator(), plan=plan)
 
-    monkeypatch.setattr(session, "open_engine", open_engine)
+    open_with(open_engine)
     done = run("calibrate")
     assert done.exit_code == 0, done.stderr
     assert opened[0].planned_beams == expected

@@ -36,6 +36,7 @@ def run_here(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments, env={"COLUMNS": "80"})
 
 
+@pytest.mark.slow
 def test_solve_json_is_one_document_and_stderr_stays_quiet() -> None:
     problem = generate_problems("test", 0, 1, min_operations=2, max_operations=2)[0]
     done = started("-c", MAIN, "solve", problem.text, "-n", "8", "--json")
@@ -47,6 +48,7 @@ def test_solve_json_is_one_document_and_stderr_stays_quiet() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verifier", "name"), [("judge", "judge(demo)"), ("always_right:score", "always_right:score")]
 )
@@ -77,6 +79,7 @@ def test_eval_json_gives_all_rows(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", ""), "nothing gets past Python's streams"
 
 
+@pytest.mark.slow
 def test_the_demonstration_shows_a_search_that_helps() -> None:
     done = started("examples/demo.py")
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,5 @@
 """The implementations of the seam, each behind the same two fixtures."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,9 +8,6 @@ from fasttts.backends.fake import FakeGenerator, FakeVerifier, hashed_score
 from fasttts.config import engine_config
 from fasttts.interfaces import Generator, Verifier
 from fasttts.verifiers import FunctionVerifier, Gate, Mean
-
-# Read when torch is first imported: models this small gain nothing from a second thread.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MAX_NUM_SEQS = 64
 BACKENDS = ["fake", "combined", pytest.param("vllm", marks=pytest.mark.vllm)]

@@ -13,9 +13,11 @@ from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator
 from fasttts.chat import ChatOptions
 from fasttts.routing import Always, Cascade, Heuristics, Never, RoutingPolicy
+from fasttts.routing.threshold_store import save_threshold
 from langchain_fasttts import ChatFastTTS
 from llama_index.llms.fasttts import FastTTS as LlamaIndexFastTTS
-from tests.integrations.conftest import HermesGenerator
+from tests.chat_model import ChatModel
+from tests.hermes import HermesGenerator
 from tests.integrations.langchain_paths import on_every_path
 
 QUESTION = "How many are 3 and 4?"
@@ -102,20 +104,22 @@ def test_what_auto_needs_is_checked_before_anything_runs() -> None:
 def test_the_policy_is_part_of_the_identity(engine: FastTTS) -> None:
     variants: list[dict[str, Any]] = [{}, {"policy": Never()}, {"policy": Cascade(threshold=0.25)}]
     variants += [{"auto_search": "dvts"}]
-    identities = {str(ChatOptions(engine=engine, **OPTIONS, **v)._identity()) for v in variants}
+    identities = {str(ChatModel(engine=engine, **OPTIONS, **v).identity()) for v in variants}
     assert len(identities) == len(variants)
 
 
 async def test_calls_read_no_threshold_from_disk(
-    engine: FastTTS, monkeypatch: pytest.MonkeyPatch
+    engine: FastTTS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An event loop has no time for that: what is stored later has no effect."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    names = engine.generator_name, engine.verifier_name
+    save_threshold(*names, 0.25)
     always = ChatFastTTS(engine=engine, **OPTIONS)
     asked_for = ChatFastTTS(engine=engine, **{**OPTIONS, "search": "none"})
     await asked_for.ainvoke(QUESTION)
-    monkeypatch.setattr(Path, "read_text", forbidden)
+    save_threshold(*names, 0.75)
     for reply in (await always.ainvoke(QUESTION), await asked_for.ainvoke(QUESTION, search="auto")):
-        assert reply.response_metadata["fasttts"]["routing"]["policy"] == "Cascade"
-
-
-def forbidden(*arguments: Any, **named: Any) -> str:
-    raise AssertionError("a file is read in the event loop")
+        assert routing_of(reply)["signals"]["threshold"] == 0.25
+    later = ChatFastTTS(engine=engine, **OPTIONS)
+    assert routing_of(await later.ainvoke(QUESTION))["signals"]["threshold"] == 0.75

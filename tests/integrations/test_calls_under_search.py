@@ -8,8 +8,9 @@ import pytest
 
 from fasttts import ConfigurationError, FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.chat import ChatOptions, ChatRequest, Reply
+from fasttts.chat import ChatRequest, Reply
 from fasttts.types import SearchResult
+from tests.chat_model import ChatModel
 from tests.hermes import HermesGenerator
 from tests.searches import UNTIMED
 
@@ -36,7 +37,7 @@ def call(name: str = "add", **arguments: Any) -> str:
 
 
 def request(engine: FastTTS, tools: Sequence[Any] = (ADD, PING), **options: Any) -> ChatRequest:
-    return ChatOptions(engine=engine)._request(engine, QUESTION, tools=tools, **options)
+    return ChatModel(engine=engine).request(engine, QUESTION, tools=tools, **options)
 
 
 def asked(engine: FastTTS, **options: Any) -> tuple[Reply, SearchResult]:
@@ -48,8 +49,7 @@ def asked(engine: FastTTS, **options: Any) -> tuple[Reply, SearchResult]:
 def scripted(texts: Sequence[str], verifier: Any = None) -> FastTTS:
     """An engine whose candidates are these texts, in this order."""
     answers = iter(texts)
-    generator = HermesGenerator()
-    generator._script = lambda prompt: next(answers)
+    generator = HermesGenerator(lambda prompt: next(answers))
     return FastTTS(generator, verifier, scheduling=UNTIMED)
 
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from fasttts import EngineConfig, FastTTS
+from fasttts.config import engine_config
 from fasttts.memory import find_shape, named_device, plan_engines
+from tests.engines import OpenWith
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Run = Callable[..., str]
@@ -19,15 +21,19 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def run(
-    demo_engine: FastTTS, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    demo_engine: FastTTS,
+    open_with: OpenWith,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Run:
     """Runs an example as a program and returns what it prints; it is lent the loaded engine."""
 
     @contextlib.contextmanager
-    def lent() -> Iterator[FastTTS]:
+    def lent(config: EngineConfig) -> Iterator[FastTTS]:
+        assert config == engine_config()
         yield demo_engine
 
-    monkeypatch.setattr(FastTTS, "load", lent)
+    open_with(lent)
 
     def run(name: str, *arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", [name, *arguments])
@@ -85,6 +91,7 @@ def test_the_llama_index_query_engine(run: Run) -> None:
 
 
 @pytest.mark.vllm
+@pytest.mark.slow
 def test_the_evaluation_of_a_file(run: Run, tmp_path: Path) -> None:
     results = tmp_path / "results.csv"
     printed = run("evaluate_csv.py", str(EXAMPLES / "problems.csv"), str(results))

@@ -12,6 +12,7 @@ from langchain_core.runnables import ConfigurableField
 from fasttts import ConfigurationError, FastTTS, SearchError
 from fasttts.config import engine_config
 from langchain_fasttts import ChatFastTTS
+from tests.engines import OpenWith
 from tests.integrations.conversations import SEARCHES, get_weather
 from tests.integrations.langchain_paths import on_every_path, stream
 
@@ -179,7 +180,7 @@ def test_configurable_fields_make_models_on_the_same_engine(engine: FastTTS) -> 
 
 
 def test_models_are_loaded_once_and_late(
-    engine: FastTTS, generator: Any, monkeypatch: pytest.MonkeyPatch
+    engine: FastTTS, generator: Any, open_with: OpenWith
 ) -> None:
     asked: list[Any] = []
 
@@ -187,7 +188,7 @@ def test_models_are_loaded_once_and_late(
         asked.append(config)
         return engine
 
-    monkeypatch.setattr(FastTTS, "from_config", load)
+    open_with(load)
     model = ChatFastTTS(engine_args={"max_model_len": 512})
     assert asked == []
     generator.answers["Why?"] = "Because."

@@ -7,33 +7,34 @@ import pytest
 from pydantic import ValidationError
 
 from fasttts import ConfigurationError, FastTTS
-from fasttts.chat import ChatOptions, offered_tools
+from fasttts.chat import offered_tools
 from fasttts.config import engine_config
+from tests.chat_model import ChatModel
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"title": "Add"}}}
 
 
 def test_defaults_are_plain_decoding_on_the_demo_models() -> None:
-    options = ChatOptions()
+    options = ChatModel()
     assert (options.model, options.search) == ("demo", "none")
-    assert options._search_config().search == "none"
-    assert options._engine_config().verifier == "demo"
+    assert options.search_config().search == "none"
+    assert options.engine_config().verifier == "demo"
 
 
 def test_a_verifier_is_named_beside_the_model() -> None:
-    options = ChatOptions(model="some/model", verifier="some/prm", search="beam_search")
-    assert options._engine_config() == engine_config(generator="some/model", verifier="some/prm")
+    options = ChatModel(model="some/model", verifier="some/prm", search="beam_search")
+    assert options.engine_config() == engine_config(generator="some/model", verifier="some/prm")
 
 
 def test_the_environment_names_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTTTS_GENERATOR", "some/model")
-    assert ChatOptions().model == "some/model"
-    assert ChatOptions(model="other")._engine_config().generator == "other"
+    assert ChatModel().model == "some/model"
+    assert ChatModel(model="other").engine_config().generator == "other"
 
 
 def test_a_call_overrides_the_object_which_overrides_the_defaults() -> None:
-    options = ChatOptions(n=8, stop=["END"], search_args={"top_p": 0.9})
-    config = options._search_config(n=4, beam_width=2, stop=None)
+    options = ChatModel(n=8, stop=["END"], search_args={"top_p": 0.9})
+    config = options.search_config(n=4, beam_width=2, stop=None)
     assert (config.n, config.beam_width, config.stop, config.top_p) == (4, 2, ("END",), 0.9)
 
 
@@ -52,12 +53,12 @@ def test_a_call_overrides_the_object_which_overrides_the_defaults() -> None:
 )
 def test_what_cannot_work_is_refused_at_once(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        ChatOptions(**options)
+        ChatModel(**options)
 
 
 def test_unknown_options_of_a_call_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'temperature'"):
-        ChatOptions()._search_config(temprature=1)
+        ChatModel().search_config(temprature=1)
 
 
 @pytest.mark.parametrize(
@@ -71,18 +72,18 @@ def test_unknown_options_of_a_call_are_refused() -> None:
 )
 def test_unknown_options_warn(name: str, hint: str) -> None:
     with pytest.warns(UserWarning, match=re.escape(f"no option '{name}'{hint}") + "$"):
-        ChatOptions(**{name: 1})
+        ChatModel(**{name: 1})
 
 
 def test_what_hosted_models_take_is_accepted() -> None:
-    ChatOptions(api_key="x", timeout=3, max_retries=1)
+    ChatModel(api_key="x", timeout=3, max_retries=1)
 
 
 def test_a_given_engine_brings_its_names(engine: FastTTS) -> None:
-    options = ChatOptions(engine=engine)
+    options = ChatModel(engine=engine)
     assert (options.model, options.verifier) == ("fake-hermes", "fake-verifier")
-    assert options._resolve_engine() is engine
-    copy = ChatOptions(**{name: getattr(options, name) for name in ChatOptions.model_fields})
+    assert options.resolve_engine() is engine
+    copy = ChatModel(**{name: getattr(options, name) for name in ChatModel.model_fields})
     assert copy.engine is engine
 
 
@@ -91,17 +92,17 @@ def test_a_given_engine_brings_its_names(engine: FastTTS) -> None:
 )
 def test_a_given_engine_excludes_other_ones(engine: FastTTS, options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        ChatOptions(engine=engine, **options)
+        ChatModel(engine=engine, **options)
 
 
 async def test_the_engine_is_loaded_away_from_the_event_loop(engine: FastTTS) -> None:
-    assert await asyncio.wait_for(ChatOptions(engine=engine)._aresolve_engine(), 5) is engine
+    assert await asyncio.wait_for(ChatModel(engine=engine).aresolve_engine(), 5) is engine
 
 
 def test_identity_tells_apart_what_answers_differently() -> None:
     variants = [{}, {"seed": 1}, {"n": 8}, {"search_args": {"top_k": 3}}, {"model": "m"}]
     variants += [{"engine_args": {"dtype": "float32"}}, {"stop": ["a"]}, {"temperature": 1.0}]
-    assert len({str(ChatOptions(**options)._identity()) for options in variants}) == len(variants)
+    assert len({str(ChatModel(**options).identity()) for options in variants}) == len(variants)
 
 
 def test_offered_tools() -> None:

@@ -229,14 +229,11 @@ def _curve(work_dir: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (work_dir / "curve.jsonl").read_text().splitlines()]
 
 
-def test_a_training_goes_on_where_it_stopped(
-    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_goes_on_where_it_stopped(tokenizer: Any, tmp_path: Path) -> None:
     """Two steps and two more end at step four, with the time carried over."""
-    monkeypatch.setattr(train_generator, "NUM_HELD_OUT", 4)
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     for steps in (2, 4):
-        train_generator.train(_options(tmp_path, steps=steps, polish=None))
+        train_generator.train(_options(tmp_path, steps=steps, polish=None, num_held_out=4))
     lines = _curve(tmp_path)
     assert [line["step"] for line in lines] == [2, 4]
     assert lines[1]["seconds"] >= lines[0]["seconds"]
@@ -246,17 +243,13 @@ def test_a_training_goes_on_where_it_stopped(
     assert all(torch.equal(exported[n], trained[n].bfloat16().float()) for n in exported)
 
 
-def test_a_verifier_is_trained_on_samples_of_the_generator(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_verifier_is_trained_on_samples_of_the_generator(tmp_path: Path) -> None:
     """Sampling goes on where it stopped; what is written loads and scores."""
-    monkeypatch.setattr(train_verifier, "CHUNK", 2)
-    monkeypatch.setattr(train_verifier, "NUM_HELD_OUT", 2)
     weights = tmp_path / "weights.pt"
     torch.save(models.load_generator(generator_path(), "cpu").state_dict(), weights)
     options = _options(
         tmp_path, steps=2, generator=generator_path(), backbone=weights, num_sampled=2,
-        output=tmp_path / "verifier",
+        output=tmp_path / "verifier", chunk_size=2, num_held_out=2,
     )  # fmt: skip
     train_verifier.collect(options)
     first = (tmp_path / "samples.jsonl").read_text()

@@ -1,6 +1,5 @@
 """Exactness on the fake backend: one tree for every policy, whatever runs beside it."""
 
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
@@ -82,15 +81,8 @@ VERIFIERS = st.builds(LateVerifier, st.sampled_from([0, 0, 1, 3, 9]), is_serial=
 POOLS = st.sampled_from([(16, 4096), (8, 60), (16, 20)])
 
 
-@pytest.fixture(scope="module")
-def _impatient() -> Iterator[None]:
-    """A loop with nothing to decode does not wait for scores: time passes between its steps."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fasttts.scheduling.verifier_queue._LONGEST_WAIT_S", 0)
-        yield
-
-
-@pytest.mark.usefixtures("unmeasured", "_impatient")
+@pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.timeout(300)
 @hypothesis_settings(max_examples=300)
 @given(
@@ -113,7 +105,8 @@ def test_a_search_is_a_pure_function_of_its_inputs(
     preemptions: set[int],
 ) -> None:
     generator = marked_generator(is_late=is_late, block_size=pool[0], num_blocks=pool[1])
-    loop = Loop(generator, verifier, scheduling)
+    # For the verifier, time passes between the loop's steps: to wait within one is of no use.
+    loop = Loop(generator, verifier, scheduling, longest_wait_s=0)
     runs = [make_run(generator, text, config) for text, config in searches]
     pending = sorted(zip(arrivals, range(len(runs)), strict=False))
 

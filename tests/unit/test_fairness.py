@@ -52,7 +52,7 @@ def test_a_flood_of_plain_requests_starves_no_search() -> None:
     run = make_run(generator, "a", config)
     loop.submit(run, search)
     for number in range(2000):
-        while len(loop._listeners) < 20:
+        for _ in range(20 - loop.gauges.num_running - loop.gauges.num_waiting):
             loop.submit(make_run(generator, f"x{number}", PLAIN_CALL), Recorder())
         loop.step()
         if search.outcomes:

@@ -13,13 +13,13 @@ from fasttts.memory import (
     DEVICES,
     Device,
     describe_device,
-    detect,
     find_device,
     known_device,
     read_device,
     this_device,
     this_device_name,
 )
+from fasttts.memory.detect import host_memory_bytes
 from fasttts.memory.units import (
     GIB,
     MIB,
@@ -214,13 +214,11 @@ def test_this_machine_without_a_gpu(driver: Callable[[str], None], script: str) 
     assert device.compute_flops > 1e7
 
 
-def test_a_container_may_have_less_memory_than_the_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_container_may_have_less_memory_than_the_machine(tmp_path: Path) -> None:
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(detect, "_CONTAINER_LIMIT", limit)
-    physical = detect._host_memory_bytes()
+    physical = host_memory_bytes(limit)
+    assert this_device().memory_bytes == host_memory_bytes() <= physical
     limit.write_text("max\n")
-    assert detect._host_memory_bytes() == physical
+    assert host_memory_bytes(limit) == physical
     limit.write_text("1048576\n")
-    assert detect._host_memory_bytes() == 1_048_576
+    assert host_memory_bytes(limit) == 1_048_576

@@ -1,15 +1,14 @@
 """What an engine does with a memory plan: scheduling, results, engines that are shared."""
 
+import functools
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttts import EngineConfig, FastTTS, SchedulingConfig, SearchResult
+from fasttts import EngineConfig, FastTTS, SchedulingConfig, SearchResult, shared_engine
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import engine_config
-from fasttts.engine import registry
 from fasttts.memory import (
     DEVICES,
     MODELS,
@@ -18,6 +17,7 @@ from fasttts.memory import (
     make_plan,
     planned_scheduling,
 )
+from tests.engines import OpenWith
 
 PLAN = make_plan(
     DEVICES["rtx-4090"],
@@ -76,21 +76,22 @@ def test_engines_that_take_turns_score_when_a_decision_waits() -> None:
 
 
 def test_options_that_a_plan_fills_in_tell_shared_engines_apart(
-    monkeypatch: pytest.MonkeyPatch,
+    open_with: OpenWith,
 ) -> None:
-    monkeypatch.setattr(registry, "_engines", {})
     loaded: list[EngineConfig] = []
 
     def load(config: EngineConfig) -> FastTTS:
         loaded.append(config)
         return FastTTS(FakeGenerator())
 
-    monkeypatch.setattr(FastTTS, "from_config", load)
-    automatic = registry.shared_engine(engine_config())
-    assert registry.shared_engine(engine_config(generator="demo")) is automatic
-    assert registry.shared_engine(engine_config(scheduling=SchedulingConfig())) is automatic
+    open_with(load)
+    # Of no engine that other tests of this process share.
+    own = functools.partial(engine_config, max_num_seqs=19)
+    automatic = shared_engine(own())
+    assert shared_engine(own(generator="demo")) is automatic
+    assert shared_engine(own(scheduling=SchedulingConfig())) is automatic
     explicit = SchedulingConfig(verification_batch_tokens=256)
-    other = registry.shared_engine(engine_config(scheduling=explicit))
+    other = shared_engine(own(scheduling=explicit))
     assert other is not automatic
     assert len(loaded) == 2
     for engine in (automatic, other):

@@ -10,16 +10,17 @@ import pytest
 
 from fasttts import EngineConfig, FastTTS, release_engine, shared_engine
 from fasttts.backends.fake import FakeGenerator
-from fasttts.chat import ChatOptions
 from fasttts.config import engine_config
-from fasttts.engine import registry
 from fasttts.engine.registry import EngineLease
+from tests.chat_model import ChatModel
+from tests.engines import OpenWith
 
-CONFIG = engine_config()
+CONFIG = engine_config(max_num_seqs=17)
+"""Of no engine that other tests of this process share."""
 
 
 @pytest.fixture(autouse=True)
-def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FastTTS]]:
+def loaded(open_with: OpenWith) -> Iterator[list[FastTTS]]:
     """The engines that a test has loaded, closed at its end."""
     engines: list[FastTTS] = []
 
@@ -27,8 +28,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FastTTS]]:
         engines.append(FastTTS(FakeGenerator()))
         return engines[-1]
 
-    monkeypatch.setattr(registry, "_engines", {})
-    monkeypatch.setattr(FastTTS, "from_config", load)
+    open_with(load)
     yield engines
     for engine in engines:
         engine.close()
@@ -93,20 +93,24 @@ def test_copies_of_a_hold_begin_without_an_engine() -> None:
     assert engine.is_closed
 
 
+def chat_model(**options: int) -> ChatModel:
+    return ChatModel(engine_args={"max_num_seqs": CONFIG.max_num_seqs}, **options)
+
+
 def test_chat_models_close_an_engine_together() -> None:
-    with ChatOptions() as first, ChatOptions(seed=3) as second:
-        engine = first._resolve_engine()
-        assert first._resolve_engine() is second._resolve_engine() is engine
+    with chat_model() as first, chat_model(seed=3) as second:
+        engine = first.resolve_engine()
+        assert first.resolve_engine() is second.resolve_engine() is engine
         first.close()
         assert not engine.is_closed
     assert engine.is_closed
 
 
 def test_models_made_for_one_call_keep_no_engine_open() -> None:
-    model = ChatOptions()
-    engine = model._resolve_engine()
+    model = chat_model()
+    engine = model.resolve_engine()
     for n in (2, 4):
-        assert ChatOptions(n=n)._resolve_engine() is engine
+        assert chat_model(n=n).resolve_engine() is engine
     gc.collect()
     model.close()
     assert engine.is_closed
@@ -114,8 +118,8 @@ def test_models_made_for_one_call_keep_no_engine_open() -> None:
 
 def test_a_given_engine_stays_its_giver_s() -> None:
     with FastTTS(FakeGenerator()) as engine:
-        with ChatOptions(engine=engine) as model:
-            assert model._resolve_engine() is engine
+        with ChatModel(engine=engine) as model:
+            assert model.resolve_engine() is engine
         assert not engine.is_closed
 
 

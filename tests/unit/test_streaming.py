@@ -87,7 +87,7 @@ class Told:
 
     @property
     def common_prefix(self) -> str:
-        return common_prefix(self.listener.log._events)
+        return common_prefix(self.listener.log._events)  # `read` waits for what is to come
 
     def result(self) -> SearchResult:
         run = self.listener.future.result()

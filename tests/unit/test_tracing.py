@@ -22,7 +22,7 @@ from tests.searches import UNTIMED
 
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> TracerProvider:
-    """The process's tracer provider for one test."""
+    """The process's tracer provider for one test; OpenTelemetry lets it be set once in all."""
     provider = TracerProvider(shutdown_on_exit=False)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     return provider

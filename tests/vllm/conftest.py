@@ -1,15 +1,11 @@
 """Tiny random models in the formats of the real ones."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-# Read when torch is first imported: models this small gain nothing from a second thread.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TEMPLATE = (
     "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}"

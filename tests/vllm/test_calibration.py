@@ -22,6 +22,7 @@ from fasttts.memory import (
     this_device,
 )
 from fasttts.memory.units import GIB
+from tests.vllm.inside import engine_of
 
 pytestmark = pytest.mark.vllm
 
@@ -86,7 +87,7 @@ def test_engines_have_the_caches_that_were_planned() -> None:
         backends: tuple[Any, Any] = engine.generator, engine.verifier
         for backend, planned_engine in zip(backends, (plan.generator, plan.verifier), strict=True):
             assert planned_engine is not None
-            found = backend._engine.vllm_config
+            found = engine_of(backend).vllm_config
             assert found.cache_config.num_gpu_blocks == planned_engine.num_blocks
             assert found.scheduler_config.max_num_seqs == planned_engine.max_num_seqs
             assert found.model_config.max_model_len == planned_engine.max_model_len

@@ -1,6 +1,7 @@
 """Opening, failing and closing engines, several times in one process."""
 
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from fasttts.config import EngineConfig, engine_config
 from fasttts.decoding.sampling import Sampling
 from fasttts.errors import BackendError, CapacityError, ConfigurationError, FastTTSError
 from fasttts.interfaces import GenerationRequest, VerificationRequest
+from tests.vllm.inside import lose_device, model_of
 
 pytestmark = pytest.mark.vllm
 
@@ -43,11 +45,6 @@ def tokens(generator: Any, seed: int = 1) -> list[int]:
 def score(verifier: Any) -> float:
     (found,) = verifier.score([VerificationRequest(problem="p", steps=("1 + 2 = 3",))])
     return round(found.scores[0], 4)
-
-
-def model_of(backend: Any) -> Any:
-    core = backend._engine.engine_core.engine_core
-    return core.model_executor.driver_worker.worker.model_runner.model
 
 
 def test_open_close_open(config: EngineConfig, capfd: pytest.CaptureFixture[str]) -> None:
@@ -136,12 +133,7 @@ def test_another_thread_may_step(lone: Any) -> None:
 
 def test_a_failed_engine_fails_at_once(lone: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Last to use this generator: it is of no use afterwards."""
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise RuntimeError("device lost")
-
-    core = lone._engine.engine_core.engine_core
-    monkeypatch.setattr(core.model_executor, "execute_model", fail)
+    lose_device(lone, monkeypatch)
     with pytest.raises(BackendError, match="device lost"):
         tokens(lone)
     assert lone.num_unfinished() == 0
@@ -200,6 +192,6 @@ def test_what_cannot_be_opened_is_explained(
 def test_models_are_checked_before_vllm_is_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fasttts.backends.vllm.loader.check_vllm_installed", pytest.fail)
+    monkeypatch.setitem(sys.modules, "vllm", None)  # as where vLLM is not installed
     with pytest.raises(ConfigurationError, match="nowhere"):
         load_backends(engine_config(generator=str(tmp_path / "nowhere")))

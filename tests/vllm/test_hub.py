@@ -58,6 +58,7 @@ def test_a_cached_model_and_a_directory_need_no_hub(
         raise AssertionError("the hub was asked")
 
     check_on_hub(Checkpoint(name="x", role="generator", weight_bytes=1), ask=never)
+    # Its variable of the environment is read once, when the library is imported.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     folder = tmp_path / "models--some-people--some-model"
     (folder / "snapshots" / "abc").mkdir(parents=True)

@@ -1,6 +1,9 @@
 """The generator as its own verifier: scores, tokens that do not change, seats, one model."""
 
+import gc
 import itertools
+import logging
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,6 @@ from typing import Any
 import pytest
 
 from fasttts import FastTTS
-from fasttts.backends.vllm.engine_lifecycle import _open_engines
 from fasttts.backends.vllm.loader import load_planned
 from fasttts.config import engine_config
 from fasttts.decoding.sampling import Sampling
@@ -16,6 +18,7 @@ from fasttts.errors import BackendError
 from fasttts.interfaces import GenerationRequest, VerificationRequest
 from fasttts.verifiers import Gate, Mean
 from fasttts.verifiers.generative import JudgeFormat
+from tests.vllm.inside import model_of
 
 pytestmark = pytest.mark.vllm
 
@@ -32,12 +35,12 @@ def backends(tiny_generator: Path) -> Iterator[tuple[Any, Any]]:
     loaded.generator.close()
 
 
-def expected_scores(folder: Path, judge: Any, steps: tuple[str, ...]) -> list[float]:
+def expected_scores(folder: Path, tokenizer: Any, steps: tuple[str, ...]) -> list[float]:
     import torch
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    layout = judge._reader.prompt_format
+    layout = JudgeFormat(tokenizer, "tiny")
     found = []
     for end in range(1, len(steps) + 1):
         token_ids = layout.prompt("How many?", steps[:end]).token_ids
@@ -79,8 +82,8 @@ def decode(generator: Any, asked: list[GenerationRequest], judge: Any = None) ->
 def test_the_judge_has_the_scores_of_transformers(
     backends: tuple[Any, Any], tiny_generator: Path
 ) -> None:
-    _, judge = backends
-    expected = expected_scores(tiny_generator, judge, STEPS)
+    generator, judge = backends
+    expected = expected_scores(tiny_generator, generator.tokenizer, STEPS)
     request = VerificationRequest(problem="How many?", steps=STEPS)
     (whole,) = judge.score([request])
     assert list(whole.scores) == pytest.approx(expected, abs=1e-5)
@@ -151,13 +154,15 @@ def half(problem: str, steps: tuple[str, ...]) -> float:
         ([half, "judge"], "mean(half, judge(demo))"),
     ],
 )
-def test_one_model_in_memory(verifier: Any, name: str) -> None:
-    num_open = len(_open_engines)
+def test_one_model_in_memory(verifier: Any, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="fasttts.backends.vllm.builder")
     with FastTTS.load(verifier=verifier) as engine:
-        assert len(_open_engines) == num_open + 1
+        assert [vars(record)["role"] for record in caplog.records] == ["generator"]
+        model = weakref.ref(model_of(engine.generator))
         result = engine.search("Tom has 2 apples and buys 3. How many?", n=4, max_tokens=80)
         assert (engine.verifier_name, result.verifier) == (name, name)
-    assert len(_open_engines) == num_open
+    gc.collect()
+    assert model() is None
 
 
 def test_models_functions_and_the_judge_together() -> None:

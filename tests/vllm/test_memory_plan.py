@@ -9,24 +9,24 @@ from typing import Any
 import pytest
 
 from benchmarks.dummy_models import QWEN2_1_5B, QWEN2_7B
-from fasttts.backends.vllm.arguments import Device, generator_arguments, verifier_arguments
+from fasttts.backends.vllm.arguments import VllmDevice, generator_arguments, verifier_arguments
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.backends.vllm.memory_plan import try_plan
 from fasttts.config import EngineConfig, engine_config
 from fasttts.errors import CapacityError, ConfigurationError, Role
 from fasttts.memory import (
     Calibration,
+    Device,
     MemoryPlan,
     engine_arguments,
     known_device,
     save_calibration,
     try_calibration,
 )
-from fasttts.memory import Device as Limits
 from fasttts.memory.units import GIB
 
-RTX_4090 = Device(is_cpu=False, name="NVIDIA GeForce RTX 4090", memory_bytes=24 * GIB)
-CPU = Device(is_cpu=True, name="cpu", memory_bytes=0)
+RTX_4090 = VllmDevice(is_cpu=False, name="NVIDIA GeForce RTX 4090", memory_bytes=24 * GIB)
+CPU = VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)
 
 MATH_1_5B: Mapping[str, Any] = {
     "architectures": ["Qwen2ForCausalLM"],
@@ -58,7 +58,7 @@ def config(**options: object) -> EngineConfig:
     return engine_config(**{"generator": "/generator", "verifier": "/verifier", **options})
 
 
-def plan(settings: EngineConfig, device: Device = RTX_4090) -> MemoryPlan | None:
+def plan(settings: EngineConfig, device: VllmDevice = RTX_4090) -> MemoryPlan | None:
     return try_plan(settings, GENERATOR, VERIFIER, device)
 
 
@@ -158,7 +158,7 @@ UNKNOWN = replace(RTX_4090, name="Somebody's Accelerator")
     ],
 )
 def test_without_a_plan_a_log_line_says_why(
-    settings: EngineConfig, device: Device, reason: str, caplog: pytest.LogCaptureFixture
+    settings: EngineConfig, device: VllmDevice, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="fasttts"):
         assert plan(settings, device) is None
@@ -191,7 +191,7 @@ def test_a_gpu_that_the_table_lacks_may_be_described(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["kv", "sleep"])
 @pytest.mark.parametrize("device", [CPU, UNKNOWN])
-def test_offloading_that_cannot_be_planned_is_refused(way: str, device: Device) -> None:
+def test_offloading_that_cannot_be_planned_is_refused(way: str, device: VllmDevice) -> None:
     with pytest.raises(ConfigurationError, match=f"offloading='{way}' needs a memory plan, but "):
         plan(config(offloading=way), device)
 
@@ -206,7 +206,7 @@ def test_blocks_are_offloaded_when_asked_for() -> None:
 
 def with_much_host_memory(
     name: str, memory_bytes: int, described: str | None = None
-) -> Limits | None:
+) -> Device | None:
     found = known_device(name, memory_bytes, described)
     return None if found is None else replace(found, host_memory_bytes=64 * GIB)
 

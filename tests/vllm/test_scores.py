@@ -12,6 +12,7 @@ from fasttts.config import engine_config
 from fasttts.errors import BackendError, CapacityError, ContractError
 from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.verifiers.prompt_formats import ProcessRewardFormat
+from tests.vllm.inside import lose_device, model_of
 
 pytestmark = pytest.mark.vllm
 
@@ -130,8 +131,7 @@ def test_many_requests_at_once(verifier: Any) -> None:
 
 
 def test_scores_that_are_no_probabilities_break_the_contract(verifier: Any) -> None:
-    core = verifier._engine.engine_core.engine_core
-    bias = core.model_executor.driver_worker.worker.model_runner.model.score[2].bias
+    bias = model_of(verifier).score[2].bias
     saved = bias.data.clone()
     bias.data.fill_(float("nan"))
     try:
@@ -147,12 +147,7 @@ def test_a_failed_engine_refuses_further_work(
     verifier: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Last in this file: the verifier is of no use afterwards."""
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise RuntimeError("device lost")
-
-    core = verifier._engine.engine_core.engine_core
-    monkeypatch.setattr(core.model_executor, "execute_model", fail)
+    lose_device(verifier, monkeypatch)
     for _ in range(2):
         with pytest.raises(BackendError, match="device lost") as caught:
             verifier.score([request("failing")])

@@ -17,7 +17,7 @@ from fasttts.backends.vllm.sleep_mode import DeviceOwner, SleepingGenerator, Sle
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import engine_config, search_config
-from fasttts.errors import CapacityError
+from fasttts.errors import CapacityError, Role
 from fasttts.memory import DEVICES, plan_engines, read_shape
 from fasttts.verifiers.prompt_formats import ProcessRewardFormat
 
@@ -175,40 +175,42 @@ class Model:
         return AutoTokenizer.from_pretrained(self._folder)
 
 
-class Unopened(EngineBuilder):
-    """Makes backends of models that do not exist."""
+class Opened:
+    """Notes the arguments with which engines are opened, by their role, and opens none."""
 
-    def backends(self, diary: list[str]) -> tuple[VLLMGenerator, VLLMVerifier]:
-        assert self.verifier is not None
-        generator: Any = Model(diary, demo.generator_path())
-        verifier: Any = Model(diary, demo.verifier_path())
-        first = self._generator(generator)
-        self.device_owner.leave()
-        return first, self._verifier(verifier, self.verifier)
+    def __init__(self, diary: list[str]) -> None:
+        self._diary = diary
+        self.arguments: dict[Role, dict[str, Any]] = {}
+
+    def open_engine(self, role: Role, **arguments: Any) -> Any:
+        self.arguments[role] = arguments
+        return Model(self._diary, Path(arguments["model"]))
 
 
-def unopened(offloading: str) -> Unopened:
+def builder(offloading: str, opened: Opened) -> EngineBuilder:
     """The demonstration models on a GPU, planned as asked for."""
     config = engine_config(offloading=offloading)
     shapes = read_shape(demo.generator_path()), read_shape(demo.verifier_path())
-    return Unopened(
+    return EngineBuilder(
         config=config,
         generator=check_checkpoint(str(demo.generator_path()), "generator"),
         verifier=check_checkpoint(str(demo.verifier_path()), "verifier"),
         device=VllmDevice(is_cpu=False, name="NVIDIA L4", memory_bytes=24 << 30),
         plan=plan_engines(config, DEVICES["l4"], *shapes),
+        open_engine=opened.open_engine,
     )
 
 
 @pytest.mark.vllm
 def test_a_plan_of_turns_opens_backends_that_take_them(diary: list[str]) -> None:
-    builder = unopened("sleep")
-    generator, verifier = builder.backends(diary)
+    opened = Opened(diary)
+    planned = builder("sleep", opened)
+    generator, verifier = planned.open_generator(()), planned.open_verifier()
     assert isinstance(generator, SleepingGenerator)
     assert isinstance(verifier, SleepingVerifier)
-    assert builder._verifier_has_own_process
-    assert builder._verifier_arguments()["enable_sleep_mode"]
-    builder.device_owner.take(generator)
+    assert opened.arguments["verifier"]["has_own_process"]
+    assert opened.arguments["verifier"]["enable_sleep_mode"]
+    planned.device_owner.take(generator)
     with pytest.raises(CapacityError, match="the verifier could not change turns: CUDA out of"):
         verifier.score([])
     assert diary == [
@@ -223,11 +225,12 @@ def test_a_plan_of_turns_opens_backends_that_take_them(diary: list[str]) -> None
 
 @pytest.mark.vllm
 def test_other_plans_open_plain_backends(diary: list[str]) -> None:
-    builder = unopened("auto")
-    generator, verifier = builder.backends(diary)
+    opened = Opened(diary)
+    planned = builder("auto", opened)
+    generator, verifier = planned.open_generator(()), planned.open_verifier()
     assert type(generator) is VLLMGenerator
     assert type(verifier) is VLLMVerifier
-    assert not builder._verifier_has_own_process
+    assert not opened.arguments["verifier"]["has_own_process"]
     assert diary == []
 
 

@@ -269,6 +269,8 @@ class Case:
 def case(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_generator: Path
 ) -> Iterator[Case]:
+    from transformers import AutoTokenizer
+
     family = request.param
     folder = tmp_path_factory.mktemp(family)
     expected = SAVERS[family](folder)
@@ -279,7 +281,7 @@ def case(
     )
     loaded = load_planned(config)
     assert loaded.verifier is not None
-    tokenizer = ChatTokenizer(loaded.verifier._llm.get_tokenizer(), family)
+    tokenizer = ChatTokenizer(AutoTokenizer.from_pretrained(folder), family)
     yield Case(
         family=family,
         verifier=loaded.verifier,

@@ -11,12 +11,13 @@ import vllm.envs
 
 import __main__
 from fasttts import FastTTS
-from fasttts.backends.vllm import lifetime
+from fasttts.backends.vllm import engine_lifecycle
 from fasttts.config import search_config
 from fasttts.errors import BackendError, CapacityError
 from fasttts.interfaces import VerificationRequest, fingerprint
+from tests.vllm.inside import engine_of
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 QUESTION = "Tom has 10 pens. Tom buys 5 bags of 8 pens. How many pens does Tom have now?"
 REQUESTS = [VerificationRequest(problem=QUESTION, steps=("5 * 8 = 40", "10 + 40 = 50"))]
@@ -95,14 +96,15 @@ def test_its_end_is_told_to_searches_that_need_it(engine: FastTTS) -> None:
 def test_on_a_gpu_the_whole_engine_is_in_the_other_process(
     demo_engine: FastTTS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Shown without a GPU: on one, vLLM keeps other books, and starts another process."""
     before = multiprocessing.active_children()
-    monkeypatch.setattr(lifetime, "_is_cpu", lambda: False)
+    monkeypatch.setattr(engine_lifecycle, "_is_cpu", lambda: False)
     config = search_config(n=8, max_tokens=300)
     with FastTTS.load("demo", max_num_seqs=16, verifier_process=True) as engine:
         (other,) = (child for child in multiprocessing.active_children() if child not in before)
         assert other.name == "EngineCore"
         verifier: Any = engine.verifier
-        sockets = verifier._engine.engine_core.ctx
+        sockets = engine_of(verifier).engine_core.ctx
         found = engine.search(QUESTION, config=config)
         other.kill()
         with pytest.raises(BackendError, match="the verifier"):

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ class EngineBuilder:
         plan: How they share the device; None where memory is not planned.
         judges: Whether the generator also judges, in reserved sequences of its batch.
         device_owner: The engine that is awake, where the plan lets one sleep while the other runs.
+        open_engine: Opens vLLM's engines; replaced in tests.
     """
 
     config: EngineConfig
@@ -51,6 +52,7 @@ class EngineBuilder:
     plan: MemoryPlan | None
     judges: bool = False
     device_owner: DeviceOwner = field(default_factory=DeviceOwner)
+    open_engine: "Callable[..., LLM]" = open_engine
 
     def open_generator(self, logits_processors: Sequence[type]) -> VLLMGenerator:
         """Opens the generator; `logits_processors` act before its sampler."""
@@ -61,7 +63,7 @@ class EngineBuilder:
         )
         arguments["max_num_seqs"] += self._num_reserved_seqs
         processors = [*logits_processors, CounterSampler]
-        llm = open_engine("generator", logits_processors=processors, **arguments)
+        llm = self.open_engine("generator", logits_processors=processors, **arguments)
         _log_opened(self.generator, time.perf_counter() - started_s)
         try:
             return self._generator(llm)
@@ -80,7 +82,7 @@ class EngineBuilder:
         started_s = time.perf_counter()
         register()
         self.device_owner.leave()
-        llm = open_engine(
+        llm = self.open_engine(
             "verifier",
             has_own_process=self._verifier_has_own_process,
             **self._verifier_arguments(),
