@@ -8,7 +8,7 @@ and then it is a candidate.
 
 from collections.abc import Callable, Sequence
 
-from fasttts.search.policy import Branch, SearchPolicy
+from fasttts.search.policy import Branch, SearchPolicy, decide
 from fasttts.tree import Beam, Node
 
 
@@ -32,14 +32,14 @@ def dominated(
     if not places:
         return []
     worst = [node.beam or _guess(node, 0.0) for node in frontier]
-    if not _is_full(frontier, policy.expand(worst, ended)):
+    if not _is_full(frontier, decide(policy, worst, ended)):
         return []
     found = []
     for place in places:
         node = frontier[place]
         beams = worst.copy()
         beams[place] = _guess(node, best_score(node))
-        if all(branch.path != node.path for branch in policy.expand(beams, ended)):
+        if all(branch.path != node.path for branch in decide(policy, beams, ended)):
             found.append(node)
     return found
 

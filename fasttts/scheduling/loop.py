@@ -16,7 +16,7 @@ from fasttts.errors import BackendError, CapacityError, SearchError
 from fasttts.interfaces import GenerationOutput, Generator, Verifier
 from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.latency import SearchLatency
-from fasttts.scheduling.recovery import policy_failure, retrying
+from fasttts.scheduling.recovery import broken_generator, policy_failure, retrying
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.scheduler import Scheduler
 from fasttts.scheduling.slots import Slots
@@ -28,6 +28,9 @@ from fasttts.types import StopReason
 logger = logging.getLogger(__name__)
 
 _Found = TypeVar("_Found")
+
+_SLOW_S = 1.0
+"""Policies run in the step loop; one call that takes longer is warned about."""
 
 _MANY_SLOTS = 128
 """With more slots than this, speculative steps are chosen anew when a score arrives or a slot is
@@ -217,16 +220,20 @@ class Loop:
         runs = self._slots.runs()
         try:
             outputs = self._generate()
-            self._pressure.read(self._generator.pressure())
         except BackendError as error:
             if not isinstance(error, CapacityError):
                 self.fault = error
             self._fail(runs, error)
             return
-        self._count_iteration(self._clock() - started)
-        for output in outputs:
-            if self._slots.is_running(output):
-                self._take_output(output)
+        try:
+            self._pressure.read(self._generator.pressure())
+            self._count_iteration(self._clock() - started)
+            for output in outputs:
+                if self._slots.is_running(output):
+                    self._take_output(output)
+        except Exception as error:  # a generator may be a user's class and return anything
+            logger.warning("the generator broke its contract", exc_info=error)
+            self._fail([run for run in runs if run in self._listeners], broken_generator(error))
 
     def _generate(self) -> list[GenerationOutput]:
         """Runs an iteration of the generator; adds sequences again after a retryable failure."""
@@ -239,19 +246,23 @@ class Loop:
         except MemoryError as error:
             message = f"the generator is out of memory: {error}: lower slots or max_model_len"
             raise CapacityError(message, role="generator") from error
-        except Exception as error:  # a generator may be a user's class and raise anything
+        except BaseException as error:  # a generator may be a user's class and raise anything
             message = f"the generator failed: {type(error).__name__}: {error}"
             raise BackendError(message, role="generator") from error
         raise AssertionError("an attempt returns or raises")
 
     def _isolated(self, run: SearchRun, work: Callable[[], _Found], otherwise: _Found) -> _Found:
         """Ends a search, and no other, with what its policy or its books raise in `work`."""
+        started = time.perf_counter()
         try:
             return work()
-        except Exception as error:  # a policy may be a user's class and raise anything
+        except BaseException as error:
             logger.warning("a search failed", exc_info=error)
             self._finish(run, policy_failure(error))
             return otherwise
+        finally:
+            if (seconds := time.perf_counter() - started) > _SLOW_S:
+                logger.warning("a search's policy held up the step loop for %.1f s", seconds)
 
     def _count_iteration(self, seconds: float) -> None:
         self._scheduler.measured(seconds)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import tenacity
 
-from fasttts.errors import BackendError, SearchError
+from fasttts.errors import BackendError, ContractError, SearchError
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,19 @@ def is_retryable(error: BaseException) -> bool:
     return isinstance(error, BackendError) and error.retryable
 
 
-def policy_failure(error: Exception) -> SearchError:
+def policy_failure(error: BaseException) -> SearchError:
     """The error of a search whose policy raised `error`."""
     failure = SearchError(f"the search's policy failed: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+def broken_generator(error: Exception) -> ContractError:
+    """The error of searches whose generator returned what no generator may return."""
+    failure = ContractError(
+        f"the generator returned what cannot be read: {type(error).__name__}: {error}; see "
+        "fasttts.interfaces.Generator",
+        role="generator",
+    )
     failure.__cause__ = error
     return failure

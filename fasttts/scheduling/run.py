@@ -21,7 +21,7 @@ from fasttts.scheduling.node_lifecycle import NodeLifecycle
 from fasttts.scheduling.speculation import Rule, predict
 from fasttts.scheduling.usage import Counts
 from fasttts.search.aggregate import aggregate, best_aggregate
-from fasttts.search.policy import Branch, SearchPolicy
+from fasttts.search.policy import Branch, SearchPolicy, decide
 from fasttts.tree import Beam, Node, SearchTree
 from fasttts.types import FinishReason, Path
 
@@ -264,7 +264,7 @@ class SearchRun:
 
     def _decide(self, group: Group) -> list[Node]:
         beams = [self._beam(node) for node in group.frontier]
-        branches = self._policy.expand(beams, group.ended)
+        branches = decide(self._policy, beams, group.ended)
         group.ended = group.ended + [beam for beam in beams if beam.is_answer_ended]
         children = [child for branch in branches for child in self._adopt(group, branch)]
         for child in children:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, FastTTSError
 from fasttts.scheduling.latency import IterationLatency
-from fasttts.scheduling.recovery import policy_failure
+from fasttts.scheduling.recovery import broken_generator, policy_failure
 from fasttts.scheduling.run import Failure, SearchRun
 from fasttts.scheduling.slots import Owner, Slots
 from fasttts.scheduling.speculation import Rule
@@ -153,6 +153,9 @@ class Scheduler:
             self._slots.start(run, node)
         except BackendError as error:
             self._failures[run] = error
+        except Exception as error:  # a generator may be a user's class and raise anything
+            logger.warning("the generator broke its contract", exc_info=error)
+            self._failures[run] = broken_generator(error)
 
     def _speculate(self, runs: Sequence[SearchRun], num_waiting: int) -> list[Owner]:
         """Chooses speculative steps for the free slots and aborts the others."""
@@ -186,7 +189,7 @@ class Scheduler:
         try:
             for node in run.guesses(self._config, rule):
                 yield run, node
-        except Exception as error:  # a policy may be a user's class and raise anything
+        except BaseException as error:
             logger.warning("a search failed", exc_info=error)
             self._failures[run] = policy_failure(error)
 

@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 
 from fasttts.config import SchedulingConfig
 from fasttts.scheduling.groups import Group
-from fasttts.search.policy import Branch, SearchPolicy
+from fasttts.search.policy import Branch, SearchPolicy, decide
 from fasttts.tree import Beam, Node, SearchTree
 from fasttts.types import Path
 
@@ -67,7 +67,7 @@ def predict(
         if depth == config.speculation_depth:
             return
         beams = _guessed(level, ended) if rule == "likely" else _unscored_as_worst(level)
-        branches = policy.expand(beams, ended)
+        branches = decide(policy, beams, ended)
         children, guesses = family.grow(branches)
         yield from guesses
         if depth == 0:

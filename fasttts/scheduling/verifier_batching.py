@@ -6,8 +6,10 @@ that their common prefix is run once. Source: FastTTS, arXiv 2509.00195, section
 With the aggregation "model" each request is a path as one step, and its score is that of the path.
 """
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fasttts.config import Aggregation, SchedulingConfig
 from fasttts.errors import ContractError
@@ -92,6 +94,57 @@ def _whole(node: Node, problem: str) -> Batch:
     return Batch(request, (node,), is_whole=True)
 
 
+def check_verifications(found: object, num_requests: int) -> list[Verification]:
+    """Checks what a verifier returned, which may be a user's class.
+
+    Args:
+        found: What it returned.
+        num_requests: Requests that it was given.
+
+    Raises:
+        ContractError: It is no sequence with one verification for each request.
+    """
+    what = type(found).__name__
+    if isinstance(found, Sequence) and not isinstance(found, str | bytes):
+        if len(found) == num_requests:
+            return list(found)
+        what = f"{len(found)} verifications"
+    raise ContractError(
+        f"the verifier returned {what} for {num_requests} requests: return a list with a "
+        "Verification for each",
+        role="verifier",
+    )
+
+
+def _checked_scores(verification: object, num_asked: int) -> tuple[float, ...]:
+    """The scores of one request as Python numbers; arrays of numbers are taken too."""
+    try:
+        found: Any = verification.scores  # type: ignore[attr-defined]  # checked right here
+        counts = [verification.num_computed_tokens, verification.num_cached_tokens]  # type: ignore[attr-defined]
+        listed = [found] if getattr(found, "ndim", None) == 0 else list(found)
+        scores = tuple(map(_number, listed))
+        is_counted = all(operator.index(count) >= 0 for count in counts)
+    except Exception as error:  # it may be anything
+        raise ContractError(
+            f"the verifier returned {verification!r:.200}, which is no Verification: "
+            f"{type(error).__name__}: {error}",
+            role="verifier",
+        ) from error
+    in_range = all(0 <= score <= 1 for score in scores)
+    if len(scores) != num_asked or not in_range or not is_counted:
+        raise ContractError(
+            f"expected {num_asked} scores in [0, 1], got {listed!r:.200}", role="verifier"
+        )
+    return scores
+
+
+def _number(value: Any) -> float:
+    """A number, or an array without dimensions."""
+    if isinstance(value, str | bytes) or getattr(value, "ndim", 0) != 0:
+        raise TypeError(f"{value!r:.80} is no number")
+    return float(value)
+
+
 def take_scores(batch: Batch, verification: Verification) -> None:
     """Sets the scores of each node of a batch, on the grid.
 
@@ -102,10 +155,8 @@ def take_scores(batch: Batch, verification: Verification) -> None:
     Raises:
         ContractError: The verifier returned a wrong number of scores, or scores outside [0, 1].
     """
-    scores = verification.scores
     num_asked = len(batch.request.steps) - batch.request.num_scored
-    if len(scores) != num_asked or any(not 0 <= score <= 1 for score in scores):
-        raise ContractError(f"expected {num_asked} scores in [0, 1], got {scores}", role="verifier")
+    scores = _checked_scores(verification, num_asked)
     if batch.is_whole:
         scores *= len(batch.nodes[0].steps)
     start = 0

@@ -13,12 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fasttts.config import SchedulingConfig
-from fasttts.errors import BackendError, ContractError
+from fasttts.errors import BackendError
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
 from fasttts.scheduling.recovery import retrying
 from fasttts.scheduling.run import Failure, SearchRun
 from fasttts.scheduling.usage import Account
-from fasttts.scheduling.verifier_batching import Batch, batches, early_batch_tokens, take_scores
+from fasttts.scheduling.verifier_batching import (
+    Batch,
+    batches,
+    check_verifications,
+    early_batch_tokens,
+    take_scores,
+)
 from fasttts.tree import Node
 from fasttts.verifiers.async_scoring import AsyncScoring, scoring_of
 from fasttts.verifiers.resolve import is_serial
@@ -170,10 +176,10 @@ class VerifierQueue:
             started = self._clock()
             try:
                 answers = job.resume()
-            except BackendError as error:
+            except BaseException as error:  # noqa: BLE001, a verifier may be a user's class
                 self._end(job)
                 num_ended += 1
-                failures += self._failed(job, error)
+                failures += self._failed(job, _translated(error))
                 continue
             finally:
                 self._spent(started, [job])
@@ -209,8 +215,8 @@ class VerifierQueue:
             run.counts.verification_s += job.seconds
             try:
                 _give(run, own, mine)
-            except BackendError as error:
-                failures.append((run, error))
+            except Exception as error:  # noqa: BLE001, it is returned
+                failures.append((run, _translated(error)))
         return failures
 
 
@@ -222,15 +228,19 @@ def _asked(verifier: Verifier, requests: list[VerificationRequest]) -> AsyncScor
         for attempt in _RETRYING.copy():  # several batches may be tried again at a time
             with attempt:
                 verifications = yield from scoring_of(verifier, requests)
-    except BackendError:
-        raise
-    except Exception as error:  # a verifier may be a user's class and raise anything
-        message = f"the verifier failed: {type(error).__name__}: {error}"
-        raise BackendError(message, role="verifier") from error
-    if len(verifications) != len(requests):
-        message = f"{len(verifications)} verifications for {len(requests)} requests"
-        raise ContractError(message, role="verifier")
-    return verifications
+    except Exception as error:
+        raise _translated(error) from error
+    return check_verifications(verifications, len(requests))
+
+
+def _translated(error: BaseException) -> BackendError:
+    """What a verifier raised, which may be a user's class, as an error of ours."""
+    if isinstance(error, BackendError):
+        return error
+    message = f"the verifier failed: {type(error).__name__}: {error}"
+    failure = BackendError(message, role="verifier")
+    failure.__cause__ = error
+    return failure
 
 
 def _give(run: SearchRun, own: Sequence[Batch], answers: Sequence[Verification]) -> None:
