@@ -186,12 +186,17 @@ class Scheduler:
         return list(itertools.islice(filter(None, turns), count))
 
     def _guesses_of(self, run: SearchRun, rule: Rule) -> Iterator[Owner]:
-        try:
-            for node in run.guesses(self._config, rule):
-                yield run, node
-        except BaseException as error:
-            logger.warning("a search failed", exc_info=error)
-            self._failures[run] = policy_failure(error)
+        guesses = run.guesses(self._config, rule)
+        while True:
+            try:
+                node = next(guesses, None)
+            except BaseException as error:  # noqa: BLE001, a policy may be a user's class
+                logger.warning("a search failed", exc_info=error)
+                self._failures[run] = policy_failure(error)
+                return
+            if node is None:
+                return
+            yield run, node
 
     def _rule(self) -> Rule:
         """The rule of speculation; "measured" is "likely" until a full batch proves cheap."""
