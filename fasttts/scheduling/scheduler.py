@@ -190,7 +190,7 @@ class Scheduler:
         while True:
             try:
                 node = next(guesses, None)
-            except BaseException as error:  # noqa: BLE001, a policy may be a user's class
+            except BaseException as error:  # a policy may be a user's class and raise anything
                 logger.warning("a search failed", exc_info=error)
                 self._failures[run] = policy_failure(error)
                 return

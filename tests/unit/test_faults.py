@@ -303,7 +303,7 @@ def test_when_the_loops_thread_dies_everybody_hears_of_it() -> None:
     for thread in threads:
         thread.join(20)
     assert len(outcomes) == 4
-    assert all("the step loop failed: SystemExit" in str(error) for error in outcomes)
+    assert all("the generator failed: SystemExit" in str(error) for error in outcomes)
     assert not engine.health.is_healthy
     engine.close()
 
