@@ -65,7 +65,8 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _LONE = re.compile(
-    rf"\((?P<round>[A-J])\)(?!{_ONE_OF})|^[\s*_]*(?P<line>[A-J])[\s.):*_]*$", re.MULTILINE
+    rf"\((?P<round>[A-J])\)(?!{_ONE_OF})|^[ \t*_]{{0,8}}(?P<line>[A-J])[ \t.):*_]{{0,8}}$",
+    re.MULTILINE,
 )
 _REFUSED_BEFORE = re.compile(
     r"(?:\bnot|\bcannot|n['’]t|\bnor|\bneither|\beliminat\w*|\bexclud\w*|\brul\w+\sout|\breject\w*"

@@ -12,9 +12,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from fasttts.answers.brackets import depth, is_one_group, split, without_outer
 from fasttts.answers.canonical_json import try_canonical
+from fasttts.answers.mathematics import is_mathematics
 from fasttts.answers.notation import plain_notation
 from fasttts.answers.numbers import number_key, read_number
+from fasttts.answers.quantities import CURRENCY, UNIT, is_quantity, time_of_day, unit_name
+from fasttts.answers.solutions import JOINT, Equation, base_name, equations, inequalities, pieces
 from fasttts.answers.sympy_client import Description
 from fasttts.answers.value_keys import description_key
 
@@ -24,33 +28,16 @@ Algebra = Callable[[str], Description | None]
 MAX_ITEMS = 64
 """Lists with more items are compared as text."""
 
-_VARIABLE = re.compile(
-    r"(\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?)\s*(?:=|\\in(?![a-z]))\s*([^=<>]+)"
-)
-_SHORT_UNITS = (
-    "[cdkmn]m|[km]?g|m[lL]|ft|in|yd|mi|lbs?|oz|hrs?|h|min|sec|m?s|mph|k?Hz|rad|deg|mol|am|pm|pct|"
-    "USD|usd"
-)
-_UNIT = re.compile(
-    r"(?P<value>.*[\d})\]])\s*(?:\\text\s*\{\s*(?P<text>[^{}]*)\}|(?P<sign>%|\^\\circ ?[CFK]?)"
-    rf"|(?P<words> ?(?:{_SHORT_UNITS}|[A-Za-z]{{4,}})(?: ?/ ?(?:{_SHORT_UNITS}))?(?: [A-Za-z]+)*"
-    r"| [mghslLNJWVAKCF](?: ?/ ?(?:s|h|min))?)"
-    r")(?P<power>\s*\^\s*\{?-?\d\}?)?"
-)
-_CURRENCY = re.compile(r"(?P<minus>-?)\s*\\?(?P<sign>[$€£¥₹])\s*(?P<value>[\d.,]+(?: ?[a-z]+)?)")
+MAX_CHARACTERS = 4_000
+MAX_DEPTH = 40
+"""Longer answers, and more deeply nested ones, are compared as text."""
+
 _WORDS = re.compile(r"\(?[^\W\d_](?:[^\W\d_]|[ '.,-])*\)?|[^\W\d_]\)")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
-_CONJUNCTION = re.compile(r"(?:\\text\s*\{\s*)?\b(?:and|or)\b(?:\s*\})?|;")
-_INFINITY = re.compile(r"[+-]?\\infty")
+_PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])")
+_INFINITY = re.compile(r"[+-]?\s*\\infty")
 _EXPONENT = re.compile(r"\d[eE][+-]?\d")
 """A number too large for `read_number`, which math-verify would take for a product with e."""
-
-_UNIT_NAMES = {
-    **dict.fromkeys(("percent", "pct"), "%"),
-    **dict.fromkeys(("dollar", "usd"), "$"),
-    **dict.fromkeys(("euro", "eur"), "€"),
-    **dict.fromkeys(("degree", "deg", r"^\circ"), "°"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +72,18 @@ def make_form(answer: str, algebra: Algebra) -> NormalForm:
     """The form of an answer; several lines that are no LaTeX, such as code, are text."""
     if (found := try_canonical(answer.strip())) is not None:
         return NormalForm(f"json:{found}")
-    if "\n" in answer.strip() and "\\begin" not in answer:
+    if ("\n" in answer.strip() and "\\" not in answer) or len(answer) > MAX_CHARACTERS:
         return text_form(answer)
-    text = plain_notation(answer)
+    text = without_outer(without_outer(answer.strip()))
+    if depth(text) > MAX_DEPTH:
+        return text_form(answer)
+    text = plain_notation(text)
     return _read(text, algebra) or NormalForm("text:" + re.sub(r"\s", "", text))
 
 
 def _read(text: str, algebra: Algebra) -> NormalForm | None:
     """The first reading that fits, the plainest first; None where none does."""
+    text = without_outer(text)
     number = read_number(text)
     if number is not None:
         return NormalForm(number_key(number))
@@ -101,6 +92,15 @@ def _read(text: str, algebra: Algebra) -> NormalForm | None:
         if form is not None:
             return form
     return None
+
+
+def _time(text: str, algebra: Algebra) -> NormalForm | None:
+    """Times of the clock: `3:30 pm` is none of the ratio 3 to 30."""
+    time = time_of_day(text)
+    if time is None:
+        return None
+    hour = re.match(r"\d+(?!.*:)", text)
+    return NormalForm(f"time:{time}", (hour[0],) if hour else ())
 
 
 def _words(text: str, algebra: Algebra) -> NormalForm | None:
@@ -113,84 +113,147 @@ def _words(text: str, algebra: Algebra) -> NormalForm | None:
 
 
 def _currency(text: str, algebra: Algebra) -> NormalForm | None:
-    found = _CURRENCY.fullmatch(text)
+    found = CURRENCY.fullmatch(text)
     if found is None:
         return None
-    value = _read(found["minus"] + found["value"].strip(), algebra)
-    return value and NormalForm(f"{value.key} {found['sign']}", value.bare or (value.key,))
+    value = _read((found["minus"] or "") + (found["value"] or found["front"]).strip(), algebra)
+    sign = unit_name(found["sign"] or found["after"])
+    return value and NormalForm(f"{value.key} {sign}", value.bare or (value.key,))
 
 
 def _counted(text: str, algebra: Algebra) -> NormalForm | None:
     """A plain number and what it counts; read before lists, for `1,234 people`."""
-    found = _UNIT.fullmatch(text)
+    found = UNIT.fullmatch(text)
     return _unit(text, algebra) if found and read_number(found["value"]) is not None else None
 
 
 def _unit(text: str, algebra: Algebra) -> NormalForm | None:
-    r"""A value and what it counts: `5 cm`, `5\text{ cm}^2`, `50\%`, `90^\circ`."""
-    found = _UNIT.fullmatch(text)
-    value = found and _read(found["value"].strip(), algebra)
-    if found is None or value is None or value.key.startswith(("word:", "text:")):
+    r"""A quantity and its unit: `5 cm`, `5\text{ cm}^2`, `50\%`, `90^\circ`."""
+    found = UNIT.fullmatch(text)
+    if found is None or not is_quantity(found["value"]):
         return None
-    unit = _unit_name(found["text"] or found["sign"] or found["words"] or "")
-    power = re.sub(r"[\s{}]", "", found["power"] or "")
+    value = _read(found["value"].strip(), algebra)
+    if value is None or value.bare or value.key.startswith(("word:", "text:")):
+        return None
+    unit = unit_name(found["texts"] or found["sign"] or found["words"] or "")
     if not unit:
         return value
     bare: tuple[str, ...] = (value.key,)
     number = read_number(found["value"]) if unit == "%" else None
     if number is not None:
         bare = (number_key(number), number_key(number / 100))
-    return NormalForm(f"{value.key} {unit}{power}", bare)
+    return NormalForm(f"{value.key} {unit}", bare)
 
 
-def _unit_name(written: str) -> str:
-    """One name for a unit: no capitals of words, no plural, no sign that is also spelled out."""
-    words = written.replace(" ", "").strip(".")
-    name = words.casefold() if len(words) > 3 else words
-    single = name[:-1] if len(name) > 3 and name.endswith("s") and name[-2] != "s" else name
-    return _UNIT_NAMES.get(single, _UNIT_NAMES.get(single.casefold(), single))
-
-
-def _variable(text: str, algebra: Algebra) -> NormalForm | None:
-    r"""`x = 5`, `f(x) = x^2`, `x \in (1, 2)`: the value, decorated with a name."""
-    found = _VARIABLE.fullmatch(text)
-    value = found and _read(found[2].strip(), algebra)
-    if found is None or value is None:
+def _solutions(text: str, algebra: Algebra) -> NormalForm | None:
+    r"""`x = 5`, `x = 1, 2`, `x \in (1, 2)`, `(x, y) = (1, 2)`: the value, decorated with a name."""
+    parts, joints = pieces(text)
+    found = equations(parts) if len(parts) <= MAX_ITEMS else None
+    if found is None:
         return None
-    name = re.sub(r"[\\{}]", "", found[1])
+    if len({each.name for each in found}) > 1:
+        return _assignments(found, "or" in joints, algebra)
+    if found[0].name.startswith("(") and len(found) == 1:
+        return _named_point(found[0], algebra)
+    is_list = all(not each.is_set or each.value.startswith(r"\{") for each in found)
+    if not is_list or (len(found) == 1 and not found[0].is_set):
+        value = _read(r" \cup ".join(each.value for each in found), algebra)
+    else:
+        value = _sequence("{", [item for each in found for item in _items(each)], "}", algebra)
+    return value and _named(text, found[0].name, value, algebra)
+
+
+def _named(text: str, name: str, value: NormalForm, algebra: Algebra) -> NormalForm | None:
+    key = re.fullmatch(r"\{([^,]+)\}", value.key)
+    if key is not None:  # a set of one solution
+        value = NormalForm(key[1], value.bare)
+    if value.key.startswith("text:"):
+        return None
     if value.key.startswith("expression:") and "(" not in name:
         equation = _value(text, algebra)  # `y = 2x` is also `2x - y = 0`
         return NormalForm(equation.key if equation else f"{name}={value.key}", (value.key,))
     return NormalForm(f"{name}={value.key}", value.bare or (value.key,))
 
 
+def _items(equation: Equation) -> list[str]:
+    r"""The single values of an equation: the items of a set, both values of `\pm`."""
+    value = equation.value
+    if value.startswith(r"\{") and value.endswith(r"\}"):
+        return [item for item in split(value[2:-2], ",;") if item]
+    return _both_signs(value) or [value]
+
+
+def _assignments(
+    found: Sequence[Equation], is_or: bool, algebra: Algebra
+) -> NormalForm | None:
+    """Values of several unknowns, by name; they also equal the point with these coordinates."""
+    if any(each.is_set for each in found) or len({each.name for each in found}) < len(found):
+        return None
+    ordered = sorted(found, key=lambda each: each.name)
+    names = ", ".join(each.name for each in ordered)
+    values = [each.value for each in ordered]
+    form = _sequence("(", values, ")", algebra)
+    if form is None:
+        return None
+    if is_or:
+        return NormalForm(f"or:({names})={form.key}")
+    bare = form.bare or (form.key,)
+    is_one_letter = len({base_name(each.name) for each in found}) == 1
+    solutions = _sequence("{", values, "}", algebra) if is_one_letter else None
+    if solutions is not None:
+        bare = (*bare, *(solutions.bare or (solutions.key,)))
+    return NormalForm(f"({names})={form.key}", bare)
+
+
+def _named_point(equation: Equation, algebra: Algebra) -> NormalForm | None:
+    """`(x, y) = (1, 2)`, the same as `x = 1, y = 2`."""
+    names = split(equation.name[1:-1], ",")
+    value = equation.value
+    items = split(value[1:-1], ",;") if is_one_group(value) and value[:1] == "(" else []
+    if equation.is_set or len(items) != len(names):
+        form = _read(value, algebra)
+        return form and NormalForm(f"{equation.name}={form.key}", form.bare or (form.key,))
+    named = [Equation(name, item, False) for name, item in zip(names, items, strict=True)]
+    return _assignments(named, False, algebra)
+
+
+def _relations(text: str, algebra: Algebra) -> NormalForm | None:
+    """Inequalities, alone or joined by "and" and "or": their solutions."""
+    parts, joints = pieces(text)
+    joined = inequalities(parts, joints) if len(parts) <= MAX_ITEMS else None
+    return joined and _value(joined, algebra) or None
+
+
 def _group(text: str, algebra: Algebra) -> NormalForm | None:
     """Points and intervals: a bracket, items, a bracket."""
-    if text[:1] not in "([" or text[-1:] not in ")]" or not _is_one_group(text):
+    if text[:1] not in "([" or text[-1:] not in ")]" or not is_one_group(text):
         return None
     items = split(text[1:-1], ",;")
-    if len(items) < 2:
-        return _read(text[1:-1].strip(), algebra) if text[0] + text[-1] == "()" else None
-    return _sequence(text[0], items, text[-1], algebra)
+    return _sequence(text[0], items, text[-1], algebra) if len(items) > 1 else None
 
 
 def _list(text: str, algebra: Algebra) -> NormalForm | None:
     r"""Sets and enumerations, in any order: `\{1, 2\}`, `1, 2`, `1 and 2`."""
     inner = text[2:-2] if text.startswith(r"\{") and text.endswith(r"\}") else None
-    if inner is None and not (re.search("[,;]", text) or _CONJUNCTION.search(text)):
+    if inner is None and not (re.search("[,;]", text) or JOINT.search(text)):
         return None
-    items = split(_CONJUNCTION.sub(",", text if inner is None else inner), ",;")
+    items = split(JOINT.sub(",", text if inner is None else inner), ",;")
     items = [item for item in items if item]
-    if (inner is None and len(items) < 2) or any("\\text" in item for item in items):
+    if inner is None and len(items) < 2:
         return None
-    return _sequence("{", items, "}", algebra)
+    return _sequence("{", [sign for item in items for sign in _both_signs(item) or [item]], "}", algebra)
 
 
 def _plus_minus(text: str, algebra: Algebra) -> NormalForm | None:
-    if text.count(r"\pm") != 1:
+    both = _both_signs(text)
+    return _sequence("{", both, "}", algebra) if both else None
+
+
+def _both_signs(text: str) -> list[str] | None:
+    before, *after = _PLUS_MINUS.split(text)
+    if len(after) != 1:
         return None
-    both = [text.replace(r"\pm", sign).strip().removeprefix("+") for sign in "+-"]
-    return _sequence("{", both, "}", algebra)
+    return [f"{before}{sign}{after[0]}".strip().removeprefix("+") for sign in "+-"]
 
 
 def _sequence(
@@ -214,32 +277,27 @@ def _value(text: str, algebra: Algebra) -> NormalForm | None:
     """What math-verify makes of it; degrees inside a formula are turned into radians."""
     if _INFINITY.fullmatch(text):
         return NormalForm("-infinity" if text.startswith("-") else "infinity")
-    if _EXPONENT.search(text):
+    text = text.replace(r"^\circ", r"\cdot\frac{\pi}{180}")
+    if _EXPONENT.search(text) or not is_mathematics(text):
         return None
-    description = algebra(text.replace(r"^\circ", r"\cdot\frac{\pi}{180}"))
+    description = algebra(text)
     key = description and description_key(description)
-    return NormalForm(key) if key else None
+    if not description or not key:
+        return None
+    name = description.get("name")
+    return NormalForm(f"{name}={key}", (key,)) if name else NormalForm(key)
 
 
-_READINGS = (_currency, _words, _counted, _group, _list, _variable, _unit, _plus_minus, _value)
-
-
-def split(text: str, signs: str) -> list[str]:
-    """`text` at those of `signs` that stand in no bracket, stripped."""
-    parts, level, start = [], 0, 0
-    for position, sign in enumerate(text):
-        level += (sign in "({[") - (sign in ")}]")
-        if level == 0 and sign in signs:
-            parts.append(text[start:position].strip())
-            start = position + 1
-    return [*parts, text[start:].strip()]
-
-
-def _is_one_group(text: str) -> bool:
-    """Whether the first bracket closes with the last character; `(1,2)+(3,4)` is not one."""
-    level = 0
-    for position, sign in enumerate(text):
-        level += (sign in "([{") - (sign in ")]}")
-        if level == 0:
-            return position == len(text) - 1
-    return False
+_READINGS = (
+    _time,
+    _currency,
+    _words,
+    _counted,
+    _group,
+    _relations,
+    _solutions,
+    _list,
+    _unit,
+    _plus_minus,
+    _value,
+)
