@@ -51,14 +51,15 @@ _ANNOUNCEMENT = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SUPPOSED = re.compile(
-    r"\b(?:if|whether|unless|suppose|supposing|assume|assuming|imagine)\b[^.,;:!?\n]*$", re.IGNORECASE
+    r"\b(?:if|whether|unless|suppose|supposing|assume|assuming|imagine)\b[^.,;:!?\n]*$",
+    re.IGNORECASE,
 )
 _END_TAG = re.compile(r"</\s*(?:final_?)?answer\s*>|\[/answer\]", re.IGNORECASE)
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 
 _MAX_ANNOUNCEMENTS = 64
 _MAX_CHARACTERS = 2_000
-"""Announcements looked at, from the last, and how far each is read: together they bound the work."""
+"""Announcements looked at, from the last, and how far each is read: this bounds the work."""
 
 Kind = Literal["said", "heading", "tag", "gsm", "correction"]
 
@@ -118,5 +119,5 @@ def _following(text: str, start: int, kind: Kind) -> str:
 
 def _has_prior(text: str, start: int, first: re.Match[str]) -> bool:
     """Whether an answer stands before `start` that can be corrected."""
-    is_box_before = 0 <= text.find("box", 0, start)
+    is_box_before = text.find("box", 0, start) >= 0
     return is_box_before or (first.start() < start and first.lastgroup != "correction")

@@ -23,7 +23,8 @@ _WRAP = (
 )
 _ONE_OF = r"\W{0,6}(?:(?:and|or|/|&|,)[\s*($]{0,6})+[A-J](?![\w'’])"
 _FORMULA = (
-    r"\(|\s*(?:[=+/^>]|<(?!/)|\*\s?\w|_[\w{]|\\(?:cdot|times|frac|[a-z]{0,4}eq?\b|in\b)|-\s?[\dA-Za-z])"
+    r"\(|\s*(?:[=+/^>]|<(?!/)|\*\s?\w|_[\w{]|-\s?[\dA-Za-z]"
+    r"|\\(?:cdot|times|frac|[a-z]{0,4}eq?\b|in\b))"
 )
 _BARE_END = r"(?![\w'’])"
 _CLOSED = rf"{_BARE_END}(?=\W*(?:$|\n|[.,;:!?)*\]}}]|because\b|since\b"

@@ -12,24 +12,29 @@ _FONTS = (
     r"\s*\{"
 )
 _FONT = re.compile(_FONTS)
-_OLD_FONT = re.compile(r"\{?\\(?:rm|bf|it|sf|tt)\s+([A-Za-z0-9]+)\s*\}|\\(?:rm|bf|it|sf|tt)(?![A-Za-z])\s*")
-_SPACES = ("ensuremath", "underline", "boxed", "fbox", "boldsymbol", "bm", "pmb", "mathnormal")
+_OLD_FONT = re.compile(
+    r"\{?\\(?:rm|bf|it|sf|tt)\s+([A-Za-z0-9]+)\s*\}|\\(?:rm|bf|it|sf|tt)(?![A-Za-z])\s*"
+)
+_TRANSPARENT = ("ensuremath", "underline", "boxed", "fbox", "boldsymbol", "bm", "pmb", "mathnormal")
 """Fonts and frames whatever stands in which keeps its meaning."""
 
-FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh coth ln log exp det gcd lcm max min"
-    " arg dim ker lim inf sup".split()
+_FUNCTION_NAMES = (
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh coth ln log exp det gcd lcm max"
+    " min arg dim ker lim inf sup"
 )
+FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 UNIT_LETTERS = frozenset("mghslLNJWVAKCFtTHΩ")
 """Letters that in a text font are units where they stand behind a quantity."""
 
 _LOG_BASE = re.compile(r"(?<=\\log)\s*_\s*(\d)")
-_TAKES_ARGUMENTS = re.compile(r"\\(?P<name>frac|binom|sqrt)(?![A-Za-z])\s*(?P<index>\[[^\[\]]{0,20}\])?")
+_TAKES_ARGUMENTS = re.compile(
+    r"\\(?P<name>frac|binom|sqrt)(?![A-Za-z])\s*(?P<index>\[[^\[\]]{0,20}\])?"
+)
 _ARGUMENT = re.compile(r"\s*(\\[A-Za-z]+|[^\s{}\\])")
 
 
 def plain_commands(text: str) -> str:
-    """`text` without fonts, and with braces around all arguments of `\\frac`, `\\sqrt`, `\\binom`."""
+    r"""`text` without fonts, and with braces around the arguments of `\frac` and `\sqrt`."""
     text = _OLD_FONT.sub(lambda found: f"\\text{{{found[1]}}}" if found[1] else "", text)
     return with_braces(_LOG_BASE.sub(r"_{\1} ", _without_fonts(text)))
 
@@ -61,16 +66,24 @@ def _without_fonts(text: str) -> str:
 
 def _in_font(font: str, inner: str) -> str:
     plain = inner.strip()
-    if font in _SPACES:
+    if font in _TRANSPARENT:
         return _without_fonts(inner)
     name = plain.removeprefix("\\")
     if name in FUNCTIONS:
         return f"\\{name} "
     if re.fullmatch(r"[A-Za-z]", plain):
-        is_unit = plain in UNIT_LETTERS and font in ("mathrm", "text", "textrm", "mbox", "operatorname")
+        is_unit = plain in UNIT_LETTERS and font in (
+            "mathrm",
+            "text",
+            "textrm",
+            "mbox",
+            "operatorname",
+        )
         return f"\\text{{{plain}}}" if is_unit else f" {plain} "
     is_word = re.search(r"[^\W\d_]{2,}", re.sub(r"\\[A-Za-z]+", "", plain)) is not None
-    if is_word or (font.startswith(("text", "mbox", "hbox")) and not re.fullmatch(r"[-+\d.,/ ]+", plain)):
+    if is_word or (
+        font.startswith(("text", "mbox", "hbox")) and not re.fullmatch(r"[-+\d.,/ ]+", plain)
+    ):
         return f"\\text{{{_without_fonts(inner)}}}"
     return _without_fonts(inner)
 
@@ -93,6 +106,8 @@ def _argument(text: str, start: int) -> tuple[str, int]:
     brace = start + len(text[start:]) - len(text[start:].lstrip())
     if text[brace : brace + 1] == "{":
         end = group_end(text, brace)
-        return ("", start) if end is None else (f"{{{with_braces(text[brace + 1 : end - 1])}}}", end)
+        return (
+            ("", start) if end is None else (f"{{{with_braces(text[brace + 1 : end - 1])}}}", end)
+        )
     found = _ARGUMENT.match(text, start)
     return ("", start) if found is None else (f"{{{found[1]}}}", found.end())

@@ -29,8 +29,13 @@ _BASE_NAMES = {
 }
 _NAME = rf"(?:\d{{1,2}}|{'|'.join(_BASE_NAMES)})"
 _TEXT = r"\\(?:text|mathrm|textrm|mathtt|texttt|mbox)\s*\{\s*"
-_SUBSCRIPT = rf"_\s*(?:(?P<digits>\d{{1,2}})(?!\d)|\{{\s*\(?(?:{_TEXT})?(?:base[ -]?)?(?P<sub>{_NAME})\s*\}}?\)?\s*\}})"
-_WORDS = rf"\(?(?:in\s)?(?:{_TEXT})?\(?(?:in\s)?base[ -]?\s*\}}?\s*(?P<word>{_NAME})\)?\s*\}}?\)?(?!\w)"
+_SUBSCRIPT = (
+    r"_\s*(?:(?P<digits>\d{1,2})(?!\d)"
+    rf"|\{{\s*\(?(?:{_TEXT})?(?:base[ -]?)?(?P<sub>{_NAME})\s*\}}?\)?\s*\}})"
+)
+_WORDS = (
+    rf"\(?(?:in\s)?(?:{_TEXT})?\(?(?:in\s)?base[ -]?\s*\}}?\s*(?P<word>{_NAME})\)?\s*\}}?\)?(?!\w)"
+)
 _IN_BASE = re.compile(
     rf"(?<![\w.}}^])(?P<open>\()?(?:{_TEXT}(?P<text>[0-9A-Za-z.]+)\s*\}}"
     r"|(?P<plain>\d[0-9A-F]*(?:\.[0-9A-F]+)?|[A-F][0-9A-F]*\d[0-9A-F]*))(?(open)\))"

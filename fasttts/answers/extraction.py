@@ -7,6 +7,7 @@ says, without the thoughts before it, and read it once, so that a model that rep
 pages costs no more than its length.
 """
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -36,6 +37,7 @@ __all__ = [
     "extract_boxed",
     "make_extractor",
     "reads_thoughts",
+    "resolve_extractor",
 ]
 
 _FENCE = re.compile(r"^[ \t]*```([^`\n]*)$", re.MULTILINE)
@@ -102,3 +104,17 @@ def make_extractor(rule: str) -> AnswerReader:
         field = rule.removeprefix(JSON_FIELD)
         return _reader(rule, functools.partial(json_field, field=field))
     return EXTRACTORS[rule]
+
+
+def resolve_extractor(
+    extract: Extractor | None, rule: str, *, is_open: bool = False
+) -> AnswerReader:
+    """What finds the answers of a search: the one way to get a reader for its texts.
+
+    Args:
+        extract: A user's function, or a reader; None goes by `rule`.
+        rule: A checked `SearchConfig.answer`.
+        is_open: Whether the prompt opened thoughts, so that every text begins inside them.
+    """
+    reader = make_extractor(rule) if extract is None else as_reader(extract)
+    return dataclasses.replace(reader, is_open=is_open)

@@ -19,7 +19,9 @@ _DIGITS = (
 _DECIMAL = rf"(?:{_DIGITS}(?:\.\d+)?|\.\d+)"
 _VULGAR = "[¼-¾⅐-⅞]"
 _SUPERSCRIPT = r"[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+"
-_EXPONENT = rf"(?:\s?\^\s?(?:[+{_MINUS}]?\d{{1,9}}|\{{\s?[+{_MINUS}]?\d{{1,9}}\s?\}})|{_SUPERSCRIPT})"
+_EXPONENT = (
+    rf"(?:\s?\^\s?(?:[+{_MINUS}]?\d{{1,9}}|\{{\s?[+{_MINUS}]?\d{{1,9}}\s?\}})|{_SUPERSCRIPT})"
+)
 _POWER = rf"(?:[eE][+{_MINUS}]?\d+(?!\w)|\s?(?:\\times|\\cdot|[×x*·])\s?10{_EXPONENT})"
 _PART = rf"(?:\{{\s*[+{_MINUS}]?{_DIGITS}\s*\}}|\d)"
 _FRAC = rf"\\[dtc]?frac\s*{_PART}\s*{_PART}"
@@ -67,7 +69,7 @@ def last_number(text: str) -> str | None:
 
 
 def ends_in_year(text: str) -> bool:
-    """Whether a text closes with what is likely a year: `The battle was in 1066.`"""
+    """Whether a text closes with what is likely a year, as in `The battle was in 1066.`."""
     return _YEAR.search(text[-_MAX_YEAR_CHARACTERS:]) is not None
 
 

@@ -9,13 +9,14 @@ import re
 
 from fasttts.answers.commands import FUNCTIONS
 
-_COMMANDS = FUNCTIONS | frozenset(
+_COMMAND_NAMES = (
     "frac sqrt binom pi infty cdot times pm mp le ge ne in cup cap setminus emptyset mathbb begin"
-    " end sum prod int iint iiint lfloor rfloor lceil rceil langle rangle to"
+    " end sum prod int iint iiint lfloor rfloor lceil rceil langle rangle to land lor"
     " alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi"
     " rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi"
-    " Omega hbar ell vec hat bar land lor".split()
+    " Omega hbar ell vec hat bar"
 )
+_COMMANDS = FUNCTIONS | frozenset(_COMMAND_NAMES.split())
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}|\\mathbb\s*\{[A-Z]\}")
 _UNREADABLE = re.compile(

@@ -183,9 +183,7 @@ def _items(equation: Equation) -> list[str]:
     return _both_signs(value) or [value]
 
 
-def _assignments(
-    found: Sequence[Equation], is_or: bool, algebra: Algebra
-) -> NormalForm | None:
+def _assignments(found: Sequence[Equation], is_or: bool, algebra: Algebra) -> NormalForm | None:
     """Values of several unknowns, by name; they also equal the point with these coordinates."""
     if any(each.is_set for each in found) or len({each.name for each in found}) < len(found):
         return None
@@ -221,7 +219,7 @@ def _relations(text: str, algebra: Algebra) -> NormalForm | None:
     """Inequalities, alone or joined by "and" and "or": their solutions."""
     parts, joints = pieces(text)
     joined = inequalities(parts, joints) if len(parts) <= MAX_ITEMS else None
-    return joined and _value(joined, algebra) or None
+    return _value(joined, algebra) if joined else None
 
 
 def _group(text: str, algebra: Algebra) -> NormalForm | None:
@@ -241,7 +239,9 @@ def _list(text: str, algebra: Algebra) -> NormalForm | None:
     items = [item for item in items if item]
     if inner is None and len(items) < 2:
         return None
-    return _sequence("{", [sign for item in items for sign in _both_signs(item) or [item]], "}", algebra)
+    return _sequence(
+        "{", [sign for item in items for sign in _both_signs(item) or [item]], "}", algebra
+    )
 
 
 def _plus_minus(text: str, algebra: Algebra) -> NormalForm | None:

@@ -17,7 +17,8 @@ Equality of rounded values, unlike a tolerance, is transitive: votes do not depe
 _CONTEXT = decimal.Context(prec=2 * MAX_DIGITS + 20, Emin=-10_000, Emax=10_000)
 _DIGITS = r"\d+(?:,\d{3})*"
 _DECIMAL = re.compile(
-    r"(?P<sign>[+-]?)(?P<whole>[1-9]\d{0,2}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d*)(?:\.(?P<places>\d*))?"
+    r"(?P<sign>[+-]?)(?P<whole>[1-9]\d{0,2}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d*)"
+    r"(?:\.(?P<places>\d*))?"
     r"(?:\\overline\s*\{(?P<repeated>\d+)\})?"
     r"(?:[eE](?P<e>[+-]?\d{1,4})| ?(?:\\times|\\cdot|\*|x) ?10 ?\^ ?\{?(?P<power>[+-]?\d{1,4})\}?)?"
 )

@@ -100,7 +100,7 @@ def inequalities(parts: Sequence[str], joints: Sequence[Joint]) -> str | None:
 
 
 def _completed(part: str, first: str) -> str | None:
-    """A piece as a whole relation: `or > 2` and `\ne 1, 2` leave the unknown out."""
+    r"""A piece as a whole relation: `or > 2` and `\ne 1, 2` leave the unknown out."""
     if _RELATION.search(part) and not _RELATION.match(part):
         return part
     head = re.match(rf"({_SYMBOL})\s*(\\ne(?![A-Za-z])|[<>=]|\\[lg]e(?![A-Za-z]))", first)

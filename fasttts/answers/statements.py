@@ -39,7 +39,9 @@ _GOES_ON = re.compile(r"\s*[-+*/=<>^(\d]|\s*\\(?!\))")
 _EDGES = " \t\n*_`\"'“”:,"
 
 
-def read_statement(statement: str, *, is_label: bool = False, is_sentence: bool = True) -> str | None:
+def read_statement(
+    statement: str, *, is_label: bool = False, is_sentence: bool = True
+) -> str | None:
     """The value that a statement begins with, else its first sentence; None where it is empty.
 
     Args:

@@ -4,17 +4,13 @@ A model thinks between markers of its own. What stands between them, closed or c
 thought. A chat template may have opened them in the prompt, so that only the closing marker is in
 the text: then everything before it is thought.
 
-| Models | Markers |
-|---|---|
-| DeepSeek-R1, Qwen, GLM, Kimi, most others | `<think> </think>`, also with a namespace, as in `<seed:think>` |
-| prompted models, EXAONE | `<thinking>`, `<thought>`, `<thoughts>`, `<reasoning>`, `<reflection>`, `<scratchpad>` |
-| LLaMA-o1, Sky-T1, Cohere | `<\|begin_of_thought\|> <\|end_of_thought\|>`, `<\|START_THINKING\|> <\|END_THINKING\|>` |
-| Magistral | `[THINK] [/THINK]` |
-| Kimi-VL | `◁think▷ ◁/think▷` |
-| Apertus | `<\|inner_prefix\|> <\|inner_suffix\|>` |
-| gpt-oss | `<\|channel\|>analysis` (or `commentary`) up to `<\|channel\|>final`, also without special tokens |
-| Gemma | `<\|channel>thought <channel\|>` |
-| Granite | `Here is my thought process:` up to `Here is my response:` |
+* `<think>`, also with a namespace (`<seed:think>`), `<thinking>`, `<thought>`, `<reasoning>`,
+  `<reflection>`, `<scratchpad>`, the same as `<|...|>`: DeepSeek-R1, Qwen and most others, EXAONE;
+* `<|begin_of_thought|>`, `<|START_THINKING|>`: LLaMA-o1, Sky-T1, Cohere; `[THINK]`: Magistral;
+  `◁think▷`: Kimi-VL; `<|inner_prefix|>`: Apertus; `<|channel>thought`: Gemma;
+  `Here is my thought process:`: Granite; each with its own end;
+* `<|channel|>analysis` or `commentary` up to `<|channel|>final`: gpt-oss, also where its special
+  tokens are left out.
 
 A marker in quotation marks or backticks is mentioned, not used; so is one in a closed block of
 code, unless it has a line of its own.
@@ -121,6 +117,12 @@ def without_thoughts(text: str, *, is_open: bool = False) -> str:
         said.append(text[start:])
     whole = text if said == [text] else "\n".join(said).lstrip()
     return whole[: _end(whole)]
+
+
+def opens_thoughts(prompt: str) -> bool:
+    """Whether a prompt, of which the end will do, ends with a marker that opens thoughts."""
+    markers = list(_markers(prompt))
+    return bool(markers) and markers[-1].role == "open" and not prompt[markers[-1].end :].strip()
 
 
 def _end(text: str) -> int:

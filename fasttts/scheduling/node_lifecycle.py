@@ -3,7 +3,7 @@
 import logging
 
 from fasttts.answers.equality import canonical_answer
-from fasttts.answers.extraction import Extractor
+from fasttts.answers.extraction import Answer, AnswerReader
 from fasttts.config import SearchConfig
 from fasttts.decoding.steps import StepCutter, find_stop
 from fasttts.decoding.tokenizer import Tokenizer
@@ -32,7 +32,7 @@ class NodeLifecycle:
         policy: SearchPolicy,
         config: SearchConfig,
         tokenizer: Tokenizer,
-        extract: Extractor,
+        extract: AnswerReader,
         *,
         max_model_len: int,
     ) -> None:
@@ -102,7 +102,7 @@ class NodeLifecycle:
         )
         return num_left > 0
 
-    def answer(self, node: Node) -> str | None:
+    def answer(self, node: Node) -> Answer | None:
         """What a policy counts: the canonical answer of a complete candidate.
 
         An extractor that fails finds nothing here; it fails again where its caller hears of it.
@@ -110,11 +110,14 @@ class NodeLifecycle:
         if not self._policy.needs_answers or node.finish_reason != "stop":
             return None
         try:
-            found: object = self._extract(node.path_text())
+            found = self._extract.read(node.path_text())
         except Exception:  # a user's function raises what it likes
             logger.debug("an extractor failed on %s", node.path, exc_info=True)
             return None
-        return canonical_answer(found) if isinstance(found, str) and found else None
+        text: object = found and found.text
+        if found is None or not isinstance(text, str) or not text:
+            return None
+        return Answer(canonical_answer(text), found.is_announced)
 
     def _limits(self, parent: Node | None, num_steps: int | None) -> Limits:
         """Where a child of `parent` (None for roots) ends."""

@@ -1,6 +1,6 @@
 """From a finished run to the result a caller gets: answers extracted, candidates ranked."""
 
-from fasttts.answers.extraction import Extractor, MalformedAnswer, make_extractor
+from fasttts.answers.extraction import Answer, AnswerReader, Extractor, MalformedAnswer
 from fasttts.errors import SearchError
 from fasttts.memory import MemoryPlan
 from fasttts.scheduling.run import SearchRun
@@ -60,8 +60,8 @@ def _ranked_candidates(run: SearchRun, extract: Extractor | None) -> list[Candid
     config = run.request.config
     if (error := nothing_complete(run)) is not None:
         raise error
-    extractor = extract or make_extractor(config.answer)
-    candidates = [_candidate(run, node, extractor) for node in run.ended_nodes()]
+    reader = run.answer_reader(extract)
+    candidates = [_candidate(run, node, reader) for node in run.ended_nodes()]
     assert config.selection is not None, "the engine resolves the selection"
     return rank(candidates, config.selection)
 
@@ -109,38 +109,39 @@ def _why_nothing_complete(run: SearchRun, num_candidates: int) -> str:
     )
 
 
-def _candidate(run: SearchRun, node: Node, extract: Extractor) -> Candidate:
+def _candidate(run: SearchRun, node: Node, reader: AnswerReader) -> Candidate:
     assert node.finish_reason is not None
     reason: FinishReason = node.finish_reason
     text = node.path_text()
-    answer, is_malformed = _answer(extract, text)
+    answer, is_malformed = _answer(reader, text)
     return Candidate(
         path=node.path,
         text=text,
         steps=_steps(node),
         score=run.score(node) if run.request.uses_verifier else None,
-        answer=answer,
+        answer=None if answer is None else answer.text,
+        is_announced=answer is None or answer.is_announced,
         finish_reason=reason,
         num_tokens=node.num_path_tokens(len(run.tree.prompt_token_ids)),
         is_malformed=is_malformed,
     )
 
 
-def _answer(extract: Extractor, text: str) -> tuple[str | None, bool]:
+def _answer(reader: AnswerReader, text: str) -> tuple[Answer | None, bool]:
     """The answer in a text, and whether the extractor calls it malformed."""
-    name = getattr(extract, "__qualname__", repr(extract))
     try:
-        answer: object = extract(text)
+        answer = reader.read(text)
     except MalformedAnswer:
         return None, True
     except Exception as error:  # a user's function raises what it likes
         raise SearchError(
-            f"extract={name} failed on a candidate's text: {type(error).__name__}: {error}"
+            f"extract={reader.name} failed on a candidate's text: {type(error).__name__}: {error}"
         ) from error
-    if answer is None or isinstance(answer, str):
+    found: object = None if answer is None else answer.text
+    if found is None or isinstance(found, str):
         return answer, False
     raise SearchError(
-        f"extract={name} returned {answer!r}, a {type(answer).__name__}: return a str or None"
+        f"extract={reader.name} returned {found!r}, a {type(found).__name__}: return a str or None"
     )
 
 

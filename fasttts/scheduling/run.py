@@ -8,7 +8,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fasttts.answers.extraction import Extractor, make_extractor
+from fasttts.answers.extraction import AnswerReader, Extractor, resolve_extractor
+from fasttts.answers.thoughts import opens_thoughts
 from fasttts.config import SchedulingConfig, SearchConfig
 from fasttts.decoding.sampling import Sampling
 from fasttts.decoding.tokenizer import Tokenizer
@@ -49,6 +50,10 @@ class SearchRequest:
     answer_prefix: Node | None = None
 
 
+_MAX_MARKER_TOKENS = 16
+"""Tokens of a prompt's end in which a marker that opens thoughts would stand."""
+
+
 class SearchRun:
     """The state of one search.
 
@@ -83,17 +88,24 @@ class SearchRun:
         self._last: Node | None = None
         """The path that is finished after the end of the budget."""
         self._policy = policy
+        prompt_end = tokenizer.decode(request.prompt_token_ids[-_MAX_MARKER_TOKENS:])
+        self._is_thinking = opens_thoughts(prompt_end)
         self._nodes = NodeLifecycle(
             self.tree,
             policy,
             request.config,
             tokenizer,
-            request.extract or make_extractor(request.config.answer),
+            self.answer_reader(request.extract),
             max_model_len=max_model_len,
         )
         self._groups = Groups(policy)
         roots = [self._nodes.new(None, index) for index in range(policy.num_roots)]
         self._enter_frontier(roots, Group())
+
+    def answer_reader(self, extract: Extractor | None) -> AnswerReader:
+        """What finds answers in this search's texts; None goes by the option `answer`."""
+        is_open = self._is_thinking
+        return resolve_extractor(extract, self.request.config.answer, is_open=is_open)
 
     @property
     def is_done(self) -> bool:
@@ -386,11 +398,13 @@ class SearchRun:
         return aggregate(scores_S, self.request.config.aggregation)
 
     def _make_beam(self, node: Node, score: float) -> None:
+        found = self._nodes.answer(node)
         node.beam = Beam(
             path=node.path,
             score=score,
             is_answer_ended=node.is_answer_ended,
-            answer=self._nodes.answer(node),
+            answer=None if found is None else found.text,
+            is_announced=found is None or found.is_announced,
         )
 
     def _end(self, node: Node, reason: FinishReason) -> None:
