@@ -11,6 +11,7 @@ Some answers are decorated: `5 cm`, `50\%`, `x = 5`. A decorated answer also equ
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from fasttts.answers.brackets import depth, is_one_group, split, without_outer
 from fasttts.answers.canonical_json import try_canonical
@@ -99,8 +100,10 @@ def _time(text: str, algebra: Algebra) -> NormalForm | None:
     time = time_of_day(text)
     if time is None:
         return None
-    hour = re.match(r"\d+(?!.*:)", text)
-    return NormalForm(f"time:{time}", (hour[0],) if hour else ())
+    is_full_hour = time.endswith(":00:00")
+    return NormalForm(
+        f"time:{time}", (number_key(Fraction(int(time[:2]) % 12 or 12)),) if is_full_hour else ()
+    )
 
 
 def _words(text: str, algebra: Algebra) -> NormalForm | None:

@@ -36,6 +36,7 @@ _EXACT_VALUE = re.compile(
 _COMPARED = re.compile(r"\d\s+(?:more|less|fewer|times|greater|of|out|to|through|steps?)\b")
 _JOINT = re.compile(r"\s*(?:,\s*(?:and|or)?|;|and|or)\s*", re.IGNORECASE)
 _GOES_ON = re.compile(r"\s*[-+*/=<>^(\d]|\s*\\(?!\))")
+_SAYS_SOMETHING = re.compile(r"[^\W_]|[\\∅∞√]")
 _EDGES = " \t\n*_`\"'“”:,"
 
 
@@ -62,7 +63,8 @@ def read_statement(
         return _said_about_it(statement)
     clause = (_CLAUSE if _VALUE.match(statement) else _REASON).search(statement)
     statement = statement[: clause.start()] if clause and is_sentence else statement
-    return without_delimiters_inside(statement.strip(_EDGES)) or None
+    found = without_delimiters_inside(statement.strip(_EDGES))
+    return found if _SAYS_SOMETHING.search(found) else None
 
 
 def is_value(found: str) -> bool:
