@@ -25,8 +25,7 @@ THOUGHTS: list[Extraction] = [
     ("auto", "◁think▷\\boxed{1}◁/think▷\\boxed{2}", "2"),
     (
         "auto",
-        "<|channel|>analysis<|message|>5?<|end|><|start|>assistant<|channel|>final<|message|>"
-        "The answer is 6.<|return|>",
+        "<|channel|>analysis<|message|>5?<|end|><|channel|>final<|message|>It is 6<|return|>",
         "6",
     ),
     ("auto", "analysisIs it 5?assistantfinalThe answer is 6.", "6"),
