@@ -51,7 +51,7 @@ def _check_answer_rule(rule: str) -> str:
 
 
 AnswerRule = Annotated[str, AfterValidator(_check_answer_rule)]
-"""Where an answer is looked for in a candidate's text; see `search/extraction.py`."""
+"""Where an answer is looked for in a candidate's text; see `answers/extraction.py`."""
 
 _BY_BEAM_WIDTH = ("beam_search", "dvts", "varying_granularity", "lookahead")
 """Searches in which `n / beam_width` beams survive."""
@@ -92,10 +92,10 @@ class SearchConfig(BaseModel):
         stop: Strings that end an answer; they are not part of it.
         structured_outputs: What every candidate must look like: a JSON schema, a pattern, choices
             or a grammar; thoughts of models that think come before it.
-        answer: Where a candidate's answer is looked for: "boxed", "answer_is", "last_number",
-            "choice" (a letter), "code" (the last fenced block), "json" (the last object),
-            "json:<field>", or "auto": the last box, else what is stated as the answer, and "json"
-            where structured outputs ask for it.
+        answer: Where a candidate's answer is looked for, its thoughts aside: "boxed", "answer_is",
+            "last_number", "choice" (a letter), "code" (the last fenced block), "json" (the last
+            object), "json:<field>", or "auto": what is announced last, in a box or in words, else
+            the last number, and "json" where structured outputs ask for it.
         aggregation: How step scores become a path's score; "model" lets the verifier score the
             path so far as one step.
         selection: How the answer is chosen: highest score, most frequent answer, or the answer
