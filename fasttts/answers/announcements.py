@@ -3,36 +3,40 @@ r"""Where a text announces its answer in words, and what the announced value is.
 * `the answer is 5`, `Answer: 5`, `answer = 5`, and the same in some other languages; not where it
   is denied (`the answer is not 5`) or supposed (`if the answer is 5`);
 * headings with the value below: `**Final Answer**`, `### Answer`;
-* `<answer>5</answer>`;
+* `<answer>5</answer>`, and a field of JSON, `"answer": 5`;
 * `#### 5` (GSM8K, Cobbe et al. 2021, arXiv 2110.14168);
 * corrections of one of these: `Wait, it should be 6.`
 """
 
+import json
 import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from fasttts.answers.statements import is_value, read_statement
+from fasttts.answers.statements import is_value, read_statement, without_lead
 
 _NOUNS = r"answers?|respuesta|réponse|antwort|risposta|resposta|ответ|ans"
 _VERBS = (
     r"(?:is|are|was|(?:will|would|must|should|has\s+to|can\s+only)\s+be|becomes|equals|remains"
-    r"|es|est|ist|è|é|lautet)\b(?!['’]t|\s+not\b)|[-=]>|[:=：→—]"
+    r"|turns\s+out\s+to\s+be|comes\s+(?:out\s+)?to(?:\s+be)?|es|est|ist|è|é|lautet)\b(?!['’]t|\s+not\b)|[-=]>|[:=：→—]"
 )
-_EMPHASIS = r"(?:#{1,6}\s|[>\s*_]|\\(?:section|subsection|paragraph|textbf|underline)\*?\s*\{)"
+_EMPHASIS = r"(?:#{1,6}\s?|[>\s*_]|\\(?:section|subsection|paragraph|textbf|underline)\*?\s*\{)"
 _SAID = (
     rf"\b(?:{_NOUNS})\b"
-    r"(?:\s(?:to|for|of|in|we|i|here|that|therefore|thus|then|choice|option)\b[^.:：=\n?]{0,80}?)?"
+    r"(?:\s(?:to|for|of|in|we|i|here|that|therefore|thus|then|choice|option|rounded)\b"
+    r"[^.:：=\n?]{0,80}?|,[^.,:：=\n?]{1,60},|\s?\([^()\n]{0,40}\))?"
     rf"[\W_]{{0,4}}?(?:\b|(?=[-:=：→—]))(?:{_VERBS})[\s:=*_]*"
+    r"|\bfinal\s+answer\s*[-–]?\s+(?=[\d$\\(])"
     r"|(?:正确)?答案(?:应该|应当)?[是为：:]+\s*|答えは?\s*[:：]?"
 )
 _HEADING = (
     rf"^{_EMPHASIS}{{0,8}}(?:the\s|my\s)?(?:final\s|correct\s|short\s)?answers?[:\s*_}}]*$"
     r"|(?:\*\*|__)(?:the\s)?(?:final\s|correct\s)?answers?:?(?:\*\*|__)[ \t]*(?=\S)"
 )
-_TAG = r"<(?P<tag>(?:final_?)?answer)>|\[answer\]"
+_JSON = r"[\"'](?:final_?)?answer[\"']\s*:\s*"
+_TAG = r"<(?P<tag>(?:final_?)?answer)(?:\s[^<>\n]{0,80})?>|\[answer\]"
 _GSM8K = r"^[ \t]*####[ \t]*(?!\d+[.)]\s+[^\W\d])(?=[^\w\s#]|\d|[^\W\d]\b|(?:yes|no|true|false)\b)"
 _CUE = (
     r"(?:(?:wait|actually|correction|sorry|oops|no|hmm|apologies|my\s(?:mistake|bad)"
@@ -46,12 +50,12 @@ _CORRECTION = (
     rf"(?:{_PAUSE}(?:{_IT_IS})?|\s(?:{_IT_IS})|[^\n?]{{0,80}}?{_MUST_BE})(?=[\d$\\(+\-\u2212*])"
 )
 _ANNOUNCEMENT = re.compile(
-    rf"(?P<heading>{_HEADING})|{_TAG}|(?P<gsm>{_GSM8K})|(?P<said>{_SAID})"
+    rf"(?P<json>{_JSON})|(?P<heading>{_HEADING})|{_TAG}|(?P<gsm>{_GSM8K})|(?P<said>{_SAID})"
     rf"|(?P<correction>{_CORRECTION})",
     re.IGNORECASE | re.MULTILINE,
 )
 _SUPPOSED = re.compile(
-    r"\b(?:if|whether|unless|suppose|supposing|assume|assuming|imagine)\b[^.,;:!?\n]*$",
+    r"\b(?:if|whether|unless|suppose|supposing|assume|assuming|imagine|no)\b[^.,;:!?\n]*$",
     re.IGNORECASE,
 )
 _END_TAG = re.compile(r"</\s*(?:final_?)?answer\s*>|\[/answer\]", re.IGNORECASE)
@@ -61,7 +65,7 @@ _MAX_ANNOUNCEMENTS = 64
 _MAX_CHARACTERS = 2_000
 """Announcements looked at, from the last, and how far each is read: this bounds the work."""
 
-Kind = Literal["said", "heading", "tag", "gsm", "correction"]
+Kind = Literal["said", "json", "heading", "tag", "gsm", "correction"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class Announcement:
         if self.kind == "tag":
             inner = next(announcements(self.text), None) if "\n" in self.text.strip() else None
             return (inner and inner.value) or read_statement(self.text, is_sentence=False)
+        if self.kind == "json":
+            return _json_value(self.text)
         found = read_statement(self.text, is_label=self.is_label)
         return found if self.kind != "correction" or (found and is_value(found)) else None
 
@@ -114,7 +120,17 @@ def _following(text: str, start: int, kind: Kind) -> str:
     part = text[start : start + _MAX_CHARACTERS]
     if kind == "tag" and (end := _END_TAG.search(part)):
         return part[: end.start()]
-    return _BLANK_LINE.split(part.lstrip(), 1)[0]
+    first, *others = _BLANK_LINE.split(part.lstrip(), 2)
+    return first if without_lead(first) or not others else others[0]
+
+
+def _json_value(text: str) -> str | None:
+    """The value of a field of JSON."""
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return read_statement(text)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _has_prior(text: str, start: int, first: re.Match[str]) -> bool:

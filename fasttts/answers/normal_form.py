@@ -41,6 +41,7 @@ MAX_DEPTH = 40
 
 _WORDS = re.compile(r"\(?[^\W\d_](?:[^\W\d_]|[ '.,-])*\)?|[^\W\d_]\)")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_RELATED = re.compile(r"(?<![\\A-Za-z])[A-Za-z]|[<>,;]")
 _INFINITY = re.compile(r"[+-]?\s*\\infty")
 _EXPONENT = re.compile(r"\d[eE][+-]?\d")
 """A number too large for `read_number`, which math-verify would take for a product with e."""
@@ -147,6 +148,16 @@ def _relations(text: str, reader: Reader) -> NormalForm | None:
     return reader.value(joined) if joined else None
 
 
+def _calculation(text: str, reader: Reader) -> NormalForm | None:
+    """`5 - 3 = 2`: the number that all of its sides are."""
+    sides = text.split("=")
+    if len(sides) < 2 or _RELATED.search(text):
+        return None
+    forms = [reader.read(side.strip()) for side in sides]
+    keys = {form.key for form in forms if form is not None}
+    return forms[-1] if len(keys) == 1 and None not in forms else None
+
+
 def _group(text: str, reader: Reader) -> NormalForm | None:
     """Points and intervals: a bracket, items, a bracket."""
     if text[:1] not in "([" or text[-1:] not in ")]" or not is_one_group(text):
@@ -185,6 +196,7 @@ _READINGS = (
     _counted,
     _group,
     _relations,
+    _calculation,
     named_solutions,
     _list,
     _unit,

@@ -25,7 +25,7 @@ _EQUATION = re.compile(
 )
 _INEQUALITY = re.compile(r"[<>]|\\(?:le|ge|ne)(?![A-Za-z])")
 _RELATION = re.compile(r"[=<>]|\\(?:le|ge|ne|in)(?![A-Za-z])")
-_REALS = re.compile(rf"{_SYMBOL}\s*\\in\s*\\mathbb\s*\{{R\}}")
+_REALS = re.compile(rf"({_SYMBOL})\s*\\in\s*\\mathbb\s*\{{R\}}")
 _SUBSCRIPT = re.compile(r"_\{?\w+\}?")
 MAX_PIECES = 64
 
@@ -86,12 +86,13 @@ def inequalities(parts: Sequence[str], joints: Sequence[Joint]) -> str | None:
     if not any(_INEQUALITY.search(part) for part in parts):
         return None
     written: list[str] = []
+    domain = next((part for part in parts if _is_domain(part, parts)), None)
     for index, part in enumerate(parts):
         joint = joints[index - 1] if index else None
         whole = _completed(part, parts[0])
-        if whole is None or (joint == "," and whole == part and not _is_domain(part, parts[0])):
+        if whole is None or (joint == "," and whole == part and domain not in (part, parts[0])):
             return None
-        if _REALS.fullmatch(part) and joint != "or":
+        if part == domain and joint != "or":
             continue
         if written:
             written.append(r" \lor " if joint == "or" else r" \land ")
@@ -111,8 +112,12 @@ def _completed(part: str, first: str) -> str | None:
     return rf"{head[1]} \ne {part}" if head[2] == r"\ne" else None
 
 
-def _is_domain(part: str, first: str) -> bool:
-    return any(_REALS.fullmatch(each) is not None for each in (part, first))
+def _is_domain(part: str, parts: Sequence[str]) -> bool:
+    r"""Whether a piece says `x \in \mathbb{R}` of the unknown of the others."""
+    found = _REALS.fullmatch(part)
+    return found is not None and all(
+        re.search(rf"(?<![A-Za-z\\]){re.escape(found[1])}(?![A-Za-z])", each) for each in parts
+    )
 
 
 def _outer_signs(text: str) -> list[str]:

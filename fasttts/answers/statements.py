@@ -12,16 +12,27 @@ from fasttts.answers.formulas import (
 from fasttts.answers.last_number import last_number
 
 _LEAD = re.compile(
-    r"(?:[\s*_:=>–—,…}]|\.{2,}|</?[a-z]{1,8}>|(?:therefore|thus|hence|then|so|now|simply|just|clearly|indeed|obviously"
-    r"|exactly|approximately|roughly|about|equal\s+to|given\s+by|as\s+follows|actually|in\s+fact)"
+    r"(?:[\s*_:=>–—,…}]|\.{2,}|-{3,}|</?[a-z]{1,8}>|(?:therefore|thus|hence|then|so|now|simply|just|clearly|indeed|obviously"
+    r"|exactly|approximately|roughly|about|equal\s+to|given\s+by|as\s+follows|actually|in\s+fact|of\s+course|found\s+to\s+be"
+    r"|obvious(?=:)|(?:given\s+)?below(?=:)|either|both)"
     r"\b[,:]?)+",
     re.IGNORECASE,
 )
-_END = re.compile(r"\n|[.!?](?=\s|[*_)\]\"']*\s*$|</?[a-z])|[.!?][*_]+(?=\s)|。|<(?=/?[a-z])")
+_END = re.compile(
+    r"\n|[.!?](?=\s|[*_)\]\"']*\s*$|</?[a-z])|[.!?][*_]+(?=\s)|\*\*(?=\s|$)|。|<(?=/?[a-z])"
+)
+_BOLD = re.compile(r"(?<![\w*])\*\*([^*\n]+)\*\*")
+_STARS = re.compile(r"\*\*(?!\w)|(?<!\w)\*\*")
+_LISTED = re.compile(r"\s*(?:\d+[.)]|[-*•])\s+(\S.*)")
+_YES_OR_NO = re.compile(r"(yes|no|true|false)\s?[,;:–—]", re.IGNORECASE)
+_ELSEWHERE = re.compile(
+    r"(?:(?:given|shown|stated|listed|provided)\s+)?(?:below|above)|given|shown"
+)
+_INITIALS = re.compile(r"(?:^|\s)(?:[A-Z]\.\s)*[A-Z]\.\s[A-Z]")
 _TITLE = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Mt|Prof|Jr|Sr|approx|vs|No)$")
 _VALUE = re.compile(r"[^\w\s]{0,4}(?:\\?[$€£¥₹]\s?)?[^\w\s]{0,2}\d|\(?[A-Z]\)?(?![\w'’])|\\")
 _CLAUSE = re.compile(
-    r"\s\((?!mod)[a-z]{2}|,?\s+(?:(?:because|since|which|where|when|given|due\s+to|as|so|if|but|that|according|instead"
+    r"\s\((?!mod)[a-z]{2}|,?\s+(?:(?:because|since|which|where|when|given|due\s+to|as|so|if|but|that|according|instead|(?:and\s+)?not"
     r"|in\s+(?:total|all|the|this|each))\b|(?:for|by|with|from|after|before)\b(?!\s*[-\d$]))"
 )
 _REASON = re.compile(r",?\s+(?:because|since)\b")
@@ -53,18 +64,23 @@ def read_statement(
     inner = boxed(statement)
     if inner is not None:
         return inner
-    statement = without_lead(statement)
+    if is_label and (listed := _list_items(statement)):
+        return ", ".join(listed)
+    statement = without_lead(_BOLD.sub(r"\1", statement))
     formulas = _formulas(statement)
     if formulas is not None:
         return formulas
     if is_sentence:
         statement = _first_sentence(statement)
+    if word := _YES_OR_NO.match(statement):
+        return word[1]
     if is_label and _PROSE.match(statement) and not _VALUE.match(statement):
         return _said_about_it(statement)
     clause = (_CLAUSE if _VALUE.match(statement) else _REASON).search(statement)
     statement = statement[: clause.start()] if clause and is_sentence else statement
-    found = without_delimiters_inside(statement.strip(_EDGES))
-    return found if _SAYS_SOMETHING.search(found) else None
+    found = without_delimiters_inside(_STARS.sub("", statement.strip(_EDGES)))
+    is_answer = _SAYS_SOMETHING.search(found) and not _ELSEWHERE.fullmatch(found)
+    return found if is_answer else None
 
 
 def is_value(found: str) -> bool:
@@ -95,8 +111,16 @@ def _formulas(statement: str) -> str | None:
     return None
 
 
+def _list_items(statement: str) -> list[str]:
+    """The items of a list with a line for each; none where it is no such list."""
+    lines = [_LISTED.fullmatch(line) for line in statement.strip().splitlines()]
+    items = [read_statement(line[1]) for line in lines if line]
+    return [item for item in items if item] if len(items) == len(lines) > 1 else []
+
+
 def _first_sentence(statement: str) -> str:
-    for end in _END.finditer(statement):
+    initials = _INITIALS.match(statement)
+    for end in _END.finditer(statement, initials.end() if initials else 0):
         if not _TITLE.search(statement, max(0, end.start() - 8), end.start()):
             return statement[: end.start()]
     return statement

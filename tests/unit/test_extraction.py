@@ -101,7 +101,7 @@ def test_every_rule_has_cases() -> None:
     assert {rule for rule, _, _ in EXTRACTIONS} >= set(RULES)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(
     "part",
