@@ -18,12 +18,14 @@ class Beam:
         is_answer_ended: Whether nothing can follow.
         answer: A complete answer in its canonical spelling; None where there is none, and where the
             policy asks for no answers.
+        is_announced: Whether the text presents it as its answer; see `search/votes.py`.
     """
 
     path: Path
     score: float
     is_answer_ended: bool
     answer: str | None = None
+    is_announced: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from fasttts.answers.reader import MalformedAnswer
+
 _MAX_DIGITS = 40
 """Numbers that would be longer without an exponent keep it."""
 
@@ -14,6 +16,9 @@ def canonical_json(value: Any) -> str:
 
     Args:
         value: What `json.loads` gives.
+
+    Raises:
+        MalformedAnswer: A number is infinite or none at all, which JSON does not have.
     """
     if isinstance(value, Mapping):
         items = sorted(value.items())
@@ -42,9 +47,10 @@ def _text(value: object) -> str:
 def _number(value: float | Decimal) -> str:
     """Without zeros that say nothing; exact, where `Decimal.normalize` rounds."""
     sign, digits, exponent = Decimal(str(value)).as_tuple()
+    if not isinstance(exponent, int):
+        raise MalformedAnswer(f"{value} is no number of JSON")
     if not any(digits):
         return "0"
-    assert isinstance(exponent, int), "JSON has no infinity"
     kept = "".join(map(str, digits)).rstrip("0")
     exponent += len(digits) - len(kept)
     number = Decimal((sign, tuple(map(int, kept)), exponent))

@@ -4,7 +4,8 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from fasttts.answers.normal_form import NormalForm, make_form, text_form
+from fasttts.answers.forms import NormalForm, text_form
+from fasttts.answers.normal_form import make_form
 from fasttts.answers.sympy_client import ALGEBRA, Description, OutOfTime
 
 MAX_OUT_OF_TIME = 4

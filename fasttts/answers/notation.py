@@ -8,6 +8,10 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+from fasttts.answers.commands import plain_commands
+from fasttts.answers.digits import plain_digits
+from fasttts.answers.formulas import without_delimiters_inside
+
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
@@ -59,41 +63,63 @@ _SIGN_TABLE = str.maketrans(dict(_SIGNS))
 _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"\\(?:d|t|c)frac(?![A-Za-z])", r"\\frac"),
-        (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits)(?![A-Za-z])\s*\.?", ""),
-        (r"\\(?:leq|leqslant)(?![A-Za-z])", r"\\le"),
-        (r"\\(?:geq|geqslant)(?![A-Za-z])", r"\\ge"),
-        (r"\\neq(?![A-Za-z])", r"\\ne"),
-        (r"\\lbrace(?![A-Za-z])", r"\\{"),
-        (r"\\rbrace(?![A-Za-z])", r"\\}"),
+        (r"\\(?:d|t|c)(frac|binom)(?![A-Za-z])", r"\\\1"),
+        (r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\s*\.?", ""),
+        (r"\\(?:(?:display|text|script)style|limits|nolimits|mathstrut)(?![A-Za-z])", ""),
+        (r"\\(?:large|Large|LARGE|small|huge|Huge|normalsize|bigl?|bigr)(?![A-Za-z])", ""),
+        (r"\\(?:leq|leqslant|leqq)(?![A-Za-z])|(?<!<)<=", r"\\le "),
+        (r"\\(?:geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\ge "),
+        (r"\\neq(?![A-Za-z])|!=|\\not\s*=", r"\\ne "),
+        (r"\\lt(?![A-Za-z])", "<"),
+        (r"\\gt(?![A-Za-z])", ">"),
+        (r"\\(?:lbrace|\{)(?![A-Za-z])", r"\\{"),
+        (r"\\(?:rbrace|\})(?![A-Za-z])", r"\\}"),
+        (r"\\lbrack(?![A-Za-z])", "["),
+        (r"\\rbrack(?![A-Za-z])", "]"),
+        (r"\\(?:lvert|rvert|vert|mid)(?![A-Za-z])", "|"),
+        (r"\\(?:wedge|land)(?![A-Za-z])|∧", r"\\text{and}"),
+        (r"\\(?:vee|lor)(?![A-Za-z])|∨", r"\\text{or}"),
         (r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
-        (r"\\(?:textrm|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname)\s*\{", r"\\text{"),
-        (r"(?<!\\)\\(?:[,;:!> ]|quad|qquad|hspace\{[^{}]*\})(?![A-Za-z])|~", " "),
+        (r"\\pmod\s*\{([^{}]*)\}", r"(\\text{mod} \1)"),
+        (r"\\[bp]?mod(?![A-Za-z])|(?<![A-Za-z\\{])mod(?![A-Za-z])", r"\\text{mod}"),
+        (r"\\(?:R|reals|Reals)(?![A-Za-z])", r"\\mathbb{R}"),
+        (r"\\backslash(?![A-Za-z])", r"\\setminus "),
+        (r"\\lg(?![A-Za-z])", r"\\log"),
+        (r"\\div(?![A-Za-z])", "/"),
+        (r"(?<!\\)\\(?:[,;:!> ]|(?:q?quad|enspace|thinspace)(?![A-Za-z]))|~", " "),
+        (r"\\hspace\*?\{[^{}]*\}", " "),
         (r"\\?sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
-        (r"^(?:\\approx|\\sim)(?![A-Za-z])", ""),
+        (r"\\(?:begin|end)\s*\{(?:align|aligned|equation|gather|gathered|split)\*?\}", ""),
+        (r"&\s*=|=\s*&", "="),
+        (r"^(?:negative|minus) (?=\d)", "-"),
+        (r"^(?:\\approx|\\sim|\\simeq|=)(?![A-Za-z])", ""),
         (r"(?<![A-Za-z\\])(?=(?:sin|cos|tan|log|ln|exp|pi)(?![a-z]))", r"\\"),
         (r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])", r"\\infty "),
         (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])", r"^\\circ "),
-        (r"\{,\}", ","),
+        (r"\\[dlc]?dots(?![A-Za-z])|…", "..."),
         (r"\\%", "%"),
         (r"\*\*", "^"),
         (r"\s+", " "),
     )
 )
-_WHOLE_TEXT = re.compile(r"^\\text\s*\{([^{}]*)\}$")
+_WHOLE_TEXT = re.compile(r"^\\(?:text(?:bf|it|rm|sf|normal)?|mbox)\s*\{([^{}]*)\}$")
 _DELIMITERS = ((r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("$", "$"), ("**", "**"), ("`", "`"))
 
 
 def plain_notation(answer: str) -> str:
     r"""`answer` in the one notation: `½` is `\frac{1}{2}`, `\dfrac` is `\frac`, `−` is `-`."""
     text = without_delimiters(_without_end(answer.strip()))
+    text = without_delimiters_inside(text)
     text = _SUPERSCRIPT_RUN.sub(lambda run: f"^{{{run[0].translate(_SUPERSCRIPTS)}}}", text)
     text = _SUBSCRIPT_RUN.sub(lambda run: f"_{{{run[0].translate(_SUBSCRIPTS)}}}", text)
     text = _ROOT.sub(lambda root: f"{_ROOTS[root[1]]}{{{_inside(root[2])}}}", text)
-    text = "".join(_vulgar_fraction(sign) for sign in text).translate(_SIGN_TABLE)
+    text = plain_digits("".join(_vulgar_fraction(sign) for sign in text).translate(_SIGN_TABLE))
     text = unicodedata.normalize("NFKC", text)
+    text = _WHOLE_TEXT.sub(r"\1", text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
+    text = plain_commands(text)
+    text = re.sub(r"\s+", " ", text)
     return _without_end(without_delimiters(text.strip()))
 
 

@@ -17,7 +17,8 @@ Equality of rounded values, unlike a tolerance, is transitive: votes do not depe
 _CONTEXT = decimal.Context(prec=2 * MAX_DIGITS + 20, Emin=-10_000, Emax=10_000)
 _DIGITS = r"\d+(?:,\d{3})*"
 _DECIMAL = re.compile(
-    r"(?P<sign>[+-]?)(?P<whole>\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d*)(?:\.(?P<places>\d*))?"
+    r"(?P<sign>[+-]?)(?P<whole>[1-9]\d{0,2}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d*)"
+    r"(?:\.(?P<places>\d*))?"
     r"(?:\\overline\s*\{(?P<repeated>\d+)\})?"
     r"(?:[eE](?P<e>[+-]?\d{1,4})| ?(?:\\times|\\cdot|\*|x) ?10 ?\^ ?\{?(?P<power>[+-]?\d{1,4})\}?)?"
 )
@@ -27,6 +28,7 @@ _FRACTION = re.compile(
     r"|\\frac ?(?:\{(?P<top>[+-]?\d+)\}|(?P<top1>\d))"
     r" ?(?:\{(?P<bottom>[+-]?\d+)\}|(?P<bottom1>\d)))"
 )
+_RATIO = re.compile(r"(?P<sign>)(?P<over>\d+(?:\.\d+)?) ?: ?(?P<under>\d+(?:\.\d+)?)")
 _BARE_POWER = re.compile(r"(?P<sign>[+-]?)10 ?\^ ?\{?(?P<power>[+-]?\d{1,4})\}?")
 
 
@@ -34,12 +36,12 @@ def read_number(text: str) -> Fraction | None:
     r"""The value of a number as people write it; None for anything else.
 
     Decimals with thousands (`1,234.5`, `1 234`), repeating decimals (`0.\overline{3}`), powers of
-    ten (`3e5`, `3\times 10^5`), fractions and mixed numbers (`3/4`, `1\frac{1}{2}`).
+    ten (`3e5`, `3\times 10^5`), fractions, mixed numbers and ratios (`3/4`, `1\frac{1}{2}`, `3:4`).
     """
     text = re.sub(r" ?([+/*^-]|\\times|\\cdot) ?", r"\1", text.strip())
     if len(text) > MAX_DIGITS or not any(c.isdigit() for c in text):
         return None
-    for pattern, value in ((_DECIMAL, _decimal), (_FRACTION, _fraction), (_BARE_POWER, _power)):
+    for pattern, value in _READINGS:
         match = pattern.fullmatch(text)
         if match:
             return value(match)
@@ -78,6 +80,11 @@ def _fraction(match: re.Match[str]) -> Fraction | None:
     return _signed(match, int(match["whole"] or 0) + Fraction(top, bottom))
 
 
+def _ratio(match: re.Match[str]) -> Fraction | None:
+    under = Fraction(match["under"])
+    return Fraction(match["over"]) / under if under else None
+
+
 def _power(match: re.Match[str]) -> Fraction | None:
     exponent = int(match["power"])
     return None if abs(exponent) > MAX_DIGITS else _signed(match, Fraction(10) ** exponent)
@@ -85,3 +92,11 @@ def _power(match: re.Match[str]) -> Fraction | None:
 
 def _signed(match: re.Match[str], value: Fraction) -> Fraction:
     return -value if match["sign"] == "-" else value
+
+
+_READINGS = (
+    (_DECIMAL, _decimal),
+    (_FRACTION, _fraction),
+    (_RATIO, _ratio),
+    (_BARE_POWER, _power),
+)

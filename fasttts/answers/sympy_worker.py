@@ -62,21 +62,47 @@ def describe_any(describe: Callable[[str], Description | None], text: str) -> De
 
 def load_reader() -> Callable[[str], Description | None]:
     """What describes texts; imports what is slow to import and lets the parser build its tables."""
-    import math_verify
+    from latex2sympy2_extended import NormalizationConfig
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
     from sympy.core import random
 
-    rules = [math_verify.LatexExtractionConfig()]
+    # Not `math_verify.parse`: it takes letters for units (`2 + 3 s` is 5) and capitals for small
+    # letters, and where it cannot read an equation, it reads its last side.
+    spelling = NormalizationConfig(boxed="none")
+    reading = ConversionConfig(lowercase_symbols=False)
+
+    def parse(text: str) -> Any:
+        return latex2sympy(
+            text, is_real=True, normalization_config=spelling, conversion_config=reading
+        )
 
     def describe(text: str) -> Description | None:
         random.seed(0)
-        parsed = math_verify.parse(
-            f"${text}$", rules, fallback_mode="no_fallback", parsing_timeout=None
-        )
-        return _describe(parsed[0]) if parsed else None
+        if r"\lor" in text or r"\land" in text:
+            return _describe_joined(text, parse)
+        return _describe(parse(text))
 
     for text in (r"\frac{x+1}{2} \le \sqrt{3}", r"(1,2]\cup\{3\}", r"\sin(\pi) + 2^{x}"):
         describe_any(describe, text)
     return describe
+
+
+def _describe_joined(text: str, parse: Callable[[str], Any]) -> Description | None:
+    """Relations joined by "and" and "or": one set where all have the same one unknown."""
+    import sympy
+
+    groups = [[parse(item) for item in part.split(r"\land")] for part in text.split(r"\lor")]
+    names = {symbol.name for group in groups for item in group for symbol in item.free_symbols}
+    if len(names) == 1:
+        sets = [sympy.Intersection(*(item.as_set() for item in group)) for group in groups]
+        return _with_name(_describe_set(sympy.Union(*sets)), names.pop())
+    items = [{"kind": "all", "items": [_describe(item) for item in group]} for group in groups]
+    return {"kind": "any", "items": items} if len(items) > 1 else items[0]
+
+
+def _with_name(description: Description | None, name: str) -> Description | None:
+    """The solutions of a relation, and which unknown they are of."""
+    return description and {**description, "name": name}
 
 
 def _describe(value: Any) -> Description | None:
@@ -158,7 +184,7 @@ def _describe_relation(value: Any) -> Description | None:
     import sympy
 
     names = sorted({symbol.name for symbol in value.free_symbols})
-    if isinstance(value, sympy.Eq | sympy.Ne) or len(names) != 1:
+    if isinstance(value, sympy.Eq) or len(names) != 1:
         sides, kind = value.lhs - value.rhs, type(value).__name__
         if kind in {"GreaterThan", "StrictGreaterThan"}:
             sides, kind = -sides, {"GreaterThan": "LessThan"}.get(kind, "StrictLessThan")
@@ -167,7 +193,7 @@ def _describe_relation(value: Any) -> Description | None:
         if len(known) < len(values):
             return {"kind": "opaque", "text": str(value)}
         return {"kind": "relation", "type": kind, "names": names, "values": _ratios(known, kind)}
-    return _describe_set(value.as_set())
+    return _with_name(_describe_set(value.as_set()), names[0])
 
 
 def _ratios(values: list[list[str]], kind: str) -> list[list[str]]:
@@ -188,7 +214,7 @@ def _describe_relations(value: Any) -> Description | None:
 
     relations = [arg for arg in value.args if isinstance(arg, sympy.core.relational.Relational)]
     if len(relations) == len(value.args) and len(value.free_symbols) == 1:
-        return _describe_set(value.as_set())
+        return _with_name(_describe_set(value.as_set()), value.free_symbols.pop().name)
     return {"kind": "all", "items": [_describe(item) for item in value.args]}
 
 

@@ -33,7 +33,11 @@ def description_key(description: Description) -> str | None:
 
 
 def _items_key(kind: str, description: Description) -> str | None:
-    keys = [key for item in description["items"] if (key := item and description_key(item))]
+    keys = [
+        f"{item['name']}={key}" if "name" in item else key
+        for item in description["items"]
+        if (key := item and description_key(item))
+    ]
     if len(keys) < len(description["items"]):
         return None
     if kind == "set":

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from fasttts import FastTTS
-from fasttts.answers.extraction import Extractor, MalformedAnswer
+from fasttts.answers.extraction import (
+    Answer,
+    AnswerReader,
+    Extractor,
+    MalformedAnswer,
+    as_reader,
+)
 from fasttts.chat.tool_calls import call_checker, canonical_calls, parse_json_calls
 from fasttts.chat.tools import Tool
 from fasttts.decoding.structured_outputs import THINK_END, THINK_START
@@ -133,19 +139,21 @@ class ReplyFormat:
             extract: Extracts the answer from a reply without calls.
         """
         is_taken = call_checker(tools)
+        said = as_reader(extract)
 
-        def answer(text: str) -> str | None:
+        def answer(text: str) -> Answer | None:
             reply = self.read(text, "stop")
             if not reply.calls:
                 if self.is_forced or (self.call_marker and self.call_marker in reply.content):
                     raise MalformedAnswer("a call cannot be read")
-                return extract(reply.content)
+                return said.read(reply.content)
             calls = [(call.name, call.arguments) for call in reply.calls]
             if not all(is_taken(name, arguments) for name, arguments in calls):
                 raise MalformedAnswer("no tool takes these arguments")
-            return canonical_calls(calls)
+            return Answer(canonical_calls(calls))
 
-        return answer
+        # `read` separates the thoughts itself: it knows whether the prompt opened them.
+        return AnswerReader(name="the tool calls", find=answer, reads_thoughts=True)
 
     def read(self, text: str, finish_reason: FinishReason) -> Reply:
         """Reads a finished text.

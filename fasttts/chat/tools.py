@@ -70,12 +70,25 @@ def _kind(choice: object) -> object:
     )
 
 
+_VALUES = ("const", "default", "enum", "examples")
+"""Keys of a schema whose values are data, not schemas."""
+
+_BY_NAME = ("$defs", "definitions", "dependentSchemas", "patternProperties", "properties")
+"""Keys of a schema whose values are schemas by a name of the user's."""
+
+
 def _without_titles(schema: Any) -> Any:
     """The schema without pydantic's generated titles, so that all frameworks' prompts agree."""
-    if isinstance(schema, Mapping):
-        return {
-            key: _without_titles(value)
-            for key, value in schema.items()
-            if not (key == "title" and isinstance(value, str))
-        }
-    return [_without_titles(item) for item in schema] if isinstance(schema, list) else schema
+    if isinstance(schema, list):
+        return [_without_titles(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    kept: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _VALUES:
+            kept[key] = value
+        elif key in _BY_NAME and isinstance(value, Mapping):
+            kept[key] = {name: _without_titles(item) for name, item in value.items()}
+        elif key != "title" or not isinstance(value, str):
+            kept[key] = _without_titles(value)
+    return kept

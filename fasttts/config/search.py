@@ -94,10 +94,10 @@ class SearchConfig(BaseModel):
         stop: Strings that end an answer; they are not part of it.
         structured_outputs: A JSON schema, a pattern, choices or a grammar that every candidate
             follows, after its thoughts if the model thinks; None allows any text.
-        answer: Where a candidate's answer is looked for: "boxed", "answer_is", "last_number",
-            "choice" (a letter), "code" (the last fenced block), "json" (the last object),
-            "json:<field>", or "auto": the last box, else the stated answer, and "json" where
-            structured outputs ask for it.
+        answer: Where a candidate's answer is looked for, its thoughts aside: "boxed", "answer_is",
+            "last_number", "choice" (a letter), "code" (the last fenced block), "json" (the last
+            object), "json:<field>", or "auto": what is announced last, in a box or in words, else
+            the last number, and "json" where structured outputs ask for it.
         aggregation: How step scores become a path's score; "model" lets the verifier score the path
             so far as one step.
         selection: How the answer is chosen: highest score, most frequent answer, or the answer with

@@ -3,7 +3,7 @@
 import logging
 
 from fasttts.answers.equality import canonical_answer
-from fasttts.answers.extraction import Extractor
+from fasttts.answers.extraction import Answer, AnswerReader
 from fasttts.config import SearchConfig
 from fasttts.decoding.reader import ReadingRules, TextReader
 from fasttts.decoding.text import find_stop
@@ -33,7 +33,7 @@ class NodeLifecycle:
         policy: SearchPolicy,
         config: SearchConfig,
         tokenizer: Tokenizer,
-        extract: Extractor,
+        extract: AnswerReader,
         *,
         max_model_len: int,
     ) -> None:
@@ -135,7 +135,7 @@ class NodeLifecycle:
         )
         return num_left > 0
 
-    def answer(self, node: Node) -> str | None:
+    def answer(self, node: Node) -> Answer | None:
         """Returns the canonical answer of a complete candidate, for policies that count answers.
 
         An extractor that fails finds no answer here; the error is raised again in the caller's
@@ -144,11 +144,14 @@ class NodeLifecycle:
         if not self._policy.needs_answers or node.finish_reason != "stop":
             return None
         try:
-            found: object = self._extract(node.path_text())
+            found = self._extract.read(node.path_text())
         except Exception:  # a user's function may raise anything
             logger.debug("an extractor failed on %s", node.path, exc_info=True)
             return None
-        return canonical_answer(found) if isinstance(found, str) and found else None
+        text: object = found and found.text
+        if found is None or not isinstance(text, str) or not text:
+            return None
+        return Answer(canonical_answer(text), found.is_announced)
 
     def _limits(self, parent: Node | None, num_steps: int | None) -> Limits:
         """Limits of a child of `parent` (None for roots)."""

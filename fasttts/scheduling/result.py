@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from fasttts.answers.extraction import Extractor, MalformedAnswer, make_extractor
+from fasttts.answers.extraction import Answer, AnswerReader, MalformedAnswer
 from fasttts.errors import SearchError
 from fasttts.memory import MemoryPlan
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.usage import plain_occupancy, token_counts
-from fasttts.search.selection import rank
+from fasttts.search.selection import Ranking, make_ranking
 from fasttts.tree import Node
 from fasttts.types import (
     Candidate,
@@ -47,15 +47,14 @@ def make_result(
             `finish_reason="length"` and a warning.
     """
     config = run.request.config
-    ranked = _ranked_candidates(run)
-    best = ranked[0]
-    warnings = _warnings(run, ranked)
+    ranking = _ranking(run)
+    best = ranking.candidates[0]
     return SearchResult(
         text=best.text,
         answer=best.answer,
         score=best.score,
         finish_reason=best.finish_reason,
-        candidates=tuple(ranked),
+        candidates=ranking.candidates,
         usage=_usage(run, returned_tokens=best.num_tokens),
         timings=_timings(run, total_s),
         occupancy=_occupancy(run, num_slots),
@@ -65,18 +64,17 @@ def make_result(
         verifier=verifier if run.request.uses_verifier else None,
         plan=None if plan is None else plan.to_dict(),
         stop_reason=run.budget.stop_reason,
-        warnings=warnings,
+        warnings=_warnings(run, ranking),
     )
 
 
-def _ranked_candidates(run: SearchRun) -> list[Candidate]:
+def _ranking(run: SearchRun) -> Ranking:
     config = run.request.config
     if (error := without_result(run)) is not None:
         raise error
-    extractor = run.request.extract or make_extractor(config.answer)
-    candidates = [_candidate(run, node, extractor) for node in _last_nodes(run)]
+    candidates = [_candidate(run, node, run.answer_reader) for node in _last_nodes(run)]
     assert config.selection is not None, "the engine resolves the selection"
-    return rank(candidates, config.selection)
+    return make_ranking(candidates, config.selection)
 
 
 def without_result(run: SearchRun) -> SearchError | None:
@@ -109,11 +107,11 @@ def _last_nodes(run: SearchRun) -> list[Node]:
     return [node for node in leaves if node.path_text().strip()]
 
 
-def _warnings(run: SearchRun, ranked: Sequence[Candidate]) -> tuple[str, ...]:
+def _warnings(run: SearchRun, ranking: Ranking) -> tuple[str, ...]:
     """Warnings of a result, each with the option to change."""
     if is_complete(run):
-        return ()
-    found = f"this is the best of {len(ranked)} that were cut off"
+        return () if ranking.warning is None else (ranking.warning,)
+    found = f"this is the best of {len(ranking.candidates)} that were cut off"
     return (f"{_why_nothing_complete(run)}; {found}: {_remedy(run)}",)
 
 
@@ -152,16 +150,17 @@ def _remedy(run: SearchRun) -> str:
     return "raise them, or check that the model ends its answers"
 
 
-def _candidate(run: SearchRun, node: Node, extract: Extractor) -> Candidate:
+def _candidate(run: SearchRun, node: Node, reader: AnswerReader) -> Candidate:
     reason: FinishReason = "stop" if node.finish_reason == "stop" else "length"
     text = node.path_text()
-    answer, is_malformed = _answer(extract, text)
+    answer, is_malformed = _answer(reader, text)
     return Candidate(
         path=node.path,
         text=text,
         steps=_steps(node),
         score=_known_score(run, node) if run.request.uses_verifier else None,
-        answer=answer,
+        answer=None if answer is None else answer.text,
+        is_announced=answer is None or answer.is_announced,
         finish_reason=reason,
         num_tokens=node.num_path_tokens(len(run.tree.prompt_token_ids)),
         is_malformed=is_malformed,
@@ -174,21 +173,21 @@ def _known_score(run: SearchRun, node: Node) -> float | None:
     return next((score for score in scores if score is not None), None)
 
 
-def _answer(extract: Extractor, text: str) -> tuple[str | None, bool]:
+def _answer(reader: AnswerReader, text: str) -> tuple[Answer | None, bool]:
     """The answer in a text, and whether the extractor reports it as malformed."""
-    name = getattr(extract, "__qualname__", repr(extract))
     try:
-        answer: object = extract(text)
+        answer = reader.read(text)
     except MalformedAnswer:
         return None, True
     except Exception as error:  # a user's function may raise anything
         raise SearchError(
-            f"extract={name} failed on a candidate's text: {type(error).__name__}: {error}"
+            f"extract={reader.name} failed on a candidate's text: {type(error).__name__}: {error}"
         ) from error
-    if answer is None or isinstance(answer, str):
+    found: object = None if answer is None else answer.text
+    if found is None or isinstance(found, str):
         return answer, False
     raise SearchError(
-        f"extract={name} returned {answer!r}, a {type(answer).__name__}: return a str or None"
+        f"extract={reader.name} returned {found!r}, a {type(found).__name__}: return a str or None"
     )
 
 

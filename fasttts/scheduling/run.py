@@ -8,7 +8,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fasttts.answers.extraction import Extractor, make_extractor
+from fasttts.answers.extraction import Extractor, resolve_extractor
+from fasttts.answers.thoughts import opens_thoughts
 from fasttts.config import SchedulingConfig, SearchConfig
 from fasttts.decoding.sampling import Sampling
 from fasttts.decoding.tokenizer import Tokenizer
@@ -50,6 +51,10 @@ class SearchRequest:
     answer_prefix: Node | None = None
 
 
+_MAX_MARKER_TOKENS = 16
+"""Tokens of a prompt's end in which a marker that opens thoughts would stand."""
+
+
 class SearchRun:
     """The state of one search.
 
@@ -78,12 +83,18 @@ class SearchRun:
         self.waiting: dict[Path, Node] = {}
         self.unscored: dict[Path, Node] = {}
         self._policy = policy
+        prompt_end = tokenizer.decode(request.prompt_token_ids[-_MAX_MARKER_TOKENS:])
+        self._is_thinking = opens_thoughts(prompt_end)
+        self.answer_reader = resolve_extractor(
+            request.extract, request.config.answer, is_open=self._is_thinking
+        )
+        """Finds the answers in the search's texts."""
         self._nodes = NodeLifecycle(
             self.tree,
             policy,
             request.config,
             tokenizer,
-            request.extract or make_extractor(request.config.answer),
+            self.answer_reader,
             max_model_len=max_model_len,
         )
         self._groups = Groups(policy)
@@ -320,11 +331,13 @@ class SearchRun:
         return aggregate(scores_S, self.request.config.aggregation)
 
     def _make_beam(self, node: Node, score: float) -> None:
+        found = self._nodes.answer(node)
         node.beam = Beam(
             path=node.path,
             score=score,
             is_answer_ended=node.is_answer_ended,
-            answer=self._nodes.answer(node),
+            answer=None if found is None else found.text,
+            is_announced=found is None or found.is_announced,
         )
 
     def _end(self, node: Node, reason: FinishReason) -> None:

@@ -14,7 +14,6 @@ Source: FastTTS, arXiv 2509.00195, section 4.1, which ranks by the parent's scor
     deep ("paper"). Calling the policy, and going deeper, is ours.
 """
 
-import collections
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import Literal, NamedTuple
 from fasttts.config import SchedulingConfig
 from fasttts.scheduling.groups import Group
 from fasttts.search.policy import Branch, SearchPolicy, decide
+from fasttts.search.votes import count_votes
 from fasttts.tree import Beam, Node, SearchTree
 from fasttts.types import Path
 
@@ -140,14 +140,14 @@ def _guessed(level: Sequence[Place], ended: Sequence[Beam]) -> list[Beam]:
     known = sorted(beam.score for _, node in level if (beam := _beam(node)) is not None)
     num_unknown = len(level) - len(known)
     guesses = iter(_better_of_two(known, num_unknown))
-    answer = _leading_answer([*ended, *(beam for _, node in level if (beam := _beam(node)))])
-    return [_beam(node) or _guess(path, next(guesses), answer) for path, node in level]
-
-
-def _leading_answer(beams: Sequence[Beam]) -> str | None:
-    """The most frequent answer, which further answers are assumed to confirm."""
-    votes = collections.Counter(beam.answer for beam in beams if beam.answer is not None)
-    return max(votes, key=lambda answer: (votes[answer], answer), default=None)
+    votes, is_announced = count_votes(
+        [*ended, *(beam for _, node in level if (beam := _beam(node)))]
+    )
+    # The most frequent answer, which good news would confirm.
+    answer = max(votes, key=lambda answer: (votes[answer], answer), default=None)
+    return [
+        _beam(node) or _guess(path, next(guesses), answer, is_announced) for path, node in level
+    ]
 
 
 def _better_of_two(known: Sequence[float], count: int) -> list[float]:
@@ -162,8 +162,14 @@ def _beam(node: Node | None) -> Beam | None:
     return None if node is None else node.beam
 
 
-def _guess(path: Path, score: float, answer: str | None = None) -> Beam:
-    return Beam(path=path, score=score, is_answer_ended=False, answer=answer)
+def _guess(path: Path, score: float, answer: str | None = None, is_announced: bool = True) -> Beam:
+    return Beam(
+        path=path,
+        score=score,
+        is_answer_ended=False,
+        answer=answer,
+        is_announced=is_announced,
+    )
 
 
 def _branch(parent: Node, num_children: int, ahead: Mapping[Path, Node]) -> Iterator[Guess]:

@@ -17,7 +17,6 @@ Answers are compared by a spelling that needs no computer algebra, which would b
 different spellings of one value delay the end, and `agreement` takes them for two answers.
 """
 
-import collections
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from typing import ClassVar
 from fasttts.config import Stopping
 from fasttts.decoding.steps import WHOLE_ANSWER, StepShape
 from fasttts.search.policy import Branch
+from fasttts.search.votes import count_votes
 from fasttts.tree import Beam
 from fasttts.types import Path
 
@@ -72,10 +72,11 @@ class SelfConsistency:
         return [Branch(path=(), num_children=min(self.wave_size, num_left))]
 
     def _is_safe(self, beams: Sequence[Beam], num_left: int) -> bool:
-        votes = collections.Counter(beam.answer for beam in beams if beam.answer is not None)
+        votes, are_announced = count_votes(beams)
         first, second, *_ = [*sorted(votes.values(), reverse=True), 0, 0]
         if self.stopping == "agreement":
-            return first - second > num_left
+            # One announced answer would overrule any number that is none.
+            return are_announced and first - second > num_left
         return probability_of_lead(first, second) >= self.confidence
 
 

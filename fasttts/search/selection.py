@@ -7,10 +7,46 @@ al. 2024, arXiv 2408.03314, section 5.1).
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fasttts.answers.equality import group_equal
 from fasttts.config import Selection
 from fasttts.types import Candidate, Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """The order of candidates, and what it rests on.
+
+    Attributes:
+        candidates: All of them, best first.
+        num_votes: Candidates whose answers were counted; None where nothing was voted on.
+        is_guessed: Whether only last numbers were counted, as no candidate announced an answer.
+    """
+
+    candidates: tuple[Candidate, ...]
+    num_votes: int | None
+    is_guessed: bool
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether there was a vote without a single answer: scores and paths decided."""
+        return self.num_votes == 0
+
+    @property
+    def warning(self) -> str | None:
+        """What a caller should know about the vote; None where nothing is wrong with it."""
+        if self.is_undecided:
+            return (
+                f"none of {len(self.candidates)} candidates has an answer to vote for: the first "
+                "by score and path was taken; check the option answer, or extract"
+            )
+        if self.is_guessed:
+            return (
+                f"none of {len(self.candidates)} candidates announces an answer: the last numbers "
+                "of their texts were counted; ask for a box, or set the option answer"
+            )
+        return None
 
 
 def rank(candidates: Sequence[Candidate], selection: Selection) -> list[Candidate]:
@@ -24,9 +60,15 @@ def rank(candidates: Sequence[Candidate], selection: Selection) -> list[Candidat
             "weighted" by the sum of their scores. Ties go to the higher score, then to the smaller
             path.
     """
+    return list(make_ranking(candidates, selection).candidates)
+
+
+def make_ranking(candidates: Sequence[Candidate], selection: Selection) -> Ranking:
+    """The order that `rank` gives, and whether any answer was counted for it."""
     readable = (c for c in candidates if c.is_complete and not c.is_malformed)
-    complete = sorted(readable, key=lambda c: c.path)
-    votes = _votes(complete, selection)
+    voters = _voters(sorted(readable, key=lambda c: c.path))
+    is_vote = selection != "best"
+    votes = _votes(voters, selection) if is_vote else {}
 
     def key(candidate: Candidate) -> tuple[bool, bool, float, float, Path]:
         vote = votes.get(candidate.path, 0.0)
@@ -34,16 +76,24 @@ def rank(candidates: Sequence[Candidate], selection: Selection) -> list[Candidat
         order = (-vote, -(candidate.score or 0.0), candidate.path)
         return (candidate.is_malformed, is_cut_off, *order)
 
-    return sorted(candidates, key=key)
+    return Ranking(
+        candidates=tuple(sorted(candidates, key=key)),
+        num_votes=len(votes) if is_vote else None,
+        is_guessed=bool(votes) and not any(c.is_announced for c in voters),
+    )
 
 
-def _votes(candidates: Sequence[Candidate], selection: Selection) -> dict[Path, float]:
-    """Each candidate's share of the vote; none under "best", where its own score decides."""
-    if selection == "best":
-        return {}
+def _voters(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those with an answer: where any is announced, those that announce one."""
+    answered = [c for c in candidates if c.answer]
+    return [c for c in answered if c.is_announced] or answered
+
+
+def _votes(voters: Sequence[Candidate], selection: Selection) -> dict[Path, float]:
+    """The vote for each voter's answer."""
     votes: dict[Path, float] = {}
-    for group in group_equal([c.answer for c in candidates]):
-        members = [candidates[index] for index in group]
+    for group in group_equal([c.answer for c in voters]):
+        members = [voters[index] for index in group]
         weights = [1.0 if selection == "majority" else c.score or 0.0 for c in members]
         votes.update(dict.fromkeys((c.path for c in members), round(math.fsum(weights), 4)))
     return votes

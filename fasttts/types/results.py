@@ -48,6 +48,8 @@ class Candidate:
         num_tokens: Tokens of `text`, the end-of-turn token included.
         is_malformed: Whether the extractor could not read what the text should hold, such as a tool
             call; it ranks behind every candidate that can be read.
+        is_announced: Whether `text` presents `answer` as its answer. False for the last number of a
+            text that presents none, which has a vote only where no candidate announces one.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class Candidate:
     finish_reason: FinishReason
     num_tokens: int
     is_malformed: bool = False
+    is_announced: bool = True
 
     @property
     def is_complete(self) -> bool:

@@ -94,6 +94,25 @@ EXTRACTIONS: list[Extraction] = [
     ("auto", "There were 4 of them in 1066.", None),
     ("auto", r"\boxed{} The answer is 4.", ""),
     ("auto", "", None),
+    # reports of users
+    ("auto", r"<think>Try \boxed{6}? No.</think>The answer is 7.", "7"),
+    ("auto", "<think>First guess: the answer is 12.</think> I can't decide.", None),
+    ("auto", "<think>So the answer is 5. But wait", None),
+    ("auto", "The answer is $15 because $5 + $10 = $15.", "$15"),
+    ("auto", "The answer is $5 and $10.", "$5 and $10"),
+    ("last_number", r"That is 2\frac{1}{2}", r"2\frac{1}{2}"),
+    ("last_number", "about 2 1/2 cups", "2 1/2"),
+    ("last_number", r"so 12,\!345", r"12,\!345"),
+    ("last_number", "so 1{,}234", "1{,}234"),
+    ("choice", r"\boxed{E = mc^2}. Answer: D", "D"),
+    ("choice", r"\boxed{A = 5}. The answer is (C).", "C"),
+    ("choice", "The correct choice is (A), not option B", "A"),
+    ("choice", r"\boxed{5}. So the correct option is C.", "C"),
+    ("auto", "**Final Answer**\n\n73", "73"),
+    ("auto", "### Final Answer\n\n73", "73"),
+    ("auto", "<answer>42</answer>", "42"),
+    ("auto", "The answer is therefore 5.", "5"),
+    ("auto", r"\boxed 42", "42"),
 ]
 
 EQUAL: list[tuple[str, str]] = [
@@ -250,6 +269,24 @@ EQUAL: list[tuple[str, str]] = [
     ("1/0", "1/0"),
     ("1e999999999", "1e999999999"),
     ("9^9^9^9", "9^9^9^9"),
+    # reports of users
+    (r"\mathrm{e}^2", "e^2"),
+    (r"\operatorname{sin} x", r"\sin x"),
+    (r"\mathrm{ln} 2", r"\ln 2"),
+    (r"1-\frac{1}{\mathrm{e}}", r"1-\frac1e"),
+    (r"\boldsymbol{5}", "5"),
+    (r"10,\!080", "10080"),
+    (r"\$32,\!348", "32348"),
+    (r"\frac{1,000}{2}", "500"),
+    ("3,000/4", "750"),
+    (r"x > 3 \text{ and } x < 5", "(3,5)"),
+    (r"x<1 \text{ or } x>2", r"(-\infty,1)\cup(2,\infty)"),
+    (r"x \ne 3", r"(-\infty,3)\cup(3,\infty)"),
+    ("x = 1, 2", "x=1 or x=2"),
+    (r"x=\pm2", "x=2, x=-2"),
+    ("x=1,x=2", r"x\in\{1,2\}"),
+    ("(x, y) = (1, 2)", "(1, 2)"),
+    (r"\frac\pi2", r"\frac{\pi}{2}"),
 ]
 
 DIFFERENT: list[tuple[str | None, str | None]] = [
@@ -307,6 +344,19 @@ DIFFERENT: list[tuple[str | None, str | None]] = [
     ("1e400", "1e401"),
     ("9^9^9^9", "9^9^9"),
     ("9" * 5000, "9" * 5001),
+    # reports of users
+    (r"3+4\mathrm{i}", "7"),
+    (r"2\mathrm{e}", "2"),
+    (r"1+2\mathrm{i}", r"2+1\mathrm{i}"),
+    ("2 + 3 s", "5"),
+    (r"1,\!000", r"1,\!000,\!000"),
+    ("1,000/3", "1,000/7"),
+    ("1,000x", "1,000y"),
+    (r"12,000\sqrt2", r"12,000\sqrt3"),
+    ("413_5", "413_6"),
+    ("1101_2", "1101_3"),
+    (r"x > 0 \text{ and } x < 1", r"x > 0 \text{ or } x < 1"),
+    ("3:30 pm", "0.1"),
 ]
 
 # Each asks for more than any machine has: numbers of millions of digits, or algebra without end.
@@ -328,4 +378,12 @@ ADVERSARIAL: list[str] = [
     "1+" * 5000 + "1",
     "1," * 5000,
     "|" * 199,
+    "(" * 5000 + "1" + ")" * 5000,
+    r"\sqrt{" * 600 + "2" + "}" * 600,
+    r"\text{" * 600,
+    "$" * 3000,
+    "1,000" * 700,
+    "x=1, " * 800,
+    "x<1 or " * 500,
+    "1_2" * 1000,
 ]

@@ -1,5 +1,7 @@
 """Equality of answers: the table, its limits, and the groups that candidates vote for."""
 
+import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +13,7 @@ from fasttts.answers.normal_form import make_form
 from fasttts.answers.numbers import number_key, read_number
 from fasttts.answers.sympy_client import ALGEBRA, OutOfTime
 from tests.unit.answer_cases import ADVERSARIAL, DIFFERENT, EQUAL, EXTRACTIONS
+from tests.unit.answer_kinds import EQUALITY_KINDS
 
 ENDLESS = r"\int \int \int e^{x^y} dx dy d"
 PIECES = [
@@ -35,6 +38,67 @@ def test_equal_answers(left: str, right: str) -> None:
 def test_different_answers(left: str | None, right: str | None) -> None:
     assert not answers_equal(left, right)
     assert not answers_equal(right, left)
+
+
+KINDS = [row for rows in EQUALITY_KINDS.values() for row in rows]
+ANSWERS = sorted(
+    {answer for pair in (*EQUAL, *DIFFERENT) for answer in pair if answer}
+    | {answer for left, right, _ in KINDS for answer in (left, right)}
+)
+
+
+@pytest.mark.parametrize(("left", "right", "is_equal"), KINDS)
+def test_answers_by_kind(left: str, right: str, is_equal: bool) -> None:
+    assert answers_equal(left, right) is is_equal
+    assert answers_equal(right, left) is is_equal
+
+
+def test_equality_is_reflexive_and_symmetric_over_all_pairs() -> None:
+    assert len(ANSWERS) > 400
+    assert all(answers_equal(answer, answer) for answer in ANSWERS)
+    for left, right in itertools.combinations(ANSWERS, 2):
+        assert answers_equal(left, right) == answers_equal(right, left), (left, right)
+
+
+def test_equal_keys_have_the_same_bare_answers() -> None:
+    """Or equality would depend on which spelling of an answer comes first.
+
+    But for `y = 2x`, which is an equation and an expression that is solved for.
+    """
+    bare: dict[str, tuple[str, ...]] = {}
+    for answer in ANSWERS:
+        form = make_form(answer, ALGEBRA.describe)
+        if not form.key.startswith("Equality:"):
+            assert bare.setdefault(form.key, form.bare) == form.bare, answer
+
+
+def test_equality_is_transitive_over_all_answers() -> None:
+    """Through every answer but one with two readings, such as `50%` and `y = 2x`.
+
+    What equals the same answer is then equal, unless both are decorated, differently.
+    """
+    forms = {answer: make_form(answer, ALGEBRA.describe) for answer in ANSWERS}
+    for middle, form in forms.items():
+        if len(form.bare) > 1 or form.key.startswith("Equality:"):
+            continue
+        equal = [answer for answer in ANSWERS if answers_equal(answer, middle)]
+        bare = [answer for answer in equal if not forms[answer].bare]
+        for left, right in itertools.combinations(bare, 2):
+            assert answers_equal(left, right), (left, middle, right)
+        for left, right in itertools.product(equal, repeat=2):
+            if forms[left].key == forms[right].key:
+                assert answers_equal(left, right)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["(" * 12 + "x+1" + ")" * 12, "{" * 500 + "1" + "}" * 500, "1," * 60 + "1", "x=1, " * 60],
+)
+def test_deep_and_long_answers_are_read_at_once(answer: str) -> None:
+    answers_equal("x+2", "2+x")  # the worker is there
+    start = time.process_time()
+    assert answers_equal(answer, f" {answer} ")
+    assert time.process_time() - start < 1.0
 
 
 @pytest.mark.parametrize("answer", ADVERSARIAL)

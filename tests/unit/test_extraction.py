@@ -2,10 +2,21 @@
 
 import pytest
 
-from fasttts.answers.extraction import EXTRACTORS, make_extractor
+from fasttts.answers.canonical_json import canonical_json
+from fasttts.answers.extraction import (
+    EXTRACTORS,
+    Answer,
+    MalformedAnswer,
+    as_reader,
+    make_extractor,
+    reads_thoughts,
+    resolve_extractor,
+)
+from fasttts.answers.thoughts import opens_thoughts, without_thoughts
 from fasttts.config import search_config
 from fasttts.errors import ConfigurationError
 from tests.unit.answer_cases import EXTRACTIONS
+from tests.unit.answer_kinds import EXTRACTION_KINDS
 
 RULES = [*EXTRACTORS, "json:answer"]
 
@@ -13,6 +24,77 @@ RULES = [*EXTRACTORS, "json:answer"]
 @pytest.mark.parametrize(("rule", "text", "answer"), EXTRACTIONS)
 def test_extraction(rule: str, text: str, answer: str | None) -> None:
     assert make_extractor(rule)(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "answer"), [row for rows in EXTRACTION_KINDS.values() for row in rows]
+)
+def test_extraction_by_kind(rule: str, text: str, answer: str | None) -> None:
+    assert make_extractor(rule)(text) == answer
+
+
+OPENINGS = ["<think>", "<thinking>", "<reasoning>", "<|thinking|>", "[THINK]", "◁think▷"]
+ANSWERED = """The answer is 5. \\boxed{5} #### 5
+{"answer": 5}
+```
+5
+```
+(B)"""
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("opening", OPENINGS)
+def test_no_rule_reads_thoughts(rule: str, opening: str) -> None:
+    closing = opening.replace("◁", "◁/") if "◁" in opening else opening.replace("[", "[/")
+    closing = closing.replace("<|", "<|/").replace("<t", "</t").replace("<r", "</r")
+    find = make_extractor(rule)
+    assert find(ANSWERED) is not None
+    for thought in (opening + ANSWERED, opening + ANSWERED + closing, ANSWERED + closing):
+        assert find(thought) is None
+        assert find(f"{thought}{'' if closing in thought else closing}{ANSWERED}") == find(ANSWERED)
+
+
+def test_a_users_function_is_given_what_is_said() -> None:
+    text = "<think>a</think>b"
+    assert as_reader(lambda said: said)(text) == "b"
+    assert as_reader(reads_thoughts(lambda raw: raw))(text) == text
+    assert resolve_extractor(lambda said: said, "auto").read(text) == Answer("b")
+    assert as_reader(lambda said: None)(text) is None
+
+
+def test_thoughts_may_have_been_opened_in_the_prompt() -> None:
+    assert opens_thoughts("user: 1+1?\nassistant: <think>\n")
+    assert not opens_thoughts("<think>\n\n</think>\n\n")
+    assert not opens_thoughts("What does <think> mean?")
+    assert not opens_thoughts("")
+    reader = resolve_extractor(None, "auto", is_open=True)
+    assert reader("So the answer is 5.") is None
+    assert reader("So the answer is 5.</think>It is 6.") == "6"
+    assert resolve_extractor(None, "auto")("So the answer is 5.") == "5"
+
+
+def test_a_text_without_thoughts_stays_as_it_is() -> None:
+    for text in ("", " a\n", "`<think>`", 'x.split("</think>")', "1 < 2 > 1", ANSWERED):
+        assert without_thoughts(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The answer is 5.", Answer("5")),
+        (r"\boxed{5}", Answer("5")),
+        ("I have 5", Answer("5", is_announced=False)),
+        ("<think>5</think>none", None),
+    ],
+)
+def test_auto_says_whether_the_answer_is_announced(text: str, answer: Answer | None) -> None:
+    assert make_extractor("auto").read(text) == answer
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [{"a": -float("inf")}]])
+def test_numbers_that_json_lacks_are_malformed(value: object) -> None:
+    with pytest.raises(MalformedAnswer, match="no number"):
+        canonical_json(value)
 
 
 def test_every_rule_has_cases() -> None:
@@ -39,10 +121,20 @@ def test_every_rule_has_cases() -> None:
         "$",
         "####",
         " ",
+        "\n",
+        "<think>",
+        "</think>",
+        "$5 ",
+        "$x$ ",
+        "<answer>",
+        "no, wait, ",
+        "(A) or (B) ",
+        r"\frac{",
+        "B\n",
     ],
 )
 def test_a_model_that_repeats_itself_for_pages(rule: str, part: str) -> None:
-    answer = make_extractor(rule)(part * 20_000)
+    answer = make_extractor(rule)(part * (200_000 // len(part)))
     assert answer is None or isinstance(answer, str)
 
 

@@ -11,7 +11,10 @@ from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import Aggregation, SearchConfig, Selection
 from fasttts.search.aggregate import aggregate, best_aggregate, on_grid
-from fasttts.search.selection import rank
+from fasttts.search.consistency import SelfConsistency
+from fasttts.search.selection import make_ranking, rank
+from fasttts.search.votes import count_votes
+from fasttts.tree import Beam
 from fasttts.types import Candidate, FinishReason
 
 SELECTIONS: Sequence[Selection] = get_args(Selection)
@@ -19,7 +22,12 @@ AGGREGATIONS: Sequence[Aggregation] = get_args(Aggregation)
 
 
 def candidate(
-    index: int, answer: str | None, score: float | None, reason: FinishReason = "stop"
+    index: int,
+    answer: str | None,
+    score: float | None,
+    reason: FinishReason = "stop",
+    *,
+    is_announced: bool = True,
 ) -> Candidate:
     return Candidate(
         path=(index,),
@@ -29,6 +37,13 @@ def candidate(
         answer=answer,
         finish_reason=reason,
         num_tokens=1,
+        is_announced=is_announced,
+    )
+
+
+def beam(index: int, answer: str | None, *, is_announced: bool = True) -> Beam:
+    return Beam(
+        path=(index,), score=0.0, is_answer_ended=True, answer=answer, is_announced=is_announced
     )
 
 
@@ -106,6 +121,63 @@ def test_votes_work_without_scores() -> None:
 def test_an_empty_box_is_no_vote() -> None:
     votes = [candidate(0, "", 0.2), candidate(1, "", 0.2), candidate(2, "2", 0.1)]
     assert rank(votes, "majority")[0].path == (2,)
+
+
+@pytest.mark.parametrize("selection", ["majority", "weighted"])
+def test_one_announced_answer_overrules_all_last_numbers(selection: Selection) -> None:
+    guesses = [candidate(index, "7", 0.9, is_announced=False) for index in range(3)]
+    votes = [*guesses, candidate(3, "5", 0.1)]
+    ranking = make_ranking(votes, selection)
+    assert ranking.candidates[0].answer == "5"
+    assert (ranking.num_votes, ranking.is_guessed, ranking.warning) == (1, False, None)
+
+
+def test_a_last_number_adds_nothing_to_an_announced_answer() -> None:
+    votes = [
+        *(candidate(index, "5", 0.9, is_announced=False) for index in range(3)),
+        candidate(3, "5", 0.1),
+        candidate(4, "6", 0.1),
+        candidate(5, "6", 0.1),
+    ]
+    assert rank(votes, "majority")[0].answer == "6"
+
+
+def test_last_numbers_vote_where_no_answer_is_announced() -> None:
+    votes = [
+        candidate(index, answer, 0.5, is_announced=False) for index, answer in enumerate("566")
+    ]
+    ranking = make_ranking([*votes, candidate(3, None, 0.9), candidate(4, "", 0.9)], "majority")
+    assert ranking.candidates[0].path == (1,)
+    assert ranking.is_guessed
+    assert "last numbers" in str(ranking.warning)
+
+
+@pytest.mark.parametrize("selection", ["majority", "weighted"])
+def test_a_vote_without_an_answer_says_so(selection: Selection) -> None:
+    votes = [candidate(0, None, 0.1), candidate(1, "", 0.2), candidate(2, "5", 0.3, "length")]
+    ranking = make_ranking(votes, selection)
+    assert ranking.is_undecided
+    assert "none of 3 candidates has an answer" in str(ranking.warning)
+    assert ranking.candidates[0].path == (1,)
+    assert make_ranking(votes, "best").warning is None
+    assert make_ranking([*votes, candidate(3, "5", 0.0)], selection).warning is None
+
+
+def test_votes_of_beams_follow_the_same_rule() -> None:
+    guesses = [beam(index, "7", is_announced=False) for index in range(3)]
+    assert count_votes([*guesses, beam(3, None)]) == ({"7": 3}, False)
+    assert count_votes([*guesses, beam(3, "5"), beam(4, "5")]) == ({"5": 2}, True)
+    assert count_votes([]) == ({}, False)
+
+
+def test_agreement_waits_for_announced_answers() -> None:
+    """Any number of last numbers would be overruled by the one answer that may still come."""
+    policy = SelfConsistency(n=6, wave_size=5, stopping="agreement", confidence=0.95)
+    guesses = [beam(index, "7", is_announced=False) for index in range(5)]
+    assert policy.expand(guesses, [])
+    assert not policy.expand([beam(index, "7") for index in range(5)], [])
+    mixed = [*guesses[:2], *(beam(index, "7") for index in (2, 3)), beam(4, "8")]
+    assert policy.expand(mixed, [])
 
 
 def test_ties_go_to_the_score_then_to_the_path() -> None:
