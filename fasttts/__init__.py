@@ -13,6 +13,7 @@ from fasttts.config import EngineConfig, SchedulingConfig, SearchConfig
 from fasttts.config.budget import Budget
 from fasttts.engine import FastTTS
 from fasttts.engine.handle import SearchHandle
+from fasttts.engine.messages import SYSTEM_PRESETS
 from fasttts.engine.registry import release_engine, shared_engine
 from fasttts.errors import (
     BackendError,
@@ -49,6 +50,7 @@ from fasttts.types import (
 )
 
 __all__ = [
+    "SYSTEM_PRESETS",
     "AnswerChosen",
     "BackendError",
     "Budget",

@@ -1,1 +1,1 @@
-"""What an answer is, and when two answers are equal."""
+"""Extraction of answers from text, and their equality."""

@@ -4,7 +4,12 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 def split(text: str, signs: str) -> list[str]:
-    """`text` at those of `signs` that stand in no bracket, stripped."""
+    """Splits a text at signs that stand in no bracket; the parts are stripped.
+
+    Args:
+        text: The text.
+        signs: The characters to split at.
+    """
     parts, level, start = [], 0, 0
     for position, sign in enumerate(text):
         level += (sign in "({[") - (sign in ")}]")

@@ -108,7 +108,7 @@ def _announced(text: str) -> Iterator[Place]:
 
 
 def _allowed(text: str, pattern: re.Pattern[str]) -> Iterator[Place]:
-    """What a pattern finds, without what is turned down."""
+    """Matches of a pattern, without the choices that the text rejects."""
     for found in pattern.finditer(text):
         before = text[max(0, found.start() - 40) : found.start()]
         after = text[found.end() : found.end() + 60]

@@ -40,7 +40,12 @@ def plain_commands(text: str) -> str:
 
 
 def group_end(text: str, start: int) -> int | None:
-    """Position behind the brace that closes the one at `start`; None where none does."""
+    """Position behind the brace that closes the one at `start`; None where none does.
+
+    Args:
+        text: The text.
+        start: Position of an opening brace.
+    """
     level = 0
     for position in range(start, len(text)):
         sign = text[position]

@@ -18,6 +18,10 @@ def answers_equal(left: str | None, right: str | None) -> bool:
     """Whether two extracted answers mean the same; a missing answer equals nothing.
 
     Decided within limits, from any thread; `docs/answers.md` has the rules.
+
+    Args:
+        left: One answer; None for none.
+        right: The other.
     """
     if not left or not right:
         return False

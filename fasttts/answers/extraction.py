@@ -44,12 +44,12 @@ _FENCE = re.compile(r"^[ \t]*```([^`\n]*)$", re.MULTILINE)
 
 
 def _find_announced(text: str) -> str | None:
-    """What was announced last in words."""
+    """The value announced last in words."""
     return next((value for each in announcements(text) if (value := each.value)), None)
 
 
 def _find_any(text: str) -> Answer | None:
-    """What was announced last, in a box or in words; without either, the last number.
+    """The value announced last, in a box or in words; without either, the last number.
 
     A box holds against words behind it unless these name a value: "the answer is correct, since"
     says nothing new. A box left empty is an answer left out, which words do not fill in.
@@ -79,6 +79,10 @@ def _find_code(text: str) -> str | None:
     return None if last is None else last.rstrip("\n")
 
 
+def _whole(text: str) -> str | None:
+    return text.strip() or None
+
+
 def _reader(name: str, find: Callable[[str], str | None]) -> AnswerReader:
     reader = as_reader(find)
     return AnswerReader(name, reader.find)
@@ -92,6 +96,7 @@ EXTRACTORS: Mapping[str, AnswerReader] = {
     "choice": _reader("choice", choice),
     "code": _reader("code", _find_code),
     "json": _reader("json", json_object),
+    "text": _reader("text", _whole),
 }
 """The rules by their name in `SearchConfig.answer`; `json:<field>` is the one with a parameter."""
 

@@ -1,4 +1,4 @@
-"""Forms of answers: what is compared, and how lists of them are made."""
+"""Forms of answers, which are compared, and lists of them."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -56,7 +56,14 @@ class Reader(Protocol):
 
 
 def sequence(opening: str, items: Sequence[str], closing: str, read: Read) -> NormalForm | None:
-    """A list of answers between brackets; between braces its order does not matter."""
+    """A list of answers between brackets; between braces its order does not matter.
+
+    Args:
+        opening: The opening bracket.
+        items: The texts between the commas.
+        closing: The closing bracket.
+        read: Makes the form of one item; None where it has none.
+    """
     forms = [read(item) for item in items] if len(items) <= MAX_ITEMS else [None]
     known = [form for form in forms if form is not None]
     if len(known) < len(forms):

@@ -19,7 +19,12 @@ _AMOUNT = re.compile(r"\s*\d")
 
 
 def formula_at(text: str, start: int = 0) -> re.Match[str] | None:
-    """The formula that begins at `start`; None where none does."""
+    """The formula that begins at `start`; None where none does.
+
+    Args:
+        text: The text.
+        start: Where it may begin.
+    """
     found = _FORMULA.match(text, start)
     return found if found and _is_formula(found) else None
 

@@ -15,6 +15,10 @@ def json_field(text: str, field: str) -> str | None:
     """`field` of the last JSON object that has it; a dotted field reaches into objects.
 
     Strings come as they are, other values as JSON; null is no answer.
+
+    Args:
+        text: The text.
+        field: The field's name, with dots between nested ones.
     """
     last = None
     for found in _json_objects(text):

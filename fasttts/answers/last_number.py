@@ -69,7 +69,7 @@ def last_number(text: str) -> str | None:
 
 
 def ends_in_year(text: str) -> bool:
-    """Whether a text closes with what is likely a year, as in `The battle was in 1066.`."""
+    """Whether a text ends in a number that is likely a year, as in `The battle was in 1066.`."""
     return _YEAR.search(text[-_MAX_YEAR_CHARACTERS:]) is not None
 
 

@@ -12,7 +12,12 @@ from fasttts.answers.solutions import Equation, base_name, equations, pieces
 
 
 def named_solutions(text: str, reader: Reader) -> NormalForm | None:
-    r"""`x = 5`, `x = 1, 2`, `x \in (1, 2)`, `(x, y) = (1, 2)`: the value, decorated with a name."""
+    r"""`x = 5`, `x = 1, 2`, `x \in (1, 2)`, `(x, y) = (1, 2)`: the value, decorated with a name.
+
+    Args:
+        text: The answer.
+        reader: Reads values.
+    """
     parts, joints = pieces(text)
     found = equations(parts) if len(parts) <= MAX_ITEMS else None
     if found is None:

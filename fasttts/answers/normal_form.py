@@ -1,4 +1,4 @@
-r"""What an answer means, as a form that can be compared and counted.
+r"""Normal forms of answers, which can be compared and counted.
 
 Two answers are equal if their forms agree. A form is made of one answer alone, so that the vote
 among n candidates reads n answers and compares no pairs, and equality is what it should be:
@@ -48,7 +48,12 @@ _EXPONENT = re.compile(r"\d[eE][+-]?\d")
 
 
 def make_form(answer: str, algebra: Algebra) -> NormalForm:
-    """The form of an answer; several lines that are no LaTeX, such as code, are text."""
+    """The form of an answer; several lines that are no LaTeX, such as code, are text.
+
+    Args:
+        answer: The answer.
+        algebra: Describes mathematical texts.
+    """
     if (found := try_canonical(answer.strip())) is not None:
         return NormalForm(f"json:{found}")
     if ("\n" in answer.strip() and "\\begin" not in answer) or len(answer) > MAX_CHARACTERS:
@@ -118,7 +123,7 @@ def _currency(text: str, reader: Reader) -> NormalForm | None:
 
 
 def _counted(text: str, reader: Reader) -> NormalForm | None:
-    """A plain number and what it counts; read before lists, for `1,234 people`."""
+    """A plain number and its unit; read before lists, for `1,234 people`."""
     found = UNIT.fullmatch(text)
     return _unit(text, reader) if found and read_number(found["value"]) is not None else None
 

@@ -1,4 +1,4 @@
-r"""Values with what they count: units, money, percent, and times of day.
+r"""Values with units: quantities, money, percent, and times of day.
 
 A unit stands behind a number or another quantity, never behind a sum: `5 s` has one, `2 + 3 s` is
 an expression.
@@ -102,7 +102,7 @@ def _single(word: str) -> str:
 
 
 def time_of_day(text: str) -> str | None:
-    """`3:30 pm` as `15:30:00`; None for what is no time of the clock."""
+    """`3:30 pm` as `15:30:00`; None for a text that is no time of the clock."""
     found = _TIME.fullmatch(text)
     if found is None:
         return None

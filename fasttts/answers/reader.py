@@ -16,12 +16,12 @@ attribute `reads_thoughts` that is true.
 
 
 class MalformedAnswer(ValueError):
-    """What a text should hold cannot be read: its candidate lost, whatever its score."""
+    """An answer that cannot be read, such as broken JSON: its candidate loses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was found in one text.
+    """The answer found in one text.
 
     Attributes:
         text: The answer, as it is written there.
@@ -35,7 +35,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class AnswerReader:
-    """Finds the answer in what a text says; an `Extractor` itself.
+    """Finds the answer in a text, thoughts aside; an `Extractor` itself.
 
     Attributes:
         name: What messages call it.
@@ -71,7 +71,7 @@ def reads_thoughts(function: Function) -> Function:
 
 
 def as_reader(extract: Extractor) -> AnswerReader:
-    """The reader that an extractor becomes; what it returns is an announced answer."""
+    """Makes a reader of an extractor, whose answers count as announced."""
     if isinstance(extract, AnswerReader):
         return extract
     return AnswerReader(

@@ -82,6 +82,10 @@ def inequalities(parts: Sequence[str], joints: Sequence[Joint]) -> str | None:
 
     Commas join what is left out (`x \ne 1, 2`) and the domain (`x \in \mathbb{R}, x \ne 1`) only:
     between whole inequalities they may mean either.
+
+    Args:
+        parts: The inequalities.
+        joints: How each is joined to the next.
     """
     if not any(_INEQUALITY.search(part) for part in parts):
         return None

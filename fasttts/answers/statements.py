@@ -127,7 +127,7 @@ def _first_sentence(statement: str) -> str:
 
 
 def _said_about_it(sentence: str) -> str:
-    """The value in a sentence: its last formula, what it says something "is", its last number."""
+    """The value in a sentence: its last formula, the object of an "is", its last number."""
     formula = last_formula(sentence)
     if formula is not None:
         return formula

@@ -53,7 +53,12 @@ def main() -> None:
 
 
 def describe_any(describe: Callable[[str], Description | None], text: str) -> Description | None:
-    """The description of any text at all; None where it cannot be read."""
+    """The description of any text at all; None where it cannot be read.
+
+    Args:
+        describe: Describes a text; may raise anything.
+        text: The text.
+    """
     try:
         return describe(text)
     except Exception:  # noqa: BLE001, whatever a parser does with what a model wrote
@@ -61,7 +66,7 @@ def describe_any(describe: Callable[[str], Description | None], text: str) -> De
 
 
 def load_reader() -> Callable[[str], Description | None]:
-    """What describes texts; imports what is slow to import and lets the parser build its tables."""
+    """Imports the parser, lets it build its tables, and returns what describes texts."""
     from latex2sympy2_extended import NormalizationConfig
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
     from sympy.core import random

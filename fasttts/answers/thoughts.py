@@ -94,7 +94,7 @@ class _Marker(NamedTuple):
 
 
 def without_thoughts(text: str, *, is_open: bool = False) -> str:
-    """What is said: `text` without thoughts and their markers, in time linear in its length.
+    """Removes thoughts and their markers, in time linear in the length of the text.
 
     What is said before and after thoughts is on different lines.
 

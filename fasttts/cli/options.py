@@ -95,7 +95,12 @@ OfferTools = Annotated[
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the last conversation.")]
-System = Annotated[str | None, typer.Option(metavar="TEXT", help="A system message.")]
+System = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT", help="A system message; 'preset:math' asks for steps and a boxed answer."
+    ),
+]
 NumProblems = Annotated[int, typer.Option(metavar="N", help="Test problems.")]
 MinOperations = Annotated[int, typer.Option(metavar="N", help="Fewest operations of a problem.")]
 MaxOperations = Annotated[int, typer.Option(metavar="N", help="Most operations of a problem.")]

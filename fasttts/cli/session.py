@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 import typer
 
-from fasttts import FastTTS
+from fasttts import SYSTEM_PRESETS, FastTTS
 from fasttts.cli import render
 from fasttts.config import EngineConfig, SearchConfig, engine_config, is_function_name
+from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError, FastTTSError
 from fasttts.search import resolve
 
@@ -19,6 +20,7 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 INTERRUPTED = "fasttts: interrupted"
 STDIN = "-"
+_PRESET = "preset:"
 
 
 def engine_settings(**options: str | None) -> EngineConfig:
@@ -121,3 +123,18 @@ def reported_errors(*, debug: bool) -> Iterator[None]:
     except KeyboardInterrupt as error:
         typer.echo(INTERRUPTED, err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+def system_message(system: str | None) -> str | None:
+    """Returns the system message of an option `--system`, which may name a preset.
+
+    Raises:
+        ConfigurationError: There is no such preset.
+    """
+    if system is None or not system.startswith(_PRESET):
+        return system
+    name = system.removeprefix(_PRESET)
+    if name not in SYSTEM_PRESETS:
+        hint = did_you_mean(name, SYSTEM_PRESETS)
+        raise ConfigurationError(f"--system {system}: there is no such preset, {hint}")
+    return SYSTEM_PRESETS[name]

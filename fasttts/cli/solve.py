@@ -52,6 +52,7 @@ def run(
         )
         check_plot(plot)
         text = session.read_problem(problem)
+        system = session.system_message(system)
         settings = session.engine_settings(
             generator=generator, verifier=verifier, cache_dir=cache_dir
         )

@@ -40,7 +40,7 @@ def _check_search(name: str) -> str:
 JSON_FIELD = "json:"
 """Prefix of the answer rule that names a JSON field."""
 
-ANSWER_RULES = ("auto", "boxed", "answer_is", "last_number", "choice", "code", "json")
+ANSWER_RULES = ("auto", "boxed", "answer_is", "last_number", "choice", "code", "json", "text")
 
 
 def _check_answer_rule(rule: str) -> str:
@@ -96,8 +96,9 @@ class SearchConfig(BaseModel):
             follows, after its thoughts if the model thinks; None allows any text.
         answer: Where a candidate's answer is looked for, its thoughts aside: "boxed", "answer_is",
             "last_number", "choice" (a letter), "code" (the last fenced block), "json" (the last
-            object), "json:<field>", or "auto": what is announced last, in a box or in words, else
-            the last number, and "json" where structured outputs ask for it.
+            object), "json:<field>", "text" (all of it), or "auto": what is announced last, in a box
+            or in words, else the last number; where structured outputs are JSON it is "json",
+            where they are choices, a pattern or a grammar "text".
         aggregation: How step scores become a path's score; "model" lets the verifier score the path
             so far as one step.
         selection: How the answer is chosen: highest score, most frequent answer, or the answer with

@@ -7,6 +7,14 @@ from typing import Any, TypeGuard
 from fasttts.errors import ConfigurationError
 from fasttts.types import Message
 
+SYSTEM_PRESETS: Mapping[str, str] = {
+    "math": (
+        "Solve the problem step by step, with a blank line between two steps. Put the final "
+        "answer, and nothing else, into \\boxed{} at the end."
+    ),
+}
+"""System messages by name, for models that do not announce their answers by themselves."""
+
 Conversation = str | Sequence[Message]
 """A question, or a whole conversation whose last user message is the question."""
 

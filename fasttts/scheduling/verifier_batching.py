@@ -95,7 +95,7 @@ def _whole(node: Node, problem: str) -> Batch:
 
 
 def check_verifications(found: object, num_requests: int) -> list[Verification]:
-    """Checks what a verifier returned, which may be a user's class.
+    """Checks the return value of a verifier, which may be a user's class.
 
     Args:
         found: What it returned.

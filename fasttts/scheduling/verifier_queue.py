@@ -234,7 +234,7 @@ def _asked(verifier: Verifier, requests: list[VerificationRequest]) -> AsyncScor
 
 
 def _translated(error: BaseException) -> BackendError:
-    """What a verifier raised, which may be a user's class, as an error of ours."""
+    """Converts an exception of a verifier, which may be a user's class, to an error of ours."""
     if isinstance(error, BackendError):
         return error
     message = f"the verifier failed: {type(error).__name__}: {error}"

@@ -83,10 +83,12 @@ def _score_temperature(config: SearchConfig) -> float:
     return config.score_temperature or _SCORE_TEMPERATURES[config.search]
 
 
-def _answers_json(config: SearchConfig) -> bool:
-    """Whether answers are JSON objects to be counted as a whole."""
+def _answer_rule(config: SearchConfig) -> str:
+    """Where answers are looked for: a constrained answer is all of the text."""
     outputs = config.structured_outputs
-    return config.answer == "auto" and outputs is not None and outputs.is_json
+    if config.answer != "auto" or outputs is None:
+        return config.answer
+    return "json" if outputs.is_json else "text"
 
 
 def uses_verifier(config: SearchConfig) -> bool:
@@ -112,7 +114,7 @@ def resolve(config: SearchConfig, *, has_verifier: bool) -> SearchConfig:
         update={
             "selection": selection,
             "temperature": config.sampling.temperature,
-            "answer": "json" if _answers_json(config) else config.answer,
+            "answer": _answer_rule(config),
             "score_temperature": config.score_temperature or _SCORE_TEMPERATURES.get(config.search),
         }
     )

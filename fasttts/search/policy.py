@@ -93,7 +93,7 @@ MAX_BRANCHES = 65_536
 def decide(
     policy: SearchPolicy, frontier: Sequence[Beam], ended: Sequence[Beam]
 ) -> Sequence[Branch]:
-    """What a policy decides, checked, since it may be a user's class.
+    """Asks a policy for its branches and checks them, since it may be a user's class.
 
     Args:
         policy: Decides.

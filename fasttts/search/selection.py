@@ -13,10 +13,15 @@ from fasttts.answers.equality import group_equal
 from fasttts.config import Selection
 from fasttts.types import Candidate, Path
 
+_REMEDY = (
+    "ask for a \\boxed{} answer, as the system preset 'math' does (--system preset:math), or set "
+    "the option answer (--answer)"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """The order of candidates, and what it rests on.
+    """The order of candidates, and the votes behind it.
 
     Attributes:
         candidates: All of them, best first.
@@ -35,16 +40,16 @@ class Ranking:
 
     @property
     def warning(self) -> str | None:
-        """What a caller should know about the vote; None where nothing is wrong with it."""
+        """A warning about the vote; None where nothing is wrong with it."""
         if self.is_undecided:
             return (
                 f"none of {len(self.candidates)} candidates has an answer to vote for: the first "
-                "by score and path was taken; check the option answer, or extract"
+                f"by score and path was taken; {_REMEDY}"
             )
         if self.is_guessed:
             return (
                 f"none of {len(self.candidates)} candidates announces an answer: the last numbers "
-                "of their texts were counted; ask for a box, or set the option answer"
+                f"of their texts were counted; {_REMEDY}"
             )
         return None
 
@@ -64,7 +69,12 @@ def rank(candidates: Sequence[Candidate], selection: Selection) -> list[Candidat
 
 
 def make_ranking(candidates: Sequence[Candidate], selection: Selection) -> Ranking:
-    """The order that `rank` gives, and whether any answer was counted for it."""
+    """The order that `rank` gives, and whether any answer was counted for it.
+
+    Args:
+        candidates: As for `rank`.
+        selection: As for `rank`.
+    """
     readable = (c for c in candidates if c.is_complete and not c.is_malformed)
     voters = _voters(sorted(readable, key=lambda c: c.path))
     is_vote = selection != "best"

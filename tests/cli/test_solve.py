@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from typer.testing import Result
 
-from fasttts import FastTTS, Progress, SearchResult, StepScored
+from fasttts import SYSTEM_PRESETS, FastTTS, Progress, SearchResult, StepScored
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.cli import render
 from fasttts.config import SearchMethod
@@ -145,3 +145,24 @@ def test_progress_stays_off_pipes() -> None:
     with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
         render.follow(engine.stream("What is 2 + 2?", n=8), Console(file=screen, width=80))
     assert screen.getvalue().strip() == ""
+
+
+def test_a_preset_asks_for_a_boxed_answer(run: Run, engines: list[FastTTS]) -> None:
+    done = run("solve", "two", "--system", "preset:math", "-n", "4", "--json")
+    named = run("solve", "two", "--system", SYSTEM_PRESETS["math"], "-n", "4", "--json")
+    assert json.loads(done.stdout)["usage"]["prompt_tokens"] > 100
+    assert json.loads(done.stdout)["candidates"] == json.loads(named.stdout)["candidates"]
+    unknown = run("solve", "two", "--system", "preset:maths")
+    assert unknown.exit_code == 2
+    assert "did you mean 'math'?" in unknown.stderr
+
+
+def test_warnings_are_printed_beside_the_answer(run: Run, engines: list[FastTTS]) -> None:
+    done = run("solve", "two", "-n", "4", "--max-tokens", "5")
+    assert done.exit_code == 0
+    assert "warning: none of 4 candidates finished within max_tokens=5" in " ".join(
+        done.stderr.split()
+    )
+    as_json = run("solve", "two", "-n", "4", "--max-tokens", "5", "--json")
+    (warning,) = json.loads(as_json.stdout)["warnings"]
+    assert warning.startswith("none of 4 candidates finished")

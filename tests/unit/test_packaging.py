@@ -39,6 +39,7 @@ EXPORTS: dict[str, list[str]] = {
         "Progress",
         "Pruned",
         "RequestStats",
+        "SYSTEM_PRESETS",
         "SchedulingConfig",
         "SearchConfig",
         "SearchError",
