@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import Aggregation, SearchConfig, Selection
+from fasttts.scheduling.run import SearchRequest, SearchRun
+from fasttts.search import make_policy
 from fasttts.search.aggregate import aggregate, best_aggregate, on_grid
 from fasttts.search.consistency import SelfConsistency
 from fasttts.search.selection import make_ranking, rank
@@ -219,3 +221,19 @@ def test_no_next_step_beats_the_best_aggregate(
     assert 0 <= total <= best_aggregate(scores_S, rule) <= 1
     assert aggregate([], rule) == 0
     assert total == round(total, 4)
+
+
+@pytest.mark.parametrize(("end", "answer"), [("<think>\n", None), ("</think>\n", "5"), ("", "5")])
+def test_a_prompt_that_opens_thoughts_leaves_a_text_in_them(end: str, answer: str | None) -> None:
+    generator = FakeGenerator()
+    tokenizer, policy = generator.tokenizer, make_policy(SearchConfig(search="best_of_n", n=2))
+    request = SearchRequest(
+        prompt_token_ids=tokenizer.encode(f"1 + 4? {end}"),
+        problem="1 + 4?",
+        config=SearchConfig(search="best_of_n", n=2),
+        uses_verifier=False,
+    )
+    run = SearchRun(request, policy, tokenizer, max_model_len=100, priority=0)
+    assert run.answer_reader(None)(r"\boxed{5}") == answer
+    assert run.answer_reader(str.strip)(r"\boxed{5}") == ("" if answer is None else r"\boxed{5}")
+    assert run.answer_reader(None)(r"\boxed{6}</think>\boxed{5}") == "5"
