@@ -21,6 +21,7 @@ from fasttts.errors import (
     ConfigurationError,
     ContractError,
     FastTTSError,
+    OverloadedError,
     SearchError,
 )
 from fasttts.observability.stats import EngineStats, RequestStats
@@ -67,6 +68,7 @@ __all__ = [
     "Health",
     "Message",
     "Occupancy",
+    "OverloadedError",
     "ParsedOutput",
     "PrefixDelta",
     "Progress",

@@ -42,6 +42,21 @@ class ContractError(BackendError):
     """A backend broke a promise of its protocol (wrong count, unknown request, NaN)."""
 
 
+class OverloadedError(BackendError):
+    """Too many searches wait already; the same call may succeed later.
+
+    Args:
+        message: What happened, with values, and what to change.
+        num_waiting: Searches that wait.
+        retry_after_s: Seconds after which a place in the queue should be free.
+    """
+
+    def __init__(self, message: str, *, num_waiting: int, retry_after_s: float) -> None:
+        super().__init__(message, role="generator", retryable=True)
+        self.num_waiting = num_waiting
+        self.retry_after_s = retry_after_s
+
+
 class SearchError(FastTTSError, RuntimeError):
     """A search ended without a finished candidate, or a function of the user's failed in it.
 

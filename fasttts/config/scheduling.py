@@ -33,6 +33,8 @@ class SchedulingConfig(BaseModel):
         two_phase: Required steps take the slots of speculation at once, least likely first, and
             memory pressure shrinks it; without it they wait until a slot is free.
         kv_usage_threshold: Share of the generator's KV cache above which memory is short.
+        max_waiting: Most searches and plain decodings that wait for admission; further ones are
+            refused at once with an `OverloadedError`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +51,7 @@ class SchedulingConfig(BaseModel):
     early_stop: bool = True
     two_phase: bool = True
     kv_usage_threshold: float = Field(default=0.95, gt=0.0, le=1.0)
+    max_waiting: int = Field(default=1024, ge=1)
 
 
 PLAIN = SchedulingConfig(

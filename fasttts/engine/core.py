@@ -17,7 +17,7 @@ from fasttts.config import SchedulingConfig
 from fasttts.engine.cache_key import SearchIdentity
 from fasttts.engine.handle import SearchHandle
 from fasttts.engine.result_cache import EngineCache, ResultCache
-from fasttts.errors import BackendError, SearchError
+from fasttts.errors import BackendError, OverloadedError, SearchError
 from fasttts.interfaces import Generator as GeneratorBackend
 from fasttts.interfaces import Verifier
 from fasttts.memory import MemoryPlan
@@ -158,12 +158,9 @@ class EngineCore:
         results: dict[int, SearchResult | SearchError] = {}
         ended: queue.SimpleQueue[int] = queue.SimpleQueue()
         with contextlib.ExitStack() as stack:
-            handles = []
-            for index, run in enumerate(runs):
-                handle = stack.enter_context(self.submit(run, is_watched=False))
-                handle.when_done(functools.partial(ended.put, index))
-                handles.append(handle)
-            for _ in runs:
+            handles: list[SearchHandle] = []
+            while len(results) < len(runs):
+                self._submit_some(runs, handles, stack, ended, has_own=len(handles) > len(results))
                 index = ended.get()
                 try:
                     result = handles[index].result()
@@ -174,6 +171,27 @@ class EngineCore:
                 if on_result is not None:
                     on_result(index, result)
         return [results[index] for index in range(len(runs))]
+
+    def _submit_some(
+        self,
+        runs: Sequence[SearchRun],
+        handles: list[SearchHandle],
+        stack: contextlib.ExitStack,
+        ended: "queue.SimpleQueue[int]",
+        *,
+        has_own: bool,
+    ) -> None:
+        """Submits the next runs while the queue has room; an own one that ends makes room."""
+        for index in range(len(handles), len(runs)):
+            try:
+                handle = stack.enter_context(self.submit(runs[index], is_watched=False))
+            except OverloadedError:
+                if has_own:
+                    return
+                raise
+            has_own = True
+            handle.when_done(functools.partial(ended.put, index))
+            handles.append(handle)
 
     def close(self) -> None:
         """Ends every search, stops the loop and frees both models.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from fasttts.config import SchedulingConfig
-from fasttts.errors import BackendError, CapacityError, SearchError
+from fasttts.errors import BackendError, CapacityError, OverloadedError, SearchError
 from fasttts.interfaces import GenerationOutput, Generator, Verifier
 from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.latency import SearchLatency
@@ -132,6 +132,28 @@ class Loop:
         self._listeners[run] = listener
         self._scheduler.add(run)
         self._is_stale = True
+
+    def check_room(self, num_submitted: int) -> None:
+        """Checks that another search may wait; may be called from any thread.
+
+        Args:
+            num_submitted: Searches that are on their way to `submit`.
+
+        Raises:
+            OverloadedError: Too many wait already.
+        """
+        num_waiting = self._scheduler.num_waiting + num_submitted
+        if num_waiting < self._config.max_waiting:
+            return
+        usage = self._account.snapshot()
+        busy_s = usage.generation_s + usage.verification_s
+        retry_after_s = max(0.1, busy_s / usage.num_searches) if usage.num_searches else 1.0
+        raise OverloadedError(
+            f"{num_waiting} searches wait, and max_waiting={self._config.max_waiting}: try again "
+            f"in {retry_after_s:.1f} s, or raise max_waiting",
+            num_waiting=num_waiting,
+            retry_after_s=retry_after_s,
+        )
 
     def _refusal(self, run: SearchRun) -> SearchError | None:
         """The error of a search that is refused because it would not end in time; else None."""

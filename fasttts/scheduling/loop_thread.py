@@ -77,6 +77,8 @@ class LoopThread:
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._is_closing = False
+        self._num_submitted = 0
+        """Searches whose commands have not run yet."""
         self._fault: BackendError | None = None
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="fasttts-loop", daemon=True)
@@ -106,9 +108,20 @@ class LoopThread:
 
         Raises:
             BackendError: The engine is closed, failed, or belongs to another process.
+            OverloadedError: Too many searches wait already.
         """
         run.budget.begin(self._loop.now())
-        self._call(lambda: self._loop.submit(run, listener))
+
+        def admit() -> None:
+            self._loop.submit(run, listener)
+            self._num_submitted -= 1
+
+        self.check_process()
+        with self._lock:
+            self.check_accepting()
+            self._loop.check_room(self._num_submitted)
+            self._num_submitted += 1
+            self._commands.put(admit)
 
     def cancel(self, run: SearchRun) -> None:
         """Ends a search between two iterations; no effect on an ended one."""

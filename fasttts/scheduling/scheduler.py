@@ -52,6 +52,11 @@ class Scheduler:
         """The admitted searches, in order of admission."""
         return list(self._active)
 
+    @property
+    def num_waiting(self) -> int:
+        """Queued searches; may be read from any thread."""
+        return len(self._waiting)
+
     def add(self, run: SearchRun) -> None:
         """Queues a search."""
         self._waiting.add(run)

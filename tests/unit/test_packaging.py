@@ -34,6 +34,7 @@ EXPORTS: dict[str, list[str]] = {
         "Health",
         "Message",
         "Occupancy",
+        "OverloadedError",
         "ParsedOutput",
         "PrefixDelta",
         "Progress",
