@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttts import FastTTS
+from fasttts.answers.extraction import AnswerReader, Extractor
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import Aggregation, SearchConfig, Selection
 from fasttts.scheduling.run import SearchRequest, SearchRun
@@ -227,13 +228,18 @@ def test_no_next_step_beats_the_best_aggregate(
 def test_a_prompt_that_opens_thoughts_leaves_a_text_in_them(end: str, answer: str | None) -> None:
     generator = FakeGenerator()
     tokenizer, policy = generator.tokenizer, make_policy(SearchConfig(search="best_of_n", n=2))
-    request = SearchRequest(
-        prompt_token_ids=tokenizer.encode(f"1 + 4? {end}"),
-        problem="1 + 4?",
-        config=SearchConfig(search="best_of_n", n=2),
-        uses_verifier=False,
-    )
-    run = SearchRun(request, policy, tokenizer, max_model_len=100, priority=0)
-    assert run.answer_reader(None)(r"\boxed{5}") == answer
-    assert run.answer_reader(str.strip)(r"\boxed{5}") == ("" if answer is None else r"\boxed{5}")
-    assert run.answer_reader(None)(r"\boxed{6}</think>\boxed{5}") == "5"
+
+    def reader(extract: Extractor | None) -> AnswerReader:
+        request = SearchRequest(
+            prompt_token_ids=tokenizer.encode(f"1 + 4? {end}"),
+            problem="1 + 4?",
+            config=SearchConfig(search="best_of_n", n=2),
+            uses_verifier=False,
+            extract=extract,
+        )
+        run = SearchRun(request, policy, tokenizer, max_model_len=100, priority=0)
+        return run.answer_reader
+
+    assert reader(None)(r"\boxed{5}") == answer
+    assert reader(str.strip)(r"\boxed{5}") == ("" if answer is None else r"\boxed{5}")
+    assert reader(None)(r"\boxed{6}</think>\boxed{5}") == "5"
