@@ -21,6 +21,7 @@ COLUMNS = {
 
 
 @pytest.mark.vllm
+@pytest.mark.slow
 def test_every_arm_does_the_same_search_on_dummy_models(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,6 +56,7 @@ def test_no_round_begins_after_the_time_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.vllm
+@pytest.mark.slow
 def test_routing_policies_are_measured_on_the_bundled_models(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

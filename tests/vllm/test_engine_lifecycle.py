@@ -47,6 +47,7 @@ def score(verifier: Any) -> float:
     return round(found.scores[0], 4)
 
 
+@pytest.mark.slow
 def test_open_close_open(config: EngineConfig, capfd: pytest.CaptureFixture[str]) -> None:
     generator, verifier = load_backends(config)
     expected = tokens(generator), score(verifier)

@@ -67,6 +67,7 @@ def test_a_hub_s_file_is_known_by_its_blob(tmp_path: Path) -> None:
     assert prints[0] == prints[2] != prints[1]
 
 
+@pytest.mark.slow
 def test_a_result_is_found_by_another_engine_and_vllm_logs_as_it_did(tmp_path: Path) -> None:
     options = {"cache_dir": str(tmp_path / "results"), "max_model_len": 512}
     with FastTTS.load(**options) as engine:

@@ -63,6 +63,7 @@ def search_all(scheduling: SchedulingConfig) -> list[SearchRun]:
             verifier.close()
 
 
+@pytest.mark.slow
 def test_all_optimisations_give_the_tree_of_the_plain_loop() -> None:
     plain = search_all(PLAIN)
     fast = search_all(SchedulingConfig(slots=48, verification_batch_tokens=100))

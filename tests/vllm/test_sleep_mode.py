@@ -268,6 +268,7 @@ def in_turns(diary: list[str]) -> FastTTS:
 
 
 @pytest.mark.vllm
+@pytest.mark.slow
 def test_a_search_in_turns_gives_the_same_tree(demo_engine: FastTTS, diary: list[str]) -> None:
     options = search_config(n=8, max_tokens=200, seed=5)
     expected = demo_engine.search(QUESTION, config=options)

@@ -8,6 +8,7 @@ from fasttts.demo.problems import generate_problems
 
 
 @pytest.mark.vllm
+@pytest.mark.slow
 def test_every_call_has_its_own_outcome_and_nothing_leaks(demo_engine: FastTTS) -> None:
     (problem,) = generate_problems("test", 0, 1, min_operations=2)
     calls = MixedCalls(engine=demo_engine, problem=problem.text, max_tokens=50)

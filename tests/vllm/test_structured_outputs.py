@@ -60,6 +60,7 @@ def search_all(scheduling: SchedulingConfig, *, preempt_after: int = 0) -> list[
             verifier.close()
 
 
+@pytest.mark.slow
 def test_every_schedule_finds_the_same_constrained_trees() -> None:
     plain = search_all(PLAIN)
     for run in plain:
