@@ -206,3 +206,15 @@ def test_what_is_no_question_is_refused(engine: FastTTS, text: str) -> None:
 
 def test_a_model_can_be_copied(engine: FastTTS) -> None:
     assert copy.deepcopy(ChatFastTTS(engine=engine)).engine is engine
+
+
+def test_what_was_cut_off_is_a_reply_with_a_warning(engine: FastTTS, generator: Any) -> None:
+    generator.answers["Why?"] = "too long " * 20
+    model = ChatFastTTS(engine=engine, search="best_of_n", n=2, max_tokens=10)
+    reply = model.invoke("Why?")
+    assert reply.text == "too long t"
+    assert reply.response_metadata["finish_reason"] == "length"
+    (warning,) = reply.response_metadata["fasttts"]["warnings"]
+    assert warning.startswith("none of 2 candidates finished within max_tokens=10")
+    *_, last = (chunk for chunk in model.stream("Why?") if chunk.response_metadata)
+    assert last.response_metadata["fasttts"]["warnings"] == [warning]

@@ -112,3 +112,14 @@ def test_what_is_no_question_is_refused(engine: Engine, text: str) -> None:
 
 def test_a_model_can_be_copied(engine: Engine) -> None:
     assert copy.deepcopy(FastTTS(engine=engine)).engine is engine
+
+
+def test_what_was_cut_off_is_a_reply_with_a_warning(engine: Engine, generator: Any) -> None:
+    generator.answers["Why?"] = "too long " * 20
+    llm = FastTTS(engine=engine, search="best_of_n", n=2, max_tokens=10)
+    replies = (llm.complete("Why?"), list(llm.stream_complete("Why?"))[-1])
+    for reply in replies:
+        assert reply.text == "too long t"
+        assert reply.raw["finish_reason"] == "length"
+        (warning,) = reply.raw["fasttts"]["warnings"]
+        assert warning.startswith("none of 2 candidates finished within max_tokens=10")

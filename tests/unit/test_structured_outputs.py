@@ -236,3 +236,20 @@ def test_candidates_vote_by_canonical_json() -> None:
         config = SearchConfig(search="best_of_n", n=3, answer="json")
         result = engine.search("?", config=config)
     assert result.answer == '{"x": 1, "y": 2}'
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [{"choice": ["yes", "no"]}, {"regex": "(yes|no)"}, {"grammar": 'start: "yes" | "no"'}],
+    ids=str,
+)
+def test_constrained_answers_vote_and_end_a_search_early(outputs: dict[str, Any]) -> None:
+    """The whole text is the answer: equal ones are one vote, and a safe majority ends the search."""
+    with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
+        options = {"structured_outputs": outputs, "n": 32, "wave_size": 4}
+        result = engine.search("Is it?", search="self_consistency", **options)
+        assert result.answer == result.text.strip() in ("yes", "no")
+        assert len(result.candidates) < 32
+        assert result.warnings == ()
+        plain = engine.search("Is it?", search="none", structured_outputs=outputs)
+        assert plain.answer == plain.text
