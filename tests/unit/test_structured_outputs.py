@@ -244,7 +244,7 @@ def test_candidates_vote_by_canonical_json() -> None:
     ids=str,
 )
 def test_constrained_answers_vote_and_end_a_search_early(outputs: dict[str, Any]) -> None:
-    """The whole text is the answer: equal ones are one vote, and a safe majority ends the search."""
+    """The whole text is the answer, so equal ones vote, and a safe majority ends the search."""
     with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
         options = {"structured_outputs": outputs, "n": 32, "wave_size": 4}
         result = engine.search("Is it?", search="self_consistency", **options)
