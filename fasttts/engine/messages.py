@@ -7,6 +7,9 @@ from typing import Any, TypeGuard
 from fasttts.errors import ConfigurationError
 from fasttts.types import Message
 
+ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
+"""Roles of messages; chat templates write them between control tokens."""
+
 Conversation = str | Sequence[Message]
 """A question, or a whole conversation whose last user message is the question."""
 
@@ -64,6 +67,8 @@ def _message(message: object) -> Message:
     role = message.get("role")
     if not isinstance(role, str) or not role:
         raise ConfigurationError(f"a message has no role: {_described(message)}")
+    if role not in ROLES:
+        raise ConfigurationError(f"a message has the role {role!r}; known are {', '.join(ROLES)}")
     return {**message, "content": _content(role, message.get("content"))}
 
 
