@@ -1,4 +1,4 @@
-"""Masks in contents what they spell of control tokens, while a chat template renders them.
+"""Masks control tokens that contents spell, while a chat template renders the contents.
 
 A template writes control tokens around contents; contents must not write any. Where a content
 spells one, one of its characters is masked, so that only the template's own are left to find.
@@ -204,7 +204,7 @@ class _Masker:
 
 
 def _pieces(text: str) -> list[Span]:
-    """What is left of a text between `MARKUP` and the whitespace around it."""
+    """The parts of a text between `MARKUP`, without the whitespace around them."""
     tags = [match.span() for match in _MARKUP.finditer(text)]
     starts = [0, *(end for _, end in tags)]
     ends = [*(start for start, _ in tags), len(text)]
