@@ -49,6 +49,7 @@ _TEXT = (
     'im_end im_start Yes No {"name": "add", "arguments": {}} _id eot header extra_0 [/ <<SYS>>\n'
 )
 _LETTERS = sorted({*_TEXT, *map(chr, range(32, 127)), "к", "и", "н", "о"})
+_CONTENTS = ("system", "user", "assistant", "tool", "last")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +59,13 @@ class Kind:
     Attributes:
         make: Makes the tokenizer.
         controls: The texts of its control tokens.
+        shows: The messages and the fields of messages whose texts the template shows.
         is_exact: Whether decoding gives back every text.
     """
 
     make: Callable[[], Any]
     controls: tuple[str, ...]
+    shows: tuple[str, ...] = _CONTENTS
     is_exact: bool = True
 
 
@@ -152,15 +155,21 @@ _RESPONSE = ("<tool_response>", "</tool_response>")
 KINDS = {
     "demo": Kind(make=demo, controls=(*_CHATML, *_RESPONSE)),
     "demo-verifier": Kind(make=demo_verifier, controls=(*_CHATML, *_RESPONSE)),
-    "qwen": Kind(make=qwen, controls=(*_CHATML, *_RESPONSE, "<|fim_prefix|>")),
+    "qwen": Kind(
+        make=qwen,
+        controls=(*_CHATML, *_RESPONSE, "<|fim_prefix|>"),
+        shows=(*_CONTENTS, "name"),
+    ),
     "inst": Kind(
         make=inst,
         controls=("<s>", "</s>", "[INST]", "[/INST]", "[TOOL]", "<<SYS>>", "<unk>"),
+        shows=(*_CONTENTS, "name", "reasoning"),
         is_exact=False,
     ),
     "header": Kind(
         make=header,
         controls=("<s>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+        shows=(*_CONTENTS, "reasoning"),
         is_exact=False,
     ),
 }
