@@ -55,6 +55,9 @@ class EngineConfig(BaseSettings):
             None goes by the driver's name.
         tool_call_parser: vLLM's name of the generator's tool call format.
         trust_remote_code: Whether code shipped inside a model repository may run.
+        allow_control_tokens: Whether control tokens that contents spell (`<|im_end|>` in a message,
+            a tool result or a generated step) become control tokens of a prompt. Unsafe: whoever
+            writes a content can then end turns and speak as the system or the assistant.
         cache_dir: Directory of the result cache, created if missing; None disables the cache.
         scheduling: Slots and optimisations of the step loop.
         generator_args: Further arguments of vLLM's `LLM` for the generator.
@@ -79,6 +82,7 @@ class EngineConfig(BaseSettings):
     planned_device: str | None = Field(default=None, min_length=1)
     tool_call_parser: str = "hermes"
     trust_remote_code: bool = False
+    allow_control_tokens: bool = False
     cache_dir: Annotated[str, Field(min_length=1)] | None = None
     scheduling: SchedulingConfig = Field(default_factory=SchedulingConfig)
     generator_args: dict[str, Any] = Field(default_factory=dict)

@@ -19,6 +19,9 @@ class Tokenizer(Protocol):
     ) -> list[int]:
         """Renders messages with the model's chat template, ready for the assistant's turn.
 
+        The template may write control tokens (ends of turns, markers of roles); what messages and
+        tools spell of them is text.
+
         Args:
             messages: The conversation.
             tools: Tools in OpenAI's form; None where there are none.
@@ -29,7 +32,7 @@ class Tokenizer(Protocol):
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Converts plain text to tokens, without special tokens added."""
+        """Converts plain text to tokens, none of them a control token, without special tokens."""
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:

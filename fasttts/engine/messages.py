@@ -15,6 +15,9 @@ SYSTEM_PRESETS: Mapping[str, str] = {
 }
 """System messages by name, for models that do not announce their answers by themselves."""
 
+ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
+"""Roles of messages; chat templates write them between control tokens."""
+
 Conversation = str | Sequence[Message]
 """A question, or a whole conversation whose last user message is the question."""
 
@@ -72,6 +75,8 @@ def _message(message: object) -> Message:
     role = message.get("role")
     if not isinstance(role, str) or not role:
         raise ConfigurationError(f"a message has no role: {_described(message)}")
+    if role not in ROLES:
+        raise ConfigurationError(f"a message has the role {role!r}; known are {', '.join(ROLES)}")
     return {**message, "content": _content(role, message.get("content"))}
 
 

@@ -70,7 +70,8 @@ class _GrowingText(abc.ABC):
 class ShepherdFormat(_GrowingText):
     """Math-Shepherd: numbered steps, each ended by a tag, after the problem.
 
-    The text is tokenised as a whole because SentencePiece marks the beginning of each text.
+    The text is tokenised as a whole because SentencePiece marks the beginning of each text. The tag
+    is an ordinary token; where the problem or a step has it, it is dropped.
     Source: the model card of peiyi9979/math-shepherd-mistral-7b-prm (arXiv 2312.08935).
 
     Args:
@@ -82,13 +83,20 @@ class ShepherdFormat(_GrowingText):
     """
 
     def __init__(self, tokenizer: VerifierTokenizer, name: str) -> None:
-        only_token(tokenizer, SHEPHERD_TAG, name)
+        self._tag = only_token(tokenizer, SHEPHERD_TAG, name)
         self._bos = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
         super().__init__(tokenizer, name)
 
     def _encode(self, problem: str, steps: tuple[str, ...]) -> tuple[int, ...]:
-        numbered = (_numbered(step, number) for number, step in enumerate(steps, 1))
-        return (*self._bos, *self._tokenizer.encode(f"{problem} " + "\n".join(numbered)))
+        numbered = [_numbered(step, number) for number, step in enumerate(steps, 1)]
+        head = f"{_STRAY_TAG.sub('', problem)} "
+        token_ids = self._tokenizer.encode(head + "\n".join(numbered))
+        if token_ids.count(self._tag) != len(steps):  # the tag is also a part of Russian words
+            texts = (head + "\n".join(numbered[:end]) for end in range(1, len(steps) + 1))
+            ends = {len(self._tokenizer.encode(text)) - 1 for text in texts}
+            places = enumerate(token_ids)
+            token_ids = [token for i, token in places if token != self._tag or i in ends]
+        return (*self._bos, *token_ids)
 
 
 class ConversationFormat(_GrowingText):

@@ -32,6 +32,10 @@ class VerifierTokenizer(Tokenizer, Protocol):
         """The token that begins a text; None where the model has none."""
         ...
 
+    def token_id(self, text: str) -> int | None:
+        """Returns the id of a token, which may be a control token; None if `text` is not one."""
+        ...
+
     def encode_conversation(self, messages: Sequence[Message]) -> list[int]:
         """Renders a finished conversation with the chat template, without opening another turn."""
         ...
@@ -134,12 +138,14 @@ class ProcessRewardFormat(_TaggedSteps):
             {"role": "system", "content": SYSTEM_PROMPT},
             {"role": "user", "content": problem},
         ]
-        return tuple(self._tokenizer.encode_chat(messages))
+        return self._untagged(self._tokenizer.encode_chat(messages))
 
     def _encode_step(self, step: str) -> tuple[int, ...]:
-        """The step and its tag; a tag written by the generator itself is dropped."""
-        own = [token for token in self._tokenizer.encode(step) if token != self._tag]
-        return (*own, self._tag)
+        return (*self._untagged(self._tokenizer.encode(step)), self._tag)
+
+    def _untagged(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        """Drops the tag from a problem or a step, where the tokenizer does not write it as text."""
+        return tuple(token_id for token_id in token_ids if token_id != self._tag)
 
 
 class ValueHeadFormat(_TaggedSteps):
@@ -160,7 +166,7 @@ class ValueHeadFormat(_TaggedSteps):
         return (*(() if bos is None else (bos,)), *self._tokenizer.encode(f"{problem}\n"))
 
 
-def only_token(tokenizer: Tokenizer, text: str, name: str) -> int:
+def only_token(tokenizer: VerifierTokenizer, text: str, name: str) -> int:
     """Returns the token of a text that is a single token.
 
     Args:
@@ -171,13 +177,13 @@ def only_token(tokenizer: Tokenizer, text: str, name: str) -> int:
     Raises:
         ConfigurationError: The text is no token, or several.
     """
-    token_ids = tokenizer.encode(text)
-    if len(token_ids) != 1:
+    token_id = tokenizer.token_id(text)
+    if token_id is None:
         raise ConfigurationError(
             f"verifier={name!r}: its tokenizer has no token {text}: use the tokenizer the "
             "process reward model was trained with"
         )
-    return token_ids[0]
+    return token_id
 
 
 def last_token(tokenizer: Tokenizer, text: str, name: str) -> int:

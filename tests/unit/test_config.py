@@ -96,6 +96,9 @@ def test_the_demo_generator_brings_its_verifier() -> None:
 def test_the_environment_sets_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTTTS_GENERATOR", "org/model")
     monkeypatch.setenv("FASTTTS_MAX_NUM_SEQS", "7")
+    assert engine_config().allow_control_tokens is False
+    monkeypatch.setenv("FASTTTS_ALLOW_CONTROL_TOKENS", "1")
+    assert engine_config().allow_control_tokens is True
     assert engine_config() == EngineConfig(generator="org/model", max_num_seqs=7)
     assert engine_config(generator="demo").generator == "demo"
     monkeypatch.setenv("FASTTTS_MAX_NUM_SEQS", "-7")

@@ -31,14 +31,40 @@ ROOT = Path(__file__).parents[2]
 TAG = 999
 
 
-class TaggedTokenizer(FakeTokenizer):
-    """Bytes, with a step tag; counts what it is asked."""
+class UntaggedTokenizer(FakeTokenizer):
+    """Bytes, and finished conversations."""
+
+    bos_token_id: int | None = None
+
+    def token_id(self, text: str) -> int | None:
+        token_ids = self.encode(text)
+        return token_ids[0] if len(token_ids) == 1 else None
+
+    def encode_conversation(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        return self.encode_chat(messages)[: -len("assistant: ")]
+
+
+class TaggedTokenizer(UntaggedTokenizer):
+    """Bytes, with a step tag that no text becomes; counts what it is asked."""
 
     num_encoded = 0
 
     def encode(self, text: str) -> list[int]:
         self.num_encoded += 1
-        parts = [super(TaggedTokenizer, self).encode(part) for part in text.split(STEP_TAG)]
+        return super().encode(text)
+
+    def token_id(self, text: str) -> int | None:
+        return TAG if text == STEP_TAG else super().token_id(text)
+
+
+class PieceTokenizer(UntaggedTokenizer):
+    """Bytes, with a step tag that is an ordinary token."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+
+    def encode(self, text: str) -> list[int]:
+        parts = [super(PieceTokenizer, self).encode(part) for part in text.split(self.tag)]
         return [token for part in parts for token in (TAG, *part)][1:]
 
 
@@ -76,8 +102,17 @@ def test_a_longer_path_extends_the_prompt(layout: ProcessRewardFormat) -> None:
     assert long.positions[:2] == short.positions
 
 
-def test_a_tag_in_a_step_is_text_no_more(layout: ProcessRewardFormat) -> None:
-    assert layout.prompt("p", (f"a{STEP_TAG}b",)) == layout.prompt("p", ("ab",))
+def test_a_tag_in_a_problem_or_a_step_is_text(layout: ProcessRewardFormat) -> None:
+    found = layout.prompt(f"p{STEP_TAG}", (f"a{STEP_TAG}b",))
+    assert bytes(found.token_ids[-len(STEP_TAG) - 3 : -1]) == f"a{STEP_TAG}b".encode()
+    assert found.token_ids.count(TAG) == 1
+
+
+def test_a_tag_that_is_an_ordinary_token_is_dropped() -> None:
+    layout = ProcessRewardFormat(PieceTokenizer(STEP_TAG), "prm")
+    tagged = layout.prompt(f"p{STEP_TAG}q", (f"a{STEP_TAG}b",))
+    assert tagged == layout.prompt("pq", ("ab",))
+    assert tagged.token_ids.count(TAG) == 1
 
 
 def test_nothing_is_tokenised_twice(
@@ -91,23 +126,19 @@ def test_nothing_is_tokenised_twice(
 
 def test_a_tokenizer_without_tag_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=f"'prm'.*no token {STEP_TAG}"):
-        ProcessRewardFormat(FakeTokenizer(), "prm")
+        ProcessRewardFormat(UntaggedTokenizer(), "prm")
 
 
 BOS = 998
 
 
-class FamilyTokenizer(FakeTokenizer):
-    """Bytes, with Math-Shepherd's tag, a token that begins texts, and finished conversations."""
+class FamilyTokenizer(PieceTokenizer):
+    """Bytes, with Math-Shepherd's tag and a token that begins texts."""
 
     bos_token_id = BOS
 
-    def encode(self, text: str) -> list[int]:
-        parts = [super(FamilyTokenizer, self).encode(part) for part in text.split(SHEPHERD_TAG)]
-        return [token for part in parts for token in (TAG, *part)][1:]
-
-    def encode_conversation(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
-        return self.encode_chat(messages)[: -len("assistant: ")]
+    def __init__(self) -> None:
+        super().__init__(SHEPHERD_TAG)
 
 
 def test_the_value_head_reads_lines() -> None:
@@ -126,6 +157,18 @@ def test_shepherd_reads_numbered_steps() -> None:
     assert layout.choices == (ord("+"), ord("-"))
     with pytest.raises(ConfigurationError, match=f"has no token {SHEPHERD_TAG}"):
         ShepherdFormat(TaggedTokenizer(), "prm")
+
+
+@pytest.mark.parametrize("stray", [SHEPHERD_TAG, f"{SHEPHERD_TAG}но", f"ру{SHEPHERD_TAG} +"])
+def test_shepherd_reads_its_own_tags_only(stray: str) -> None:
+    layout = ShepherdFormat(FamilyTokenizer(), "prm")
+    steps = (f"a {stray}", f"{stray} b {stray}", stray)
+    found = layout.prompt(f"p {stray} q", steps)
+    places = [place for place, token in enumerate(found.token_ids) if token == TAG]
+    assert places == list(found.positions)
+    assert len(places) == len(steps)
+    short = layout.prompt(f"p {stray} q", steps[:2])
+    assert found.token_ids[: len(short.token_ids)] == short.token_ids
 
 
 def test_a_conversation_is_replied_to_with_plus() -> None:

@@ -102,11 +102,17 @@ class EngineBuilder:
         described: dict[str, Any] = {
             "name": self.config.generator,
             "tool_call_parser": self.config.tool_call_parser,
-            "settings": self.config.generator_args,
+            "allow_control_tokens": self.config.allow_control_tokens,
+            "settings": {**self.config.generator_args, **self._prompt_settings},
         }
         if self._takes_turns:
             return SleepingGenerator(llm, device_owner=self.device_owner, **described)
         return VLLMGenerator(llm, num_reserved_seqs=self._num_reserved_seqs, **described)
+
+    @property
+    def _prompt_settings(self) -> dict[str, Any]:
+        """What changes the prompts that a model is given for the same contents."""
+        return {"allow_control_tokens": True} if self.config.allow_control_tokens else {}
 
     @property
     def _num_reserved_seqs(self) -> int:
@@ -137,12 +143,18 @@ class EngineBuilder:
 
     def _verifier(self, llm: "LLM", model: Checkpoint) -> VLLMVerifier:
         name = str(self.config.verifier)
-        tokenizer = ChatTokenizer(llm.get_tokenizer(), name)
+        tokenizer = ChatTokenizer(
+            llm.get_tokenizer(), name, allow_control_tokens=self.config.allow_control_tokens
+        )
         family = self._family(model)
         described: dict[str, Any] = {
             "name": name,
             "prompt_format": family.build(tokenizer, name),
-            "settings": {**self.config.verifier_args, "family": family.name},
+            "settings": {
+                **self.config.verifier_args,
+                **self._prompt_settings,
+                "family": family.name,
+            },
         }
         if self._takes_turns:
             return SleepingVerifier(llm, device_owner=self.device_owner, **described)

@@ -32,6 +32,7 @@ class VLLMGenerator:
         name: Model name or path, for results and logs.
         tool_call_parser: vLLM's name of the model's tool call format.
         num_reserved_seqs: Sequences of the engine that are reserved for `ask`.
+        allow_control_tokens: Whether control tokens in contents stay control tokens.
         settings: Options of the model, for its fingerprint; None leaves it without one.
     """
 
@@ -42,6 +43,7 @@ class VLLMGenerator:
         name: str,
         tool_call_parser: str = "hermes",
         num_reserved_seqs: int = 0,
+        allow_control_tokens: bool = False,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._llm: LLM | None = llm
@@ -52,7 +54,12 @@ class VLLMGenerator:
         self._max_model_len = int(self._engine.vllm_config.model_config.max_model_len)
         num_seqs = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
         self._max_num_seqs = num_seqs - num_reserved_seqs
-        self._tokenizer = ChatTokenizer(llm.get_tokenizer(), name, _configured_eos(llm))
+        self._tokenizer = ChatTokenizer(
+            llm.get_tokenizer(),
+            name,
+            _configured_eos(llm),
+            allow_control_tokens=allow_control_tokens,
+        )
         self._call_marker = call_marker(self._tokenizer.backend, tool_call_parser)
         self._stop_token_ids = sorted(self._tokenizer.eos_token_ids)
         vocab_size = int(self._engine.vllm_config.model_config.get_vocab_size())

@@ -1,10 +1,14 @@
 """The generator's tokenizer: chat templates, encoding and decoding."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fasttts.backends.vllm.plain_text import PlacedToken, PlainTextEncoder
+from fasttts.backends.vllm.vocabulary import llguidance_tokenizer
+from fasttts.decoding.content_mask import ContentMask, MaskedChat
+from fasttts.decoding.control_tokens import control_tokens
 from fasttts.errors import BackendError, ConfigurationError, Role
 from fasttts.types import Message
 
@@ -36,26 +40,6 @@ def check_tokenizer_file(role: Role, folder: Path) -> None:
         ) from error
 
 
-class _Words:
-    """A vocabulary in the form that llguidance expects.
-
-    Args:
-        tokens: The bytes of every token.
-        special_token_ids: Tokens that are no text.
-        tokenizer: Encodes text.
-    """
-
-    def __init__(
-        self, tokens: Sequence[bytes], special_token_ids: set[int], tokenizer: "ChatTokenizer"
-    ) -> None:
-        self.eos_token_id, self.bos_token_id = min(tokenizer.eos_token_ids), None
-        self.tokens, self.special_token_ids = tokens, sorted(special_token_ids)
-        self._encode = tokenizer.encode
-
-    def __call__(self, text: bytes) -> list[int]:
-        return self._encode(text.decode(errors="replace"))
-
-
 class ChatTokenizer:
     """`decoding.tokenizer.Tokenizer` around a transformers tokenizer.
 
@@ -63,13 +47,36 @@ class ChatTokenizer:
         tokenizer: A fast tokenizer, as vLLM loads it.
         name: The model, for messages.
         eos_token_ids: Ends of an answer beyond the tokenizer's own, from `generation_config.json`.
+        allow_control_tokens: Whether control tokens in contents stay control tokens, which is
+            unsafe.
     """
 
-    def __init__(self, tokenizer: Any, name: str, eos_token_ids: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        name: str,
+        eos_token_ids: Iterable[int] = (),
+        *,
+        allow_control_tokens: bool = False,
+    ) -> None:
         self._tokenizer = tokenizer
         self._name = name
         self._backend = tokenizer.backend_tokenizer
         self._eos_token_ids = frozenset(eos_token_ids) | self._own_eos_token_ids()
+        template = str(getattr(tokenizer, "chat_template", None) or "")
+        added = {} if allow_control_tokens else tokenizer.added_tokens_decoder
+        self._controls = control_tokens(added, template)
+        self._plain = PlainTextEncoder(self._backend, self._controls, name)
+        find = self._control_spans if self._normalizes_controls(added) else None
+        self._mask = ContentMask(self._controls.values(), template, find)
+
+    def _normalizes_controls(self, added: Mapping[int, Any]) -> bool:
+        is_normalized = any(added[token_id].normalized for token_id in self._controls)
+        return is_normalized and self._backend.normalizer is not None
+
+    def _control_spans(self, text: str) -> list[tuple[int, int]]:
+        placed = self._plain.placed(text, self._encode(text))
+        return [(token.start, token.end) for token in placed]
 
     def _own_eos_token_ids(self) -> frozenset[int]:
         own = (self._tokenizer.eos_token_id, self._backend.token_to_id(_END_OF_TURN))
@@ -100,31 +107,23 @@ class ChatTokenizer:
         Raises:
             BackendError: llguidance cannot read this tokenizer.
         """
-        from llguidance import LLTokenizer
-        from llguidance._tokenizer import TokenizerWrapper
-        from llguidance.hf import from_tokenizer
-
-        eos_token_ids = sorted(self._eos_token_ids)
         try:
-            read = from_tokenizer(self._tokenizer, vocab_size, eos_token_ids)
+            return llguidance_tokenizer(
+                self._tokenizer, vocab_size, self._eos_token_ids, self.encode
+            )
         except Exception as error:  # the library raises nothing more special
             message = (
                 f"structured outputs do not work with the tokenizer of {self._name!r}: {error}"
             )
             raise BackendError(message, role="generator") from error
-        # llguidance 1.7 treats every added token that looks like a tag as a special one, so that
-        # `<tool_call>` as a text could not be written with the token of that name.
-        special = {i for i, token in self._tokenizer.added_tokens_decoder.items() if token.special}
-        tokens = [read.decode_bytes([token_id]) for token_id in range(vocab_size)]
-        words = _Words(tokens, special | {i for i, token in enumerate(tokens) if not token}, self)
-        return LLTokenizer(TokenizerWrapper(words), vocab_size, eos_token_ids)
 
     def encode_chat(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
     ) -> list[int]:
         """Renders the messages with the model's chat template; see `decoding.tokenizer.Tokenizer`.
 
-        Text is encoded as the template wrote it, without further special tokens.
+        Text is encoded as the template wrote it, without further special tokens; control tokens
+        that contents spell become text.
         """
         return self._encode_chat(messages, tools, opens_turn=True)
 
@@ -148,9 +147,29 @@ class ChatTokenizer:
                 f"{self._name!r} has no chat template: use an instruction-tuned model, or add "
                 "chat_template.jinja to its directory"
             )
+        templated = [_templated(message) for message in messages]
+        text = self._rendered(templated, tools, opens_turn)
+        encoding = self._encode(text)
+        token_ids: list[int] = encoding.ids
+        masked = self._mask.mask(templated, tools or ())
+        if masked is None:
+            return token_ids
+        masked_text = self._rendered(masked.messages, masked.tools, opens_turn)
+        placed = self._plain.placed(masked_text, self._encode(masked_text))
+        written = self._plain.placed(text, encoding)
+        if [token.token_id for token in placed] == [token.token_id for token in written]:
+            return token_ids
+        return self._plain.encode(_parts(masked_text, placed, masked))
+
+    def _rendered(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None,
+        opens_turn: bool,
+    ) -> str:
         try:
-            text = self._tokenizer.apply_chat_template(
-                [_templated(message) for message in messages],
+            text: str = self._tokenizer.apply_chat_template(
+                list(messages),
                 tools=list(tools) if tools else None,
                 add_generation_prompt=opens_turn,
                 tokenize=False,
@@ -159,17 +178,36 @@ class ChatTokenizer:
             raise ConfigurationError(
                 f"the chat template of {self._name!r} rejects the messages: {error}"
             ) from error
-        return self.encode(text)
+        return text
 
     def encode(self, text: str) -> list[int]:
-        """Encodes plain text, without special tokens added."""
-        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
-        return ids
+        """Encodes plain text, without special tokens added; control tokens in it stay text."""
+        encoding = self._encode(text)
+        ids: list[int] = encoding.ids
+        return self._plain.encode([text]) if self._plain.placed(text, encoding) else ids
+
+    def token_id(self, text: str) -> int | None:
+        """Returns the id of a token, which may be a control token; None if `text` is not one."""
+        ids: list[int] = self._encode(text).ids
+        return ids[0] if len(ids) == 1 else None
+
+    def _encode(self, text: str) -> Any:
+        return self._backend.encode(text, add_special_tokens=False)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Decodes tokens; special tokens are left out."""
         text: str = self._backend.decode(list(token_ids), skip_special_tokens=True)
         return text
+
+
+def _parts(text: str, placed: Sequence[PlacedToken], masked: MaskedChat) -> Iterator[str | int]:
+    """Cuts a masked text at its control tokens, and takes the masks off."""
+    position = 0
+    for token in placed:
+        yield masked.unmask(text[position : token.start])
+        yield token.token_id
+        position = token.end
+    yield masked.unmask(text[position:])
 
 
 def _templated(message: Message) -> dict[str, Any]:
