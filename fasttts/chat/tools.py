@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fasttts.decoding.json_checks import check_json
 from fasttts.errors import ConfigurationError
 
 Tool = Mapping[str, Any]
@@ -18,8 +19,11 @@ def offered_tools(tools: Sequence[Tool] | None, choice: object = None) -> tuple[
     Args:
         tools: The caller's tools; None for none.
         choice: The caller's `tool_choice`; "none" offers none.
+
+    Raises:
+        ConfigurationError: A tool is no JSON of ordinary size and depth.
     """
-    return () if _kind(choice) == "none" or not tools else tuple(map(_without_titles, tools))
+    return () if _kind(choice) == "none" or not tools else tuple(map(_checked, tools))
 
 
 def forced_tools(tools: Sequence[Tool] | None, choice: object = None) -> tuple[Tool, ...]:
@@ -68,6 +72,21 @@ def _kind(choice: object) -> object:
     raise ConfigurationError(
         f"tool_choice={choice!r} is not 'auto', 'none', 'any', 'required' or a tool's name"
     )
+
+
+def _checked(tool: Tool) -> Tool:
+    try:
+        check_json(dict(tool))
+    except ValueError as error:
+        raise ConfigurationError(f"the tool {_name(tool)} cannot be offered: {error}") from error
+    checked: Tool = _without_titles(tool)
+    return checked
+
+
+def _name(tool: Tool) -> str:
+    """A tool's name, for messages; a malformed tool may have none."""
+    function = tool.get("function")
+    return repr(function.get("name")) if isinstance(function, Mapping) else "without a function"
 
 
 def _without_titles(schema: Any) -> Any:

@@ -149,10 +149,14 @@ class Scheduler:
         return sorted(run.waiting.values(), key=lambda node: (node.path[-1], node.path))
 
     def _start(self, run: SearchRun, node: Node) -> None:
-        try:
-            self._slots.start(run, node)
-        except BackendError as error:
-            self._failures[run] = error
+        """Starts a node; what fails on a speculative one counts when the search needs the node."""
+        if node.failure is None:
+            try:
+                self._slots.start(run, node)
+            except BackendError as error:
+                node.failure = error
+        if node.failure is not None and node.is_attached:
+            self._failures[run] = node.failure
 
     def _speculate(self, runs: Sequence[SearchRun], num_waiting: int) -> list[Owner]:
         """Chooses speculative steps for the free slots and aborts the others."""
