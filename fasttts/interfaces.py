@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from fasttts.decoding.sampling import Sampling
 from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.errors import BackendError
 from fasttts.types import ParsedOutput
 
 
@@ -55,12 +56,15 @@ class GenerationOutput:
         is_finished: Whether the backend ended the request (end of turn or `max_tokens`).
         num_cached_tokens: Prompt tokens the prefix cache supplied when the request was first
             scheduled.
+        error: Why this request alone cannot go on, with no new tokens, after which it is finished;
+            None while it works.
     """
 
     request_id: str
     token_ids: Sequence[int]
     is_finished: bool
     num_cached_tokens: int = 0
+    error: BackendError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +161,20 @@ class Generator(Protocol):
     @property
     def max_num_seqs(self) -> int:
         """Sequences that can run in one iteration."""
+        ...
+
+    def compile_grammar(self, grammar: str) -> object:
+        """Compiles a grammar for requests to come; may be called from any thread, at any time.
+
+        Args:
+            grammar: A grammar from `StructuredOutputs.decoding_grammar`.
+
+        Returns:
+            What keeps the grammar compiled: while it lives, `add` does not compile it again.
+
+        Raises:
+            BackendError: The grammar does not fit the model's vocabulary.
+        """
         ...
 
     def add(self, request: GenerationRequest) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from fasttts.decoding.reader import TextReader
 from fasttts.decoding.sampling import child_seed, root_seed
+from fasttts.errors import BackendError
 from fasttts.types import FinishReason, Path
 
 
@@ -68,6 +69,7 @@ class Node:
         beam: What a policy sees of it; None before it is scored.
         request_id: The sequence that decodes it now.
         reader: What has read its text while it runs; None before that was necessary.
+        failure: Why it cannot be decoded any further; its search fails once it needs the node.
         is_attached: Whether it is part of the tree; speculative nodes are not.
         is_dominated: Whether it was found unable to survive before it was scored.
         num_speculated_tokens: Tokens generated before it was attached.
@@ -91,6 +93,7 @@ class Node:
     beam: Beam | None = None
     request_id: str | None = None
     reader: TextReader | None = None
+    failure: BackendError | None = None
     is_attached: bool = False
     is_dominated: bool = False
     num_speculated_tokens: int = 0

@@ -160,6 +160,10 @@ class FakeGenerator:
             return None
         return f"{type(self.tokenizer).__name__} {self.max_model_len} {self._lengths} {script}"
 
+    def compile_grammar(self, grammar: str) -> object:
+        """Compiles a grammar, once for all requests; see `interfaces.Generator`."""
+        return self._constraints.compile(grammar)
+
     def add(self, request: GenerationRequest) -> None:
         """Queues a request.
 
@@ -276,6 +280,8 @@ class FakeGenerator:
             sequence.num_cached = sequence.holding.num_cached_tokens
         position = len(sequence.token_ids)
         logits = self._constrained(sequence, self._logits(sequence))
+        if sequence.constraint is not None and sequence.constraint.failure is not None:
+            return self._failed(sequence, sequence.constraint.failure)
         token_id = sample_token(logits, request.seed, position, request.sampling)
         sequence.token_ids.append(token_id)
         sequence.num_new += 1
@@ -289,6 +295,14 @@ class FakeGenerator:
             token_ids=(token_id,),
             is_finished=is_finished,
             num_cached_tokens=sequence.num_cached,
+        )
+
+    def _failed(self, sequence: _Sequence, error: BackendError) -> GenerationOutput:
+        """Ends a request whose grammar cannot go on."""
+        self._release(sequence)
+        del self._sequences[sequence.request.request_id]
+        return GenerationOutput(
+            request_id=sequence.request.request_id, token_ids=(), is_finished=True, error=error
         )
 
     def _scripted(self, request: GenerationRequest) -> list[int] | None:

@@ -1,11 +1,15 @@
 """Tool calls: grammars that force them, their text, and their canonical form for votes."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+from pydantic import ValidationError
 
 from fasttts.answers.canonical_json import canonical_json
 from fasttts.chat.tools import Tool, tool_name, tool_parameters
+from fasttts.decoding.schema_checks import check_schemas
 from fasttts.decoding.structured_outputs import StructuredOutputs, inline_json
 from fasttts.errors import ConfigurationError
 from fasttts.interfaces import CallFormat
@@ -33,17 +37,33 @@ def constraint(
         schema: JSON schema of an answer that is no call; None allows any text.
 
     Raises:
-        ConfigurationError: No grammar can follow a schema.
+        ConfigurationError: No grammar can follow a schema, or one is beyond a limit.
     """
     calls = forced or offered
-    try:
+    for tool in calls:
+        with _refused_schemas(tool_name(tool)):
+            check_schemas(tool_parameters(tool))
+    with _refused_schemas("the answer"):
         if not calls:
-            return StructuredOutputs(json=json.dumps(schema))
-        rules = _rules(calls, call_format or JSON_CALLS, is_parallel, None if forced else schema)
+            return StructuredOutputs(json=schema)  # type: ignore[arg-type]  # it reads both
+        if schema is not None:
+            check_schemas(schema)
+    rules = _rules(calls, call_format or JSON_CALLS, is_parallel, None if forced else schema)
+    with _refused_schemas(", ".join(map(tool_name, calls))):
         return StructuredOutputs(grammar="\n".join(rules) + "\n")
+
+
+@contextmanager
+def _refused_schemas(names: str) -> Iterator[None]:
+    """Names the tools, or the answer, whose schema an error is about."""
+    try:
+        yield
     except ValueError as error:
-        names = ", ".join(map(tool_name, calls)) or "the answer"
-        raise ConfigurationError(f"the schema of {names} cannot be followed: {error}") from error
+        problem = str(error)
+        if isinstance(error, ValidationError):
+            problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        message = f"the schema of {names} cannot be followed: {problem}"
+        raise ConfigurationError(message) from error
 
 
 def _rules(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fasttts.decoding.json_checks import check_json
 from fasttts.errors import ConfigurationError
 
 Tool = Mapping[str, Any]
@@ -18,8 +19,11 @@ def offered_tools(tools: Sequence[Tool] | None, choice: object = None) -> tuple[
     Args:
         tools: The caller's tools; None for none.
         choice: The caller's `tool_choice`; "none" offers none.
+
+    Raises:
+        ConfigurationError: A tool is no JSON of ordinary size and depth.
     """
-    return () if _kind(choice) == "none" or not tools else tuple(map(_without_titles, tools))
+    return () if _kind(choice) == "none" or not tools else tuple(map(_checked, tools))
 
 
 def forced_tools(tools: Sequence[Tool] | None, choice: object = None) -> tuple[Tool, ...]:
@@ -75,6 +79,21 @@ _VALUES = ("const", "default", "enum", "examples")
 
 _BY_NAME = ("$defs", "definitions", "dependentSchemas", "patternProperties", "properties")
 """Keys of a schema whose values are schemas by a name of the user's."""
+
+
+def _checked(tool: Tool) -> Tool:
+    try:
+        check_json(dict(tool))
+    except ValueError as error:
+        raise ConfigurationError(f"the tool {_name(tool)} cannot be offered: {error}") from error
+    checked: Tool = _without_titles(tool)
+    return checked
+
+
+def _name(tool: Tool) -> str:
+    """A tool's name, for messages; a malformed tool may have none."""
+    function = tool.get("function")
+    return repr(function.get("name")) if isinstance(function, Mapping) else "without a function"
 
 
 def _without_titles(schema: Any) -> Any:

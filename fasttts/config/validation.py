@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ValidationError
@@ -66,7 +67,18 @@ def _describe(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if detail["type"] == "extra_forbidden":
         return f"unknown option '{name}': {did_you_mean(str(last), _fields(model, outer))}"
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{name}={detail['input']!r}: {message}" if name else message
+    return f"{name}={_shown(detail['input'])}: {message}" if name else message
+
+
+def _shown(value: object) -> str:
+    """A value for a message, without most of a large one."""
+    shortening = reprlib.Repr()
+    shortening.maxstring = shortening.maxother = 200
+    shortening.maxlevel = 4
+    try:
+        return shortening.repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return type(value).__name__
 
 
 def _fields(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:

@@ -4,18 +4,38 @@ The allowed tokens are a function of the answer's tokens alone. A sequence that 
 of an answer, as every step of a search does, gets the tokens before it at its start.
 """
 
+import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from fasttts.errors import BackendError
+from fasttts.decoding.grammar_limits import parser_limits
+from fasttts.errors import BackendError, CapacityError
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 _GRAMMARS_KEPT = 64
+_ENDS = ("NoExtension", "EndOfSentence")
+"""llguidance's reasons to stop where the answer is complete."""
+
+
+class CompiledGrammar:
+    """A grammar compiled for one vocabulary.
+
+    Args:
+        matcher: A matcher in its initial state; owned by this object and never advanced.
+    """
+
+    def __init__(self, matcher: "LLMatcher") -> None:
+        self._matcher = matcher
+
+    def start(self) -> "LLMatcher":
+        """Returns a matcher of its own for one sequence."""
+        return self._matcher.deep_copy()
 
 
 class Constraint:
@@ -31,28 +51,55 @@ class Constraint:
         self._mask = np.zeros((vocab_size + 31) // 32, dtype=np.int32)
         self._vocab_size = vocab_size
         self._num_taken = 0
+        self._is_ended = False
+        """Whether the answer is complete: only end tokens follow, whatever was drawn since."""
+        self._failures: list[BackendError] = []
+        """At most one; shared with copies, of which a backend reads only one."""
+
+    @property
+    def failure(self) -> BackendError | None:
+        """Why nothing more can be decoded by the grammar; None while it works."""
+        return self._failures[0] if self._failures else None
 
     def copy(self) -> "Constraint":
-        """Returns an independent constraint in the same state."""
+        """Returns a constraint in the same state; a failure of either is one of both."""
         copy = Constraint(self._matcher.deep_copy(), self._vocab_size)
-        copy._num_taken = self._num_taken
+        copy._num_taken, copy._is_ended = self._num_taken, self._is_ended
+        copy._mask[:] = self._mask
+        copy._failures = self._failures
         return copy
 
     def allowed(self, token_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         """Mask of the tokens that may follow, shape [V]; after a complete answer only end tokens.
 
+        Where the grammar has failed, see `failure`, every token is allowed: the sequence has to be
+        ended, and what is drawn from this mask must not be used.
+
         Args:
             token_ids: All tokens of the sequence so far; those of earlier calls first.
         """
-        self._matcher.consume_tokens(list(token_ids[self._num_taken :]))
-        self._num_taken = len(token_ids)
-        self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
+        if not self._is_ended and self.failure is None:
+            self._advance(token_ids)
+        if self.failure is not None:
+            return np.ones(self._vocab_size, dtype=np.bool_)
         bits = np.unpackbits(self._mask.view(np.uint8), bitorder="little")
         return bits[: self._vocab_size].astype(np.bool_)
+
+    def _advance(self, token_ids: Sequence[int]) -> None:
+        """Reads the new tokens and computes the mask behind them."""
+        matcher = self._matcher
+        matcher.consume_tokens(list(token_ids[self._num_taken :]))
+        self._num_taken = len(token_ids)
+        self._is_ended = matcher.is_stopped() and matcher.stop_reason() in _ENDS
+        matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
+        if matcher.is_error() and not self._is_ended:  # a mask behind the end is an error too
+            self._failures.append(_failure(matcher))
 
 
 class Constraints:
     """Makes constraints for one model and keeps its compiled grammars.
+
+    `compile` may be called from any thread, `start` from that of the model's owner.
 
     Args:
         make_tokenizer: Makes llguidance's view of the vocabulary on first use, which takes a second
@@ -64,34 +111,69 @@ class Constraints:
         self._make_tokenizer = make_tokenizer
         self._tokenizer: LLTokenizer | None = None
         self._vocab_size = vocab_size
-        self._matchers: dict[str, LLMatcher] = {}
+        self._lock = threading.Lock()
+        self._recent: dict[str, CompiledGrammar] = {}
+        self._grammars: weakref.WeakValueDictionary[str, CompiledGrammar]
+        self._grammars = weakref.WeakValueDictionary()
+        """All in use, the recent ones among them."""
+
+    def compile(self, grammar: str) -> CompiledGrammar:
+        """Compiles a grammar, once for all searches.
+
+        Args:
+            grammar: A grammar from `StructuredOutputs.decoding_grammar`.
+
+        Raises:
+            BackendError: The grammar names tokens that this model does not have, or is too large
+                with its vocabulary.
+        """
+        compiled = self._grammars.get(grammar) or self._compile(grammar)
+        with self._lock:
+            self._recent.pop(grammar, None)
+            self._recent[grammar] = self._grammars[grammar] = compiled
+            while len(self._recent) > _GRAMMARS_KEPT:
+                del self._recent[next(iter(self._recent))]
+        return compiled
 
     def start(self, grammar: str, answer_token_ids: Sequence[int]) -> Constraint:
         """Makes the constraint of a sequence.
+
+        The caller keeps what `compile` returned until the sequence ends; otherwise the grammar may
+        be compiled here.
 
         Args:
             grammar: A grammar from `StructuredOutputs.decoding_grammar`.
             answer_token_ids: The answer before the sequence.
 
         Raises:
-            BackendError: The grammar names tokens that this model does not have.
+            BackendError: As for `compile`, or the grammar fails on the answer.
         """
-        matcher = self._matcher(grammar).deep_copy()
+        compiled = self._grammars.get(grammar) or self.compile(grammar)
+        matcher = compiled.start()
         matcher.consume_tokens(list(answer_token_ids))
+        if matcher.is_error():
+            raise _failure(matcher)
         return Constraint(matcher, self._vocab_size)
 
-    def _matcher(self, grammar: str) -> "LLMatcher":
-        """Returns a matcher in its initial state; compiled once for all sequences of a search."""
+    def _compile(self, grammar: str) -> CompiledGrammar:
         from llguidance import LLMatcher
 
-        if self._tokenizer is None:
-            self._tokenizer = self._make_tokenizer()
-        matcher = self._matchers.pop(grammar, None) or LLMatcher(self._tokenizer, grammar)
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = self._make_tokenizer()
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=parser_limits())
         if matcher.is_error():
             problem = matcher.get_error().partition("\n")[0]
             message = f"the structured outputs do not fit this model's vocabulary: {problem}"
             raise BackendError(message, role="generator")
-        self._matchers[grammar] = matcher
-        while len(self._matchers) > _GRAMMARS_KEPT:
-            del self._matchers[next(iter(self._matchers))]
-        return matcher
+        return CompiledGrammar(matcher)
+
+
+def _failure(matcher: "LLMatcher") -> BackendError:
+    """The error of a sequence whose grammar cannot go on."""
+    problem = matcher.get_error().partition("\n")[0]
+    if problem.startswith("NoExtension"):
+        message = "the structured outputs allow no text behind what was decoded so far"
+        return BackendError(f"{message}: a part of them matches nothing", role="generator")
+    message = f"the structured outputs are too complex to decode: {problem}"
+    return CapacityError(f"{message}: simplify them", role="generator")

@@ -5,12 +5,25 @@ The option names are vLLM's. A grammar is one of llguidance
 it, so that every candidate of a search follows it.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
+
+from fasttts.decoding.grammar_limits import (
+    MAX_CHARS,
+    MAX_CHOICES,
+    MAX_LITERAL_CHARS,
+    check,
+    parser_limits,
+)
+from fasttts.decoding.json_checks import check_json, check_text, read_json
+from fasttts.decoding.lark_checks import check_lark
+from fasttts.decoding.regex_checks import check_regex, for_lark
+from fasttts.decoding.schema_checks import VALUES, check_schemas
 
 Thoughts = Literal["none", "possible", "open"]
 """Whether an answer begins with thoughts: never; optionally; the prompt opens them."""
@@ -20,15 +33,44 @@ THINK_START, THINK_END = "<think>", "</think>"
 _FORMAT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """JSON as `json.dumps` writes it, which is how chat templates show it to models."""
 
-_VALUES = ("const", "default", "enum", "examples")
-"""Keys of a schema whose values are no schemas."""
-
 _PARTIAL = ("allOf", "else", "if", "not", "then")
 """Keys of a schema whose values describe a part of an object."""
 
 
 def _as_text(schema: object) -> object:
-    return json.dumps(schema, ensure_ascii=False) if isinstance(schema, Mapping) else schema
+    if not isinstance(schema, Mapping):
+        return schema
+    check_json(dict(schema))
+    return json.dumps(dict(schema), ensure_ascii=False)
+
+
+def _checked_schema(text: str) -> str:
+    check_schemas(read_json(text))
+    return text
+
+
+def _checked_regex(regex: str) -> str:
+    check_regex(regex)
+    return regex
+
+
+def _checked_choice(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if not texts:
+        raise ValueError("there is nothing to choose from")
+    check("number of choices", len(texts), MAX_CHOICES)
+    check("length of a choice", max(map(len, texts)), MAX_LITERAL_CHARS)
+    check("number of characters", sum(map(len, texts)), MAX_CHARS)
+    for text in texts:
+        check_text(text)
+    return texts
+
+
+def _checked_grammar(grammar: str) -> str:
+    check_lark(grammar)
+    return grammar
+
+
+_Schema = Annotated[str, AfterValidator(_checked_schema)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -44,10 +86,10 @@ class StructuredOutputs:
         json_object: Any JSON object.
     """
 
-    json: Annotated[str | None, BeforeValidator(_as_text)] = None
-    regex: str | None = None
-    choice: tuple[str, ...] | None = None
-    grammar: str | None = None
+    json: Annotated[_Schema | None, BeforeValidator(_as_text)] = None
+    regex: Annotated[str, AfterValidator(_checked_regex)] | None = None
+    choice: Annotated[tuple[str, ...], AfterValidator(_checked_choice)] | None = None
+    grammar: Annotated[str, AfterValidator(_checked_grammar)] | None = None
     json_object: bool = False
 
     @model_validator(mode="after")
@@ -56,9 +98,7 @@ class StructuredOutputs:
         named = (self.json, self.regex, self.choice, self.grammar, self.json_object or None)
         if sum(option is not None for option in named) != 1:
             raise ValueError("set exactly one of json, regex, choice, grammar and json_object")
-        from llguidance import LLMatcher
-
-        if problem := LLMatcher.validate_grammar(self.decoding_grammar()):
+        if problem := _problem(self.decoding_grammar()):
             raise ValueError(f"this cannot be followed: {problem}")
         return self
 
@@ -83,7 +123,7 @@ class StructuredOutputs:
         if self.json is not None:
             return {"json_schema": _with_format(json.loads(self.json))}
         if self.regex is not None:
-            return {"lark_grammar": "start: /" + self.regex.replace("/", r"\/") + "/"}
+            return {"lark_grammar": f"start: {for_lark(self.regex)}"}
         if self.choice is not None:
             texts = (json.dumps(text, ensure_ascii=False) for text in self.choice)
             return {"lark_grammar": "start: " + " | ".join(texts)}
@@ -92,8 +132,21 @@ class StructuredOutputs:
         return {"json_schema": _with_format({"type": "object", "additionalProperties": True})}
 
 
+@functools.lru_cache(maxsize=64)
+def _problem(grammar: str) -> str:
+    """What llguidance finds wrong with a checked grammar; empty where it can be followed."""
+    from llguidance import LLMatcher
+
+    return LLMatcher.validate_grammar(grammar, limits=parser_limits())
+
+
 def inline_json(schema: Mapping[str, Any]) -> str:
-    """Writes JSON of a schema as a part of a Lark rule."""
+    """Writes JSON of a schema as a part of a Lark rule.
+
+    Raises:
+        ValueError: The schema is beyond a limit of `grammar_limits`.
+    """
+    check_schemas(schema)
     return "%json " + json.dumps(_with_format(schema), ensure_ascii=False)
 
 
@@ -117,7 +170,7 @@ def _closed(schema: Any) -> Any:
         return [_closed(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    kept = (*_VALUES, *_PARTIAL)
+    kept = (*VALUES, *_PARTIAL)
     closed = {key: v if key in kept else _closed(v) for key, v in schema.items()}
     is_whole = not any(key in schema for key in _PARTIAL)
     if is_whole and isinstance(schema.get("properties"), Mapping):

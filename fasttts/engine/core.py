@@ -114,7 +114,7 @@ class EngineCore:
         Raises:
             BackendError: The engine is closed, failed, or belongs to another process.
         """
-        return self._submit(run, self._find(run), is_watched=is_watched)
+        return self._submit(run, self._made_ready(run), is_watched=is_watched)
 
     def run(self, run: SearchRun) -> SearchResult:
         """Runs one search and waits for it.
@@ -208,12 +208,19 @@ class EngineCore:
                 stack.callback(self.verifier.close)
 
     async def _asubmit(self, run: SearchRun, *, is_watched: bool) -> SearchHandle:
-        """`submit` without reading a disk in the event loop."""
-        found = None if self._cache is None else await asyncio.to_thread(self._find, run)
+        """`submit` without reading a disk, or compiling a grammar, in the event loop."""
+        found = None
+        if self._cache is not None or run.request.grammar is not None:
+            found = await asyncio.to_thread(self._made_ready, run)
         return self._submit(run, found, is_watched=is_watched)
 
-    def _find(self, run: SearchRun) -> SearchResult | None:
-        return None if self._cache is None else self._cache.find(run.request)
+    def _made_ready(self, run: SearchRun) -> SearchResult | None:
+        """Returns the cache's result, or compiles what the loop would have to wait for."""
+        found = None if self._cache is None else self._cache.find(run.request)
+        if found is None and run.request.grammar is not None:
+            self._thread.check_accepting()
+            run.compiled_grammar = self.generator.compile_grammar(run.request.grammar)
+        return found
 
     def _submit(
         self, run: SearchRun, found: SearchResult | None, *, is_watched: bool

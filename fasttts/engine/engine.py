@@ -1,9 +1,12 @@
 """The engine that users construct: `FastTTS` owns the models, the loop and its thread."""
 
+import asyncio
 import atexit
+import functools
 import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -243,7 +246,11 @@ class FastTTS:
             extract: As for `search`.
             options: As for `search`.
         """
-        run = self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
+        prepare = functools.partial(
+            self._prepare, problem, config, options, system=system, tools=tools, extract=extract
+        )
+        has_format = _has_format(config, options)
+        run = await asyncio.to_thread(prepare) if has_format else prepare()
         return await self._core.arun(run)
 
     def search_many(
@@ -346,6 +353,8 @@ class FastTTS:
     ) -> AsyncGenerator[Event, None]:
         """Streams as `stream` does, for event loops.
 
+        Structured outputs are checked with the first event, in a thread; other input at once.
+
         Args:
             problem: As for `search`.
             config: As for `search`.
@@ -354,9 +363,20 @@ class FastTTS:
             extract: As for `search`.
             options: As for `search`.
         """
-        return self._core.astream(
-            self._prepare(problem, config, options, system=system, tools=tools, extract=extract)
+        prepare = functools.partial(
+            self._prepare, problem, config, options, system=system, tools=tools, extract=extract
         )
+        if _has_format(config, options):
+            return self._astream_checked(prepare)
+        return self._core.astream(prepare())
+
+    async def _astream_checked(
+        self, prepare: Callable[[], SearchRun]
+    ) -> AsyncGenerator[Event, None]:
+        run = await asyncio.to_thread(prepare)
+        async with aclosing(self._core.astream(run)) as events:
+            async for event in events:
+                yield event
 
     def render(
         self,
@@ -445,3 +465,9 @@ class FastTTS:
         config = resolve(search_config(base, **options), has_verifier=self.verifier is not None)
         prompt = self.render(problem, system=system, tools=tools)
         return prepare(prompt, config, self.generator, extract)
+
+
+def _has_format(config: SearchConfig | None, options: Mapping[str, Any]) -> bool:
+    """Whether structured outputs have to be checked, which may take longer than an event loop."""
+    own = None if config is None else config.structured_outputs
+    return options.get("structured_outputs", own) is not None

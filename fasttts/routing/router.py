@@ -1,5 +1,6 @@
 """Runs routed calls on an engine: in threads and event loops, whole or streamed."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
@@ -90,7 +91,8 @@ class Router:
             extract: As for `search`.
             options: As for `search`.
         """
-        steps = routing_flow(self._call(problem, **options), self.policy)
+        call = await asyncio.to_thread(self._call, problem, **options)
+        steps = routing_flow(call, self.policy)
         step = next(steps)
         while not isinstance(step, SearchResult):
             step = steps.send(
@@ -139,7 +141,8 @@ class Router:
             extract: As for `search`.
             options: As for `search`.
         """
-        steps = routing_flow(self._call(problem, **options), self.policy)
+        call = await asyncio.to_thread(self._call, problem, **options)
+        steps = routing_flow(call, self.policy)
         shown_events = _RoutedEvents()
         step = next(steps)
         while not isinstance(step, SearchResult):

@@ -301,6 +301,9 @@ class Loop:
     def _take_output(self, output: GenerationOutput) -> None:
         """Adds new tokens to their node, and to its first child where the node ends."""
         run, node = self._slots.owner(output)
+        if output.error is not None:
+            self._take_failure(run, node, output.error)
+            return
         token_ids = output.token_ids
         while token_ids:
             take = functools.partial(run.take_tokens, node, token_ids)
@@ -320,6 +323,14 @@ class Loop:
             child, token_ids = run.first_child(node), token_ids[num_taken:]
             self._slots.hand_on(node, child)
             node = child
+
+    def _take_failure(self, run: SearchRun, node: Node, error: BackendError) -> None:
+        """Ends the search of a sequence that cannot go on, now or once it needs the node."""
+        self._is_stale = True
+        self._slots.release(node, is_finished=True)
+        node.failure = error
+        if node.is_attached:
+            self._finish(run, error)
 
     def _runs_on(self, run: SearchRun, node: Node) -> bool:
         """Whether the sequence of an ended node keeps its slot, as the node's first child."""

@@ -77,6 +77,8 @@ class SearchRun:
     ) -> None:
         self.request = request
         self.priority = priority
+        self.compiled_grammar: object = None
+        """Keeps the request's grammar compiled in the generator; None where it is not."""
         self.counts = Counts()
         self.tree = SearchTree(request.prompt_token_ids, request.config.seed, request.answer_prefix)
         self.depth = 0

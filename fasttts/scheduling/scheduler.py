@@ -154,13 +154,17 @@ class Scheduler:
         return sorted(run.waiting.values(), key=lambda node: (node.path[-1], node.path))
 
     def _start(self, run: SearchRun, node: Node) -> None:
-        try:
-            self._slots.start(run, node)
-        except BackendError as error:
-            self._failures[run] = error
-        except Exception as error:  # a generator may be a user's class and raise anything
-            logger.warning("the generator broke its contract", exc_info=error)
-            self._failures[run] = broken_generator(error)
+        """Starts a node; what fails on a speculative one counts when the search needs the node."""
+        if node.failure is None:
+            try:
+                self._slots.start(run, node)
+            except BackendError as error:
+                node.failure = error
+            except Exception as error:  # a generator may be a user's class and raise anything
+                logger.warning("the generator broke its contract", exc_info=error)
+                node.failure = broken_generator(error)
+        if node.failure is not None and node.is_attached:
+            self._failures[run] = node.failure
 
     def _speculate(self, runs: Sequence[SearchRun], num_waiting: int) -> list[Owner]:
         """Chooses speculative steps for the free slots and aborts the others."""

@@ -71,6 +71,9 @@ class FaultyGenerator:
     def call_marker(self) -> str | None:
         return self._inner.call_marker
 
+    def compile_grammar(self, grammar: str) -> object:
+        return self._inner.compile_grammar(grammar)
+
     def add(self, request: GenerationRequest) -> None:
         self._check_alive()
         self._inner.add(request)

@@ -1,5 +1,6 @@
 """`ChatFastTTS`: a FastTTS engine as a LangChain chat model."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Self, get_args
@@ -240,7 +241,8 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        request = self._chat_request(await self._aresolve_engine(), messages, stop, **kwargs)
+        engine = await self._aresolve_engine()
+        request = await asyncio.to_thread(self._chat_request, engine, messages, stop, **kwargs)
         return chat_result(await request.asearch(), request.reply_format)
 
     def _stream(
@@ -262,7 +264,8 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        request = self._chat_request(await self._aresolve_engine(), messages, stop, **kwargs)
+        engine = await self._aresolve_engine()
+        request = await asyncio.to_thread(self._chat_request, engine, messages, stop, **kwargs)
         async with aclosing(request.astream()) as reply_chunks:
             async for reply_chunk in reply_chunks:
                 for chunk in chunks(reply_chunk):

@@ -1,5 +1,6 @@
 """`FastTTSLLM`: a FastTTS engine as a LangChain model that completes text."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, closing
 from typing import Any
@@ -56,7 +57,8 @@ class FastTTSLLM(ChatOptions, LLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> str:
-        request = self._ask(await self._aresolve_engine(), prompt, stop, kwargs)
+        engine = await self._aresolve_engine()
+        request = await asyncio.to_thread(self._ask, engine, prompt, stop, kwargs)
         result = await request.asearch()
         return request.reply_format.read(result.text, result.finish_reason).content
 
@@ -82,7 +84,8 @@ class FastTTSLLM(ChatOptions, LLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        request = self._ask(await self._aresolve_engine(), prompt, stop, kwargs)
+        engine = await self._aresolve_engine()
+        request = await asyncio.to_thread(self._ask, engine, prompt, stop, kwargs)
         async with aclosing(request.astream()) as reply_chunks:
             async for reply_chunk in reply_chunks:
                 chunk = _chunk(reply_chunk)

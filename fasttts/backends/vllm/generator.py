@@ -65,7 +65,8 @@ class VLLMGenerator:
         vocab_size = int(self._engine.vllm_config.model_config.get_vocab_size())
         vocabulary = functools.partial(self._tokenizer.vocabulary, vocab_size)
         self._constraints = Constraints(vocabulary, vocab_size)
-        self._live: set[str] = set()
+        self._live: dict[str, Constraint | None] = {}
+        """The requests in flight, with their grammars."""
         self._late: list[GenerationOutput] = []
         """Outputs of iterations that `ask` ran, for the next `step`."""
         self._question_ids = (f"question-{number}" for number in itertools.count())
@@ -100,6 +101,10 @@ class VLLMGenerator:
         """Sequences that can run in one iteration."""
         return self._max_num_seqs
 
+    def compile_grammar(self, grammar: str) -> object:
+        """Compiles a grammar, once for all requests; see `interfaces.Generator`."""
+        return self._constraints.compile(grammar)
+
     def add(self, request: GenerationRequest) -> None:
         """Queues a request; see `interfaces.Generator.add`.
 
@@ -120,15 +125,17 @@ class VLLMGenerator:
         from vllm.inputs import TokensPrompt
 
         prompt = TokensPrompt(prompt_token_ids=list(request.prompt_token_ids))
+        constraint = self._constraint(request)
+        params = self._params(request, constraint)
         try:
-            self._engine.add_request(
-                request.request_id, prompt, self._params(request), priority=request.priority
-            )
+            self._engine.add_request(request.request_id, prompt, params, priority=request.priority)
         except Exception as error:  # vLLM raises many types; each becomes one of ours
             raise translate(error, _ROLE, f"request {request.request_id!r}") from error
-        self._live.add(request.request_id)
+        self._live[request.request_id] = constraint
 
-    def _params(self, request: GenerationRequest) -> "SamplingParams":
+    def _params(
+        self, request: GenerationRequest, constraint: Constraint | None
+    ) -> "SamplingParams":
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -140,7 +147,7 @@ class VLLMGenerator:
             stop_token_ids=self._stop_token_ids,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
-            extra_args=sampler_arguments(request.seed, request.sampling, self._constraint(request)),
+            extra_args=sampler_arguments(request.seed, request.sampling, constraint),
             skip_clone=True,
         )
 
@@ -153,8 +160,20 @@ class VLLMGenerator:
         """Runs one iteration; see `interfaces.Generator.step`."""
         self._check_usable()
         new, self._late = self._late or self._iterate({}), []
-        self._live.difference_update(output.request_id for output in new if output.is_finished)
+        new = [self._checked(output) for output in new]
+        for output in new:
+            if output.is_finished:
+                del self._live[output.request_id]
         return new
+
+    def _checked(self, output: GenerationOutput) -> GenerationOutput:
+        """Ends a request whose grammar cannot go on; its new tokens may come of no grammar."""
+        constraint = self._live[output.request_id]
+        if constraint is None or constraint.failure is None:
+            return output
+        if not output.is_finished:
+            self._engine.abort_request([output.request_id])
+        return replace(output, token_ids=(), is_finished=True, error=constraint.failure)
 
     def ask(self, prompts: Sequence[Sequence[int]], params: "SamplingParams") -> list[Any]:
         """Runs prompts to their end, ahead of the queue and together with running sequences.
@@ -202,7 +221,8 @@ class VLLMGenerator:
         if not known:
             return
         self._check_usable()
-        self._live.difference_update(known)
+        for request_id in known:
+            del self._live[request_id]
         self._late = [output for output in self._late if output.request_id in self._live]
         try:
             self._engine.abort_request(known)

@@ -1,5 +1,6 @@
 """`FastTTS`: a FastTTS engine as a LlamaIndex LLM that can call functions."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -237,14 +238,16 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         return streamed_responses(request)
 
     async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        request = self._chat_request(await self._aresolve_engine(), messages, **kwargs)
+        engine = await self._aresolve_engine()
+        request = await asyncio.to_thread(self._chat_request, engine, messages, **kwargs)
         return chat_response(await request.asearch(), request.reply_format)
 
     async def _astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         engine = await self._aresolve_engine()
-        return astreamed_responses(self._chat_request(engine, messages, **kwargs))
+        request = await asyncio.to_thread(self._chat_request, engine, messages, **kwargs)
+        return astreamed_responses(request)
 
     def _chat_request(
         self, engine: Engine, messages: Sequence[ChatMessage], **kwargs: Any
