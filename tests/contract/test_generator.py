@@ -119,6 +119,32 @@ def test_a_grammar_holds_across_requests(
     assert [tokens + new for tokens, new in zip(begun, rest, strict=True)] == whole
 
 
+def test_a_request_whose_grammar_fails_ends_alone(generator: Generator) -> None:
+    grammar = StructuredOutputs(grammar='start: "abc" /[^\\s\\S]/\n').decoding_grammar()
+    compiled = generator.compile_grammar(grammar)
+    assert generator.compile_grammar(grammar) is compiled
+    expected = decode(generator, [request(prompt(generator), seed=seed) for seed in range(3)])
+    others = [request(prompt(generator), seed=seed) for seed in range(3)]
+    doomed = replace(request(prompt(generator)), grammar=grammar)
+    for one in (*others, doomed):
+        generator.add(one)
+    outputs = []
+    while generator.num_unfinished():
+        outputs += generator.step()
+    last = [output for output in outputs if output.request_id == doomed.request_id][-1]
+    assert last.is_finished
+    assert list(last.token_ids) == []
+    assert isinstance(last.error, BackendError)
+    tokens: dict[str, list[int]] = {one.request_id: [] for one in (*others, doomed)}
+    collect(outputs, tokens)
+    assert generator.tokenizer.decode(tokens[doomed.request_id]) == "abc"
+    assert [tokens[one.request_id] for one in others] == expected
+    assert all(output.error is None for output in outputs if output is not last)
+    with pytest.raises(BackendError, match="vocabulary"):
+        missing = StructuredOutputs(grammar="start: <|no_such_token|>\n")
+        generator.compile_grammar(missing.decoding_grammar())
+
+
 @pytest.mark.parametrize("preempt_after", [1, 7, 20])
 def test_preemption_does_not_change_tokens(generator: Generator, preempt_after: int) -> None:
     def requests() -> list[GenerationRequest]:
