@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs. Each first creates .venv, or brings it up to date with
-# requirements.lock; when nothing changed, that costs nothing.
+# requirements.lock; when nothing changed, that takes a moment.
 
 BIN := .venv/bin
 
@@ -24,9 +24,7 @@ help:
 	@echo 'make lock     write requirements.lock anew (UPGRADE=1 for newer versions)'
 	@echo 'make clean    remove caches and build outputs, not .venv'
 
-install: .venv/.installed
-
-.venv/.installed: requirements.lock pyproject.toml .ci/install
+install:
 	@.ci/install
 
 demo: install

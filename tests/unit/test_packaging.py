@@ -2,6 +2,7 @@
 
 import email
 import importlib
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 
@@ -140,6 +142,7 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: zipfile.ZipFi
         assert f"{package.replace('.', '/')}/__init__.py" in modules
     top_level = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" not in name}
     assert top_level == {"fasttts", "langchain_fasttts", "llama_index", "fasttts_agents"}
+    assert [name for name in wheel.namelist() if "train" in name] == []
     assert "llama_index/__init__.py" not in modules
     assert "llama_index/llms/__init__.py" not in modules
 
@@ -176,6 +179,36 @@ def test_the_wheel_runs_by_itself(wheel: zipfile.ZipFile, tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr
     assert all(Path(line).is_relative_to(tmp_path) for line in done.stdout.splitlines())
+
+
+def test_the_wheel_needs_no_extra_to_be_imported(
+    wheel: zipfile.ZipFile, metadata: Message, tmp_path: Path
+) -> None:
+    wheel.extractall(tmp_path)
+    required = with_dependencies(metadata.get_all("Requires-Dist", []))
+    assert {"transformers", "numpy", "markupsafe"} <= required
+    hidden = [
+        name
+        for name, owners in importlib.metadata.packages_distributions().items()
+        if required.isdisjoint(map(distribution, owners))
+    ]
+    assert {"torch", "vllm", "langchain_core", "prometheus_client"} <= set(hidden)
+    program = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(sys.argv[1:]))\n"
+        "import fasttts, fasttts.cli, langchain_fasttts, fasttts_agents\n"
+        "print('transformers' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *hidden],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "False\n"
 
 
 def test_metadata(metadata: Message) -> None:
@@ -242,6 +275,22 @@ def test_the_lock_pins_everything_once() -> None:
         + project["dependency-groups"]["dev"]
     )
     assert {distribution(line) for line in wanted} - set(names) == set()
+
+
+def with_dependencies(requirements: list[str]) -> set[str]:
+    """The distributions that pip installs for requirements, theirs included."""
+    found: set[tuple[str, str]] = set()
+    waiting = [(line, "") for line in requirements]
+    while waiting:
+        line, extra = waiting.pop()
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        name = distribution(requirement.name)
+        for wanted in {(name, extra) for extra in ("", *requirement.extras)} - found:
+            found.add(wanted)
+            waiting += [(line, wanted[1]) for line in importlib.metadata.requires(name) or []]
+    return {name for name, _ in found}
 
 
 def distribution(requirement: str) -> str:
