@@ -140,8 +140,8 @@ def test_a_request_whose_grammar_fails_ends_alone(generator: Generator) -> None:
     assert generator.tokenizer.decode(tokens[doomed.request_id]) == "abc"
     assert [tokens[one.request_id] for one in others] == expected
     assert all(output.error is None for output in outputs if output is not last)
+    missing = StructuredOutputs(grammar="start: <|no_such_token|>\n")
     with pytest.raises(BackendError, match="vocabulary"):
-        missing = StructuredOutputs(grammar="start: <|no_such_token|>\n")
         generator.compile_grammar(missing.decoding_grammar())
 
 
