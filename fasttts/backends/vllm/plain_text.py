@@ -44,16 +44,15 @@ class PlainTextEncoder:
             parts: Texts, and ids of control tokens between them.
 
         Raises:
-            ConfigurationError: The tokens hold other control tokens than `parts`.
+            ConfigurationError: The tokens hold other control tokens than `parts`, or the tokenizer
+                cannot do without its control tokens.
         """
         parts = list(parts)
         written = (part if isinstance(part, str) else self._names[part] for part in parts)
         ids: list[int] = self._renamed.encode("".join(written), add_special_tokens=False).ids
         placed = [part for part in parts if isinstance(part, int)]
         if self._known(ids) != self._known(placed):
-            raise ConfigurationError(
-                f"the tokenizer of {self._name!r} does not keep control tokens apart from text"
-            )
+            raise self._refusal()
         return ids
 
     def placed(self, text: str, encoding: Any) -> list[PlacedToken]:
@@ -86,10 +85,18 @@ class PlainTextEncoder:
             token["content"] = self._names.get(token["id"], token["content"])
         names = {text: self._names[i] for i, text in self._controls.items()}
         described["model"] = _renamed_model(described["model"], names)
-        renamed = Tokenizer.from_str(json.dumps(described))
+        try:
+            renamed = Tokenizer.from_str(json.dumps(described))
+        except Exception as error:  # the library raises nothing more special
+            raise self._refusal(f": {error}") from error
         if any(renamed.token_to_id(name) != i for i, name in self._names.items()):
-            raise ConfigurationError(f"the tokenizer of {self._name!r} has tokens of no fixed id")
+            raise self._refusal(": they have no fixed ids")
         return renamed
+
+    def _refusal(self, reason: str = "") -> ConfigurationError:
+        return ConfigurationError(
+            f"the tokenizer of {self._name!r} does not keep control tokens apart from text{reason}"
+        )
 
 
 def _renamed_model(model: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
