@@ -36,8 +36,9 @@ MAX_LITERAL_CHARS: Final = 20_000
 """JSON length of a `const`, and of one value of an `enum`; length of one choice."""
 MAX_MULTIPLE: Final = 10_000
 """Sum, and common multiple where schemas are combined, of the `multipleOf`; states of a lexer."""
-MAX_COMBINED_PATTERNS: Final = 8
-"""Patterns and formats of a schema that combines schemas, and so may intersect all of them."""
+MAX_COMBINED_PATTERNS: Final = 12
+"""Different patterns and formats where schemas are combined, which may intersect all of them;
+intersections of a terminal, with those of the terminals in it."""
 MAX_SCHEMA_SIZE: Final = 10_000
 """Schemas, and items of arrays, with references written out where schemas are combined."""
 MAX_SCHEMA_CHAIN: Final = 500

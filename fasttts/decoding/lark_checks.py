@@ -91,6 +91,7 @@ class _Rules:
         self._names: dict[str, list[str]] = {"": []}
         self._depths: dict[str, int] = {"": 0}
         self._sizes: dict[str, int] = {"": 0}
+        self._intersections: dict[str, int] = {"": 0}
         self._rule = self._last = ""
         self._line: list[str] = []
         """Names since the last line break: those before a colon are no references."""
@@ -120,6 +121,7 @@ class _Rules:
         self._depth += (kind == "open") - (kind == "close")
         self._depths[self._rule] = max(self._depths[self._rule], 1 + self._depth)
         self._sizes[self._rule] += 1
+        self._intersections[self._rule] += text == "&"
         self._last = text
 
     def _begin(self) -> None:
@@ -127,7 +129,7 @@ class _Rules:
         self._rule = self._line[0] if self._line else ""
         self._line.clear()
         self._depth, self._num_alternatives = 0, 1
-        for counts in (self._depths, self._sizes):
+        for counts in (self._depths, self._sizes, self._intersections):
             counts.setdefault(self._rule, 0)
         self._names.setdefault(self._rule, [])
         check("number of rules", len(self._names) - 1, limits.MAX_RULES)
@@ -145,9 +147,12 @@ class _Rules:
         }
         chain = longest_chain(graph, self._depths)
         check("chain of rules and groups", chain, limits.MAX_RULE_CHAIN)
-        terminals = {rule: names for rule, names in graph.items() if rule.strip("_").isupper()}
-        terminals = {
-            rule: [name for name in names if name in terminals] for rule, names in terminals.items()
-        }
-        size = max(sizes_written_out(terminals, self._sizes).values(), default=0)
+        terminals = {rule for rule in graph if rule.strip("_").isupper()}
+        graph = {rule: [n for n in names if n in terminals] for rule, names in graph.items()}
+        sizes = sizes_written_out(graph, self._sizes)
+        size = max((sizes[terminal] for terminal in terminals), default=0)
         check("size of a terminal written out", size, limits.MAX_REGEX_SIZE)
+        written = sizes_written_out(graph, self._intersections)
+        intersecting = [rule for rule in graph if rule in terminals or self._intersections[rule]]
+        num_intersections = max((written[rule] for rule in intersecting), default=0)
+        check("number of intersections", num_intersections, limits.MAX_COMBINED_PATTERNS)

@@ -6,7 +6,7 @@ llguidance compute a new one from each combination, so there references count as
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote
@@ -72,39 +72,36 @@ def check_schemas(*schemas: object) -> None:
 
 
 class _Counts:
-    """What all schemas of a grammar have together."""
+    """The counts of all schemas of a grammar."""
 
     def __init__(self) -> None:
-        self.size = 0
-        self.num_patterns = 0
-        self.num_pattern_properties = 0
-        self.num_definitions = 0
-        self.is_combining = False
+        self.size = self.num_pattern_properties = self.num_definitions = 0
         self.multiples: set[Decimal] = set()
+        self.combined_multiples: set[Decimal] = set()
+        self.combined_patterns: set[str] = set()
 
     def check(self) -> None:
+        """Checks them against their limits."""
         check("number of schemas and items", self.size, limits.MAX_SCHEMA_SIZE)
         check("number of definitions", self.num_definitions, limits.MAX_DEFINITIONS)
-        check(
-            "number of patternProperties",
-            self.num_pattern_properties,
-            limits.MAX_PATTERN_PROPERTIES,
-        )
-        exponents = [min(0, int(number.as_tuple().exponent)) for number in self.multiples]
-        coefficients = {
-            abs(int(number.scaleb(-exponent)))
-            for number, exponent in zip(self.multiples, exponents, strict=True)
-        }
-        check("sum of multipleOf", sum(coefficients), limits.MAX_MULTIPLE)
-        if self.is_combining:
-            check(
-                "number of patterns and formats beside allOf",
-                self.num_patterns,
-                limits.MAX_COMBINED_PATTERNS,
-            )
-            scale = -min(exponents, default=0)
-            common = math.lcm(*(int(number.scaleb(scale)) for number in self.multiples))
-            check("common multiple of multipleOf", common, limits.MAX_MULTIPLE)
+        num_properties = self.num_pattern_properties
+        check("number of patternProperties", num_properties, limits.MAX_PATTERN_PROPERTIES)
+        total = sum(abs(_coefficient(number, _exponent(number))) for number in self.multiples)
+        check("sum of multipleOf", total, limits.MAX_MULTIPLE)
+        exponent = min(map(_exponent, self.combined_multiples), default=0)
+        common = math.lcm(*(_coefficient(number, exponent) for number in self.combined_multiples))
+        check("common multiple of combined multipleOf", common, limits.MAX_MULTIPLE)
+        num_patterns = len(self.combined_patterns)
+        check("number of combined patterns", num_patterns, limits.MAX_COMBINED_PATTERNS)
+
+
+def _exponent(number: Decimal) -> int:
+    """The place of the last decimal; 0 for a whole number."""
+    return min(0, int(number.as_tuple().exponent))
+
+
+def _coefficient(number: Decimal, exponent: int) -> int:
+    return int(number.scaleb(-exponent))
 
 
 class _Schema:
@@ -123,6 +120,8 @@ class _Schema:
         self._depths: dict[int, int] = {}
         self._waiting: list[tuple[Mapping[str, Any], int]] = [(root, 1)]
         self._combining: set[int] = set()
+        self._patterns: dict[int, set[str]] = {}
+        self._multiples: dict[int, Decimal] = {}
 
     def check(self) -> None:
         """Checks every schema of the document, then their sizes together."""
@@ -135,20 +134,20 @@ class _Schema:
             longest_chain(self._graph, self._depths),
             limits.MAX_SCHEMA_CHAIN,
         )
-        self._counts.size += self._size()
+        counts = self._counts
+        counts.size += self._size()
+        counts.multiples.update(self._multiples.values())
+        for node in _reached(self._combining, self._graph):
+            counts.combined_patterns |= self._patterns[node]
+            if node in self._multiples:
+                counts.combined_multiples.add(self._multiples[node])
 
     def _size(self) -> int:
         """The schemas that llguidance makes: references count as written out where combined."""
         written = sizes_written_out(self._graph, self._sizes)
-        size, seen, waiting = 0, set[int](), [id(self._root)]
-        while waiting:
-            node = waiting.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            size += written[node] if node in self._combining else self._sizes[node]
-            waiting += () if node in self._combining else self._graph[node]
-        return size
+        outside = {n: [] if n in self._combining else parts for n, parts in self._graph.items()}
+        nodes = _reached([id(self._root)], outside)
+        return sum((written if n in self._combining else self._sizes)[n] for n in nodes)
 
     def _read(self, schema: Mapping[str, Any], depth: int) -> None:
         """Adds a schema, and its references, to the graph."""
@@ -167,13 +166,12 @@ class _Schema:
             self._combining.add(node)
 
     def _count(self, schema: Mapping[str, Any]) -> None:
-        counts = self._counts
-        counts.is_combining |= _is_combining(schema)
-        counts.num_patterns += ("pattern" in schema) + ("format" in schema)
+        counts, node = self._counts, id(schema)
         counts.num_pattern_properties += len(schema.get("patternProperties", ()))
         counts.num_definitions += len(schema.get("$defs", ())) + len(schema.get("definitions", ()))
+        self._patterns[node] = {schema[key] for key in ("pattern", "format") if key in schema}
         if "multipleOf" in schema:
-            counts.multiples.add(Decimal(str(schema["multipleOf"])).normalize())
+            self._multiples[node] = Decimal(str(schema["multipleOf"])).normalize()
 
     def _target(self, reference: str) -> Mapping[str, Any]:
         """The schema that a reference names; where that is unclear, the whole document."""
@@ -186,6 +184,17 @@ class _Schema:
             else:
                 found = found.get(key) if isinstance(found, Mapping) else None
         return found if isinstance(found, Mapping) else self._root
+
+
+def _reached(starts: Iterable[int], graph: Mapping[int, Sequence[int]]) -> set[int]:
+    """Lists nodes with all that they refer to."""
+    reached, waiting = set[int](), list(starts)
+    while waiting:
+        node = waiting.pop()
+        if node not in reached:
+            reached.add(node)
+            waiting += graph[node]
+    return reached
 
 
 def _parts(schema: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], int]]:

@@ -46,6 +46,23 @@ def outcome(outputs: dict[str, Any]) -> Outcome:
     return Outcome(end, text, time.perf_counter() - started)
 
 
+_MAX_CHARS = 150_000
+"""Longer than any limit; what repeats a text stops here, or the test's own memory would not do."""
+
+
+def repeated(text: str, count: int, after: str = "", close: str = "") -> str:
+    """A text with others before or behind it, many times; cut where it is too long to matter.
+
+    Args:
+        text: The text, or what stands before `after`.
+        count: How often `text` and `close` stand there.
+        after: The text in the middle; without one, `text` is repeated alone.
+        close: What stands behind it.
+    """
+    count = min(count, _MAX_CHARS // (len(text) + len(close)) if text else 0)
+    return text * count + after + close * count
+
+
 HUGE = st.sampled_from([0, 1, 3, 999, 1001, 10**5, 10**9, 10**18 + 1, 10**40, -1, 0.5, 1e300, 1e-9])
 NAMES = st.sampled_from(["a", "b", "const", "$ref", "é", "", "a/b", "~0"])
 WEIRD = st.sampled_from([None, True, "x", [], {}, [[]], {"a": {"$ref": "#"}}, "#", -1, 1e-300])
@@ -58,9 +75,9 @@ REGEXES = st.recursive(
         st.tuples(inner, HUGE).map(lambda pair: f"({pair[0]}){{{pair[1]}}}"),
         st.tuples(inner, st.integers(0, 12)).map(lambda pair: f"({pair[0]}){{{pair[1]},}}"),
         st.tuples(inner, st.sampled_from([2, 90, 200, 30_000])).map(
-            lambda pair: "(" * pair[1] + pair[0] + ")" * pair[1]
+            lambda pair: repeated("(", pair[1], pair[0], ")")
         ),
-        st.tuples(inner, st.sampled_from([20, 3000])).map(lambda pair: pair[0] * pair[1]),
+        st.tuples(inner, st.sampled_from([20, 3000])).map(lambda pair: repeated(*pair)),
     ),
     max_leaves=8,
 )
@@ -144,9 +161,11 @@ ITEMS = st.recursive(
         inner.map(lambda item: f"[{item}]"),
         st.tuples(inner, HUGE).map(lambda pair: f"({pair[0]})~{pair[1]}"),
         st.tuples(inner, HUGE).map(lambda pair: f"({pair[0]}){{{pair[1]}}}"),
-        st.tuples(inner, st.sampled_from([20, 2000])).map(lambda pair: f"{pair[0]} " * pair[1]),
+        st.tuples(inner, st.sampled_from([20, 2000])).map(
+            lambda pair: repeated(f"{pair[0]} ", pair[1])
+        ),
         st.tuples(inner, st.sampled_from([25, 3000])).map(
-            lambda pair: "(" * pair[1] + pair[0] + ")" * pair[1]
+            lambda pair: repeated("(", pair[1], pair[0], ")")
         ),
         st.tuples(inner, inner).map(" & ".join),
         inner.map(lambda item: f"~({item})"),
