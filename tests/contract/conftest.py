@@ -1,4 +1,4 @@
-"""The implementations of the seam, each behind the same two fixtures."""
+"""The implementations of the protocols, each behind the same two fixtures."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The generator as its own verifier: scores, tokens that do not change, seats, one model."""
+"""The generator as its own verifier: scores, tokens that do not change, reserved sequences, one model."""
 
 import gc
 import itertools
