@@ -1,4 +1,4 @@
-"""The generator as its own verifier: scores, tokens that do not change, reserved sequences, one model."""
+"""The generator as its own verifier: scores, equal tokens, reserved sequences, one model."""
 
 import gc
 import itertools
