@@ -189,7 +189,7 @@ def cost_view(result: SearchResult) -> Text:
         how.append(f"score {result.score:.4f}")
     summary = ", ".join([*how, f"seed {result.seed}"])
     speed = "from the cache" if usage.is_cached else f"{rate:,.0f} tokens/s"
-    tree = f"{usage.required_tokens:,} needed, {usage.returned_tokens:,} returned"
+    tree = f"{usage.required_tokens:,} required, {usage.returned_tokens:,} returned"
     lines = [
         f"{summary}: {total_s:.2f} s, {speed}",
         f"generator: {usage.generated_tokens:,} tokens generated, {tree}",

@@ -84,7 +84,7 @@ def test_the_outcome_is_laid_out_like_this() -> None:
         "          So \\boxed{7}.",
         "",
         "beam_search, n=16, score 0.9100, seed 3: 2.00 s, 750 tokens/s",
-        "generator: 1,500 tokens generated, 1,300 needed, 20 returned",
+        "generator: 1,500 tokens generated, 1,300 required, 20 returned",
         "verifier: fake, 1,200 tokens computed, 3,400 cached",
     ]
 
