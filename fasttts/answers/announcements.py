@@ -106,6 +106,7 @@ def announcements(text: str) -> Iterator[Announcement]:
     """The announcements of a text, from the last."""
     found = deque(_ANNOUNCEMENT.finditer(text), _MAX_ANNOUNCEMENTS)
     for match in reversed(found):
+        # The groups of the pattern are named after the kinds.
         kind: Kind = "tag" if match.lastgroup in (None, "tag") else match.lastgroup  # type: ignore[assignment]
         if kind == "correction" and not _has_prior(text, match.start(), found[0]):
             continue

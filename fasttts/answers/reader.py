@@ -66,7 +66,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 def reads_thoughts(function: Function) -> Function:
     """Marks an extractor that is to be given the raw text, thoughts and their markers included."""
-    function.reads_thoughts = True  # type: ignore[attr-defined]
+    function.reads_thoughts = True  # type: ignore[attr-defined]  # functions take any
     return function
 
 
