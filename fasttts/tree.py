@@ -19,7 +19,8 @@ class Beam:
         is_answer_ended: Whether nothing can follow.
         answer: A complete answer in its canonical spelling; None where there is none, and where the
             policy asks for no answers.
-        is_announced: Whether the text presents it as its answer; see `search/votes.py`.
+        is_announced: Whether the text presents it as its answer; see
+            `search/aggregation.py`.
     """
 
     path: Path

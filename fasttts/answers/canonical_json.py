@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from fasttts.answers.reader import MalformedAnswer
-
 _MAX_DIGITS = 40
 """Numbers that would be longer without an exponent keep it."""
+
+
+class MalformedAnswer(ValueError):
+    """An answer that cannot be read, such as broken JSON: its candidate loses."""
 
 
 def canonical_json(value: Any) -> str:

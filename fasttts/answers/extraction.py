@@ -11,36 +11,91 @@ import dataclasses
 import functools
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 from fasttts.answers.announcements import announcements
 from fasttts.answers.boxes import boxed, last_box
 from fasttts.answers.choices import choice
 from fasttts.answers.json_objects import json_field, json_object
 from fasttts.answers.last_number import ends_in_year, last_number
-from fasttts.answers.reader import (
-    Answer,
-    AnswerReader,
-    Extractor,
-    MalformedAnswer,
-    as_reader,
-    reads_thoughts,
-)
+from fasttts.answers.thoughts import without_thoughts
 from fasttts.config import JSON_FIELD
 
-__all__ = [
-    "EXTRACTORS",
-    "Answer",
-    "AnswerReader",
-    "Extractor",
-    "MalformedAnswer",
-    "as_reader",
-    "extract_boxed",
-    "make_extractor",
-    "reads_thoughts",
-    "resolve_extractor",
-]
+Extractor = Callable[[str], str | None]
+"""A candidate's text to its answer; None where it has none.
+
+It may raise `MalformedAnswer`. It is given what the text says, without thoughts, unless it has an
+attribute `reads_thoughts` that is true.
+"""
+
+Function = TypeVar("Function", bound=Callable[..., object])
 
 _FENCE = re.compile(r"^[ \t]*```([^`\n]*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer found in one text.
+
+    Attributes:
+        text: The answer, as it is written there.
+        is_announced: Whether the text presents it as its answer. False for the last number of a
+            text that presents none; it has a vote only where no candidate announces an answer.
+    """
+
+    text: str
+    is_announced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReader:
+    """Finds the answer in a text, thoughts aside; an `Extractor` itself.
+
+    Attributes:
+        name: What messages call it.
+        find: What finds it.
+        reads_thoughts: Whether `find` is given thoughts too.
+        is_open: Whether every text begins inside thoughts, which its prompt opened.
+    """
+
+    name: str
+    find: Callable[[str], Answer | None]
+    reads_thoughts: bool = False
+    is_open: bool = False
+
+    def __call__(self, text: str) -> str | None:
+        """The answer alone."""
+        found = self.read(text)
+        return None if found is None else found.text
+
+    def read(self, text: str) -> Answer | None:
+        """The answer in a text, and whether it is announced as one."""
+        if self.reads_thoughts:
+            return self.find(text)
+        return self.find(without_thoughts(text, is_open=self.is_open))
+
+
+def reads_thoughts(function: Function) -> Function:
+    """Marks an extractor that is to be given the raw text, thoughts and their markers included."""
+    function.reads_thoughts = True  # type: ignore[attr-defined]  # functions take any
+    return function
+
+
+def as_reader(extract: Extractor) -> AnswerReader:
+    """Makes a reader of an extractor, whose answers count as announced."""
+    if isinstance(extract, AnswerReader):
+        return extract
+    return AnswerReader(
+        name=getattr(extract, "__qualname__", repr(extract)),
+        find=functools.partial(_find, extract),
+        reads_thoughts=bool(getattr(extract, "reads_thoughts", False)),
+    )
+
+
+def _find(extract: Extractor, text: str) -> Answer | None:
+    found = extract(text)
+    return None if found is None else Answer(found)
 
 
 def _find_announced(text: str) -> str | None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from fasttts import FastTTS
+from fasttts.answers.canonical_json import MalformedAnswer
 from fasttts.answers.extraction import (
     Answer,
     AnswerReader,
     Extractor,
-    MalformedAnswer,
     as_reader,
 )
 from fasttts.chat.tool_calls import call_checker, canonical_calls, parse_json_calls

@@ -34,8 +34,3 @@ class Budget(BaseModel):
     grace_tokens: int = Field(default=128, ge=0)
     grace_seconds: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     refuse_late: bool = False
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether a limit applies to counts that the tree determines."""
-        return self.tokens is not None or self.verifier_calls is not None

@@ -184,6 +184,11 @@ class SearchConfig(BaseModel):
         )
 
     @property
+    def has_counted_budget(self) -> bool:
+        """Whether a limit of the budget applies to counts that the tree determines."""
+        return self.budget.tokens is not None or self.budget.verifier_calls is not None
+
+    @property
     def sampling(self) -> Sampling:
         """The sampling rule of these options, defaults resolved."""
         default = 0.0 if self.search == "none" else 0.8

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fasttts.decoding.patterns import compile_pattern
-from fasttts.decoding.text import INCOMPLETE
+from fasttts.decoding.tokenizer import INCOMPLETE
 
 _CLOSING_TAG = "</think>"
 _TAGS = re.compile("</?think>")

@@ -5,6 +5,9 @@ from typing import Any, Protocol
 
 from fasttts.types import Message
 
+INCOMPLETE = "\ufffd"
+"""What a tokenizer makes of a character whose last bytes are still to come."""
+
 
 class Tokenizer(Protocol):
     """Converts text to tokens and back, for the generator's model."""

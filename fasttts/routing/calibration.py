@@ -14,7 +14,7 @@ from fasttts.errors import ConfigurationError
 from fasttts.routing.context import RoutingContext
 from fasttts.routing.decision import Decision, Needs, NeedsDraft, decided
 from fasttts.routing.results import DRAFT_PATH
-from fasttts.search.aggregate import SCORE_GRID
+from fasttts.search.aggregation import SCORE_GRID
 from fasttts.types import SearchResult
 
 

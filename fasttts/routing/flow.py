@@ -159,7 +159,7 @@ class RoutingState:
             SearchError: The draft ran out of time or was cancelled.
         """
         self._pay(outcome)
-        if isinstance(outcome, SearchResult) and outcome.candidates[0].is_complete:
+        if isinstance(outcome, SearchResult) and outcome.finish_reason == "stop":
             self.draft = outcome
             draft = draft_of(outcome, calls_tools=self.call.calls_tools(outcome.text))
         elif isinstance(outcome, SearchResult):
@@ -210,7 +210,7 @@ class RoutingState:
         """Makes the decoding or search of the reply; no text is certain if there is a draft."""
         config, draft, prompt = self._left(), self.draft, self.call.prompt
         is_plain = decision.route == "plain"
-        if draft is None and config.budget.is_counted:  # plain decoding replaces what it cuts off
+        if draft is None and config.has_counted_budget:  # plain decoding replaces what it cuts off
             config = config.model_copy(update={"on_cut": "raise"})
         if draft is not None and not self.context.is_constrained:
             prompt = replace(prompt, answer_prefix=answer_prefix_of(draft, decision.kept_steps))

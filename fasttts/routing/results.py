@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 from fasttts.routing.context import Draft
 from fasttts.routing.decision import Decision
-from fasttts.search.selection import rank
+from fasttts.search.aggregation import rank
 from fasttts.types import AnswerPrefix, Candidate, Path, SearchResult, Timings, Usage
 
 DRAFT_PATH: Path = ()
@@ -22,7 +22,7 @@ def draft_of(result: SearchResult, *, calls_tools: bool) -> Draft:
     return Draft(
         text=result.text,
         steps=result.candidates[0].steps,
-        is_complete=result.candidates[0].is_complete,
+        is_complete=result.finish_reason == "stop",
         calls_tools=calls_tools,
     )
 

@@ -46,6 +46,7 @@ class SearchBudget:
         self.last: Node | None = None
         self._run = run
         self._budget = run.request.config.budget
+        self._is_counted = run.request.config.has_counted_budget
         self._policy = policy
         self._nodes = nodes
         self._groups = groups
@@ -70,7 +71,7 @@ class SearchBudget:
     def horizon(self) -> Horizon | None:
         """Where the budget ends, as far as the tree is known; None while it pays for all of it."""
         budget = self._budget
-        if not budget.is_counted or self.stop_reason != "complete":
+        if not self._is_counted or self.stop_reason != "complete":
             return None
         nodes = list(self._run.tree)
         found: list[Horizon] = []

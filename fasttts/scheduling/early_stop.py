@@ -8,7 +8,8 @@ and then it is a candidate.
 
 from collections.abc import Callable, Sequence
 
-from fasttts.search.policy import Branch, SearchPolicy, decide
+from fasttts.scheduling.groups import decide
+from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node
 
 

@@ -1,11 +1,16 @@
-"""Groups of beams that decide together, and the nodes that each decision still waits for."""
+"""Groups of beams that decide together, what each decision still waits for, and the decision."""
 
-from collections.abc import Iterable, Iterator
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from fasttts.search.policy import SearchPolicy
+from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node
 from fasttts.types import Path
+
+MAX_BRANCHES = 65_536
+"""The most children that one decision may start."""
 
 
 @dataclass(slots=True)
@@ -135,6 +140,33 @@ class Groups:
         if group.num_unended:
             return False
         return not self._policy.needs_scores or all(node.beam for node in group.frontier)
+
+
+def decide(
+    policy: SearchPolicy, frontier: Sequence[Beam], ended: Sequence[Beam]
+) -> Sequence[Branch]:
+    """Asks a policy for its branches and checks them, since it may be a user's class.
+
+    Args:
+        policy: Decides.
+        frontier: As for `SearchPolicy.expand`.
+        ended: As for `SearchPolicy.expand`.
+
+    Raises:
+        TypeError: It returned what is no sequence of branches.
+        ValueError: It starts no child of a branch, or more than `MAX_BRANCHES` together.
+    """
+    branches: Any = policy.expand(frontier, ended)
+    if not isinstance(branches, Sequence) or not all(isinstance(b, Branch) for b in branches):
+        raise TypeError(f"expand returned {branches!r:.200}: return a sequence of Branch")
+    counts = [operator.index(branch.num_children) for branch in branches]
+    if min(counts, default=1) < 1 or sum(counts) > MAX_BRANCHES:
+        raise ValueError(
+            f"expand starts {sum(counts)} children, of which a branch starts {min(counts)}: start "
+            f"at least one for each branch, and at most {MAX_BRANCHES} together"
+        )
+    checked: Sequence[Branch] = branches
+    return checked
 
 
 def _attached_ancestor(node: Node) -> Path:

@@ -5,8 +5,7 @@ import logging
 from fasttts.answers.equality import canonical_answer
 from fasttts.answers.extraction import Answer, AnswerReader
 from fasttts.config import SearchConfig
-from fasttts.decoding.reader import ReadingRules, TextReader
-from fasttts.decoding.text import find_stop
+from fasttts.decoding.reader import ReadingRules, TextReader, find_stop
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.search.policy import SearchPolicy
 from fasttts.tree import Limits, Node, SearchTree

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from fasttts.answers.extraction import Answer, AnswerReader, MalformedAnswer
+from fasttts.answers.canonical_json import MalformedAnswer
+from fasttts.answers.extraction import Answer, AnswerReader
 from fasttts.errors import SearchError
 from fasttts.memory import MemoryPlan
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.usage import plain_occupancy, token_counts
-from fasttts.search.selection import Ranking, make_ranking
+from fasttts.search.aggregation import Ranking, make_ranking
 from fasttts.tree import Node
 from fasttts.types import (
     Candidate,

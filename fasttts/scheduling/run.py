@@ -17,12 +17,12 @@ from fasttts.errors import FastTTSError
 from fasttts.interfaces import GenerationRequest
 from fasttts.scheduling.budget import SearchBudget, living
 from fasttts.scheduling.early_stop import dominated
-from fasttts.scheduling.groups import Group, Groups
+from fasttts.scheduling.groups import Group, Groups, decide
 from fasttts.scheduling.node_lifecycle import NodeLifecycle
 from fasttts.scheduling.speculation import Rule, predict
 from fasttts.scheduling.usage import Counts
-from fasttts.search.aggregate import aggregate, best_aggregate
-from fasttts.search.policy import Branch, SearchPolicy, decide
+from fasttts.search.aggregation import aggregate, best_aggregate
+from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node, SearchTree
 from fasttts.types import FinishReason, Path
 
@@ -208,7 +208,7 @@ class SearchRun:
             The speculative nodes behind them.
         """
         dropped: list[Node] = []
-        if self.request.config.budget.is_counted:
+        if self.request.config.has_counted_budget:
             return dropped  # which steps are dominated depends on what ran first
         for group in self._groups:
             if not group.has_news():
@@ -251,10 +251,10 @@ class SearchRun:
         """
         if self.budget.last is not None:
             return [self.budget.last, *self.ended_nodes()]
-        budget = self.request.config.budget
-        if self._policy.is_revisiting or budget.is_counted:
+        config = self.request.config
+        if self._policy.is_revisiting or config.has_counted_budget:
             return []
-        late = [] if budget.seconds is None else living(self.tree, self._policy)
+        late = [] if config.budget.seconds is None else living(self.tree, self._policy)
         return [*self.frontier(), *self.ended_nodes(), *late]
 
     def score(self, node: Node) -> float | None:

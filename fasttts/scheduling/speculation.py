@@ -20,9 +20,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from fasttts.config import SchedulingConfig
-from fasttts.scheduling.groups import Group
-from fasttts.search.policy import Branch, SearchPolicy, decide
-from fasttts.search.votes import count_votes
+from fasttts.scheduling.groups import Group, decide
+from fasttts.search.aggregation import count_votes
+from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node, SearchTree
 from fasttts.types import Path
 

@@ -14,7 +14,7 @@ from typing import Any
 from fasttts.config import Aggregation, SchedulingConfig
 from fasttts.errors import ContractError
 from fasttts.interfaces import Verification, VerificationRequest
-from fasttts.search.aggregate import on_grid
+from fasttts.search.aggregation import on_grid
 from fasttts.tree import Node
 
 _TOKENS_PER_BEAM = 16

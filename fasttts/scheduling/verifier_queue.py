@@ -26,7 +26,7 @@ from fasttts.scheduling.verifier_batching import (
     take_scores,
 )
 from fasttts.tree import Node
-from fasttts.verifiers.async_scoring import AsyncScoring, scoring_of
+from fasttts.verifiers.async_scoring import AsyncScoring, AsyncVerifier, try_async
 from fasttts.verifiers.resolve import is_serial
 
 _RETRYING = retrying()
@@ -80,7 +80,8 @@ class VerifierQueue:
         *,
         longest_wait_s: float,
     ) -> None:
-        self._verifier = verifier
+        asynchronous = None if verifier is None else try_async(verifier)
+        self._verifier = verifier if asynchronous is None else asynchronous
         self._is_serial = verifier is not None and is_serial(verifier)
         self._config = config
         self._account = account
@@ -227,7 +228,10 @@ def _asked(verifier: Verifier, requests: list[VerificationRequest]) -> AsyncScor
     try:
         for attempt in _RETRYING.copy():  # several batches may be tried again at a time
             with attempt:
-                verifications = yield from scoring_of(verifier, requests)
+                if isinstance(verifier, AsyncVerifier):
+                    verifications = yield from verifier.score_async(requests)
+                else:
+                    verifications = verifier.score(requests)
     except Exception as error:
         raise _translated(error) from error
     return check_verifications(verifications, len(requests))

@@ -24,8 +24,8 @@ from typing import ClassVar
 
 from fasttts.config import Stopping
 from fasttts.decoding.steps import WHOLE_ANSWER, StepShape
+from fasttts.search.aggregation import count_votes
 from fasttts.search.policy import Branch
-from fasttts.search.votes import count_votes
 from fasttts.tree import Beam
 from fasttts.types import Path
 

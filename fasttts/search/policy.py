@@ -1,9 +1,8 @@
 """The protocol of a search policy: the only thing that differs between search methods."""
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from fasttts.decoding.steps import StepShape
 from fasttts.tree import Beam
@@ -84,34 +83,3 @@ class SearchPolicy(Protocol):
             ended: The group's beams that ended at earlier depths.
         """
         ...
-
-
-MAX_BRANCHES = 65_536
-"""The most children that one decision may start."""
-
-
-def decide(
-    policy: SearchPolicy, frontier: Sequence[Beam], ended: Sequence[Beam]
-) -> Sequence[Branch]:
-    """Asks a policy for its branches and checks them, since it may be a user's class.
-
-    Args:
-        policy: Decides.
-        frontier: As for `SearchPolicy.expand`.
-        ended: As for `SearchPolicy.expand`.
-
-    Raises:
-        TypeError: It returned what is no sequence of branches.
-        ValueError: It starts no child of a branch, or more than `MAX_BRANCHES` together.
-    """
-    branches: Any = policy.expand(frontier, ended)
-    if not isinstance(branches, Sequence) or not all(isinstance(b, Branch) for b in branches):
-        raise TypeError(f"expand returned {branches!r:.200}: return a sequence of Branch")
-    counts = [operator.index(branch.num_children) for branch in branches]
-    if min(counts, default=1) < 1 or sum(counts) > MAX_BRANCHES:
-        raise ValueError(
-            f"expand starts {sum(counts)} children, of which a branch starts {min(counts)}: start "
-            f"at least one for each branch, and at most {MAX_BRANCHES} together"
-        )
-    checked: Sequence[Branch] = branches
-    return checked

@@ -7,9 +7,9 @@ their tokens are not read until a decision leaves fewer paths.
 import os.path
 from collections.abc import Sequence
 
-from fasttts.decoding.text import TextStream
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.scheduling.run import SearchRun
+from fasttts.streaming.text_stream import TextStream
 from fasttts.tree import Node
 from fasttts.types import StopReason
 

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from fasttts.decoding.text import TextStream
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.scheduling.loop_thread import ResultListener
 from fasttts.scheduling.run import SearchRun
 from fasttts.streaming.event_log import EventLog
 from fasttts.streaming.search_events import SearchEvents
+from fasttts.streaming.text_stream import TextStream
 from fasttts.tree import Node
 from fasttts.types import (
     AnswerChosen,

@@ -2,11 +2,10 @@
 
 import pytest
 
-from fasttts.answers.canonical_json import canonical_json
+from fasttts.answers.canonical_json import MalformedAnswer, canonical_json
 from fasttts.answers.extraction import (
     EXTRACTORS,
     Answer,
-    MalformedAnswer,
     as_reader,
     make_extractor,
     reads_thoughts,

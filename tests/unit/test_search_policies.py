@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fasttts.config import Aggregation, search_config
 from fasttts.decoding.steps import WHOLE_ANSWER
 from fasttts.search import Beam, BeamSearch, BestOfNPolicy, Branch, make_policy
-from fasttts.search.aggregate import aggregate, on_grid
+from fasttts.search.aggregation import aggregate, on_grid
 
 
 def beams(*scores: float, ended: tuple[int, ...] = ()) -> list[Beam]:

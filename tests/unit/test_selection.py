@@ -13,10 +13,15 @@ from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import Aggregation, SearchConfig, Selection
 from fasttts.scheduling.run import SearchRequest, SearchRun
 from fasttts.search import make_policy
-from fasttts.search.aggregate import aggregate, best_aggregate, on_grid
+from fasttts.search.aggregation import (
+    aggregate,
+    best_aggregate,
+    count_votes,
+    make_ranking,
+    on_grid,
+    rank,
+)
 from fasttts.search.consistency import SelfConsistency
-from fasttts.search.selection import make_ranking, rank
-from fasttts.search.votes import count_votes
 from fasttts.tree import Beam
 from fasttts.types import Candidate, FinishReason
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttts.backends.fake import BLANK_LINE, EOS, FakeTokenizer
-from fasttts.decoding.reader import ReadingRules
+from fasttts.decoding.reader import ReadingRules, find_stop
 from fasttts.decoding.steps import StepRule, StepScan
-from fasttts.decoding.text import TextStream, find_stop
+from fasttts.streaming.text_stream import TextStream
 
 TOKENIZER = FakeTokenizer()
 TEXT = st.text(alphabet="ab \n.é", max_size=60)

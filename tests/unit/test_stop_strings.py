@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fasttts import FastTTS, Finished, PrefixDelta, SearchError, SearchResult, TextDelta
 from fasttts.backends.fake import FakeGenerator, FakeTokenizer, FakeVerifier
 from fasttts.config import PLAIN, SearchMethod
-from fasttts.decoding.text import StopScan, find_stop
+from fasttts.decoding.reader import StopScan, find_stop
 from tests.searches import UNTIMED
 
 TOKENIZER = FakeTokenizer()

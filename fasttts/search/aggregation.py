@@ -1,17 +1,37 @@
-"""Selection among ended candidates.
+"""Aggregation: of step scores to the score of a path, and of candidates to the order of answers.
 
-Majority is self-consistency (Wang et al. 2022, arXiv 2203.11171); the weighted majority sums the
-verifier's scores of equal answers (weighted best-of-N: Li et al. 2022, arXiv 2206.02336; Snell et
-al. 2024, arXiv 2408.03314, section 5.1).
+Step-wise (names of Snell et al. 2024, arXiv 2408.03314, section 5.1 and appendix E): `last`, `min`
+and `prod` are compared there and by Lightman et al. 2023 (arXiv 2305.20050). With `model` the
+verifier reads the whole path as one step (`scheduling/verifier_batching.py`), as reward_hub does,
+which its_hub uses; each step then carries the score of the path up to its end, and the last one
+counts.
+
+Inter-answer: majority is self-consistency (Wang et al. 2022, arXiv 2203.11171); the weighted
+majority sums the verifier's scores of equal answers (weighted best-of-N: Li et al. 2022, arXiv
+2206.02336). Answers that are announced as such have a vote. The last number of a text that
+announces none is a guess: it has one only while no text announces an answer.
 """
 
+import collections
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from fasttts.answers.equality import group_equal
-from fasttts.config import Selection
+from fasttts.config import Aggregation, Selection
+from fasttts.tree import Beam
 from fasttts.types import Candidate, Path
+
+SCORE_GRID = 10_000
+"""Every score is a multiple of 1 / SCORE_GRID before a decision uses it."""
+
+_RULES: dict[Aggregation, Callable[[Sequence[float]], float]] = {
+    "last": lambda scores_S: scores_S[-1],
+    "min": min,
+    "prod": math.prod,
+    "mean": lambda scores_S: sum(scores_S) / len(scores_S),
+    "model": lambda scores_S: scores_S[-1],
+}
 
 _REMEDY = (
     "ask for a \\boxed{} answer, as the system preset 'math' does (--system preset:math), or set "
@@ -54,6 +74,40 @@ class Ranking:
         return None
 
 
+def on_grid(score: float) -> float:
+    """Rounds a score to 1e-4, so that differences by the shape of a batch do not decide."""
+    return round(score * SCORE_GRID) / SCORE_GRID
+
+
+def aggregate(scores_S: Sequence[float], rule: Aggregation) -> float:
+    """Computes one score for a path, on the grid; 0 for a path without steps.
+
+    Args:
+        scores_S: Scores of its steps, in order.
+        rule: How they are combined.
+    """
+    return on_grid(_RULES[rule](scores_S)) if scores_S else 0.0
+
+
+def best_aggregate(scores_S: Sequence[float], rule: Aggregation) -> float:
+    """Computes the highest score a path can have after one more step, on the grid.
+
+    Args:
+        scores_S: Scores of its steps so far, in order.
+        rule: How they are combined.
+    """
+    return aggregate([*scores_S, 1.0], rule)
+
+
+def count_votes(beams: Iterable[Beam]) -> tuple[collections.Counter[str], bool]:
+    """Votes by answer while a search runs, and whether they are for announced answers."""
+    answers = [(beam.answer, beam.is_announced) for beam in beams if beam.answer is not None]
+    announced = collections.Counter(answer for answer, is_announced in answers if is_announced)
+    if announced:
+        return announced, True
+    return collections.Counter(answer for answer, _ in answers), False
+
+
 def rank(candidates: Sequence[Candidate], selection: Selection) -> list[Candidate]:
     """Sorts candidates, best first; the order of the input makes no difference.
 
@@ -75,14 +129,14 @@ def make_ranking(candidates: Sequence[Candidate], selection: Selection) -> Ranki
         candidates: As for `rank`.
         selection: As for `rank`.
     """
-    readable = (c for c in candidates if c.is_complete and not c.is_malformed)
+    readable = (c for c in candidates if c.finish_reason == "stop" and not c.is_malformed)
     voters = _voters(sorted(readable, key=lambda c: c.path))
     is_vote = selection != "best"
     votes = _votes(voters, selection) if is_vote else {}
 
     def key(candidate: Candidate) -> tuple[bool, bool, float, float, Path]:
         vote = votes.get(candidate.path, 0.0)
-        is_cut_off = not candidate.is_complete
+        is_cut_off = candidate.finish_reason != "stop"
         order = (-vote, -(candidate.score or 0.0), candidate.path)
         return (candidate.is_malformed, is_cut_off, *order)
 
