@@ -57,12 +57,14 @@ class AnswerReader:
         find: What finds it.
         reads_thoughts: Whether `find` is given thoughts too.
         is_open: Whether every text begins inside thoughts, which its prompt opened.
+        is_function: Whether `find` calls a user's function, which may take any time.
     """
 
     name: str
     find: Callable[[str], Answer | None]
     reads_thoughts: bool = False
     is_open: bool = False
+    is_function: bool = False
 
     def __call__(self, text: str) -> str | None:
         """The answer alone."""
@@ -90,6 +92,7 @@ def as_reader(extract: Extractor) -> AnswerReader:
         name=getattr(extract, "__qualname__", repr(extract)),
         find=functools.partial(_find, extract),
         reads_thoughts=bool(getattr(extract, "reads_thoughts", False)),
+        is_function=True,
     )
 
 

@@ -35,6 +35,9 @@ class SchedulingConfig(BaseModel):
         kv_usage_threshold: Share of the generator's KV cache above which memory is short.
         max_waiting: Most searches and plain decodings that wait for admission; further ones are
             refused at once with an `OverloadedError`.
+        verifier_timeout_s: Most seconds that a call of a function as verifier, or a batch in the
+            verifier's process, may take; then the searches that wait for it end with an error. None
+            waits without limit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,6 +55,7 @@ class SchedulingConfig(BaseModel):
     two_phase: bool = True
     kv_usage_threshold: float = Field(default=0.95, gt=0.0, le=1.0)
     max_waiting: int = Field(default=1024, ge=1)
+    verifier_timeout_s: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
 
 
 PLAIN = SchedulingConfig(

@@ -17,7 +17,7 @@ from fasttts.config import SchedulingConfig
 from fasttts.engine.cache_key import SearchIdentity
 from fasttts.engine.handle import SearchHandle
 from fasttts.engine.result_cache import EngineCache, ResultCache
-from fasttts.errors import BackendError, OverloadedError, SearchError
+from fasttts.errors import BackendError, FastTTSError, OverloadedError, SearchError
 from fasttts.interfaces import Generator as GeneratorBackend
 from fasttts.interfaces import Verifier
 from fasttts.memory import MemoryPlan
@@ -219,8 +219,18 @@ class EngineCore:
         found = None if self._cache is None else self._cache.find(run.request)
         if found is None and run.request.grammar is not None:
             self._thread.check_accepting()
-            run.compiled_grammar = self.generator.compile_grammar(run.request.grammar)
+            run.compiled_grammar = self._compiled(run.request.grammar)
         return found
+
+    def _compiled(self, grammar: str) -> object:
+        """Compiles a grammar in the generator, which may be a user's class."""
+        try:
+            return self.generator.compile_grammar(grammar)
+        except FastTTSError:
+            raise
+        except Exception as error:
+            message = f"the generator failed to compile: {type(error).__name__}: {error}"
+            raise BackendError(message, role="generator") from error
 
     def _submit(
         self, run: SearchRun, found: SearchResult | None, *, is_watched: bool

@@ -10,6 +10,7 @@ from typing import Any, Self
 from fasttts.scheduling.loop_thread import LoopThread, ResultListener
 from fasttts.streaming.listener import SearchListener
 from fasttts.types import Event, SearchResult
+from fasttts.verifiers.daemon_pool import run_in_daemon
 
 ReadResult = Callable[[ResultListener], SearchResult]
 """Makes the result of a search that ended; raises what it ended with."""
@@ -81,7 +82,7 @@ class SearchHandle:
         """Waits as `result` does, for event loops; a cancelled task leaves the search running."""
         self._thread.check_process()
         await asyncio.wrap_future(self._listener.future)
-        return await asyncio.to_thread(self.result)
+        return await asyncio.wrap_future(run_in_daemon(self.result))
 
     def events(self) -> Generator[Event, None, None]:
         """Yields every event of the search from its beginning, waiting for those to come.
@@ -98,7 +99,7 @@ class SearchHandle:
         self._thread.check_process()
         async for event in self._watched.log.aread():
             yield event
-        for event in await asyncio.to_thread(self._closed):
+        for event in await asyncio.wrap_future(run_in_daemon(self._closed)):
             yield event
 
     def when_done(self, call: Callable[[], None]) -> None:

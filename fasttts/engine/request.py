@@ -1,5 +1,6 @@
 """Makes a search that can start from a user's problem: checked input and a rendered prompt."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from fasttts.config import SearchConfig, search_config
 from fasttts.decoding.structured_outputs import THINK_END, THINK_START, Thoughts
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.engine.messages import Conversation, check_conversation, question
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, ContractError, FastTTSError
 from fasttts.interfaces import Generator
 from fasttts.scheduling.run import SearchRequest, SearchRun
 from fasttts.search import make_policy, uses_verifier
@@ -65,7 +66,7 @@ def render(
             raise ConfigurationError("a rendered prompt takes neither a system message nor tools")
         return problem
     messages = check_conversation(problem, system)
-    token_ids = generator.tokenizer.encode_chat(messages, tools)
+    token_ids = _token_ids(generator.tokenizer, messages, tools)
     if len(token_ids) >= generator.max_model_len:
         raise ConfigurationError(
             f"the prompt has {len(token_ids)} tokens, the context {generator.max_model_len}: "
@@ -77,6 +78,31 @@ def render(
         messages=tuple(messages),
         tools=tuple(tools or ()),
     )
+
+
+def _token_ids(
+    tokenizer: Tokenizer, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None
+) -> list[int]:
+    """Renders messages with a tokenizer, which may be a user's class, and checks what it returns.
+
+    Raises:
+        ContractError: It raised, or it does not turn messages to tokens and tokens to text.
+    """
+    found: object = None
+    try:
+        found = tokenizer.encode_chat(messages, tools)
+        token_ids = list(map(operator.index, found))
+        if not isinstance(tokenizer.decode(token_ids[-1:]), str):
+            raise TypeError("decode returned no text")
+    except FastTTSError:
+        raise
+    except Exception as error:  # a tokenizer may raise and return anything
+        raise ContractError(
+            f"the tokenizer failed: {type(error).__name__}: {error}; encode_chat returned "
+            f"{found!r:.80}; see fasttts.decoding.tokenizer.Tokenizer",
+            role="generator",
+        ) from error
+    return token_ids
 
 
 def prepare(

@@ -137,9 +137,8 @@ class Groups:
                 assert node.parent is None or node.parent.finish_reason == "step"
 
     def _is_ready(self, group: Group) -> bool:
-        if group.num_unended:
-            return False
-        return not self._policy.needs_scores or all(node.beam for node in group.frontier)
+        """Whether every beam of the frontier ended, and is scored and answered as far as needed."""
+        return not group.num_unended and all(node.beam for node in group.frontier)
 
 
 def decide(

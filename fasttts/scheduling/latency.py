@@ -1,4 +1,4 @@
-"""Latencies measured while decoding: of an iteration by its batch, of a search by its kind.
+"""Latencies: of an iteration by its batch, of a search by its kind, of a user's slow call.
 
 Where an iteration takes as long for one sequence as for many, free slots are free. Where its time
 grows with the batch, as on a CPU or in very large batches, each sequence must be worth its tokens.
@@ -8,10 +8,16 @@ can only add to it, but a longer context does too, so old times are dropped.
 """
 
 import collections
+import logging
 from dataclasses import dataclass
 
 from fasttts.config import SearchConfig
 from fasttts.scheduling.usage import EngineUsage
+
+logger = logging.getLogger(__name__)
+
+SLOW_S = 1.0
+"""Policies and backends of users run in the step loop; a call that takes longer is warned about."""
 
 _MIN_SECONDS = 1e-3
 """A full batch that costs less than this more than one sequence is cheap, whatever the ratio."""
@@ -104,3 +110,16 @@ class SearchLatency:
             return 0.0
         seconds = (usage.generation_s + usage.verification_s) / usage.num_iterations
         return seconds * num_iterations * (1 + num_ahead)
+
+
+def warn_if_slow(what: str, owner: object, seconds: float) -> None:
+    """Warns of a call that held up the step loop for long, unless it is one of this package.
+
+    Args:
+        what: Whose call it was.
+        owner: The object that was called.
+        seconds: What the call took.
+    """
+    is_own = type(owner).__module__.partition(".")[0] == __name__.partition(".")[0]
+    if seconds > SLOW_S and not is_own:
+        logger.warning("%s held up the step loop for %.1f s", what, seconds)

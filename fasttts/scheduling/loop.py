@@ -4,19 +4,25 @@ One loop drives any number of searches and plain decodings over one generator an
 It is synchronous and single-threaded; `fasttts.engine.engine` runs it in a thread of its own.
 """
 
+import concurrent.futures
 import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, CapacityError, OverloadedError, SearchError
 from fasttts.interfaces import GenerationOutput, Generator, Verifier
 from fasttts.scheduling.gauges import Gauges
-from fasttts.scheduling.latency import SearchLatency
-from fasttts.scheduling.recovery import broken_generator, policy_failure, retrying
+from fasttts.scheduling.latency import SLOW_S, SearchLatency, warn_if_slow
+from fasttts.scheduling.listener import Listener
+from fasttts.scheduling.recovery import (
+    broken_generator,
+    retrying,
+    user_failure,
+)
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.scheduler import Scheduler
 from fasttts.scheduling.slots import Slots
@@ -29,40 +35,10 @@ logger = logging.getLogger(__name__)
 
 _Found = TypeVar("_Found")
 
-_SLOW_S = 1.0
-"""Policies run in the step loop; one call that takes longer is warned about."""
-
 _MANY_SLOTS = 128
 """With more slots than this, speculative steps are chosen anew when a score arrives or a slot is
 freed, not when a step ends and its sequence runs on: predicting a large frontier costs more than
 it gains."""
-
-
-class Listener(Protocol):
-    """Receives the events of one search, in the loop's thread; must not block."""
-
-    def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
-        """A node gained tokens.
-
-        Args:
-            run: The search.
-            node: The node.
-            token_ids: The new tokens.
-        """
-        ...
-
-    def on_commit(self, run: SearchRun) -> None:
-        """The search made a decision."""
-        ...
-
-    def on_done(self, run: SearchRun, error: BaseException | None) -> None:
-        """The search ended; called exactly once.
-
-        Args:
-            run: The search.
-            error: The error that ended it; None if none did.
-        """
-        ...
 
 
 class Loop:
@@ -94,6 +70,7 @@ class Loop:
         self._clock = clock
         self._slots = Slots(generator, num_slots)
         self._account = account or Account()
+        self._longest_wait_s = longest_wait_s
         self._verifier_queue = VerifierQueue(
             verifier, config, self._account, clock, longest_wait_s=longest_wait_s
         )
@@ -199,6 +176,7 @@ class Loop:
         self._decode()
         self._stop_early()
         self._verify()
+        self._take_answers()
         self._commit()
         self._keep_budgets()
         self._read_gauges()
@@ -236,7 +214,7 @@ class Loop:
                 self._finish(run, error)
 
     def _decode(self) -> None:
-        if not self._slots:
+        if not self._slots.has_sequences:
             return
         started = self._clock()
         runs = self._slots.runs()
@@ -249,7 +227,9 @@ class Loop:
             return
         try:
             self._pressure.read(self._generator.pressure())
-            self._count_iteration(self._clock() - started)
+            seconds = self._clock() - started
+            self._count_iteration(seconds)
+            warn_if_slow("the generator", self._generator, seconds)
             for output in outputs:
                 if self._slots.is_running(output):
                     self._take_output(output)
@@ -273,18 +253,20 @@ class Loop:
             raise BackendError(message, role="generator") from error
         raise AssertionError("an attempt returns or raises")
 
-    def _isolated(self, run: SearchRun, work: Callable[[], _Found], otherwise: _Found) -> _Found:
-        """Ends a search, and no other, with what its policy or its books raise in `work`."""
+    def _isolated(
+        self, run: SearchRun, work: Callable[[], _Found], otherwise: _Found, what: str = "policy"
+    ) -> _Found:
+        """Ends a search, and no other, with what its policy or its tokenizer raises in `work`."""
         started = time.perf_counter()
         try:
             return work()
         except BaseException as error:
             logger.warning("a search failed", exc_info=error)
-            self._finish(run, policy_failure(error))
+            self._finish(run, user_failure(what, error))
             return otherwise
         finally:
-            if (seconds := time.perf_counter() - started) > _SLOW_S:
-                logger.warning("a search's policy held up the step loop for %.1f s", seconds)
+            if (seconds := time.perf_counter() - started) > SLOW_S:
+                logger.warning("a search's %s held up the step loop for %.1f s", what, seconds)
 
     def _count_iteration(self, seconds: float) -> None:
         self._scheduler.measured(seconds)
@@ -307,7 +289,7 @@ class Loop:
         token_ids = output.token_ids
         while token_ids:
             take = functools.partial(run.take_tokens, node, token_ids)
-            num_taken = self._isolated(run, take, 0)
+            num_taken = self._isolated(run, take, 0, "tokenizer")
             if run not in self._listeners:
                 return
             run.counts.generated_tokens += num_taken
@@ -350,8 +332,18 @@ class Loop:
         if failures is None:
             return
         self._is_stale = True
-        for run, error in failures:
-            self._finish(run, error)
+        for run, error in failures:  # several batches of a search may fail together
+            self.cancel(run, error)
+
+    def _take_answers(self) -> None:
+        """Takes the answers that users' functions found; waits for one where nothing decodes."""
+        runs = [run for run in self._scheduler.active if run.unanswered]
+        if runs and not self._slots:
+            calls = [call for run in runs for call in run.unanswered.values()]
+            first = concurrent.futures.FIRST_COMPLETED
+            concurrent.futures.wait(calls, self._longest_wait_s, return_when=first)
+        for run in runs:
+            self._is_stale = run.take_answers() or self._is_stale
 
     def _commit(self) -> None:
         for run in self._scheduler.active:
@@ -392,6 +384,7 @@ class Loop:
         listener = self._listeners.pop(run)
         self._scheduler.remove(run)
         self._verifier_queue.forget(run)
+        run.close()
         self._account.ended(run.counts, run.tree)
         if error is None and run.budget.stop_reason == "complete":
             self._search_latency.ended(run.request.config, run.counts.num_iterations)

@@ -11,7 +11,8 @@ from concurrent.futures import Future
 
 from fasttts.errors import BackendError, SearchError
 from fasttts.scheduling.gauges import Gauges
-from fasttts.scheduling.loop import Listener, Loop
+from fasttts.scheduling.listener import Listener
+from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
 from fasttts.tree import Node
 

@@ -134,23 +134,25 @@ class NodeLifecycle:
         )
         return num_left > 0
 
-    def answer(self, node: Node) -> Answer | None:
-        """Returns the canonical answer of a complete candidate, for policies that count answers.
+    def has_vote(self, node: Node) -> bool:
+        """Whether an answer in a node's text counts: it is complete, and the policy asks for it."""
+        return self._policy.needs_answers and node.finish_reason == "stop"
+
+    def find_answer(self, text: str) -> Answer | None:
+        """Finds the answer of a complete candidate, and spells it as all equal ones are.
 
         An extractor that fails finds no answer here; the error is raised again in the caller's
         thread.
         """
-        if not self._policy.needs_answers or node.finish_reason != "stop":
-            return None
         try:
-            found = self._extract.read(node.path_text())
-        except Exception:  # a user's function may raise anything
-            logger.debug("an extractor failed on %s", node.path, exc_info=True)
+            found = self._extract.read(text)
+        except BaseException:  # a user's function may raise anything
+            logger.debug("an extractor failed", exc_info=True)
             return None
-        text: object = found and found.text
-        if found is None or not isinstance(text, str) or not text:
+        answer: object = found and found.text
+        if found is None or not isinstance(answer, str) or not answer:
             return None
-        return Answer(canonical_answer(text), found.is_announced)
+        return Answer(canonical_answer(answer), found.is_announced)
 
     def _limits(self, parent: Node | None, num_steps: int | None) -> Limits:
         """Limits of a child of `parent` (None for roots)."""

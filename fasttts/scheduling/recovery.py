@@ -1,4 +1,4 @@
-"""Retry policy for retryable backend errors, and the error of a search whose policy raised."""
+"""Retry policy for retryable backend errors, and the errors of what users' objects do."""
 
 import logging
 from collections.abc import Callable
@@ -42,9 +42,14 @@ def is_retryable(error: BaseException) -> bool:
     return isinstance(error, BackendError) and error.retryable
 
 
-def policy_failure(error: BaseException) -> SearchError:
-    """The error of a search whose policy raised `error`."""
-    failure = SearchError(f"the search's policy failed: {type(error).__name__}: {error}")
+def user_failure(what: str, error: BaseException) -> SearchError:
+    """Makes the error of a search in which an object of the user's raised.
+
+    Args:
+        what: The object: a policy, or a tokenizer.
+        error: What it raised.
+    """
+    failure = SearchError(f"the search's {what} failed: {type(error).__name__}: {error}")
     failure.__cause__ = error
     return failure
 

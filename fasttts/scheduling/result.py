@@ -1,5 +1,6 @@
 """Makes results of finished runs: extracts answers and ranks candidates."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -180,7 +181,9 @@ def _answer(reader: AnswerReader, text: str) -> tuple[Answer | None, bool]:
         answer = reader.read(text)
     except MalformedAnswer:
         return None, True
-    except Exception as error:  # a user's function may raise anything
+    except BaseException as error:  # a user's function may raise anything
+        if _is_of_the_keyboard(error):
+            raise
         raise SearchError(
             f"extract={reader.name} failed on a candidate's text: {type(error).__name__}: {error}"
         ) from error
@@ -189,6 +192,14 @@ def _answer(reader: AnswerReader, text: str) -> tuple[Answer | None, bool]:
         return answer, False
     raise SearchError(
         f"extract={reader.name} returned {found!r}, a {type(found).__name__}: return a str or None"
+    )
+
+
+def _is_of_the_keyboard(error: BaseException) -> bool:
+    """Whether an exception is Ctrl-C, which Python raises in the main thread alone."""
+    return (
+        isinstance(error, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
     )
 
 

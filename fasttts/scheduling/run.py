@@ -4,11 +4,12 @@ Pure bookkeeping: it never calls a backend. The loop adds tokens and scores and 
 requests.
 """
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fasttts.answers.extraction import Extractor, resolve_extractor
+from fasttts.answers.extraction import Answer, Extractor, resolve_extractor
 from fasttts.answers.thoughts import opens_thoughts
 from fasttts.config import SchedulingConfig, SearchConfig
 from fasttts.decoding.sampling import Sampling
@@ -25,6 +26,7 @@ from fasttts.search.aggregation import aggregate, best_aggregate
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node, SearchTree
 from fasttts.types import FinishReason, Path
+from fasttts.verifiers.daemon_pool import Call, DaemonPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,9 @@ class SearchRun:
         self.depth = 0
         self.waiting: dict[Path, Node] = {}
         self.unscored: dict[Path, Node] = {}
+        self.unanswered: dict[Node, Call[Answer | None]] = {}
+        """Nodes in whose text a user's function looks for the answer."""
+        self._extraction: DaemonPool | None = None
         self._policy = policy
         prompt_end = tokenizer.decode(request.prompt_token_ids[-_MAX_MARKER_TOKENS:])
         self._is_thinking = opens_thoughts(prompt_end)
@@ -199,7 +204,24 @@ class SearchRun:
         """Records the scores of nodes; parents come before their children."""
         for node in nodes:
             self.unscored.pop(node.path, None)
-            self._make_beam(node, self._score_path(node))
+            self._make_beam(node)
+
+    def take_answers(self) -> bool:
+        """Shows nodes to the policy in whose text a user's function has looked for the answer.
+
+        Returns:
+            Whether there were any.
+        """
+        found = [node for node, call in self.unanswered.items() if call.done()]
+        for node in found:
+            self._answer(node, self.unanswered.pop(node).result())
+        return bool(found)
+
+    def close(self) -> None:
+        """Drops calls of users' functions that have not ended; the search has."""
+        self.unanswered.clear()
+        if self._extraction is not None:
+            self._extraction.close()
 
     def drop_dominated(self) -> list[Node]:
         """Gives up finished steps that can no longer survive.
@@ -308,9 +330,10 @@ class SearchRun:
         return self._given_up(self._groups.inherit(old.speculative.values(), nodes))
 
     def _given_up(self, dropped: list[Node]) -> list[Node]:
-        """Removes the score requests of dropped speculative nodes."""
+        """Removes the pending scores and answers of dropped speculative nodes."""
         for node in dropped:
             self.unscored.pop(node.path, None)
+            self.unanswered.pop(node, None)
         return dropped
 
     def _best_score(self, node: Node) -> float:
@@ -332,11 +355,26 @@ class SearchRun:
         assert scores_S is not None, f"{node.path} is scored before its parent"
         return aggregate(scores_S, self.request.config.aggregation)
 
-    def _make_beam(self, node: Node, score: float) -> None:
-        found = self._nodes.answer(node)
+    def _make_beam(self, node: Node) -> None:
+        """Shows a node to the policy: at once, or when a user's function has read its answer."""
+        if node in self.unanswered:
+            return
+        if node.beam is not None:  # only its score was missing
+            node.beam = replace(node.beam, score=self._score_path(node))
+        elif not self._nodes.has_vote(node):
+            self._answer(node, None)
+        elif self.answer_reader.is_function:
+            if self._extraction is None:
+                self._extraction = DaemonPool(1, name="fasttts-extract")
+            find = functools.partial(self._nodes.find_answer, node.path_text())
+            self.unanswered[node] = self._extraction.submit(find)
+        else:
+            self._answer(node, self._nodes.find_answer(node.path_text()))
+
+    def _answer(self, node: Node, found: Answer | None) -> None:
         node.beam = Beam(
             path=node.path,
-            score=score,
+            score=0.0 if node.scores_S is None else self._score_path(node),
             is_answer_ended=node.is_answer_ended,
             answer=None if found is None else found.text,
             is_announced=found is None or found.is_announced,
@@ -350,7 +388,7 @@ class SearchRun:
         if config.search == "none" and len(node.token_ids) == config.budget.tokens:
             self.budget.stop_reason = "complete" if reason == "stop" else "tokens"
         if not self._policy.needs_scores:
-            self._make_beam(node, 0.0)
+            self._make_beam(node)
         if node.is_attached:
             self._groups.of(node).num_unended -= 1
         if self.request.uses_verifier:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, FastTTSError
 from fasttts.scheduling.latency import IterationLatency
-from fasttts.scheduling.recovery import broken_generator, policy_failure
+from fasttts.scheduling.recovery import broken_generator, user_failure
 from fasttts.scheduling.run import Failure, SearchRun
 from fasttts.scheduling.slots import Owner, Slots
 from fasttts.scheduling.speculation import Rule
@@ -201,7 +201,7 @@ class Scheduler:
                 node = next(guesses, None)
             except BaseException as error:  # a policy may be a user's class and raise anything
                 logger.warning("a search failed", exc_info=error)
-                self._failures[run] = policy_failure(error)
+                self._failures[run] = user_failure("policy", error)
                 return
             if node is None:
                 return

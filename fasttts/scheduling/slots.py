@@ -2,11 +2,14 @@
 
 import collections
 import itertools
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 
 from fasttts.interfaces import GenerationOutput, Generator
 from fasttts.scheduling.run import SearchRun
 from fasttts.tree import Node
+
+logger = logging.getLogger(__name__)
 
 Owner = tuple[SearchRun, Node]
 
@@ -25,6 +28,8 @@ class Slots:
         self._owners: dict[str, Owner] = {}
         self._fresh: set[str] = set()
         """Sequences that have not reported yet how many prompt tokens were cached."""
+        self._unaborted: set[str] = set()
+        """Sequences without an owner that the generator failed to abort."""
         self._request_ids = (f"seq-{number}" for number in itertools.count())
 
     def __len__(self) -> int:
@@ -36,12 +41,17 @@ class Slots:
     @property
     def num_free(self) -> int:
         """Slots without a sequence."""
-        return self.num_slots - len(self._owners)
+        return self.num_slots - len(self._owners) - len(self._unaborted)
 
     @property
     def has_fresh(self) -> bool:
         """Whether the prompt of a sequence has not been processed yet."""
         return bool(self._fresh)
+
+    @property
+    def has_sequences(self) -> bool:
+        """Whether the generator has anything to decode, be it without an owner."""
+        return bool(self._owners or self._unaborted)
 
     def speculative(self) -> list[Node]:
         """Lists the nodes that run speculatively."""
@@ -79,6 +89,8 @@ class Slots:
 
     def is_running(self, output: GenerationOutput) -> bool:
         """Whether the sequence of an output has not been aborted meanwhile."""
+        if output.is_finished:
+            self._unaborted.discard(output.request_id)
         return output.request_id in self._owners
 
     def owner(self, output: GenerationOutput) -> Owner:
@@ -115,10 +127,21 @@ class Slots:
             self.abort([node])
 
     def abort(self, nodes: Iterable[Node]) -> None:
-        """Aborts sequences; their nodes keep the tokens they have."""
+        """Aborts sequences; their nodes keep the tokens they have.
+
+        A generator that fails to abort is asked again with the next ones.
+        """
         request_ids = [self._forget(node) for node in nodes if node.request_id is not None]
-        if request_ids:
+        if not request_ids:
+            return
+        request_ids += self._unaborted
+        try:
             self._generator.abort(request_ids)
+            self._unaborted.clear()
+        except BaseException:  # a generator may be a user's class and raise anything
+            is_first = not self._unaborted
+            logger.warning("the generator failed to abort %s", request_ids, exc_info=is_first)
+            self._unaborted.update(request_ids)
 
     def abort_run(self, run: SearchRun) -> None:
         """Aborts all sequences of a search."""
@@ -143,7 +166,8 @@ class Slots:
             AssertionError: A sequence has no owner or a node refers to a sequence that does not
                 run.
         """
-        assert self._generator.num_unfinished() == len(self._owners) <= self.num_slots
+        num_unfinished = len(self._owners) + len(self._unaborted)
+        assert self._generator.num_unfinished() == num_unfinished <= self.num_slots
         for request_id, (_, node) in self._owners.items():
             assert node.request_id == request_id, f"{node.path} is not decoded by {request_id}"
         decoded = [node for run in runs for node in run.nodes() if node.request_id is not None]

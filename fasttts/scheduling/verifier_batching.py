@@ -1,4 +1,4 @@
-"""Combines finished steps into verifier requests.
+"""Combines finished steps into verifier requests, and follows each until its scores are there.
 
 With lookahead, a speculative step and its parent that are queued together share one request, so
 that their common prefix is run once. Source: FastTTS, arXiv 2509.00195, section 4.2.
@@ -6,16 +6,23 @@ that their common prefix is run once. Source: FastTTS, arXiv 2509.00195, section
 With the aggregation "model" each request is a path as one step, and its score is that of the path.
 """
 
+import concurrent.futures
+import contextlib
 import operator
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from fasttts.config import Aggregation, SchedulingConfig
-from fasttts.errors import ContractError
-from fasttts.interfaces import Verification, VerificationRequest
+from fasttts.errors import BackendError, ContractError
+from fasttts.interfaces import Verification, VerificationRequest, Verifier
+from fasttts.scheduling.recovery import retrying
+from fasttts.scheduling.run import SearchRun
 from fasttts.search.aggregation import on_grid
 from fasttts.tree import Node
+from fasttts.verifiers.async_scoring import AsyncScoring, AsyncVerifier
+
+_RETRYING = retrying()
 
 _TOKENS_PER_BEAM = 16
 _FEWEST_TOKENS, _MOST_TOKENS = 256, 1024
@@ -94,16 +101,94 @@ def _whole(node: Node, problem: str) -> Batch:
     return Batch(request, (node,), is_whole=True)
 
 
-def check_verifications(found: object, num_requests: int) -> list[Verification]:
-    """Checks the return value of a verifier, which may be a user's class.
+ScoringWork = tuple[SearchRun, list[Batch]]
+"""A search and what is scored for it."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Work that a verifier has begun.
+
+    Attributes:
+        work: The searches and what is scored for each.
+        scoring: The scoring, as far as it has come.
+        seconds: Time in which it blocked the loop, by its own work or by waiting.
+        waits_for: What it waits for; None before it begins.
+        watched: What it waits for, and when that was first seen running.
+        ended: Searches that have ended and need no scores.
+    """
+
+    work: list[ScoringWork]
+    scoring: AsyncScoring
+    seconds: float = 0.0
+    waits_for: "concurrent.futures.Future[Any] | None" = None
+    watched: "tuple[concurrent.futures.Future[Any], float] | None" = None
+    ended: set[SearchRun] = field(default_factory=set)
+
+    def nodes(self) -> Iterator[Node]:
+        """The nodes that are scored."""
+        return (node for _, own in self.work for batch in own for node in batch.nodes)
+
+    def resume(self) -> list[Verification] | None:
+        """Returns the verifications; None while they are not complete."""
+        while self.waits_for is None or self.waits_for.done():
+            try:
+                self.waits_for = next(self.scoring)
+            except StopIteration as end:
+                verifications: list[Verification] = end.value
+                return verifications
+        return None
+
+    def running_s(self, now: float) -> float:
+        """Seconds for which what the job waits for has been seen running."""
+        if self.waits_for is None or not self.waits_for.running():
+            return 0.0
+        if self.watched is None or self.watched[0] is not self.waits_for:
+            self.watched = (self.waits_for, now)
+        return now - self.watched[1]
+
+    def give_up(self) -> None:
+        """Drops the calls that the verifier has begun."""
+        with contextlib.suppress(Exception):  # a verifier may be a user's class
+            self.scoring.close()
+
+
+def asked(verifier: Verifier, requests: list[VerificationRequest]) -> AsyncScoring:
+    """Scores with a verifier; retries where that may help, and translates its errors.
 
     Args:
-        found: What it returned.
-        num_requests: Requests that it was given.
+        verifier: The verifier; one that is not asynchronous blocks when the scoring begins.
+        requests: As for `Verifier.score`.
 
     Raises:
-        ContractError: It is no sequence with one verification for each request.
+        BackendError: It failed, or returned what is no list of verifications.
     """
+    if not requests:
+        return []
+    try:
+        for attempt in _RETRYING.copy():  # several batches may be tried again at a time
+            with attempt:
+                if isinstance(verifier, AsyncVerifier):
+                    verifications = yield from verifier.score_async(requests)
+                else:
+                    verifications = verifier.score(requests)
+    except Exception as error:
+        raise translated(error) from error
+    return _check_verifications(verifications, len(requests))
+
+
+def translated(error: BaseException) -> BackendError:
+    """Converts an exception of a verifier, which may be a user's class, to an error of ours."""
+    if isinstance(error, BackendError):
+        return error
+    message = f"the verifier failed: {type(error).__name__}: {error}"
+    failure = BackendError(message, role="verifier")
+    failure.__cause__ = error
+    return failure
+
+
+def _check_verifications(found: object, num_requests: int) -> list[Verification]:
+    """Checks that a verifier, which may be a user's class, returned a list of verifications."""
     what = type(found).__name__
     if isinstance(found, Sequence) and not isinstance(found, str | bytes):
         if len(found) == num_requests:

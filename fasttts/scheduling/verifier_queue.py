@@ -8,56 +8,27 @@ other threads or processes runs while sequences decode; the paper's runs in betw
 import concurrent.futures
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError
-from fasttts.interfaces import Verification, VerificationRequest, Verifier
-from fasttts.scheduling.recovery import retrying
+from fasttts.interfaces import Verification, Verifier
+from fasttts.scheduling.latency import warn_if_slow
 from fasttts.scheduling.run import Failure, SearchRun
 from fasttts.scheduling.usage import Account
 from fasttts.scheduling.verifier_batching import (
     Batch,
+    Job,
+    ScoringWork,
+    asked,
     batches,
-    check_verifications,
     early_batch_tokens,
     take_scores,
+    translated,
 )
 from fasttts.tree import Node
-from fasttts.verifiers.async_scoring import AsyncScoring, AsyncVerifier, try_async
-from fasttts.verifiers.resolve import is_serial
-
-_RETRYING = retrying()
-
-ScoringWork = tuple[SearchRun, list[Batch]]
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """Work that the verifier has begun."""
-
-    work: list[ScoringWork]
-    scoring: AsyncScoring
-    seconds: float = 0.0
-    """Time in which it blocked the loop, by its own work or by waiting."""
-    waits_for: "concurrent.futures.Future[Any] | None" = None
-    ended: set[SearchRun] = field(default_factory=set)
-    """Searches that have ended and need no scores."""
-
-    def nodes(self) -> Iterator[Node]:
-        return (node for _, own in self.work for batch in own for node in batch.nodes)
-
-    def resume(self) -> list[Verification] | None:
-        """Returns the verifications; None while they are not complete."""
-        while self.waits_for is None or self.waits_for.done():
-            try:
-                self.waits_for = next(self.scoring)
-            except StopIteration as end:
-                verifications: list[Verification] = end.value
-                return verifications
-        return None
+from fasttts.verifiers.async_scoring import try_async
+from fasttts.verifiers.resolve import is_batched, is_serial
 
 
 class VerifierQueue:
@@ -83,11 +54,12 @@ class VerifierQueue:
         asynchronous = None if verifier is None else try_async(verifier)
         self._verifier = verifier if asynchronous is None else asynchronous
         self._is_serial = verifier is not None and is_serial(verifier)
+        self._is_batched = verifier is not None and is_batched(verifier)
         self._config = config
         self._account = account
         self._clock = clock
         self._longest_wait_s = longest_wait_s
-        self._jobs: list[_Job] = []
+        self._jobs: list[Job] = []
         self._begun: set[Node] = set()
         """The nodes of all jobs."""
 
@@ -108,7 +80,7 @@ class VerifierQueue:
         free = [] if self._is_serial and self._jobs else runs
         queued = [(run, nodes) for run in free if (nodes := self._queued(run))]
         if queued and self._is_due(queued):
-            self._begin([(run, self._batches(run, nodes)) for run, nodes in queued])
+            self._begin_all([(run, self._batches(run, nodes)) for run, nodes in queued])
         elif is_idle and self._jobs and failures is None:
             self._wait()
         more = self._collect()
@@ -116,8 +88,11 @@ class VerifierQueue:
 
     def forget(self, run: SearchRun) -> None:
         """Drops the pending scores of a search that has ended."""
-        for job in self._jobs:
+        for job in list(self._jobs):
             job.ended.add(run)
+            if not self._is_serial and job.ended.issuperset(one for one, _ in job.work):
+                self._end(job)
+                job.give_up()
 
     def _wait(self) -> None:
         """Blocks until a job can continue, for a while at most."""
@@ -127,12 +102,13 @@ class VerifierQueue:
         concurrent.futures.wait(waited_for, self._longest_wait_s, return_when=first)
         self._spent(started, self._jobs)
 
-    def _spent(self, started: float, jobs: Iterable[_Job]) -> None:
-        """Adds the time since `started`, in which jobs blocked the loop."""
+    def _spent(self, started: float, jobs: Iterable[Job]) -> float:
+        """Adds the time since `started`, in which jobs blocked the loop; returns it."""
         seconds = self._clock() - started
         self._account.verified(seconds)
         for job in jobs:
             job.seconds += seconds
+        return seconds
 
     def _queued(self, run: SearchRun) -> list[Node]:
         """The nodes to score; speculative ones only where they may be scored early.
@@ -160,10 +136,15 @@ class VerifierQueue:
         request = run.request
         return batches(nodes, request.problem, self._config, request.config.aggregation)
 
+    def _begin_all(self, work: list[ScoringWork]) -> None:
+        """Begins one batch, or one for each search, so that a call that hangs holds up its own."""
+        for part in [work] if self._is_batched else [[one] for one in work]:
+            self._begin(part)
+
     def _begin(self, work: list[ScoringWork]) -> None:
         assert self._verifier is not None, "a search that scores was admitted without a verifier"
         requests = [batch.request for _, own in work for batch in own]
-        job = _Job(work, _asked(self._verifier, requests))
+        job = Job(work, asked(self._verifier, requests))
         self._jobs.append(job)
         self._begun.update(job.nodes())
 
@@ -174,29 +155,48 @@ class VerifierQueue:
         index = 0
         while index < len(self._jobs):
             job = self._jobs[index]
-            started = self._clock()
-            try:
-                answers = job.resume()
-            except BaseException as error:  # noqa: BLE001, a verifier may be a user's class
-                self._end(job)
-                num_ended += 1
-                failures += self._failed(job, _translated(error))
-                continue
-            finally:
-                self._spent(started, [job])
-            if answers is None:
+            outcome = self._resumed(job)
+            if outcome is None:
                 index += 1
                 continue
             self._end(job)
             num_ended += 1
-            failures += self._take(job, answers)
+            if isinstance(outcome, BackendError):
+                job.give_up()
+                failures += self._failed(job, outcome)
+            else:
+                failures += self._take(job, outcome)
         return failures if num_ended else None
 
-    def _end(self, job: _Job) -> None:
+    def _resumed(self, job: Job) -> list[Verification] | BackendError | None:
+        """Resumes a job; returns its verifications or its error, None while it waits."""
+        started = self._clock()
+        try:
+            answers = job.resume()
+        except BaseException as error:  # noqa: BLE001, a verifier may be a user's class
+            return translated(error)
+        finally:
+            warn_if_slow("the verifier", self._verifier, self._spent(started, [job]))
+        return self._overdue(job) if answers is None else answers
+
+    def _overdue(self, job: Job) -> BackendError | None:
+        """The error of a job that waits for too long; None while it may wait."""
+        timeout_s = self._config.verifier_timeout_s
+        if timeout_s is None or job.running_s(self._clock()) <= timeout_s:
+            return None
+        assert self._verifier is not None
+        message = (
+            f"a call of the verifier {self._verifier.name} took more than "
+            f"verifier_timeout_s={timeout_s:g}: raise that option of scheduling, or find out why it "
+            "hangs"
+        )
+        return BackendError(message, role="verifier")
+
+    def _end(self, job: Job) -> None:
         self._jobs.remove(job)
         self._begun = {node for other in self._jobs for node in other.nodes()}
 
-    def _failed(self, job: _Job, error: BackendError) -> list[Failure]:
+    def _failed(self, job: Job, error: BackendError) -> list[Failure]:
         """Searches that failed with a job; of several searches, each begins again alone."""
         work = [(run, own) for run, own in job.work if run not in job.ended]
         if len(job.work) == 1:
@@ -205,7 +205,7 @@ class VerifierQueue:
             self._begin([one])
         return []
 
-    def _take(self, job: _Job, verifications: Sequence[Verification]) -> list[Failure]:
+    def _take(self, job: Job, verifications: Sequence[Verification]) -> list[Failure]:
         """Passes scores to the searches; one with invalid scores fails alone."""
         answers = iter(verifications)
         failures: list[Failure] = []
@@ -217,34 +217,8 @@ class VerifierQueue:
             try:
                 _give(run, own, mine)
             except Exception as error:  # noqa: BLE001, it is returned
-                failures.append((run, _translated(error)))
+                failures.append((run, translated(error)))
         return failures
-
-
-def _asked(verifier: Verifier, requests: list[VerificationRequest]) -> AsyncScoring:
-    """Scores with the verifier; retries where that may help, and translates its errors."""
-    if not requests:
-        return []
-    try:
-        for attempt in _RETRYING.copy():  # several batches may be tried again at a time
-            with attempt:
-                if isinstance(verifier, AsyncVerifier):
-                    verifications = yield from verifier.score_async(requests)
-                else:
-                    verifications = verifier.score(requests)
-    except Exception as error:
-        raise _translated(error) from error
-    return check_verifications(verifications, len(requests))
-
-
-def _translated(error: BaseException) -> BackendError:
-    """Converts an exception of a verifier, which may be a user's class, to an error of ours."""
-    if isinstance(error, BackendError):
-        return error
-    message = f"the verifier failed: {type(error).__name__}: {error}"
-    failure = BackendError(message, role="verifier")
-    failure.__cause__ = error
-    return failure
 
 
 def _give(run: SearchRun, own: Sequence[Batch], answers: Sequence[Verification]) -> None:

@@ -1,21 +1,21 @@
 """Verifiers that are Python functions: unit tests, calculators, schema checks, remote services.
 
 They run in parallel with the step loop, sync ones in threads, async ones in an event loop of their
-own, so that a slow function never blocks decoding.
+own, so that a slow function never blocks decoding. One that hangs keeps neither an engine from
+closing nor the interpreter from exiting.
 """
 
-import asyncio
 import functools
 import inspect
 import math
-import threading
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 from fasttts.errors import BackendError, ConfigurationError, ContractError, Role
 from fasttts.interfaces import Verification, VerificationRequest, fingerprint
+from fasttts.verifiers.async_calls import AsyncCalls
 from fasttts.verifiers.async_scoring import AsyncScoring, finish
+from fasttts.verifiers.daemon_pool import Call, DaemonPool
 
 _ROLE: Role = "verifier"
 
@@ -50,7 +50,7 @@ class FunctionVerifier:
             raise ConfigurationError(f"num_threads={num_threads}: a function needs one thread")
         self._function = function
         self._name = name or _name_of(function)
-        self._workers = _EventLoop() if _is_async(function) else _Threads(num_threads)
+        self._workers = AsyncCalls() if _is_async(function) else _Threads(num_threads)
         self._is_closed = False
 
     @property
@@ -91,20 +91,20 @@ class FunctionVerifier:
             return [Verification(scores=tuple(found)) for found in scores]
         finally:
             for future in (future for own in futures for future in own):
-                future.cancel()
+                self._workers.give_up(future)
 
     def close(self) -> None:
-        """Refuses further work; a running call is not interrupted."""
+        """Refuses further work; a running call is neither interrupted nor waited for."""
         self._is_closed = True
         self._workers.close()
 
-    def _call(self, request: VerificationRequest, end: int) -> "Future[Any]":
+    def _call(self, request: VerificationRequest, end: int) -> Call[Any]:
         return self._workers.submit(self._function, request.problem, request.steps[:end])
 
-    def _score(self, future: "Future[Any]", num_steps: int) -> float:
+    def _score(self, future: Call[Any], num_steps: int) -> float:
         try:
             returned = future.result()
-        except Exception as error:  # a user's function may raise anything
+        except BaseException as error:  # a user's function may raise anything
             what = f"{self._name} raised {type(error).__name__} for step {num_steps}: {error}"
             raise BackendError(what, role=_ROLE) from error
         is_list = isinstance(returned, Sequence) and not isinstance(returned, str)
@@ -131,38 +131,16 @@ class _Threads:
     """Runs calls of a sync function."""
 
     def __init__(self, num_threads: int) -> None:
-        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="fasttts-verifier")
+        self._pool = DaemonPool(num_threads, name="fasttts-verifier")
 
-    def submit(self, function: ScoreFunction, *arguments: Any) -> "Future[Any]":
-        return self._pool.submit(function, *arguments)
+    def submit(self, function: ScoreFunction, *arguments: Any) -> Call[Any]:
+        return self._pool.submit(functools.partial(function, *arguments))
 
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-class _EventLoop:
-    """Runs calls of an async function, all in one event loop, so that clients can be shared."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="fasttts-verifier", daemon=True)
-        self._thread.start()
-
-    def submit(self, function: ScoreFunction, *arguments: Any) -> "Future[Any]":
-        return asyncio.run_coroutine_threadsafe(_awaited(function, *arguments), self._loop)
+    def give_up(self, call: Call[Any]) -> None:
+        self._pool.give_up(call)
 
     def close(self) -> None:
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # cancels pending calls
-            runner.get_loop().run_forever()
-
-
-async def _awaited(function: ScoreFunction, *arguments: Any) -> Any:
-    return await cast(Awaitable[Scores], function(*arguments))
+        self._pool.close()
 
 
 def _is_async(function: ScoreFunction) -> bool:

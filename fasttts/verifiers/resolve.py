@@ -61,6 +61,12 @@ def is_serial(verifier: Verifier) -> bool:
     return any(getattr(part, "is_serial", False) for part in parts_of(verifier))
 
 
+def is_batched(verifier: Verifier) -> bool:
+    """Whether scores of many requests cost less together: not where functions alone score."""
+    leaves = (part for part in parts_of(verifier) if not getattr(part, "parts", ()))
+    return not all(isinstance(leaf, FunctionVerifier) for leaf in leaves)
+
+
 def fault_of(verifier: Verifier) -> BackendError | None:
     """The error that ended the verifier, or a part of it, from its attribute `fault`; else None."""
     faults = (getattr(part, "fault", None) for part in parts_of(verifier))
