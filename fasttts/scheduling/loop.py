@@ -228,11 +228,14 @@ class Loop:
         try:
             self._pressure.read(self._generator.pressure())
             seconds = self._clock() - started
-            self._count_iteration(seconds)
+            if runs:
+                self._count_iteration(seconds)
             warn_if_slow("the generator", self._generator, seconds)
             for output in outputs:
                 if self._slots.is_running(output):
                     self._take_output(output)
+                elif output.is_finished:
+                    self._is_stale = True
         except Exception as error:  # a generator may be a user's class and return anything
             logger.warning("the generator broke its contract", exc_info=error)
             self._fail([run for run in runs if run in self._listeners], broken_generator(error))

@@ -114,7 +114,9 @@ class Job:
         scoring: The scoring, as far as it has come.
         seconds: Time in which it blocked the loop, by its own work or by waiting.
         waits_for: What it waits for; None before it begins.
-        watched: What it waits for, and when that was first seen running.
+        watched: What it waits for, as last seen.
+        watched_at: When that was.
+        watched_s: How long it has been seen running.
         ended: Searches that have ended and need no scores.
     """
 
@@ -122,7 +124,9 @@ class Job:
     scoring: AsyncScoring
     seconds: float = 0.0
     waits_for: "concurrent.futures.Future[Any] | None" = None
-    watched: "tuple[concurrent.futures.Future[Any], float] | None" = None
+    watched: "concurrent.futures.Future[Any] | None" = None
+    watched_at: float = 0.0
+    watched_s: float = 0.0
     ended: set[SearchRun] = field(default_factory=set)
 
     def nodes(self) -> Iterator[Node]:
@@ -140,12 +144,13 @@ class Job:
         return None
 
     def running_s(self, now: float) -> float:
-        """Seconds for which what the job waits for has been seen running."""
-        if self.waits_for is None or not self.waits_for.running():
-            return 0.0
-        if self.watched is None or self.watched[0] is not self.waits_for:
-            self.watched = (self.waits_for, now)
-        return now - self.watched[1]
+        """Seconds for which the call that the job waits for has been seen running."""
+        if self.watched is not self.waits_for:
+            self.watched, self.watched_s = self.waits_for, 0.0
+        elif self.waits_for is not None and self.waits_for.running():
+            self.watched_s += now - self.watched_at
+        self.watched_at = now
+        return self.watched_s
 
     def give_up(self) -> None:
         """Drops the calls that the verifier has begun."""

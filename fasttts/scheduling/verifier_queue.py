@@ -187,7 +187,7 @@ class VerifierQueue:
         assert self._verifier is not None
         message = (
             f"a call of the verifier {self._verifier.name} took more than "
-            f"verifier_timeout_s={timeout_s:g}: raise that option of scheduling, or find out why it "
+            f"verifier_timeout_s={timeout_s:g}: raise that option of scheduling, or see why it "
             "hangs"
         )
         return BackendError(message, role="verifier")

@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import itertools
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import InvalidStateError
 from typing import Any
 
 from fasttts.verifiers.daemon_pool import GRACE_S, Call, run_in_daemon
+
+_BATCH = "fasttts-batch-"
+_numbers = itertools.count(1)
 
 
 class _AsyncCall(Call[Any]):
@@ -15,15 +19,27 @@ class _AsyncCall(Call[Any]):
 
     Args:
         function: Makes the coroutine.
+        batch: Name of the batch that it belongs to, and of its task.
     """
 
-    def __init__(self, function: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(self, function: Callable[[], Awaitable[Any]], batch: str) -> None:
         super().__init__(function)
         self._begin = function
+        self.batch = batch
         self.task: asyncio.Task[None] | None = None
+
+    def running(self) -> bool:
+        """Whether the call has begun, and no call of another batch holds up the event loop."""
+        if self.task is None or not super().running():
+            return False
+        current = asyncio.current_task(self.task.get_loop())
+        holder = self.batch if current is None else current.get_name()
+        return holder == self.batch or not holder.startswith(_BATCH)
 
     async def awaited(self) -> None:
         """Awaits the function, and gives its value or its exception to the future."""
+        if self.done() or not (super().running() or self.set_running_or_notify_cancel()):
+            return
         try:
             value = await self._begin()
         except BaseException as error:  # noqa: BLE001, what ends a task here would end the loop
@@ -43,29 +59,31 @@ class AsyncCalls:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pending: set[_AsyncCall] = set()
+        self._pending: dict[Any, None] = {}
+        """Calls that have not ended, in their order."""
         self._start()
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Call[Any]:
-        """Calls a function in the event loop.
+    def submit(self, functions: Sequence[Callable[[], Any]]) -> list[Call[Any]]:
+        """Calls a batch of functions in the event loop.
 
         Args:
-            function: An async function, pure: it may be called again with the same arguments.
-            arguments: Its arguments.
+            functions: Async functions, pure: one may be called again.
         """
-        call = _AsyncCall(lambda: function(*arguments))
+        batch = f"{_BATCH}{next(_numbers)}"
+        calls = [_AsyncCall(function, batch) for function in functions]
         with self._lock:
-            self._pending.add(call)
-            self._loop.call_soon_threadsafe(self._begin, call)
-        call.add_done_callback(lambda _: self._pending.discard(call))
-        return call
+            for call in calls:
+                self._pending[call] = None
+                call.add_done_callback(self._forget)
+                self._loop.call_soon_threadsafe(self._begin, call)
+        return list(calls)
 
     def give_up(self, call: Call[Any]) -> None:
         """Cancels a call whose value nobody needs."""
         assert isinstance(call, _AsyncCall)
         if call.cancel() or call.done():
             return
-        self._pending.discard(call)
+        self._forget(call)
         with contextlib.suppress(RuntimeError):  # the event loop is closed
             if call.task is not None:
                 self._loop.call_soon_threadsafe(call.task.cancel)
@@ -78,8 +96,11 @@ class AsyncCalls:
             self._thread.join(GRACE_S)
 
     def _begin(self, call: _AsyncCall) -> None:
-        if not call.done() and (call.running() or call.set_running_or_notify_cancel()):
-            call.task = asyncio.get_running_loop().create_task(call.awaited())
+        if not call.done():
+            call.task = asyncio.get_running_loop().create_task(call.awaited(), name=call.batch)
+
+    def _forget(self, call: Any) -> None:
+        self._pending.pop(call, None)
 
     def _start(self) -> None:
         self._loop = asyncio.new_event_loop()

@@ -80,26 +80,30 @@ class FunctionVerifier:
         """
         if self._is_closed:
             raise BackendError("the verifier is closed", role=_ROLE)
-        futures = [[self._call(request, end) for end in _ends(request)] for request in requests]
+        calls = self._workers.submit(
+            [
+                functools.partial(self._function, request.problem, request.steps[:end])
+                for request in requests
+                for end in _ends(request)
+            ]
+        )
         try:
             scores: list[list[float]] = []
-            for request, own in zip(requests, futures, strict=True):
+            rest = iter(calls)
+            for request in requests:
                 scores.append([])
-                for end, future in zip(_ends(request), own, strict=True):
-                    yield future
-                    scores[-1].append(self._score(future, end))
+                for end, call in zip(_ends(request), rest, strict=False):
+                    yield call
+                    scores[-1].append(self._score(call, end))
             return [Verification(scores=tuple(found)) for found in scores]
         finally:
-            for future in (future for own in futures for future in own):
-                self._workers.give_up(future)
+            for call in calls:
+                self._workers.give_up(call)
 
     def close(self) -> None:
         """Refuses further work; a running call is neither interrupted nor waited for."""
         self._is_closed = True
         self._workers.close()
-
-    def _call(self, request: VerificationRequest, end: int) -> Call[Any]:
-        return self._workers.submit(self._function, request.problem, request.steps[:end])
 
     def _score(self, future: Call[Any], num_steps: int) -> float:
         try:
@@ -133,8 +137,8 @@ class _Threads:
     def __init__(self, num_threads: int) -> None:
         self._pool = DaemonPool(num_threads, name="fasttts-verifier")
 
-    def submit(self, function: ScoreFunction, *arguments: Any) -> Call[Any]:
-        return self._pool.submit(functools.partial(function, *arguments))
+    def submit(self, functions: Sequence[Callable[[], Any]]) -> list[Call[Any]]:
+        return [self._pool.submit(function) for function in functions]
 
     def give_up(self, call: Call[Any]) -> None:
         self._pool.give_up(call)
