@@ -8,17 +8,27 @@ import asyncio
 import gc
 import os
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from fasttts import Budget, FastTTS, Finished, SearchError, SearchResult
+from fasttts import (
+    BackendError,
+    Budget,
+    FastTTS,
+    Finished,
+    OverloadedError,
+    SearchError,
+    SearchResult,
+)
 from fasttts.tree import Node
 
-KINDS = ("plain", "search", "stream", "dropped", "late", "counted")
+KINDS: tuple[str, ...] = ("plain", "search", "stream", "dropped", "late", "counted")
 NUM_SEEDS = 5
 _UNCERTAIN = ("dropped", "late")
+_RETRY_S = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +55,21 @@ class MixedCalls:
         engine: Answers them.
         problem: What all of them ask.
         max_tokens: Longest answer of a search.
+        kinds: Of the calls, which take turns.
+        refused: The numbers of calls that were refused since the queue was full, each as often as
+            it was; such a call is made again.
     """
 
     engine: FastTTS
     problem: str
     max_tokens: int
+    kinds: tuple[str, ...] = KINDS
+    refused: list[int] = field(default_factory=list)
 
     def soak(self, num_calls: int, num_workers: int) -> Soak:
         """Makes half of the calls from threads, half from tasks of one event loop."""
         numbers = range(num_calls // 2)
-        alone = {number: self.call(number) for number in numbers[: NUM_SEEDS * len(KINDS)]}
+        alone = {number: self.call(number) for number in numbers[: NUM_SEEDS * len(self.kinds)]}
         before = self._held()
         with ThreadPoolExecutor(num_workers + 1) as pool:
             tasks = pool.submit(lambda: asyncio.run(self._acalls(numbers, num_workers)))
@@ -62,7 +77,7 @@ class MixedCalls:
         self.call(0)  # runs after the last cancellation
         after = self._held()
         expected = [alone[number % len(alone)] for number in numbers] * 2
-        kinds = [_kind(number) for number in numbers] * 2
+        kinds = [self.kind(number) for number in numbers] * 2
         lost = sum(
             found is None or (kind not in _UNCERTAIN and found != right)
             for kind, found, right in zip(kinds, outcomes, expected, strict=True)
@@ -72,17 +87,21 @@ class MixedCalls:
 
     def call(self, number: int) -> object:
         """The outcome of one call; None where it is none that is documented."""
-        try:
-            if _kind(number) in ("stream", "dropped"):
-                return self._stream(number)
-            return _found(self.engine.search(self.problem, **self._options(number)))
-        except SearchError as error:
-            return error.stop_reason
+        while True:
+            try:
+                if self.kind(number) in ("stream", "dropped"):
+                    return self._stream(number)
+                return _found(self.engine.search(self.problem_of(number), **self.options(number)))
+            except OverloadedError:
+                self.refused.append(number)
+                time.sleep(_RETRY_S)
+            except (SearchError, BackendError) as error:
+                return _outcome(error)
 
     def _stream(self, number: int) -> object:
-        events = self.engine.stream(self.problem, **self._options(number))
+        events = self.engine.stream(self.problem_of(number), **self.options(number))
         first = next(events)
-        if _kind(number) == "dropped":
+        if self.kind(number) == "dropped":
             events.close()
             return "dropped"
         *_, last = [first, *events]
@@ -90,17 +109,21 @@ class MixedCalls:
 
     async def acall(self, number: int) -> object:
         """`call` in an event loop; what is dropped is cancelled after a while."""
-        options = self._options(number)
-        task = asyncio.create_task(self.engine.asearch(self.problem, **options))
-        if _kind(number) == "dropped":
-            await asyncio.sleep(0.001 * (number % 7))
-            task.cancel()
-        try:
-            return _found(await task)
-        except SearchError as error:
-            return error.stop_reason
-        except asyncio.CancelledError:
-            return "dropped"
+        while True:
+            search = self.engine.asearch(self.problem_of(number), **self.options(number))
+            task = asyncio.create_task(search)
+            if self.kind(number) == "dropped":
+                await asyncio.sleep(0.001 * (number % 7))
+                task.cancel()
+            try:
+                return _found(await task)
+            except OverloadedError:
+                self.refused.append(number)
+                await asyncio.sleep(_RETRY_S)
+            except (SearchError, BackendError) as error:
+                return _outcome(error)
+            except asyncio.CancelledError:
+                return "dropped"
 
     async def _acalls(self, numbers: Sequence[int], num_workers: int) -> list[object]:
         places = asyncio.Semaphore(num_workers)
@@ -111,8 +134,17 @@ class MixedCalls:
 
         return await asyncio.gather(*(one(number) for number in numbers))
 
-    def _options(self, number: int) -> dict[str, Any]:
-        kind, seed = _kind(number), number % NUM_SEEDS
+    def kind(self, number: int) -> str:
+        """What sort of call it is."""
+        return self.kinds[number % len(self.kinds)]
+
+    def problem_of(self, number: int) -> Any:
+        """The problem of a call."""
+        return self.problem
+
+    def options(self, number: int) -> dict[str, Any]:
+        """The options of a call."""
+        kind, seed = self.kind(number), number % NUM_SEEDS
         if kind == "plain":
             return {"search": "none", "max_tokens": 30, "seed": seed, "temperature": 1.0}
         budgets = {"late": Budget(seconds=0.001), "counted": Budget(tokens=60)}
@@ -130,8 +162,8 @@ class MixedCalls:
         return (*held, min(1, usage))
 
 
-def _kind(number: int) -> str:
-    return KINDS[number % len(KINDS)]
+def _outcome(error: SearchError | BackendError) -> str:
+    return error.stop_reason if isinstance(error, SearchError) else type(error).__name__
 
 
 def _found(result: SearchResult) -> object:

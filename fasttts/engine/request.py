@@ -83,7 +83,7 @@ def render(
 def _token_ids(
     tokenizer: Tokenizer, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None
 ) -> list[int]:
-    """Renders messages with a tokenizer, which may be a user's class, and checks what it returns.
+    """Renders messages with a tokenizer, which may be a user's class, and checks the tokens.
 
     Raises:
         ContractError: It raised, or it does not turn messages to tokens and tokens to text.

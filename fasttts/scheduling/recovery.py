@@ -1,4 +1,4 @@
-"""Retry policy for retryable backend errors, and the errors of what users' objects do."""
+"""Retry policy for retryable backend errors, and errors in which objects of users failed."""
 
 import logging
 from collections.abc import Callable

@@ -17,8 +17,7 @@ from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.errors import FastTTSError
 from fasttts.interfaces import GenerationRequest
 from fasttts.scheduling.budget import SearchBudget, living
-from fasttts.scheduling.early_stop import dominated
-from fasttts.scheduling.groups import Group, Groups, decide
+from fasttts.scheduling.groups import Group, Groups, decide, dominated
 from fasttts.scheduling.node_lifecycle import NodeLifecycle
 from fasttts.scheduling.speculation import Rule, predict
 from fasttts.scheduling.usage import Counts

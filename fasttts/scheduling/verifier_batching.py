@@ -8,19 +8,18 @@ With the aggregation "model" each request is a path as one step, and its score i
 
 import concurrent.futures
 import contextlib
-import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fasttts.config import Aggregation, SchedulingConfig
-from fasttts.errors import BackendError, ContractError
+from fasttts.errors import BackendError
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
 from fasttts.scheduling.recovery import retrying
 from fasttts.scheduling.run import SearchRun
 from fasttts.search.aggregation import on_grid
 from fasttts.tree import Node
-from fasttts.verifiers.async_scoring import AsyncScoring, AsyncVerifier
+from fasttts.verifiers.async_scoring import AsyncScoring, scoring_of
 
 _RETRYING = retrying()
 
@@ -173,13 +172,10 @@ def asked(verifier: Verifier, requests: list[VerificationRequest]) -> AsyncScori
     try:
         for attempt in _RETRYING.copy():  # several batches may be tried again at a time
             with attempt:
-                if isinstance(verifier, AsyncVerifier):
-                    verifications = yield from verifier.score_async(requests)
-                else:
-                    verifications = verifier.score(requests)
+                return (yield from scoring_of(verifier, requests))
     except Exception as error:
         raise translated(error) from error
-    return _check_verifications(verifications, len(requests))
+    raise AssertionError("an attempt returns or raises")
 
 
 def translated(error: BaseException) -> BackendError:
@@ -192,61 +188,14 @@ def translated(error: BaseException) -> BackendError:
     return failure
 
 
-def _check_verifications(found: object, num_requests: int) -> list[Verification]:
-    """Checks that a verifier, which may be a user's class, returned a list of verifications."""
-    what = type(found).__name__
-    if isinstance(found, Sequence) and not isinstance(found, str | bytes):
-        if len(found) == num_requests:
-            return list(found)
-        what = f"{len(found)} verifications"
-    raise ContractError(
-        f"the verifier returned {what} for {num_requests} requests: return a list with a "
-        "Verification for each",
-        role="verifier",
-    )
-
-
-def _checked_scores(verification: object, num_asked: int) -> tuple[float, ...]:
-    """The scores of one request as Python numbers; arrays of numbers are taken too."""
-    try:
-        found: Any = verification.scores  # type: ignore[attr-defined]  # checked right here
-        counts = [verification.num_computed_tokens, verification.num_cached_tokens]  # type: ignore[attr-defined]
-        listed = [found] if getattr(found, "ndim", None) == 0 else list(found)
-        scores = tuple(map(_number, listed))
-        is_counted = all(operator.index(count) >= 0 for count in counts)
-    except Exception as error:  # it may be anything
-        raise ContractError(
-            f"the verifier returned {verification!r:.200}, which is no Verification: "
-            f"{type(error).__name__}: {error}",
-            role="verifier",
-        ) from error
-    in_range = all(0 <= score <= 1 for score in scores)
-    if len(scores) != num_asked or not in_range or not is_counted:
-        raise ContractError(
-            f"expected {num_asked} scores in [0, 1], got {listed!r:.200}", role="verifier"
-        )
-    return scores
-
-
-def _number(value: Any) -> float:
-    """A number, or an array without dimensions."""
-    if isinstance(value, str | bytes) or getattr(value, "ndim", 0) != 0:
-        raise TypeError(f"{value!r:.80} is no number")
-    return float(value)
-
-
 def take_scores(batch: Batch, verification: Verification) -> None:
     """Sets the scores of each node of a batch, on the grid.
 
     Args:
         batch: The batch.
         verification: Its scores.
-
-    Raises:
-        ContractError: The verifier returned a wrong number of scores, or scores outside [0, 1].
     """
-    num_asked = len(batch.request.steps) - batch.request.num_scored
-    scores = _checked_scores(verification, num_asked)
+    scores = verification.scores
     if batch.is_whole:
         scores *= len(batch.nodes[0].steps)
     start = 0

@@ -27,7 +27,7 @@ from fasttts.scheduling.verifier_batching import (
     translated,
 )
 from fasttts.tree import Node
-from fasttts.verifiers.async_scoring import try_async
+from fasttts.verifiers.async_scoring import read_verification
 from fasttts.verifiers.resolve import is_batched, is_serial
 
 
@@ -51,8 +51,7 @@ class VerifierQueue:
         *,
         longest_wait_s: float,
     ) -> None:
-        asynchronous = None if verifier is None else try_async(verifier)
-        self._verifier = verifier if asynchronous is None else asynchronous
+        self._verifier = verifier
         self._is_serial = verifier is not None and is_serial(verifier)
         self._is_batched = verifier is not None and is_batched(verifier)
         self._config = config
@@ -223,7 +222,8 @@ class VerifierQueue:
 
 def _give(run: SearchRun, own: Sequence[Batch], answers: Sequence[Verification]) -> None:
     """Passes scores to a search; nodes that it has dropped meanwhile need none."""
-    for batch, answer in zip(own, answers, strict=True):
+    for batch, found in zip(own, answers, strict=True):
+        answer = read_verification(found, batch.request)
         take_scores(batch, answer)
         run.counts.verifier_computed_tokens += answer.num_computed_tokens
         run.counts.verifier_cached_tokens += answer.num_cached_tokens

@@ -50,7 +50,7 @@ class SearchPolicy(Protocol):
     def is_monotone(self) -> bool:
         """Whether a lower score of an unfinished beam that is not continued changes nothing.
 
-        Then a step that no score could save needs none (`scheduling/early_stop.py`). Never true
+        Then a step that no score could save needs none (`scheduling/groups.py`). Never true
         where a beam is continued by a branch at its ancestor.
         """
         ...

@@ -5,10 +5,12 @@ verifications. Its driver decides how to wait: the step loop goes on decoding an
 generator once the future is done; `finish` blocks. Both share one implementation.
 """
 
+import operator
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, wait
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from fasttts.errors import ContractError
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
 from fasttts.verifiers.model_ref import ModelVerifier
 
@@ -39,13 +41,73 @@ def try_async(verifier: Verifier) -> AsyncVerifier | None:
 def scoring_of(verifier: Verifier, requests: Sequence[VerificationRequest]) -> AsyncScoring:
     """Scores with any verifier; one that is not asynchronous blocks when first resumed.
 
+    What is in the list that comes back may be anything, where the verifier is a user's class:
+    `read_verification` makes verifications of it.
+
     Args:
         verifier: The verifier.
         requests: As for `Verifier.score`.
+
+    Raises:
+        ContractError: It returned no list with an element for each request.
     """
+    found: Any
     if (asynchronous := try_async(verifier)) is not None:
-        return (yield from asynchronous.score_async(requests))
-    return verifier.score(requests)
+        found = yield from asynchronous.score_async(requests)
+    else:
+        found = verifier.score(requests)
+    what = type(found).__name__
+    if isinstance(found, Sequence) and not isinstance(found, str | bytes):
+        if len(found) == len(requests):
+            return list(found)
+        what = f"{len(found)} verifications"
+    raise ContractError(
+        f"the verifier returned {what} for {len(requests)} requests: return a list with a "
+        "Verification for each",
+        role="verifier",
+    )
+
+
+def read_verification(found: object, request: VerificationRequest) -> Verification:
+    """Makes a verification of Python numbers; arrays of numbers are taken too.
+
+    Args:
+        found: What a verifier, which may be a user's class, returned for a request.
+        request: The request.
+
+    Raises:
+        ContractError: It is no verification, or has a wrong number of scores, or scores outside
+            [0, 1].
+    """
+    try:
+        listed: Any = found.scores  # type: ignore[attr-defined]  # checked right here
+        counts = [found.num_computed_tokens, found.num_cached_tokens]  # type: ignore[attr-defined]
+        listed = [listed] if getattr(listed, "ndim", None) == 0 else list(listed)
+        scores = tuple(map(_number, listed))
+        num_computed_tokens, num_cached_tokens = map(operator.index, counts)
+    except Exception as error:  # it may be anything
+        raise ContractError(
+            f"the verifier returned {found!r:.200}, which is no Verification: "
+            f"{type(error).__name__}: {error}",
+            role="verifier",
+        ) from error
+    num_asked = len(request.steps) - request.num_scored
+    is_counted = min(num_computed_tokens, num_cached_tokens) >= 0
+    if len(scores) != num_asked or not all(0 <= s <= 1 for s in scores) or not is_counted:
+        raise ContractError(
+            f"the verifier returned {listed!r:.200}: expected {num_asked} scores in [0, 1], one for each of the steps",
+            role="verifier",
+        )
+    return Verification(
+        scores=scores, num_computed_tokens=num_computed_tokens, num_cached_tokens=num_cached_tokens
+    )
+
+
+def _number(value: Any) -> float:
+    """A number, or an array without dimensions."""
+    if isinstance(value, str | bytes) or getattr(value, "ndim", 0) != 0:
+        raise TypeError(f"{value!r:.80} is no number")
+    return float(value)
 
 
 def finish(flow: Waiting[Result]) -> Result:

@@ -8,10 +8,22 @@ import abc
 import math
 from collections.abc import Sequence
 
-from fasttts.errors import ConfigurationError, ContractError
+from fasttts.errors import ConfigurationError
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
-from fasttts.verifiers.async_scoring import AsyncScoring, finish, scoring_of, together, try_async
-from fasttts.verifiers.resolve import VerifierLike, as_verifier, joint_fingerprint, models_of
+from fasttts.verifiers.async_scoring import (
+    AsyncScoring,
+    finish,
+    read_verification,
+    scoring_of,
+    together,
+    try_async,
+)
+from fasttts.verifiers.resolve import (
+    VerifierLike,
+    as_verifier,
+    joint_fingerprint,
+    models_of,
+)
 
 
 class Ensemble(abc.ABC):
@@ -56,7 +68,10 @@ class Ensemble(abc.ABC):
         """Scores as `score` does, without blocking; parts that run in other threads begin first."""
         order = sorted(range(len(self.parts)), key=lambda i: try_async(self.parts[i]) is None)
         found = yield from together([scoring_of(self.parts[i], requests) for i in order])
-        by_part = [found[order.index(i)] for i in range(len(self.parts))]
+        by_part = [
+            list(map(read_verification, found[order.index(i)], requests))
+            for i in range(len(self.parts))
+        ]
         return [self._merged(own) for own in zip(*by_part, strict=True)]
 
     def close(self) -> None:
@@ -65,12 +80,6 @@ class Ensemble(abc.ABC):
             part.close()
 
     def _merged(self, found: Sequence[Verification]) -> Verification:
-        counts = {len(one.scores) for one in found}
-        if len(counts) > 1:
-            raise ContractError(
-                f"the parts of {self.name} gave {sorted(counts)} scores for the same steps",
-                role="verifier",
-            )
         return Verification(
             scores=tuple(map(self.combine, zip(*(one.scores for one in found), strict=True))),
             num_computed_tokens=sum(one.num_computed_tokens for one in found),

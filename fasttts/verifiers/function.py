@@ -111,7 +111,9 @@ class FunctionVerifier:
         except BaseException as error:  # a user's function may raise anything
             what = f"{self._name} raised {type(error).__name__} for step {num_steps}: {error}"
             raise BackendError(what, role=_ROLE) from error
-        is_list = isinstance(returned, Sequence) and not isinstance(returned, str)
+        if hasattr(returned, "tolist"):  # an array, a tensor, or a number of theirs
+            returned = returned.tolist()
+        is_list = isinstance(returned, Sequence) and not isinstance(returned, str | bytes)
         if is_list and len(returned) != num_steps:
             raise ContractError(
                 f"{self._name} returned {len(returned)} scores for {num_steps} steps: return one "
@@ -120,7 +122,7 @@ class FunctionVerifier:
             )
         value = returned[-1] if is_list else returned
         try:
-            score = float(value)
+            score = math.nan if isinstance(value, str | bytes) else float(value)
         except (TypeError, ValueError):
             score = math.nan
         if not 0 <= score <= 1:

@@ -4,10 +4,14 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from fasttts.errors import ConfigurationError, ContractError
+from fasttts.errors import ConfigurationError
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
-from fasttts.verifiers.async_scoring import AsyncScoring, finish, scoring_of
-from fasttts.verifiers.resolve import VerifierLike, as_verifier, joint_fingerprint
+from fasttts.verifiers.async_scoring import AsyncScoring, finish, read_verification, scoring_of
+from fasttts.verifiers.resolve import (
+    VerifierLike,
+    as_verifier,
+    joint_fingerprint,
+)
 
 
 class Gate:
@@ -51,15 +55,14 @@ class Gate:
     def score_async(self, requests: Sequence[VerificationRequest]) -> AsyncScoring:
         """`score` without blocking; see `async_scoring.AsyncVerifier`."""
         first, second = self.parts
-        opinions = yield from scoring_of(first, requests)
-        passed = [
-            list(self._passed(request, opinion))
-            for request, opinion in zip(requests, opinions, strict=True)
-        ]
+        found = yield from scoring_of(first, requests)
+        opinions = list(map(read_verification, found, requests))
+        passed = [list(self._passed(*pair)) for pair in zip(requests, opinions, strict=True)]
         asked = list(itertools.chain.from_iterable(passed))
-        answers = iter((yield from scoring_of(second, asked)) if asked else ())
+        found = (yield from scoring_of(second, asked)) if asked else []
+        answers = zip(asked, map(read_verification, found, asked), strict=True)
         return [
-            _merged(request, opinion, [(one, next(answers)) for one in own])
+            _merged(request, opinion, list(itertools.islice(answers, len(own))))
             for request, opinion, own in zip(requests, opinions, passed, strict=True)
         ]
 
@@ -72,10 +75,6 @@ class Gate:
         self, request: VerificationRequest, opinion: Verification
     ) -> Iterator[VerificationRequest]:
         """Requests for the runs of consecutive steps that pass."""
-        num_asked = len(request.steps) - request.num_scored
-        if len(opinion.scores) != num_asked:
-            message = f"{self.parts[0].name} gave {len(opinion.scores)} scores for {num_asked}"
-            raise ContractError(f"{message} steps", role="verifier")
         start = request.num_scored
         through = [score >= self.threshold for score in opinion.scores]
         for is_through, stretch in itertools.groupby(through):
@@ -93,9 +92,6 @@ def _merged(
     scores = list(opinion.scores)
     for asked, answer in answers:
         place = slice(asked.num_scored - request.num_scored, len(asked.steps) - request.num_scored)
-        if len(answer.scores) != len(scores[place]):
-            message = f"{len(answer.scores)} scores for {len(scores[place])} steps behind a gate"
-            raise ContractError(message, role="verifier")
         scores[place] = answer.scores
     found = [opinion, *(answer for _, answer in answers)]
     return Verification(

@@ -17,6 +17,7 @@ from fasttts import BackendError, ContractError, FastTTS, SearchError
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.search import BeamSearch, Branch
+from fasttts.verifiers import Gate, Mean
 from tests.searches import UNTIMED
 
 OPTIONS = {"n": 4, "max_tokens": 60}
@@ -124,6 +125,49 @@ def test_what_is_no_verification_fails_its_search_alone(what: str, expected: Any
             engine.search("trap", **OPTIONS)
         assert beside() == expected
         check_alive(engine, expected)
+
+
+@pytest.mark.parametrize("what", BROKEN)
+@pytest.mark.parametrize("combine", [Mean, lambda *parts: Gate(*parts, threshold=0.1)])
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_is_no_verification_of_a_part_fails_its_search_alone(
+    what: str, combine: Any, place: int
+) -> None:
+    parts = [FakeVerifier(), FakeVerifier()]
+    parts[place] = Verifier(BROKEN[what])
+    with FastTTS(FakeGenerator(), combine(*parts), scheduling=UNTIMED) as engine:
+        expected = engine.search("plain", **OPTIONS).candidates
+        with pytest.raises(ContractError):
+            engine.search("trap", **OPTIONS)
+        check_alive(engine, expected)
+
+
+FUNCTION_JUNK = [None, "0.5", b"1", [], ["0.5"], {}, 0.5j, np.full((2, 2), 0.5), np.nan, -1, [None]]
+FUNCTION_ARRAYS = [np.float32(0.5), np.asarray(0.5), np.int64(1), True]
+
+
+@pytest.mark.parametrize("junk", FUNCTION_JUNK, ids=repr)
+def test_what_a_function_may_not_return_is_a_contract_error(junk: Any) -> None:
+    def score(problem: str, steps: tuple[str, ...]) -> Any:
+        return junk if "trap" in problem else 0.5
+
+    with FastTTS(FakeGenerator(), score, scheduling=UNTIMED) as engine:
+        with pytest.raises(ContractError, match="score"):
+            engine.search("trap", **OPTIONS)
+        assert engine.search("plain", **OPTIONS).candidates
+
+
+@pytest.mark.parametrize("number", FUNCTION_ARRAYS, ids=repr)
+def test_a_function_may_return_numbers_of_any_library(number: Any) -> None:
+    with FastTTS(FakeGenerator(), lambda problem, steps: number, scheduling=UNTIMED) as engine:
+        assert engine.search("a", **OPTIONS).score == float(number)
+
+
+def test_a_function_may_return_an_array_with_a_score_for_each_step() -> None:
+    with FastTTS(
+        FakeGenerator(), lambda problem, steps: np.full(len(steps), 0.25), scheduling=UNTIMED
+    ) as engine:
+        assert engine.search("a", **OPTIONS).score == 0.25
 
 
 @pytest.mark.parametrize("what", ARRAYS)
