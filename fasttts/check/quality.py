@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from fasttts.answers.equality import answers_equal, group_equal
 from fasttts.config import Selection
@@ -20,7 +21,6 @@ _NUM_RESAMPLES = 500
 _FEWEST_OF_A_KIND = 5
 _FEWEST_PROBLEMS = 4
 _MOST_SUBSETS = 128
-RULES: tuple[Selection, ...] = ("majority", "best", "weighted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +134,13 @@ def accuracy(graded: Sequence[Graded], k: int, rule: Selection) -> float | None:
     Args:
         graded: Answers; problems with fewer than `k` do not count.
         k: Samples to choose among.
-        rule: How to choose.
+        rule: How to choose; by majority, scores do not break ties.
 
     Returns:
         None where no problem has `k` samples.
     """
+    if rule == "majority":
+        graded = [replace(g, candidate=replace(g.candidate, score=None)) for g in graded]
     groups = [group for group in _by_problem(graded).values() if len(group) >= k]
     if not groups:
         return None
@@ -206,7 +208,7 @@ def _scores(group: Sequence[Graded]) -> Scores:
     return [s for s in right if s is not None], [s for s in wrong if s is not None]
 
 
-def _pair_shares(right: Sequence[float], wrong: Sequence[float]) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def _pair_shares(right: Sequence[float], wrong: Sequence[float]) -> "npt.NDArray[np.float64]":
     differences = np.subtract.outer(np.asarray(right), np.asarray(wrong)).ravel()
     return np.where(differences == 0, 0.5, differences > 0)
 

@@ -26,8 +26,10 @@ def score_all(
         deadline: When to stop.
     """
     begin_s, done = deadline.elapsed_s, 0
-    while done < len(requests) and not deadline.is_over:
+    while done < len(requests):
         size = _batch_size(done, deadline.elapsed_s - begin_s, deadline.left_s)
+        if size == 0:
+            return
         batch = requests[done : done + size]
         found = finish(scoring_of(verifier, batch))
         yield [
@@ -38,9 +40,10 @@ def score_all(
 
 
 def _batch_size(done: int, seconds: float, left_s: float) -> int:
-    """One answer at first, then as many as take a small part of the time left."""
-    if done == 0:
-        return 1
-    if seconds <= 0.0:
-        return _MOST_AT_ONCE
-    return max(1, min(_MOST_AT_ONCE, int(left_s * _SHARE_AT_ONCE * done / seconds)))
+    """One answer at first, then as many as take a small part of the time left; 0 for none."""
+    if done == 0 or seconds <= 0.0:
+        return int(left_s > 0.0)
+    num_fitting = left_s * done / seconds
+    if num_fitting < 1.0:
+        return 0
+    return max(1, min(_MOST_AT_ONCE, int(num_fitting * _SHARE_AT_ONCE)))

@@ -1,5 +1,6 @@
 """Tokens a second with 1, 16 and 64 sequences, and what lies between."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,11 +45,6 @@ class Speed:
     def tokens_per_s(self) -> float:
         """Tokens of all sequences together in a second."""
         return self.num_tokens / self.seconds
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether fewer ran than wanted, or time ended it."""
-        return self.is_cut or self.num_sequences < 0.75 * self.wanted
 
 
 def measure_speed(engine: FastTTS, wanted: int, deadline: Deadline) -> Speed | None:
@@ -115,7 +111,7 @@ def rate(speeds: Sequence[Speed], num_sequences: int) -> float | None:
     points = sorted((speed.num_sequences, speed.tokens_per_s) for speed in speeds)
     if num_sequences <= points[0][0]:
         return points[0][1] * num_sequences / points[0][0]
-    for (low, slow), (high, fast) in zip(points, points[1:], strict=False):
+    for (low, slow), (high, fast) in itertools.pairwise(points):
         if low < num_sequences <= high:
             share = math.log(num_sequences / low) / math.log(high / low)
             return float(slow * (fast / slow) ** share)

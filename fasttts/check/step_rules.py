@@ -20,8 +20,11 @@ _FEWEST_TOKENS, _MOST_TOKENS = 5, 200
 
 _FIXED_STEPS = 6
 _FIXED_TOKENS = (16, 128)
-_MOST_SINGLE = 0.2
-_MOST_CUT = 0.1
+MOST_SINGLE = 0.2
+"""Share of answers that may be one step."""
+
+MOST_CUT_STEPS = 0.1
+"""Share of steps that may be cut at their longest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,8 +141,8 @@ def _measure(
         cut_share=cut_share,
         suits=FEWEST_STEPS <= num_steps <= MOST_STEPS
         and _FEWEST_TOKENS <= num_tokens <= _MOST_TOKENS
-        and single_share <= _MOST_SINGLE
-        and cut_share <= _MOST_CUT,
+        and single_share <= MOST_SINGLE
+        and cut_share <= MOST_CUT_STEPS,
     )
 
 

@@ -30,7 +30,9 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SERVED = 0.95
 """Share of the answers that `max_tokens` should leave uncut."""
 
-_FEWEST_GROUPS = 8
+FEWEST_GROUPS = 8
+"""Problems from which on a comparison of ways to choose says anything."""
+
 _FEWEST_SIBLINGS = 4
 _KEPT_ACCURACY = 0.99
 _WORTHWHILE = 0.9
@@ -85,7 +87,8 @@ class Summary:
         announced_share: Share that announce an answer.
         answered_share: Share in which an answer was found, announced or guessed.
         num_graded: Samples of problems with known answers.
-        num_groups: Such problems with samples to choose among.
+        num_problems: Such problems.
+        num_groups: Those of them with at least four samples.
         accuracies: For 1, 2, 4 and 8 samples.
         num_scored: Samples with scores.
         score_quantiles: Quantiles of the final scores, at `QUANTILES`.
@@ -103,6 +106,7 @@ class Summary:
     announced_share: float | None
     answered_share: float | None
     num_graded: int
+    num_problems: int
     num_groups: int
     accuracies: tuple[Accuracy, ...]
     num_scored: int
@@ -130,6 +134,7 @@ def summarize(measured: Measured) -> Summary:
         announced_share=_mean([sample.is_announced for sample in ended]),
         answered_share=_mean([sample.answer is not None for sample in ended]),
         num_graded=len(graded),
+        num_problems=len({g.problem for g in graded}),
         num_groups=len(_groups(graded)),
         accuracies=_accuracies(graded),
         num_scored=len(scored),
@@ -148,9 +153,13 @@ def _mean(values: Sequence[float]) -> float | None:
 def _every(measured: Measured) -> list[Graded]:
     """All samples that ended, as candidates; ungraded ones count as wrong."""
     return [
-        grade(sample.problem, candidate, measured.problems[sample.problem].answer or "")
+        grade(
+            sample.problem,
+            _candidate(measured, index),
+            measured.problems[sample.problem].answer or "",
+        )
         for index, sample in enumerate(measured.samples)
-        if sample.ending != "time" and (candidate := _candidate(measured, index))
+        if sample.ending != "time"
     ]
 
 
@@ -205,11 +214,11 @@ def _groups(graded: Sequence[Graded]) -> list[list[Graded]]:
 def _threshold(graded: Sequence[Graded]) -> Threshold | None:
     """The cheapest threshold that keeps the accuracy, with each sample as the draft in turn."""
     groups = _groups([g for g in graded if g.candidate.score is not None])
-    if len(groups) < _FEWEST_GROUPS:
+    if len(groups) < FEWEST_GROUPS:
         return None
     curve = threshold_curve([sample for group in groups for sample in _rehearsed(group)])
     chosen, always = cheapest(curve, _KEPT_ACCURACY), curve[-1]
-    if chosen.tokens > _WORTHWHILE * always.tokens:
+    if always.accuracy == 0.0 or chosen.tokens > _WORTHWHILE * always.tokens:
         return None
     return Threshold(
         threshold=chosen.threshold,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fasttts import __version__
-from fasttts.cli import calibrate, calibrate_router, chat, evaluate, plan, solve
+from fasttts.cli import calibrate, calibrate_router, chat, check, evaluate, plan, solve
 
 __all__ = ["app", "main"]
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("solve")(solve.run)
 app.command("chat")(chat.run)
 app.command("eval")(evaluate.run)
+app.command("check")(check.run)
 app.command("plan")(plan.run)
 app.command("calibrate")(calibrate.run)
 app.command("calibrate-router")(calibrate_router.run)

@@ -16,6 +16,7 @@ from fasttts import FastTTS
 from fasttts.cli import options, render, session
 from fasttts.cli.options import DEFAULTS
 from fasttts.cli.plot import check_plot
+from fasttts.cli.problem_file import read_questions
 from fasttts.cli.router_plot import save_router_plot
 from fasttts.config import SearchConfig, search_config
 from fasttts.decoding.sampling import derive_seed
@@ -137,27 +138,8 @@ def _questions(file: Path | None, count: int, seed: int) -> list[Question]:
         raise ConfigurationError(f"--num-problems {count}: at least 1 is needed")
     if file is None:
         return [(p.text, str(p.answer)) for p in generate_problems("dev", seed, count)]
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}") from error
-    questions = [
-        _question(file, number, line) for number, line in enumerate(lines, 1) if line.strip()
-    ]
-    if not questions:
-        raise ConfigurationError(f"{file} holds no problems")
-    return questions[:count]
-
-
-def _question(file: Path, number: int, line: str) -> Question:
-    try:
-        found = json.loads(line)
-        return str(found["problem"]), str(found["answer"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(
-            f'{file}, line {number}: {line[:60]!r} is not of the form {{"problem": ..., '
-            '"answer": ...}'
-        ) from error
+    found = read_questions(file, count, needs_answers=True)
+    return [(problem, answer) for problem, answer in found if answer is not None]
 
 
 def _rehearse(engine: FastTTS, questions: Sequence[Question], config: SearchConfig) -> list[Sample]:

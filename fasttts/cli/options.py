@@ -48,6 +48,22 @@ Temperature = Annotated[
     float | None, typer.Option(metavar="T", help="0 is greedy; searches default to 0.8.")
 ]
 MaxTokens = Annotated[int, typer.Option(metavar="N", help="Longest answer in tokens.")]
+StepPattern = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGEX",
+        help=r"A step ends with a match, such as '\n'; a blank line by default.",
+        show_default=False,
+    ),
+]
+StepTokens = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="A step has this many tokens.", show_default=False),
+]
+Thinking = Annotated[
+    bool,
+    typer.Option("--thinking", help="Divide only what stands between <think> and </think>."),
+]
 Answer = Annotated[
     str,
     typer.Option(

@@ -1,0 +1,126 @@
+"""`fasttts check`: what two models can do on this device, and how to search with them."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fasttts.check import Check, CheckProblem, Deadline, make_report, word_problems
+from fasttts.cli import check_view, options, render, session
+from fasttts.cli.check_view import Asked
+from fasttts.cli.options import DEFAULTS
+from fasttts.cli.problem_file import read_questions
+from fasttts.config import DEMO, EngineConfig, search_config
+from fasttts.demo.problems import generate_problems
+from fasttts.errors import ConfigurationError
+
+NUM_PROBLEMS = 32
+"""Problems that are sampled at most."""
+
+_NO_VERIFIER = "none"
+
+Verifier = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A model, 'judge': the generator, module:function, or 'none'.",
+    ),
+]
+Problems = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="JSON lines with 'problem' and, where it is known, 'answer'; else built-in ones.",
+        show_default=False,
+    ),
+]
+Latency = Annotated[
+    float, typer.Option(metavar="SECONDS", help="How long you would wait for an answer.")
+]
+TimeLimit = Annotated[
+    float, typer.Option(metavar="SECONDS", help="Longest check, without loading the models.")
+]
+
+
+def run(
+    *,
+    generator: options.Generator = None,
+    verifier: Verifier = None,
+    problems: Problems = None,
+    latency: Latency = 10.0,
+    time_limit: TimeLimit = 120.0,
+    max_tokens: options.MaxTokens = DEFAULTS.max_tokens,
+    system: options.System = None,
+    seed: options.Seed = DEFAULTS.seed,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Find out what your models can do here, and how to search with them.
+
+    In at most --time-limit seconds it measures speed, steps, answers and the verifier, says what
+    to change, and suggests a configuration for --latency. Ctrl-C shows what is known so far.
+    """
+    with session.reported_errors(debug=debug):
+        check_seconds("--latency", latency)
+        check_seconds("--time-limit", time_limit)
+        config = search_config(search="best_of_n", n=1, max_tokens=max_tokens, seed=seed)
+        system_text = session.system_message(system)
+        settings = _settings(generator, verifier)
+        questions = _problems(problems, settings, seed)
+        begin_s = time.perf_counter()
+        with session.loaded(settings) as engine:
+            load_s = time.perf_counter() - begin_s
+            deadline = Deadline(time_limit)
+            with check_view.progress(deadline) as on_stage:
+                check = Check(
+                    engine,
+                    questions,
+                    config,
+                    system=system_text,
+                    deadline=deadline,
+                    on_stage=on_stage,
+                )
+                check.run()
+            report = make_report(check.measured, latency_s=latency, load_s=load_s)
+            if as_json:
+                sys.stdout.write(report.to_json() + "\n")
+            else:
+                asked = Asked(settings=settings, system=system, problems=problems)
+                check_view.show(report, asked, render.stdout())
+        if report.is_interrupted:
+            raise KeyboardInterrupt
+
+
+def check_seconds(flag: str, seconds: float) -> None:
+    """Checks an option that is a time.
+
+    Args:
+        flag: The option, for the message.
+        seconds: Its value.
+
+    Raises:
+        ConfigurationError: It is not a positive number.
+    """
+    if not 0.0 < seconds < float("inf"):
+        raise ConfigurationError(f"{flag} {seconds}: a number of seconds above 0")
+
+
+def _settings(generator: str | None, verifier: str | None) -> EngineConfig:
+    """The options of the engine; no result is read from a cache, as seconds are measured."""
+    named = None if verifier == _NO_VERIFIER else verifier
+    settings = session.engine_settings(generator=generator, verifier=named)
+    without = {"verifier": None} if verifier == _NO_VERIFIER else {}
+    return settings.model_copy(update={"cache_dir": None, **without})
+
+
+def _problems(file: Path | None, settings: EngineConfig, seed: int) -> list[CheckProblem]:
+    """Those of the file; else ones that the demonstration models, or others, can be right about."""
+    if file is not None:
+        found = read_questions(file, NUM_PROBLEMS, needs_answers=False)
+        return [CheckProblem(text=text, answer=answer) for text, answer in found]
+    if settings.generator != DEMO:
+        return word_problems(seed, NUM_PROBLEMS)
+    known = generate_problems("dev", seed, NUM_PROBLEMS)
+    return [CheckProblem(text=p.text, answer=str(p.answer)) for p in known]
