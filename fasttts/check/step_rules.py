@@ -105,7 +105,7 @@ def _rules(
     yield "a line", {"step_pattern": r"\n"}
     yield "a sentence", {"step_pattern": SENTENCE}
     low, high = _FIXED_TOKENS
-    fixed = min(max(low, 8 * round(answer_tokens / _FIXED_STEPS / 8)), high)
+    fixed = min(max(low, 8 * round(answer_tokens / _FIXED_STEPS / 8)), high, config.max_step_tokens)
     yield f"{fixed} tokens", {"step_tokens": fixed, "step_pattern": None, "thinking": False}
 
 

@@ -146,7 +146,7 @@ def command_lines(report: Report, asked: Asked) -> list[str]:
     if found.threshold is not None:
         file = "" if asked.problems is None else f" {quote(str(asked.problems))}"
         n = found.options.get("n", 1)
-        lines.append(f"fasttts calibrate-router{file}{models} -n {n}")
+        lines.append(f"fasttts calibrate-router{file}{models} -n {n}  # for search='auto', chat")
     return lines
 
 
