@@ -1,4 +1,4 @@
-"""What two models can do on this device: measured within a time limit, judged, and a suggestion.
+"""Two models on this device: measured within a time limit, judged, and a suggestion.
 
     check = Check(engine, word_problems(0, 32), SearchConfig(), system=None, deadline=Deadline(120))
     check.run()

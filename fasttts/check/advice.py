@@ -1,4 +1,4 @@
-"""A configuration for the seconds that somebody is willing to wait, from what was measured.
+"""A configuration for the seconds that somebody is willing to wait, from measurements.
 
 Pure: the same measurements and the same latency give the same advice.
 """

@@ -192,7 +192,7 @@ def _template(measured: Measured, summary: Summary, latency_s: float) -> Iterato
             name="thoughts",
             value="the prompt ends inside <think>",
             verdict="fine" if is_set else "change",
-            advice="" if is_set else "search with thinking=True, and leave room in --max-tokens",
+            advice="" if is_set else "--thinking, and room for thoughts in --max-tokens",
         )
 
 

@@ -1,6 +1,7 @@
 """Measures an engine within a time limit, the most needed numbers first."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from fasttts.check.deadline import Deadline
@@ -204,9 +205,10 @@ class Check:
         batch = fitting_batch(found.speeds, _USUAL_TOKENS, part.left_s, most)
         sampler = Sampler(self._engine, found.problems, found.config, found.system)
         self._on_stage(f"sampling answers, {batch} at once")
-        for sample in sampler.sample(order, batch, part):
-            found.samples.append(sample)
-            self._on_stage(f"answers: {len(found.samples)} of {len(order)}, {batch} at once")
+        with closing(sampler.sample(order, batch, part)) as samples:
+            for sample in samples:
+                found.samples.append(sample)
+                self._on_stage(f"answers: {len(found.samples)} of {len(order)}, {batch} at once")
 
     def _compare_rules(self) -> None:
         found = self.measured

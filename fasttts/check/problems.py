@@ -40,6 +40,31 @@ Story = Callable[[random.Random, str], tuple[str, int]]
 """Draws a text about somebody, and its answer."""
 
 
+def _buying(rng: random.Random, name: str) -> tuple[str, int]:
+    first, second = rng.randint(3, 12), rng.randint(2, 9)
+    return f"{name} has {first} apples and buys {second} more. How many apples are there?", (
+        first + second
+    )
+
+
+def _giving(rng: random.Random, name: str) -> tuple[str, int]:
+    first, second = rng.randint(11, 30), rng.randint(2, 10)
+    text = f"{name} has {first} balloons and gives {second} of them away. How many are left?"
+    return text, first - second
+
+
+def _packing(rng: random.Random, name: str) -> tuple[str, int]:
+    boxes, each = rng.randint(2, 9), rng.randint(2, 10)
+    text = f"{name} fills {boxes} boxes with {each} pencils each. How many pencils is that in all?"
+    return text, boxes * each
+
+
+def _splitting(rng: random.Random, name: str) -> tuple[str, int]:
+    people, each = rng.randint(2, 6), rng.randint(2, 10)
+    text = f"{people} people share {people * each} nuts equally. How many nuts does each get?"
+    return text, each
+
+
 def _shopping(rng: random.Random, name: str) -> tuple[str, int]:
     count, price, note = rng.randint(3, 9), rng.randint(2, 8), 100
     text = (
@@ -115,12 +140,17 @@ def _ages(rng: random.Random, name: str) -> tuple[str, int]:
 
 
 _STORIES: tuple[Story, ...] = (
+    _buying,
     _shopping,
-    _baking,
-    _reading,
-    _sharing,
     _saving,
+    _giving,
+    _baking,
     _driving,
-    _seating,
+    _packing,
+    _reading,
     _ages,
+    _splitting,
+    _seating,
+    _sharing,
 )
+"""One operation, two, three or more, in turn: the first few problems are of every difficulty."""

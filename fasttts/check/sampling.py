@@ -1,7 +1,7 @@
 """Samples answers to problems, as many at once as the device gets through in time."""
 
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -85,8 +85,10 @@ class Sampler:
 
     def sample(
         self, order: Sequence[int], num_sequences: int, deadline: Deadline
-    ) -> Iterator[Sample]:
+    ) -> Generator[Sample, None, None]:
         """Yields samples as they end; at the deadline those in flight, as far as they came.
+
+        Closing the generator stops those in flight.
 
         Args:
             order: The problem of each sample.

@@ -14,7 +14,7 @@ from fasttts.errors import SearchError
 NUM_SEQUENCES = (1, 16, 64)
 """Sequences in the measured batches."""
 
-_LONG = "Count from 1 to 300, one number a line, and write nothing else."
+_LONG = "Count from 1 to 300."
 """A short prompt whose answer is long, so that few sequences end early."""
 
 _TOKENS = 64

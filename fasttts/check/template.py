@@ -42,7 +42,7 @@ _TOOL: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateFacts:
-    """What a chat template writes.
+    """Parts of a conversation that a chat template writes.
 
     Attributes:
         user: Whether a question can be rendered; where it cannot, nothing can.

@@ -1,4 +1,4 @@
-"""`fasttts check`: what two models can do on this device, and how to search with them."""
+"""`fasttts check`: measures two models on this device, and suggests how to search."""
 
 import sys
 import time

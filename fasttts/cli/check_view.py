@@ -45,7 +45,7 @@ class Asked:
 
 @contextmanager
 def progress(deadline: Deadline) -> Iterator[Callable[[str], None]]:
-    """Shows on a terminal what is measured, and the seconds left."""
+    """Shows the present measurement and the seconds left, on a terminal only."""
     console = render.stderr()
     if not console.is_terminal:
         yield lambda stage: None

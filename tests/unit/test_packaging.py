@@ -78,6 +78,14 @@ INNER_EXPORTS: dict[str, list[str]] = {
         "trace_of",
     ],
     "fasttts_agents.llama_index": ["DeliberationProgress", "deliberate_tool"],
+    "fasttts.check": [
+        "Check",
+        "CheckProblem",
+        "Deadline",
+        "Report",
+        "make_report",
+        "word_problems",
+    ],
     "fasttts.routing": [
         "AllOf",
         "Always",

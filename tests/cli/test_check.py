@@ -1,0 +1,173 @@
+"""`fasttts check` on fake models."""
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from fasttts import EngineConfig, FastTTS, SearchResult
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.check import Report, word_problems
+from fasttts.cli import check_view
+from fasttts.demo.problems import generate_problems
+from tests.engines import OpenWith
+from tests.searches import UNTIMED
+
+Run = Callable[..., Result]
+KNOWN = {p.text: p.answer for p in word_problems(0, 32)}
+KNOWN |= {p.text: str(p.answer) for p in generate_problems("dev", 0, 32)}
+
+
+def says(prompt: str) -> str | None:
+    """Solves the built-in problems at once; others are up to the random model."""
+    return next((f"\\boxed{{{KNOWN[text]}}}" for text in KNOWN if text in prompt), None)
+
+
+def knows(problem: str, steps: tuple[str, ...]) -> float:
+    """Scores what ends in the digit that the problem asks for above everything else."""
+    return 0.9 if steps[-1].endswith(f"{{{problem[-1]}}}") else 0.2
+
+
+@pytest.fixture(autouse=True)
+def models(run: Run, open_with: OpenWith) -> list[EngineConfig]:
+    """Lets the command load fake models; the configurations that it loaded."""
+    loaded: list[EngineConfig] = []
+
+    def open_engine(settings: EngineConfig) -> FastTTS:
+        loaded.append(settings)
+        verifier = None if settings.verifier is None else FakeVerifier(knows)
+        return FastTTS(FakeGenerator(says, mean_steps=6.0), verifier, scheduling=UNTIMED)
+
+    open_with(open_engine)
+    return loaded
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    """Problems that the random model solves now and then."""
+    file = tmp_path / "digits.jsonl"
+    problems = [{"problem": f"Say the digit {n}", "answer": n} for n in range(10)]
+    file.write_text("\n".join(map(json.dumps, problems)), encoding="utf-8")
+    return file
+
+
+def test_the_findings_fit_a_terminal(run: Run) -> None:
+    done = run("check")
+    assert done.exit_code == 0, done.output
+    findings, _, code = done.stdout.partition("fasttts solve")
+    assert max(map(len, findings.splitlines())) <= 80
+    for section in ("Memory", "Speed", "Template", "Steps", "Answers", "Accuracy", "Verifier"):
+        assert f"\n{section}\n" in findings
+    assert "Suggestion for 10 s an answer" in findings
+    assert "loading took" in findings
+    assert code
+    assert done.stderr == ""
+
+
+def test_the_suggestion_can_be_run(run: Run, digits: Path) -> None:
+    """As a command and as a program: both make the same search with the measured models."""
+    models = ("--generator", "my/model", "--verifier", "judge")
+    done = run("check", *models, "--problems", str(digits), "--latency", "60")
+    assert done.exit_code == 0, done.output
+    code = done.stdout[done.stdout.index("fasttts solve") :].splitlines()
+    command, program = code[0], code[code.index("from fasttts import FastTTS, SearchConfig") :]
+    arguments = shlex.split(command.removesuffix(" < problem.txt"))[1:]
+    solved = run(*arguments, "--json", stdin="How much is 2 + 2?")
+    assert solved.exit_code == 0, solved.output
+    found = SearchResult.from_json(solved.stdout)
+    names: dict[str, object] = {"problem": "How much is 2 + 2?"}
+    exec("\n".join(program).replace("router.search", "engine.search"), names)
+    result, engine = names["result"], names["engine"]
+    assert isinstance(result, SearchResult)
+    assert isinstance(engine, FastTTS)
+    engine.close()
+    assert result.config == found.config
+    assert (result.config["search"], result.config["n"]) == ("beam_search", 64)
+    assert "the verifier separates right from wrong" in done.stdout
+
+
+def test_json_is_one_document(run: Run) -> None:
+    done = run("check", "--json", "--latency", "3", "--seed", "2")
+    assert done.exit_code == 0, done.output
+    report = Report.from_json(done.stdout)
+    assert report.suggestion.latency_s == 3.0
+    assert report.summary.num_ended == 256
+    assert json.loads(done.stdout).keys() >= {"findings", "suggestion", "speeds", "summary"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verifier"),
+    [
+        ((), "demo"),
+        (("--verifier", "none"), None),
+        (("--generator", "my/model"), None),
+        (("--generator", "my/model", "--verifier", "judge"), "judge"),
+    ],
+)
+def test_the_verifier_is_the_named_one(
+    run: Run, models: list[EngineConfig], arguments: tuple[str, ...], verifier: str | None
+) -> None:
+    done = run("check", *arguments)
+    assert done.exit_code == 0, done.output
+    assert models[0].verifier == verifier
+    assert ("--verifier judge lets" in done.stdout) == (verifier is None)
+
+
+def test_problems_come_from_a_file(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "problems.jsonl"
+    lines = ['{"problem": "How much is 1 + 1?", "answer": 2}', "", '{"problem": "And 2 + 2?"}']
+    file.write_text("\n".join(lines), encoding="utf-8")
+    report = Report.from_json(run("check", "--problems", str(file), "--json").stdout)
+    assert report.summary.num_ended == 16
+    assert report.summary.num_graded == 8
+
+
+def test_the_preset_is_suggested_by_name(run: Run) -> None:
+    done = run("check", "--system", "preset:math", "--verifier", "none")
+    assert "--system preset:math" in done.stdout
+    assert "system=SYSTEM_PRESETS['math'])" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--latency", "0"), "--latency 0.0: a number of seconds above 0"),
+        (("--time-limit", "nan"), "--time-limit nan: a number of seconds above 0"),
+        (("--max-tokens", "0"), "max_tokens=0"),
+        (("--system", "preset:maths"), "there is no such preset"),
+        (("--problems", "nowhere.jsonl"), "cannot be read"),
+    ],
+)
+def test_mistakes_are_one_line_before_models_are_loaded(
+    run: Run, models: list[EngineConfig], arguments: tuple[str, ...], message: str
+) -> None:
+    done = run("check", *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert models == []
+
+
+def test_lines_without_a_problem_are_named(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "problems.jsonl"
+    file.write_text('{"answer": 2}', encoding="utf-8")
+    done = run("check", "--problems", str(file))
+    assert done.exit_code == 2
+    assert 'line 1: \'{"answer": 2}\' is not of the form {"problem": ...}' in done.stderr
+
+
+def test_ctrl_c_shows_what_is_known(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(line: object, stage: str) -> None:
+        if stage.startswith("answers: 7 "):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(check_view._Progress, "set", interrupt)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    done = run("check")
+    assert done.exit_code == 130
+    assert "interrupted after" in done.stdout
+    assert "7 of 256 planned" in done.stdout
+    assert "interrupted" in done.stderr
