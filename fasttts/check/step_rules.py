@@ -69,7 +69,9 @@ def compare_rules(
         return []
     answer_tokens = statistics.median(len(tokenizer.encode(text)) for text in texts)
     return [
-        _measure(name, options, texts, tokenizer, search_config(config, **options))
+        _measure(
+            name, _changed(options, config), texts, tokenizer, search_config(config, **options)
+        )
         for name, options in _rules(texts, config, answer_tokens)
     ]
 
@@ -109,6 +111,10 @@ def _rules(
     yield f"{fixed} tokens", {"step_tokens": fixed, "step_pattern": None, "thinking": False}
 
 
+def _changed(options: Mapping[str, Any], config: SearchConfig) -> Mapping[str, Any]:
+    return {name: value for name, value in options.items() if value != getattr(config, name)}
+
+
 def _name(rule: StepRule) -> str:
     if rule.num_tokens is not None:
         return f"{rule.num_tokens} tokens"
@@ -134,7 +140,7 @@ def _measure(
     cut_share = statistics.mean(count >= config.max_step_tokens for count in tokens)
     return StepStatistics(
         name=name,
-        options={key: value for key, value in options.items() if value is not None},
+        options=options,
         num_steps=num_steps,
         num_tokens=num_tokens,
         single_share=single_share,

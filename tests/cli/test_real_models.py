@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fasttts import SearchResult
+from fasttts.check import Report
 from fasttts.cli import app
 from fasttts.demo.problems import generate_problems
 
@@ -61,6 +62,20 @@ def test_solve_says_which_verifier_was_used(
     done = run_here("solve", "2 + 2?", "-n", "4", "--verifier", verifier)
     assert done.exit_code == 0, done.stderr
     assert f"verifier: {name}, " in done.stdout
+
+
+@pytest.mark.slow
+def test_check_finds_out_that_the_demonstration_verifier_helps() -> None:
+    done = run_here("check", "--json", "--latency", "60")
+    assert done.exit_code == 0, done.stderr
+    report = Report.from_json(done.stdout)
+    assert [speed.wanted for speed in report.speeds] == [1, 16, 64]
+    assert report.step_rules[0].suits
+    assert report.summary.announced_share == 1.0
+    assert report.summary.separation is not None
+    assert report.summary.separation.is_proven
+    assert report.suggestion.options["search"] == "beam_search"
+    assert "step_pattern" not in report.suggestion.options
 
 
 def test_a_function_that_is_not_there_is_named() -> None:
