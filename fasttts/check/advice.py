@@ -3,13 +3,12 @@
 Pure: the same measurements and the same latency give the same advice.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fasttts.check.estimates import expected_seconds, serving_max_tokens
 from fasttts.check.measure import Measured
-from fasttts.check.speed import rate
 from fasttts.check.summary import FEWEST_GROUPS, Accuracy, Summary, Threshold
 
 NUM_CANDIDATES = (64, 32, 16, 8, 4)
@@ -23,8 +22,6 @@ PRESET = "preset:math"
 _BEAM_WIDTH = 4
 _EASY = 0.97
 _GAIN = 0.02
-_ROOM = 1.25
-_TOKENS_GRID = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,78 +67,40 @@ def suggest(measured: Measured, summary: Summary, latency_s: float) -> Suggestio
     num_candidates, size_reason = _size(choice, measured, summary, latency_s)
     if num_candidates == 1:
         choice = _Choice(search="none", reason=choice.reason)
-    expected_s = expected_seconds(measured, summary, num_candidates, scores=choice.scores)
     max_tokens, length_reason = _max_tokens(measured, summary)
-    has_beams, rule = choice.search == "beam_search", measured.suiting_rule
     threshold = summary.threshold if choice.scores else None
     system = _system(measured, summary)
-    reasons = [choice.reason, size_reason, length_reason]
-    if has_beams and rule and rule.options:
-        reasons.append(f"ended by {rule.name}, an answer has {rule.num_steps:g} steps")
-    reasons += _further_reasons(measured, system, threshold)
+    reasons = [
+        choice.reason,
+        size_reason,
+        length_reason,
+        *_further_reasons(measured, choice, system, threshold),
+    ]
     return Suggestion(
-        options={
-            "search": choice.search,
-            **({"n": num_candidates} if num_candidates > 1 else {}),
-            **({"beam_width": _BEAM_WIDTH} if has_beams else {}),
-            **({"selection": choice.selection} if choice.selection else {}),
-            "max_tokens": max_tokens,
-            **(rule.options if has_beams and rule else {}),
-        },
+        options=_options(choice, num_candidates, max_tokens, measured),
         system=system,
         threshold=None if threshold is None else threshold.threshold,
-        expected_s=expected_s,
+        expected_s=expected_seconds(measured, summary, num_candidates, scores=choice.scores),
         latency_s=latency_s,
         reasons=tuple(reason for reason in reasons if reason),
     )
 
 
-def expected_seconds(
-    measured: Measured, summary: Summary, num_candidates: int, *, scores: bool
-) -> float | None:
-    """Estimates the seconds of an answer that is longer than 95 % of the others.
-
-    Args:
-        measured: The measurements.
-        summary: Their summary.
-        num_candidates: Candidates or beams.
-        scores: Whether the verifier scores them.
-
-    Returns:
-        None where neither speed nor length is known.
-    """
-    num_tokens = long_answer_tokens(measured, summary)
-    tokens_per_s = rate(measured.speeds, min(num_candidates, measured.facts.max_num_seqs))
-    if tokens_per_s is None or num_tokens is None:
-        return None
-    scoring_s = num_candidates * (summary.seconds_a_score or 0.0) if scores else 0.0
-    return num_candidates * num_tokens / tokens_per_s + scoring_s
-
-
-def long_answer_tokens(measured: Measured, summary: Summary) -> int | None:
-    """Tokens of a long answer: of the 95 % quantile, or the longest seen where it is unknown.
-
-    Args:
-        measured: The measurements.
-        summary: Their summary.
-    """
-    longest = max((sample.num_tokens for sample in measured.samples), default=None)
-    return longest if summary.served_tokens is None else summary.served_tokens
-
-
-def serving_max_tokens(measured: Measured, summary: Summary) -> int:
-    """The option `max_tokens` that leaves 95 % of the answers uncut, with some room.
-
-    Args:
-        measured: The measurements.
-        summary: Their summary.
-    """
-    fits = max(1, measured.facts.max_model_len - measured.prompt_tokens)
-    if summary.served_tokens is None:
-        is_cut = bool(summary.cut_share)
-        return min(fits, measured.config.max_tokens * (2 if is_cut else 1))
-    wanted = math.ceil(summary.served_tokens * _ROOM / _TOKENS_GRID) * _TOKENS_GRID
-    return min(fits, wanted)
+def _options(
+    choice: _Choice, num_candidates: int, max_tokens: int, measured: Measured
+) -> dict[str, Any]:
+    """The options of the search, without those that have no effect on it."""
+    options: dict[str, Any] = {"search": choice.search}
+    if num_candidates > 1:
+        options["n"] = num_candidates
+    if choice.selection is not None:
+        options["selection"] = choice.selection
+    options["max_tokens"] = max_tokens
+    if choice.search == "beam_search":
+        options["beam_width"] = _BEAM_WIDTH
+        if (rule := measured.suiting_rule) is not None:
+            options |= rule.options
+    return options
 
 
 def _choose(measured: Measured, summary: Summary) -> _Choice:
@@ -265,8 +224,11 @@ def _max_tokens(measured: Measured, summary: Summary) -> tuple[int, str]:
 
 
 def _further_reasons(
-    measured: Measured, system: str | None, threshold: Threshold | None
+    measured: Measured, choice: _Choice, system: str | None, threshold: Threshold | None
 ) -> Iterator[str]:
+    rule = measured.suiting_rule
+    if choice.search == "beam_search" and rule is not None and rule.options:
+        yield f"ended by {rule.name}, an answer has {rule.num_steps:g} steps"
     if system is not None and system != measured.system:
         yield "too few answers are announced: the preset asks for that, and was not measured yet"
     if threshold is not None:

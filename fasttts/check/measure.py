@@ -115,6 +115,11 @@ class Measured:
         """Samples that were not ended by the time limit."""
         return [sample for sample in self.samples if sample.ending != "time"]
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether fewer samples ended by themselves, or at a cap, than were planned."""
+        return len(self.ended) < self.num_planned or self.num_planned == 0
+
 
 class Check:
     """The measurements of one engine, each kept as soon as it is made.

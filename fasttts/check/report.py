@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 
 from fasttts.check.advice import Suggestion, suggest
-from fasttts.check.findings import Finding, find
+from fasttts.check.finding import Finding
+from fasttts.check.findings import find
 from fasttts.check.measure import Measured
+from fasttts.check.problems import CheckProblem
+from fasttts.check.sampling import Sample
 from fasttts.check.speed import Speed
 from fasttts.check.step_rules import StepStatistics
 from fasttts.check.summary import Summary, summarize
@@ -29,6 +32,8 @@ class Report(Document):
         speeds: Measured batches.
         step_rules: Steps of the samples under several rules; the first is the measured search's.
         summary: Numbers from the samples.
+        problems: The problems.
+        samples: The answers to them, in the order in which they ended.
     """
 
     generator: str
@@ -43,6 +48,8 @@ class Report(Document):
     speeds: tuple[Speed, ...]
     step_rules: tuple[StepStatistics, ...]
     summary: Summary
+    problems: tuple[CheckProblem, ...]
+    samples: tuple[Sample, ...]
 
 
 def make_report(measured: Measured, *, latency_s: float, load_s: float | None = None) -> Report:
@@ -67,4 +74,6 @@ def make_report(measured: Measured, *, latency_s: float, load_s: float | None = 
         speeds=tuple(measured.speeds),
         step_rules=tuple(measured.rules),
         summary=summary,
+        problems=tuple(measured.problems),
+        samples=tuple(measured.samples),
     )

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fasttts.check import Deadline, Report
-from fasttts.check.findings import Finding, Verdict, flags
+from fasttts.check.finding import Finding, Verdict, flags
 from fasttts.cli import render
 from fasttts.config import DEMO, EngineConfig
 

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from fasttts.check.advice import PRESET, Suggestion, expected_seconds, suggest
-from fasttts.check.findings import Finding, find, flags
+from fasttts.check.advice import PRESET, Suggestion, suggest
+from fasttts.check.estimates import expected_seconds
+from fasttts.check.finding import Finding, flags
+from fasttts.check.findings import find
 from fasttts.check.measure import EngineFacts, Measured
 from fasttts.check.problems import CheckProblem
 from fasttts.check.quality import Separation
