@@ -2,17 +2,18 @@
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import Result
 
 from fasttts import EngineConfig, FastTTS, SearchResult
-from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.backends.fake import FakeGenerator, FakeTokenizer, FakeVerifier
 from fasttts.check import Report, word_problems
-from fasttts.cli import check_view
 from fasttts.demo.problems import generate_problems
+from fasttts.types import Message
 from tests.engines import OpenWith
 from tests.searches import UNTIMED
 
@@ -159,15 +160,28 @@ def test_lines_without_a_problem_are_named(run: Run, tmp_path: Path) -> None:
     assert 'line 1: \'{"answer": 2}\' is not of the form {"problem": ...}' in done.stderr
 
 
-def test_ctrl_c_shows_what_is_known(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(line: object, stage: str) -> None:
-        if stage.startswith("answers: 7 "):
-            raise KeyboardInterrupt
+class Interrupted(FakeTokenizer):
+    """Somebody presses Ctrl-C while the hundredth prompt of a built-in problem is rendered."""
 
-    monkeypatch.setattr(check_view._Progress, "set", interrupt)
-    monkeypatch.setenv("FORCE_COLOR", "1")
+    def __init__(self) -> None:
+        self._num_prompts = 0
+
+    def encode_chat(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
+        self._num_prompts += messages[-1]["content"] in KNOWN
+        if self._num_prompts == 100:
+            raise KeyboardInterrupt
+        return super().encode_chat(messages, tools)
+
+
+def test_ctrl_c_shows_what_is_known(run: Run, open_with: OpenWith) -> None:
+    generator = FakeGenerator(says)
+    generator.tokenizer = Interrupted()
+    open_with(lambda settings: FastTTS(generator, FakeVerifier(knows), scheduling=UNTIMED))
     done = run("check")
     assert done.exit_code == 130
     assert "interrupted after" in done.stdout
-    assert "7 of 256 planned" in done.stdout
-    assert "interrupted" in done.stderr
+    assert " of 256 planned *" in done.stdout
+    assert "Suggestion for 10 s" in done.stdout
+    assert done.stderr == "fasttts: interrupted\n"
