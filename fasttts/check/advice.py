@@ -31,6 +31,7 @@ class Suggestion:
     Attributes:
         options: Options of a search.
         system: A system message, or a preset as the command line names it; None for none.
+        uses_verifier: Whether the search scores; where it does not, no verifier need be loaded.
         threshold: Threshold of the router; None where every call is treated the same.
         expected_s: Estimated seconds of a long answer; None where no speed is known.
         latency_s: Seconds that were asked for.
@@ -39,6 +40,7 @@ class Suggestion:
 
     options: Mapping[str, Any]
     system: str | None
+    uses_verifier: bool
     threshold: float | None
     expected_s: float | None
     latency_s: float
@@ -79,6 +81,7 @@ def suggest(measured: Measured, summary: Summary, latency_s: float) -> Suggestio
     return Suggestion(
         options=_options(choice, num_candidates, max_tokens, measured),
         system=system,
+        uses_verifier=choice.scores,
         threshold=None if threshold is None else threshold.threshold,
         expected_s=expected_seconds(measured, summary, num_candidates, scores=choice.scores),
         latency_s=latency_s,

@@ -139,7 +139,8 @@ def command_lines(report: Report, asked: Asked) -> list[str]:
         report: The report.
         asked: The options of the check.
     """
-    found, models = report.suggestion, _models(asked.settings)
+    found = report.suggestion
+    models = _models(_needed(report, asked))
     system = asked.system or found.system
     said = "" if system is None else f" --system {quote(system)}"
     lines = [f"fasttts solve -{models} {flags(found.options)}{said} < problem.txt"]
@@ -165,7 +166,7 @@ def python_lines(report: Report, asked: Asked) -> list[str]:
     if found.threshold is not None:
         lines.append("from fasttts.routing import Cascade, Router")
     options = ", ".join(f"{name}={value!r}" for name, value in found.options.items())
-    lines += ["", f"engine = FastTTS.load({_loaded(asked.settings)})"]
+    lines += ["", f"engine = FastTTS.load({_loaded(_needed(report, asked))})"]
     lines.append(f"config = SearchConfig({options})")
     searcher = "engine"
     if found.threshold is not None:
@@ -176,6 +177,13 @@ def python_lines(report: Report, asked: Asked) -> list[str]:
         name = system.removeprefix("preset:")
         said = f", system=SYSTEM_PRESETS[{name!r}]" if preset else f", system={system!r}"
     return [*lines, f"result = {searcher}.search(problem, config=config{said})"]
+
+
+def _needed(report: Report, asked: Asked) -> EngineConfig:
+    """The models of the check, without a verifier that the suggestion has no use for."""
+    if report.suggestion.uses_verifier:
+        return asked.settings
+    return asked.settings.model_copy(update={"verifier": None})
 
 
 def _models(settings: EngineConfig) -> str:

@@ -90,6 +90,15 @@ def test_the_suggestion_can_be_run(run: Run, digits: Path) -> None:
     assert "the verifier separates right from wrong" in done.stdout
 
 
+def test_a_verifier_without_use_is_not_suggested(run: Run) -> None:
+    """All answers are right, so nothing is to be scored."""
+    done = run("check", "--generator", "my/model", "--verifier", "judge")
+    assert done.exit_code == 0, done.output
+    assert "100% of single answers are right already" in done.stdout
+    assert "\nfasttts solve - --generator my/model --search none" in done.stdout
+    assert "\nengine = FastTTS.load('my/model')\n" in done.stdout
+
+
 def test_json_is_one_document(run: Run) -> None:
     done = run("check", "--json", "--latency", "3", "--seed", "2")
     assert done.exit_code == 0, done.output

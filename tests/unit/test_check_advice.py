@@ -181,6 +181,7 @@ def test_the_search_follows_from_what_was_right(
 ) -> None:
     found = advised(**changes)
     assert found.options["search"] == search
+    assert found.uses_verifier == (search == "beam_search")
     assert reason in found.reasons[0]
 
 
