@@ -117,7 +117,6 @@ def template_findings(measured: Measured) -> Iterator[Finding]:
     found = measured.template
     if found is None:
         return
-    yield _support("questions", found.user, "use an instruction-tuned model")
     yield _support(
         "system messages", found.system, "--system has no effect: say it in the question"
     )

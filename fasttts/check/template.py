@@ -45,14 +45,12 @@ class TemplateFacts:
     """Parts of a conversation that a chat template writes.
 
     Attributes:
-        user: Whether a question can be rendered; where it cannot, nothing can.
         system: Whether a system message reaches the model.
         tools: Whether the descriptions of tools do.
         tool_replies: Whether the result of a tool does.
         opens_thoughts: Whether the prompt ends inside `<think>`.
     """
 
-    user: Support
     system: Support
     tools: Support
     tool_replies: Support
@@ -60,27 +58,23 @@ class TemplateFacts:
 
 
 def examine_template(generator: Generator) -> TemplateFacts:
-    """Renders small conversations with and without each part, and compares their tokens."""
-    plain = _try_render(generator, [_USER])
-    other = _try_render(generator, [{**_USER, "content": "How much is 3 + 3?"}])
+    """Renders small conversations with and without each part, and compares their tokens.
+
+    Raises:
+        ConfigurationError: The model has no chat template, or it rejects a question.
+    """
+    plain = list(generator.tokenizer.encode_chat([_USER]))
     call = [_USER, _CALL]
     reply = {**_REPLY, "content": "a"}
     return TemplateFacts(
-        user=_support(other, plain),
         system=_support(_try_render(generator, [_SYSTEM, _USER]), plain),
         tools=_support(_try_render(generator, [_USER], [_TOOL]), plain),
         tool_replies=_support(
             _try_render(generator, [*call, _REPLY], [_TOOL]),
             _try_render(generator, [*call, reply], [_TOOL]),
         ),
-        opens_thoughts=_opens_thoughts(generator, plain),
+        opens_thoughts=is_thinking(Prompt(token_ids=tuple(plain), problem=""), generator.tokenizer),
     )
-
-
-def _opens_thoughts(generator: Generator, prompt: Sequence[int] | None) -> bool:
-    if prompt is None:
-        return False
-    return is_thinking(Prompt(token_ids=tuple(prompt), problem=""), generator.tokenizer)
 
 
 def _support(found: Sequence[int] | None, without: Sequence[int] | None) -> Support:

@@ -91,11 +91,11 @@ class Thinking(FakeTokenizer):
 def test_the_template_is_examined_by_rendering() -> None:
     generator = FakeGenerator()
     found = examine_template(generator)
-    assert (found.user, found.system, found.tools) == ("rendered",) * 3
-    assert (found.tool_replies, found.opens_thoughts) == ("rendered", False)
+    assert (found.system, found.tools, found.tool_replies) == ("rendered",) * 3
+    assert not found.opens_thoughts
     generator.tokenizer = Selective()
     found = examine_template(generator)
-    assert (found.user, found.system, found.tools) == ("rendered", "refused", "ignored")
+    assert (found.system, found.tools) == ("refused", "ignored")
     generator.tokenizer = Thinking()
     assert examine_template(generator).opens_thoughts
 

@@ -45,7 +45,7 @@ def measured(**changes: Any) -> Measured:
     """What a check of a fast model with a verifier measures."""
     facts = {"verifier": "judge", "max_model_len": 4096, "max_num_seqs": 128}
     facts |= {name: changes.pop(name) for name in list(changes) if name in facts}
-    template = dict.fromkeys(("user", "system", "tools", "tool_replies"), "rendered")
+    template = dict.fromkeys(("system", "tools", "tool_replies"), "rendered")
     template |= changes.pop("template", {})
     values: dict[str, Any] = {
         "config": SearchConfig(search="best_of_n", n=1),
@@ -318,7 +318,6 @@ def test_numbers_that_call_for_a_change(name: str, changes: dict[str, Any], advi
         ("context", {"prompt_tokens": 4000}, "change", "FASTTTS_MAX_MODEL_LEN=5024"),
         ("system messages", {"template": {"system": "ignored"}}, "change", "in the question"),
         ("tools", {"template": {"tools": "ignored"}}, "note", "--no-tools"),
-        ("questions", {"template": {"user": "refused"}}, "change", "instruction-tuned"),
         ("results of tools", {"template": {"tool_replies": "refused"}}, "note", "bind no tools"),
         ("thoughts", {"opens_thoughts": True}, "change", "--thinking"),
         ("16 sequences", {"speeds": [speed(1, 100), speed(16, 120)]}, "note", "keep -n small"),
