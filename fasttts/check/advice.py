@@ -10,6 +10,7 @@ from typing import Any
 from fasttts.check.estimates import expected_seconds, serving_max_tokens
 from fasttts.check.measure import Measured
 from fasttts.check.summary import FEWEST_GROUPS, Accuracy, Summary, Threshold
+from fasttts.config import SearchConfig, search_config
 
 NUM_CANDIDATES = (64, 32, 16, 8, 4)
 """Sizes of a search, the largest first."""
@@ -19,6 +20,7 @@ ANNOUNCED = 0.9
 
 PRESET = "preset:math"
 
+_STEP_OPTIONS = ("step_separator", "step_pattern", "step_tokens", "max_step_tokens", "thinking")
 _BEAM_WIDTH = 4
 _EASY = 0.97
 _GAIN = 0.02
@@ -101,9 +103,19 @@ def _options(
     options["max_tokens"] = max_tokens
     if choice.search == "beam_search":
         options["beam_width"] = _BEAM_WIDTH
-        if (rule := measured.suiting_rule) is not None:
-            options |= rule.options
+        options |= _step_options(measured)
     return options
+
+
+def _step_options(measured: Measured) -> dict[str, Any]:
+    """Those of the measured search with the rule that suits, as far as they are no defaults."""
+    rule, default = measured.suiting_rule, SearchConfig()
+    config = search_config(measured.config, **(rule.options if rule else {}))
+    return {
+        name: value
+        for name in _STEP_OPTIONS
+        if (value := getattr(config, name)) != getattr(default, name)
+    }
 
 
 def _choose(measured: Measured, summary: Summary) -> _Choice:

@@ -101,11 +101,11 @@ def _rules(
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield _name(config.step_rule), {}
     if any("</think>" in text for text in texts) and not config.thinking:
-        yield "thoughts alone", {"thinking": True}
+        yield "thoughts alone", {"thinking": True, "step_tokens": None}
     if config.step_rule != StepRule():
         yield "a blank line", {"step_separator": "\n\n", "step_pattern": None, "step_tokens": None}
-    yield "a line", {"step_pattern": r"\n"}
-    yield "a sentence", {"step_pattern": SENTENCE}
+    yield "a line", {"step_pattern": r"\n", "step_tokens": None}
+    yield "a sentence", {"step_pattern": SENTENCE, "step_tokens": None}
     low, high = _FIXED_TOKENS
     fixed = min(max(low, 8 * round(answer_tokens / _FIXED_STEPS / 8)), high, config.max_step_tokens)
     yield f"{fixed} tokens", {"step_tokens": fixed, "step_pattern": None, "thinking": False}

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from typer.testing import Result
 from fasttts import EngineConfig, FastTTS, SearchResult
 from fasttts.backends.fake import FakeGenerator, FakeTokenizer, FakeVerifier
 from fasttts.check import Report, word_problems
+from fasttts.cli.check_view import Asked, command_lines, python_lines
+from fasttts.config import engine_config
 from fasttts.demo.problems import generate_problems
 from fasttts.types import Message
 from tests.engines import OpenWith
@@ -97,6 +100,35 @@ def test_a_verifier_without_use_is_not_suggested(run: Run) -> None:
     assert "100% of single answers are right already" in done.stdout
     assert "\nfasttts solve - --generator my/model --search none" in done.stdout
     assert "\nengine = FastTTS.load('my/model')\n" in done.stdout
+
+
+def test_the_router_is_part_of_the_code(run: Run) -> None:
+    report = Report.from_json(run("check", "--json").stdout)
+    options = {"search": "beam_search", "n": 8}
+    suggestion = replace(
+        report.suggestion, threshold=0.25, uses_verifier=True, options=options, system=None
+    )
+    report = replace(report, suggestion=suggestion)
+    settings = engine_config(generator="my/model", verifier="judge")
+    asked = Asked(settings=settings, system="Be brief.", problems=Path("my problems.jsonl"))
+    models = "--generator my/model --verifier judge"
+    assert command_lines(report, asked) == [
+        f"fasttts solve - {models} --search beam_search -n 8 --system 'Be brief.' < problem.txt",
+        f"fasttts calibrate-router 'my problems.jsonl' {models} -n 8  # for search='auto', chat",
+    ]
+    assert python_lines(report, asked)[-4:] == [
+        "engine = FastTTS.load('my/model', verifier='judge')",
+        "config = SearchConfig(search='beam_search', n=8)",
+        "router = Router(engine, Cascade(threshold=0.25))",
+        "result = router.search(problem, config=config, system='Be brief.')",
+    ]
+
+
+def test_a_terminal_shows_the_seconds_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert " s left)" in run("check").stderr
+    monkeypatch.delenv("FORCE_COLOR")
+    assert run("check").stderr == ""
 
 
 def test_json_is_one_document(run: Run) -> None:

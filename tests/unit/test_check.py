@@ -226,6 +226,22 @@ def test_thoughts_are_a_rule_where_answers_have_them() -> None:
     assert names[:2] == ["a blank line", "thoughts alone"]
 
 
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"step_tokens": 32}, ["32 tokens", "a blank line", "a line"]),
+        ({"step_pattern": "END"}, ["the pattern END", "a blank line", "a line"]),
+        ({"step_separator": "\n"}, ["the separator '\\n'", "a blank line", "a line"]),
+    ],
+)
+def test_the_measured_rule_comes_first(options: dict[str, Any], names: list[str]) -> None:
+    config = SearchConfig(**options)
+    rules = compare_rules([PARAGRAPHS], FakeTokenizer(), config)
+    assert [rule.name for rule in rules][:3] == names
+    assert rules[0].options == {}
+    assert all(search_config(config, **rule.options) for rule in rules)
+
+
 def test_steps_that_are_cut_are_counted() -> None:
     config = SearchConfig(max_step_tokens=20)
     assert compare_rules([PARAGRAPHS], FakeTokenizer(), config)[0].cut_share == 1.0

@@ -1,5 +1,6 @@
 """Findings and advice of a check: pure functions of measurements."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from fasttts.check.speed import Speed
 from fasttts.check.step_rules import StepStatistics
 from fasttts.check.summary import Accuracy, Summary, Threshold
 from fasttts.check.template import TemplateFacts
-from fasttts.config import SearchConfig, search_config
+from fasttts.config import SearchConfig, engine_config, search_config
+from fasttts.memory import Workload, find_shape, named_device, plan_engines
 
 
 def speed(wanted: int, tokens_per_s: float, **others: Any) -> Speed:
@@ -211,6 +213,9 @@ def test_the_rule_that_suits_is_part_of_a_search_by_steps() -> None:
     found = advised(about=measured(rules=rules))
     assert found.options["step_pattern"] == r"\n"
     assert any("a line" in reason for reason in found.reasons)
+    config = SearchConfig(step_tokens=32, max_step_tokens=64)
+    own = advised(about=measured(rules=[rule("32 tokens")], config=config)).options
+    assert (own["step_tokens"], own["max_step_tokens"]) == (32, 64)
     without = advised(about=measured(rules=[rule(suits=False)]))
     assert without.options["search"] == "best_of_n"
     assert "no steps" in without.reasons[0]
@@ -339,6 +344,16 @@ def test_properties_that_call_for_a_change(
     found = finding(name, measured(**about))
     assert found.verdict == verdict
     assert advice in found.advice
+
+
+def test_the_planned_kv_cache_is_shown() -> None:
+    device = named_device("rtx-4090")
+    shape = find_shape("Qwen2.5-Math-1.5B-Instruct")
+    plan = plan_engines(engine_config(generator="model"), device, shape, None, Workload())
+    about = measured()
+    about.facts = replace(about.facts, plan=plan.generator)
+    tokens = plan.generator.num_blocks * plan.generator.block_size
+    assert f"GiB, {tokens:,} tokens; 0% in use" in finding("KV cache", about).value
 
 
 def test_rows_from_less_than_planned_are_marked() -> None:
