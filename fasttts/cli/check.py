@@ -57,7 +57,7 @@ def run(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
-    """Measure your models on this machine, and suggest a search.
+    """Measure your models, and suggest a search.
 
     In at most --time-limit seconds it measures speed, steps, answers and the verifier, says what
     to change, and suggests a configuration for --latency. Ctrl-C shows what is known so far.
