@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fasttts.answers.equality import answers_equal, group_equal
 from fasttts.config import Selection
-from fasttts.search.selection import rank
+from fasttts.search.aggregation import rank
 from fasttts.types import Candidate
 
 _NUM_RESAMPLES = 500

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from fasttts.check.deadline import Deadline
 from fasttts.interfaces import VerificationRequest, Verifier
-from fasttts.search.aggregate import on_grid
+from fasttts.search.aggregation import on_grid
 from fasttts.verifiers.async_scoring import finish, scoring_of
 
 _MOST_AT_ONCE = 32

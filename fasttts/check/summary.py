@@ -20,8 +20,7 @@ from fasttts.check.quality import (
 from fasttts.config import Selection
 from fasttts.routing.calibration import Sample as RouterSample
 from fasttts.routing.calibration import cheapest, threshold_curve
-from fasttts.search.aggregate import aggregate
-from fasttts.search.selection import rank
+from fasttts.search.aggregation import aggregate, rank
 from fasttts.types import Candidate, Step
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

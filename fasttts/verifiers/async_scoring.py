@@ -95,7 +95,7 @@ def read_verification(found: object, request: VerificationRequest) -> Verificati
     is_counted = min(num_computed_tokens, num_cached_tokens) >= 0
     if len(scores) != num_asked or not all(0 <= s <= 1 for s in scores) or not is_counted:
         raise ContractError(
-            f"the verifier returned {listed!r:.200}: expected {num_asked} scores of steps, in [0, 1]",
+            f"the verifier returned {listed!r:.200}: expected {num_asked} scores in [0, 1]",
             role="verifier",
         )
     return Verification(
