@@ -187,7 +187,7 @@ class Short(FakeVerifier):
     [Mean(Short(), length), Gate(Short(), length), Gate(length, Short(), threshold=0.01)],
 )
 def test_a_part_with_a_wrong_count_breaks_the_contract(verifier: Any) -> None:
-    with pytest.raises(ContractError, match="expected [0-9] scores"):
+    with pytest.raises(ContractError, match=r"expected [0-9] scores"):
         verifier.score([request("aa")])
     verifier.close()
 
