@@ -282,7 +282,9 @@ class FakeGenerator:
         logits = self._constrained(sequence, self._logits(sequence))
         if sequence.constraint is not None and sequence.constraint.failure is not None:
             return self._failed(sequence, sequence.constraint.failure)
-        token_id = sample_token(logits, request.seed, position, request.sampling)
+        token_id = sample_token(
+            logits, request.seed, position, request.sampling, sequence.token_ids
+        )
         sequence.token_ids.append(token_id)
         sequence.num_new += 1
         is_full = len(sequence.token_ids) >= self.max_model_len

@@ -2,17 +2,19 @@
 
 The token at absolute position `p` of a sequence with seed `s` is
 
-    argmax_v( filtered(logits / T)_v + gumbel(s, p, v) )        T >= 1e-5
-    argmax_v( logits_v )                                        T < 1e-5
+    argmax_v( filtered(penalized(logits) / T)_v + gumbel(s, p, v) )        T >= 1e-5
+    argmax_v( penalized(logits)_v )                                        T < 1e-5
 
-where `filtered` applies min-p, top-k and top-p in that order, and `gumbel` is a hash. By the
-Gumbel-max identity this samples from the filtered softmax. No generator state exists: a sequence
-may be stopped, continued elsewhere or preempted without changing one token.
+where `penalized` makes the tokens before `p` less likely, `filtered` applies min-p, top-k and top-p
+in that order, and `gumbel` is a hash. By the Gumbel-max identity this samples from the filtered
+softmax. Everything is a function of the prefix, the seed and the position; no generator state
+exists: a sequence may be stopped, continued elsewhere or preempted without changing one token.
 
 This file is the reference (NumPy); `backends/vllm/sampler.py` computes the same with torch.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,21 +41,29 @@ class Sampling:
 
     Attributes:
         temperature: Divides the logits; below `MIN_TEMPERATURE` the most likely token is taken and
-            the rest ignored.
+            the filters are ignored.
         top_k: Keeps the k most likely tokens; 0 is off.
         top_p: Keeps the most likely tokens that reach this probability; 1 is off.
         min_p: Drops tokens below this share of the largest probability; 0 is off.
+        repetition_penalty: Divides the positive and multiplies the negative logits of every token
+            that occurs in the prompt or the answer so far; 1 is off.
     """
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+    repetition_penalty: float = 1.0
 
     @property
     def is_greedy(self) -> bool:
         """Whether the most likely token is taken."""
         return self.temperature < MIN_TEMPERATURE
+
+    @property
+    def has_penalty(self) -> bool:
+        """Whether tokens that occurred are penalized."""
+        return self.repetition_penalty != 1.0
 
 
 def derive_seed(*key: int) -> int:
@@ -118,6 +128,25 @@ def gumbel_noise(seed: int, position: int, vocab_size: int) -> npt.NDArray[np.fl
     return noise
 
 
+def penalize(logits: FloatArray, token_ids: Sequence[int], penalty: float) -> FloatArray:
+    """Makes tokens that occurred less likely (Keskar et al., arXiv 1909.05858, as vLLM does it).
+
+    A positive logit is divided by the penalty, a negative one multiplied, however often the token
+    occurred, in the prompt or in the answer.
+
+    Args:
+        logits: Shape [V].
+        token_ids: All tokens of the sequence so far, the prompt's among them.
+        penalty: Above 0; more than 1 makes them less likely.
+    """
+    penalized = logits.copy()
+    seen = np.unique(np.asarray(token_ids, dtype=np.int64))
+    values = logits[seen]
+    factor = logits.dtype.type(penalty)
+    penalized[seen] = np.where(values > 0, values / factor, values * factor)
+    return penalized
+
+
 def filter_logits(logits: FloatArray, sampling: Sampling) -> FloatArray:
     """Computes `logits / T` with minus infinity for the tokens that the filters remove, shape [V].
 
@@ -145,7 +174,9 @@ def filter_logits(logits: FloatArray, sampling: Sampling) -> FloatArray:
     return scaled
 
 
-def sample_token(logits: FloatArray, seed: int, position: int, sampling: Sampling) -> int:
+def sample_token(
+    logits: FloatArray, seed: int, position: int, sampling: Sampling, prefix: Sequence[int] = ()
+) -> int:
     """Draws one token.
 
     Args:
@@ -153,10 +184,13 @@ def sample_token(logits: FloatArray, seed: int, position: int, sampling: Samplin
         seed: Seed of the sequence.
         position: Absolute position of the new token, prompt tokens included.
         sampling: How it is drawn.
+        prefix: All tokens before it, prompt tokens included; only a penalty reads them.
 
     Returns:
         The token's id.
     """
+    if sampling.has_penalty:
+        logits = penalize(logits, prefix, sampling.repetition_penalty)
     if sampling.is_greedy:
         return int(np.argmax(logits))
     noise = gumbel_noise(seed, position, len(logits))

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from fasttts.answers.extraction import Answer, Extractor, resolve_extractor
 from fasttts.answers.thoughts import opens_thoughts
 from fasttts.config import SchedulingConfig, SearchConfig
-from fasttts.decoding.sampling import Sampling
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.errors import FastTTSError
 from fasttts.interfaces import GenerationRequest
@@ -129,11 +128,12 @@ class SearchRun:
         prompt_token_ids = self.tree.token_ids_before(node)
         self.counts.requested_tokens += len(prompt_token_ids)
         num_answer_tokens = len(prompt_token_ids) - len(self.tree.prompt_token_ids)
+        sampling = self.request.config.sampling
         return GenerationRequest(
             request_id=request_id,
             prompt_token_ids=prompt_token_ids,
             seed=node.seed,
-            sampling=Sampling() if node.is_greedy else self.request.config.sampling,
+            sampling=replace(sampling, temperature=0.0) if node.is_greedy else sampling,
             max_tokens=self._nodes.max_answer_tokens - num_answer_tokens,
             priority=self.priority + (not node.is_attached),
             grammar=self.request.grammar,

@@ -16,6 +16,8 @@ from fasttts.interfaces import GenerationOutput, GenerationRequest, Generator
 WARM = Sampling(temperature=0.8)
 GREEDY = Sampling()
 FILTERED = Sampling(temperature=1.2, top_k=40, top_p=0.95, min_p=0.01)
+PENALIZED = Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.3)
+PENALIZED_GREEDY = Sampling(repetition_penalty=1.3)
 NUM_TOKENS = 40
 
 _ids = itertools.count()
@@ -68,7 +70,11 @@ def preempt(generator: Any) -> None:
     generator.preempt_all()
 
 
-@pytest.mark.parametrize("sampling", [WARM, FILTERED, GREEDY], ids=["warm", "filtered", "greedy"])
+@pytest.mark.parametrize(
+    "sampling",
+    [WARM, FILTERED, GREEDY, PENALIZED, PENALIZED_GREEDY],
+    ids=["warm", "filtered", "greedy", "penalized", "penalized-greedy"],
+)
 def test_company_does_not_change_tokens(generator: Generator, sampling: Sampling) -> None:
     requests = [
         request(prompt(generator, f"What is {i % 7} + 5?"), seed=100 + i, sampling=sampling)
@@ -80,14 +86,21 @@ def test_company_does_not_change_tokens(generator: Generator, sampling: Sampling
         assert decode(generator, [again]) == [together[i]]
 
 
-def test_a_continued_request_continues_the_same_stream(generator: Generator) -> None:
+@pytest.mark.parametrize(
+    "sampling", [WARM, PENALIZED, PENALIZED_GREEDY], ids=["warm", "penalized", "penalized-greedy"]
+)
+def test_a_continued_request_continues_the_same_stream(
+    generator: Generator, sampling: Sampling
+) -> None:
     start = prompt(generator)
-    whole = decode(generator, [request(start, seed=seed) for seed in range(8)])
+    whole = decode(generator, [request(start, seed=seed, sampling=sampling) for seed in range(8)])
     cuts = [len(tokens) // 2 for tokens in whole]
     rest = decode(
         generator,
         [
-            request(start + tokens[:cut], seed=seed, max_tokens=NUM_TOKENS - cut)
+            request(
+                start + tokens[:cut], seed=seed, sampling=sampling, max_tokens=NUM_TOKENS - cut
+            )
             for seed, (tokens, cut) in enumerate(zip(whole, cuts, strict=True))
         ],
     )
@@ -145,10 +158,13 @@ def test_a_request_whose_grammar_fails_ends_alone(generator: Generator) -> None:
         generator.compile_grammar(missing.decoding_grammar())
 
 
+@pytest.mark.parametrize("sampling", [WARM, PENALIZED], ids=["warm", "penalized"])
 @pytest.mark.parametrize("preempt_after", [1, 7, 20])
-def test_preemption_does_not_change_tokens(generator: Generator, preempt_after: int) -> None:
+def test_preemption_does_not_change_tokens(
+    generator: Generator, sampling: Sampling, preempt_after: int
+) -> None:
     def requests() -> list[GenerationRequest]:
-        return [request(prompt(generator), seed=seed) for seed in range(32)]
+        return [request(prompt(generator), seed=seed, sampling=sampling) for seed in range(32)]
 
     assert decode(generator, requests(), preempt_after) == decode(generator, requests())
 
@@ -158,6 +174,22 @@ def test_seeds_matter(generator: Generator) -> None:
     requests = [request(prompt(generator), seed=seed, sampling=hot) for seed in range(16)]
     answers = decode(generator, requests)
     assert len({tuple(answer) for answer in answers}) > 8
+
+
+@pytest.mark.parametrize("sampling", [WARM, GREEDY], ids=["warm", "greedy"])
+def test_a_penalty_matters(generator: Generator, sampling: Sampling) -> None:
+    start = prompt(generator)
+    penalized = replace(sampling, repetition_penalty=3.0)
+    free, held = (
+        decode(generator, [request(start, seed=seed, sampling=each) for seed in range(8)])
+        for each in (sampling, penalized)
+    )
+    assert free != held
+    assert _num_repeated(held) < _num_repeated(free)
+
+
+def _num_repeated(answers: Sequence[Sequence[int]]) -> int:
+    return sum(len(answer) - len(set(answer)) for answer in answers)
 
 
 def test_temperature_zero_ignores_the_seed(generator: Generator) -> None:

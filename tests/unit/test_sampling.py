@@ -14,6 +14,7 @@ from fasttts.decoding.sampling import (
     filter_logits,
     gumbel_noise,
     noise_key,
+    penalize,
     root_seed,
     sample_token,
 )
@@ -53,6 +54,22 @@ def test_neighbouring_positions_and_seeds_are_uncorrelated() -> None:
     rows = [gumbel_noise(seed, position, 5000) for seed in (1, 2) for position in (5, 6)]
     correlation = np.corrcoef(rows) - np.eye(4)
     assert np.abs(correlation).max() < 5 / math.sqrt(5000)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_penalty_divides_positive_and_multiplies_negative_logits_once(dtype: type) -> None:
+    logits = np.array([2.0, -2.0, 3.0, -np.inf, 0.0], dtype=dtype)
+    penalized = penalize(logits, [0, 1, 0, 0, 3, 4], 2.0)
+    assert penalized.dtype == logits.dtype
+    assert penalized.tolist() == [1.0, -4.0, 3.0, -np.inf, 0.0]
+    assert logits[0] == 2.0
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-5])
+def test_a_penalty_acts_before_the_temperature(temperature: float) -> None:
+    sampling = Sampling(temperature=temperature, repetition_penalty=4.0)
+    assert sample_token(LOGITS, 1, 9, sampling, [0]) in {1, 4}
+    assert sample_token(LOGITS, 1, 9, sampling, []) == 0
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-30, 9.9e-6])

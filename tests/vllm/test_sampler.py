@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fasttts.decoding.sampling import Sampling, sample_token
+from fasttts.decoding.sampling import Sampling, penalize, sample_token
 
 pytestmark = pytest.mark.vllm
 
 OPTIONS = [
-    Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
-    for temperature, top_k, top_p, min_p in itertools.product(
+    Sampling(
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=penalty
+    )
+    for penalty, temperature, top_k, top_p, min_p in itertools.product(
+        (1.0, 1.3),
         (0.0, 5e-324, 1e-6, 1e-5, 0.3, 1.0, 1.7),
         (0, 1, 5, 100_000),
         (1.0, 0.9, 0.2),
@@ -34,8 +37,20 @@ class Row:
     constraint: Any = None
 
     @property
+    def prompt(self) -> list[int]:
+        return [index % 5 for index in range(self.num_prompt_tokens)]
+
+    @property
     def position(self) -> int:
         return self.num_prompt_tokens + len(self.output)
+
+    def penalized(self, logits: Any) -> Any:
+        return penalize(logits, self.prompt + self.output, self.sampling.repetition_penalty)
+
+    def drawn(self, logits: Any) -> int:
+        """The reference's token."""
+        prefix = self.prompt + self.output
+        return sample_token(logits, self.seed, self.position, self.sampling, prefix)
 
 
 class Batch:
@@ -83,10 +98,10 @@ class Batch:
         for index in range(len(logits)):
             row = self.rows.get(index)
             if row is None or row.sampling.temperature == 0:
-                np.testing.assert_array_equal(applied[index], logits[index])
+                kept = logits[index] if row is None else row.penalized(logits[index])
+                np.testing.assert_array_equal(applied[index], kept)
                 continue
-            expected = sample_token(logits[index], row.seed, row.position, row.sampling)
-            assert int(applied[index].argmax()) == expected, (index, row)
+            assert int(applied[index].argmax()) == row.drawn(logits[index]), (index, row)
 
 
 def _added(index: int, row: Row | None) -> Any:
@@ -97,7 +112,7 @@ def _added(index: int, row: Row | None) -> Any:
     if row is None:
         return index, SamplingParams(), [1] * 5, []
     arguments = sampler_arguments(row.seed, row.sampling, row.constraint)
-    return index, SamplingParams(extra_args=arguments), [1] * row.num_prompt_tokens, row.output
+    return index, SamplingParams(extra_args=arguments), row.prompt, row.output
 
 
 def random_logits(num_rows: int, vocab_size: int, seed: int = 0) -> Any:
@@ -118,7 +133,7 @@ def test_one_row(vocab_size: int, sampling: Sampling) -> None:
 def test_all_options_in_one_batch(seed: int) -> None:
     rng = random.Random(seed)
     batch = Batch()
-    rows = [Row(rng.getrandbits(63), option, rng.randrange(2000)) for option in OPTIONS]
+    rows = [Row(rng.getrandbits(63), option, rng.randrange(1, 2000)) for option in OPTIONS]
     batch.update(added=dict(enumerate(rows)))
     for trial in range(3):
         batch.check(random_logits(len(rows), 600, 10 * seed + trial))
@@ -126,9 +141,15 @@ def test_all_options_in_one_batch(seed: int) -> None:
             row.output.append(rng.randrange(600))
 
 
-@pytest.mark.parametrize("option", ["temperature", "top_k", "top_p", "min_p"])
+@pytest.mark.parametrize("option", ["temperature", "top_k", "top_p", "min_p", "repetition_penalty"])
 def test_one_option_alone(option: str) -> None:
-    values = {"temperature": 0.4, "top_k": 3, "top_p": 0.5, "min_p": 0.3}
+    values = {
+        "temperature": 0.4,
+        "top_k": 3,
+        "top_p": 0.5,
+        "min_p": 0.3,
+        "repetition_penalty": 1.5,
+    }
     sampling = Sampling(**{"temperature": 1.0, option: values[option]})
     batch = Batch()
     batch.update(added={i: Row(i, sampling) for i in range(32)})
@@ -167,7 +188,7 @@ def test_random_batch_histories() -> None:
         removed = [i for i in batch.rows if i in added or rng.random() < 0.2]
         news = {
             index: rng.choice(
-                [None, Row(rng.getrandbits(63), rng.choice(sampled), rng.randrange(99))]
+                [None, Row(rng.getrandbits(63), rng.choice(sampled), rng.randrange(1, 99))]
             )
             for index in added
         }
@@ -180,7 +201,7 @@ def test_random_batch_histories() -> None:
         batch.update(removed, news, moved)
         for row in batch.rows.values():
             if row is not None:
-                row.output.append(0)
+                row.output.append(rng.randrange(40))
         batch.check(random_logits(12, 40, trial))
 
 
@@ -205,17 +226,18 @@ class Even:
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_constraint_masks_its_rows_alone(temperature: float) -> None:
+@pytest.mark.parametrize("penalty", [1.0, 2.0])
+def test_a_constraint_masks_its_rows_alone(temperature: float, penalty: float) -> None:
     import torch
 
-    batch, row = Batch(), Row(5, Sampling(temperature=temperature), constraint=Even())
+    sampling = Sampling(temperature=temperature, repetition_penalty=penalty)
+    batch, row = Batch(), Row(5, sampling, constraint=Even())
     batch.update(added={0: None, 1: row, 2: Row(6, Sampling())})
     for last in (30, 12):
         logits = random_logits(3, 50, last)
         applied = batch.sampler.apply(torch.from_numpy(logits.copy())).numpy()
         masked = np.where(Even().allowed(row.output), logits[1], -np.inf)
-        expected = sample_token(masked, row.seed, row.position, row.sampling)
-        assert int(applied[1].argmax()) == expected
+        assert int(applied[1].argmax()) == row.drawn(masked)
         np.testing.assert_array_equal(applied[[0, 2]], logits[[0, 2]])
         row.output.append(last)
 
@@ -232,6 +254,52 @@ def test_bad_arguments_are_refused(value: object) -> None:
         CounterSampler.validate_params(SamplingParams(extra_args={ARGUMENT: value}))
     CounterSampler.validate_params(SamplingParams(extra_args={ARGUMENT: (1, Sampling(), None)}))
     CounterSampler.validate_params(SamplingParams())
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_prompt_and_output_are_penalized_alike(temperature: float) -> None:
+    """A request that is stopped and goes on with a longer prompt draws the same tokens."""
+    sampling = Sampling(temperature=temperature, repetition_penalty=1.4)
+    whole = Row(7, sampling, num_prompt_tokens=6, output=[9, 9, 30, 2])
+    logits = np.repeat(random_logits(1, 50), 2, axis=0)
+    restarted = Row(7, sampling, num_prompt_tokens=6, output=[9, 9])
+    batch = Batch()
+    batch.update(added={0: whole, 1: restarted})
+    restarted.output += [30, 2]
+    batch.check(logits)
+
+
+def test_a_penalty_waits_for_tokens_that_are_not_on_the_host() -> None:
+    batch = Batch()
+    row = Row(1, Sampling(temperature=1.0, repetition_penalty=3.0), output=[7, -1])
+    batch.update(added={0: row})
+    batch.sampler.apply(_tensor(random_logits(1, 50)))
+    row.output[-1] = 8
+    batch.check(random_logits(1, 50))
+
+
+def _tensor(logits: Any) -> Any:
+    import torch
+
+    return torch.from_numpy(logits)
+
+
+def test_vllm_penalizes_alike() -> None:
+    import torch
+    from vllm.model_executor.layers.utils import apply_penalties
+
+    row = Row(0, Sampling(repetition_penalty=1.3), num_prompt_tokens=4, output=[11, 7, 11])
+    logits = random_logits(1, 50)
+    nothing, penalty = torch.zeros(1), torch.tensor([row.sampling.repetition_penalty])
+    theirs = apply_penalties(
+        _tensor(logits.copy()),
+        torch.tensor([row.prompt]),
+        torch.tensor([row.output]),
+        nothing,
+        nothing,
+        penalty,
+    )
+    np.testing.assert_allclose(theirs.numpy()[0], row.penalized(logits[0]), rtol=1e-6)
 
 
 def test_the_sampler_takes_part_in_greedy_decoding() -> None:

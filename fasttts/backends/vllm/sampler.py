@@ -22,6 +22,7 @@ from vllm.utils.torch_utils import async_tensor_h2d
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
 from fasttts.backends.vllm import gumbel
+from fasttts.backends.vllm.penalty import Penalties, SeenTokens
 from fasttts.decoding.grammar import Constraint
 from fasttts.decoding.sampling import SEED_BITS, Sampling, noise_key
 
@@ -61,6 +62,8 @@ class _Row:
     sampling: Sampling
     constraint: Constraint | None
     output: Sequence[int]
+    seen: SeenTokens | None
+    """What a repetition penalty acts on; None without one."""
 
 
 class _Rows:
@@ -112,7 +115,7 @@ class CounterSampler(LogitsProcessor):
     """Draws tokens by counter-based noise; holds no generator state.
 
     Requests without our arguments, or at temperature 0, keep their logits, except for tokens that a
-    constraint forbids.
+    constraint forbids or a penalty makes less likely.
     """
 
     def __init__(
@@ -127,6 +130,7 @@ class CounterSampler(LogitsProcessor):
         if not (is_cpu or vllm_config.model_config.enforce_eager):
             self._pick = torch.compile(gumbel.pick, dynamic=True)
         self._constrained: dict[int, tuple[Constraint, Sequence[int]]] = {}
+        self._penalties: Penalties | None = None
         self._terms_V = torch.empty(0, dtype=torch.int64)
 
     @classmethod
@@ -156,7 +160,7 @@ class CounterSampler(LogitsProcessor):
         for index in batch_update.removed:
             self._by_index.pop(index, None)
         for index, params, prompt, output in batch_update.added:
-            self._add(index, params, len(prompt or ()), output)
+            self._add(index, params, prompt or (), output)
         for source, target, direction in batch_update.moved:
             self._move(source, target, direction)
         sampled = {i: row for i, row in self._by_index.items() if not row.sampling.is_greedy}
@@ -164,9 +168,15 @@ class CounterSampler(LogitsProcessor):
         self._constrained = {
             i: (row.constraint, row.output) for i, row in self._by_index.items() if row.constraint
         }
+        penalized = {
+            i: (row.seen, row.sampling.repetition_penalty)
+            for i, row in self._by_index.items()
+            if row.seen is not None
+        }
+        self._penalties = Penalties(penalized, self._device) if penalized else None
 
     def _add(
-        self, index: int, params: SamplingParams, num_prompt_tokens: int, output: list[int]
+        self, index: int, params: SamplingParams, prompt: Sequence[int], output: list[int]
     ) -> None:
         self._by_index.pop(index, None)
         argument = (params.extra_args or {}).get(ARGUMENT)
@@ -175,9 +185,10 @@ class CounterSampler(LogitsProcessor):
         seed, sampling, constraint = argument
         if constraint is not None:
             constraint = constraint.copy()  # a preempted request is added again with all its tokens
-        if not sampling.is_greedy or constraint is not None:
-            key = noise_key(seed, num_prompt_tokens)
-            self._by_index[index] = _Row(key, sampling, constraint, output)
+        seen = SeenTokens(prompt, output) if sampling.has_penalty else None
+        if not sampling.is_greedy or constraint is not None or seen is not None:
+            key = noise_key(seed, len(prompt))
+            self._by_index[index] = _Row(key, sampling, constraint, output, seen)
 
     def _move(self, source: int, target: int, direction: MoveDirectionality) -> None:
         moved, displaced = self._by_index.pop(source, None), self._by_index.pop(target, None)
@@ -187,9 +198,11 @@ class CounterSampler(LogitsProcessor):
             self._by_index[source] = displaced
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
-        """Masks constrained rows of `logits` [rows, V] and replaces sampled ones, in place."""
+        """Masks and penalizes rows of `logits` [rows, V] and replaces sampled ones, in place."""
         if self._constrained:
             self._mask(logits)
+        if self._penalties is not None:
+            self._penalties.apply(logits)
         rows = self._rows
         if rows is None:
             return logits
