@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from fasttts.decoding.published_sampling import PublishedSampling
 from fasttts.decoding.sampling import Sampling
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.errors import BackendError
@@ -254,6 +255,15 @@ class Verifier(Protocol):
     def close(self) -> None:
         """Frees the engine's memory; safe to call twice."""
         ...
+
+
+def published_sampling(generator: Generator) -> PublishedSampling:
+    """The sampling that a generator's model comes with, from an attribute of this name.
+
+    A generator without the attribute has none, and plain decoding is greedy by default.
+    """
+    found = getattr(generator, "published_sampling", None)
+    return found if isinstance(found, PublishedSampling) else PublishedSampling()
 
 
 def fingerprint(part: object) -> str | None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from fasttts.backends.fake_kv_cache import BlockPool, Holding
 from fasttts.decoding.grammar import Constraint, Constraints
+from fasttts.decoding.published_sampling import PublishedSampling
 from fasttts.decoding.sampling import FloatArray, sample_token
 from fasttts.errors import BackendError, CapacityError, ConfigurationError
 from fasttts.interfaces import (
@@ -115,6 +116,7 @@ class FakeGenerator:
         mean_step_tokens: Mean length of a step.
         mean_steps: Mean number of steps of an answer.
         block_size: Tokens of a block of the simulated KV cache.
+        published_sampling: The sampling that the model comes with.
         num_blocks: Blocks of it. Sequences that do not fit wait; when a running one cannot grow,
             the one of lowest priority is preempted and computed again later.
     """
@@ -133,7 +135,9 @@ class FakeGenerator:
         mean_steps: float = 4.0,
         block_size: int = 16,
         num_blocks: int = 4096,
+        published_sampling: PublishedSampling = PublishedSampling(),  # noqa: B008, immutable
     ) -> None:
+        self.published_sampling = published_sampling
         self.tokenizer = FakeTokenizer()
         self.max_model_len = max_model_len
         self.max_num_seqs = max_num_seqs

@@ -1,5 +1,6 @@
 """Options of a search: method, sampling, steps, answers and selection."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -8,6 +9,7 @@ from fasttts.config.budget import Budget
 from fasttts.config.names import is_function_name
 from fasttts.config.validation import did_you_mean, refusal
 from fasttts.decoding.patterns import compile_pattern
+from fasttts.decoding.published_sampling import PublishedSampling
 from fasttts.decoding.sampling import Sampling
 from fasttts.decoding.steps import StepRule
 from fasttts.decoding.structured_outputs import StructuredOutputs
@@ -56,6 +58,9 @@ AnswerRule = Annotated[str, AfterValidator(_check_answer_rule)]
 _BY_BEAM_WIDTH = ("beam_search", "dvts", "varying_granularity", "lookahead")
 """Searches in which `n / beam_width` beams survive."""
 
+_SEARCH_TEMPERATURE = 0.8
+_OFF: dict[str, Any] = asdict(Sampling())
+
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -77,10 +82,14 @@ class SearchConfig(BaseModel):
         granularity: Steps of a node at each depth for varying-granularity search; the last number
             holds for all deeper nodes.
         lookahead_steps: Greedy steps after which lookahead scores a beam.
-        temperature: 0 is greedy; None means 0 for "none" and 0.8 for searches.
-        top_k: Sample among the k most likely tokens; 0 is off.
+        temperature: 0 is greedy; None means 0.8 for searches, and for "none" what the model's
+            `generation_config.json` says, or 0 where it says nothing.
+        top_k: Sample among the k most likely tokens; 0 is off. None, here and for the next three,
+            means what the model's `generation_config.json` says, or off.
         top_p: Sample among the most likely tokens that reach this probability; 1 is off.
         min_p: Drop tokens below this share of the largest probability; 0 is off.
+        repetition_penalty: Makes tokens that occur in the prompt or the answer so far less likely,
+            as in vLLM; 1 is off.
         max_tokens: Longest answer in tokens.
         max_step_tokens: Longest step in tokens; a longer one is cut there and continues as the next
             step.
@@ -120,9 +129,10 @@ class SearchConfig(BaseModel):
     granularity: Annotated[tuple[Tokens, ...], Field(min_length=1)] = (1, 1, 1, 4)
     lookahead_steps: int = Field(default=1, ge=1, le=10_000)
     temperature: Annotated[float, Field(ge=0.0, le=100.0)] | None = None
-    top_k: int = Field(default=0, ge=0)
-    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
-    min_p: float = Field(default=0.0, ge=0.0, le=1.0)
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    min_p: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0.0, le=100.0)] | None = None
     max_tokens: Tokens = 1024
     max_step_tokens: Tokens = 256
     max_depth: int = Field(default=40, ge=1, le=10_000)
@@ -190,13 +200,26 @@ class SearchConfig(BaseModel):
 
     @property
     def sampling(self) -> Sampling:
-        """The sampling rule of these options, defaults resolved."""
-        default = 0.0 if self.search == "none" else 0.8
+        """The sampling rule of these options, for a model that publishes none of its own."""
+        return self.sampling_for(PublishedSampling())
+
+    def sampling_for(self, published: PublishedSampling) -> Sampling:
+        """The sampling rule of these options; what is not set is the model's own.
+
+        A search needs samples that differ, so its temperature is not the model's.
+
+        Args:
+            published: What the model comes with.
+        """
+        is_plain = self.search == "none"
+        defaults = {
+            **_OFF,
+            **{name: value for name, value in asdict(published).items() if value is not None},
+            **({} if is_plain else {"temperature": _SEARCH_TEMPERATURE}),
+        }
+        own = {name: getattr(self, name) for name in defaults}
         return Sampling(
-            temperature=default if self.temperature is None else self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
+            **{name: defaults[name] if own[name] is None else own[name] for name in defaults}
         )
 
 

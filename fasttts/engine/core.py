@@ -19,7 +19,7 @@ from fasttts.engine.handle import SearchHandle
 from fasttts.engine.result_cache import EngineCache, ResultCache
 from fasttts.errors import BackendError, FastTTSError, OverloadedError, SearchError
 from fasttts.interfaces import Generator as GeneratorBackend
-from fasttts.interfaces import Verifier
+from fasttts.interfaces import Verifier, published_sampling
 from fasttts.memory import MemoryPlan
 from fasttts.observability.requests import RequestTracker
 from fasttts.scheduling.gauges import Gauges
@@ -84,6 +84,7 @@ class EngineCore:
             generator=generator.name,
             verifier=verifier_name,
             plan=plan,
+            published=published_sampling(generator),
         )
         self._begin = functools.partial(
             requests.begin, generator=generator.name, verifier=verifier_name

@@ -18,6 +18,7 @@ from fasttts.config import (
     engine_config,
     search_config,
 )
+from fasttts.decoding.published_sampling import PublishedSampling
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.engine.core import EngineCore
 from fasttts.engine.handle import SearchHandle
@@ -26,7 +27,7 @@ from fasttts.engine.request import Problem, Prompt, prepare, render, seeded
 from fasttts.engine.result_cache import ResultCache
 from fasttts.errors import BackendError, ConfigurationError, SearchError
 from fasttts.interfaces import Generator as GeneratorBackend
-from fasttts.interfaces import Verifier
+from fasttts.interfaces import Verifier, published_sampling
 from fasttts.memory import MemoryPlan, planned_scheduling
 from fasttts.observability.requests import RequestTracker
 from fasttts.observability.stats import EngineStats
@@ -185,6 +186,11 @@ class FastTTS:
     def max_model_len(self) -> int:
         """The generator's context in tokens."""
         return self.generator.max_model_len
+
+    @property
+    def published_sampling(self) -> PublishedSampling:
+        """The sampling that the generator's model comes with, in `generation_config.json`."""
+        return published_sampling(self.generator)
 
     @property
     def generator_name(self) -> str:
@@ -462,7 +468,11 @@ class FastTTS:
         extract: Extractor | None,
     ) -> SearchRun:
         """Checks everything about a search and renders its prompt."""
-        config = resolve(search_config(base, **options), has_verifier=self.verifier is not None)
+        config = resolve(
+            search_config(base, **options),
+            has_verifier=self.verifier is not None,
+            published=self.published_sampling,
+        )
         prompt = self.render(problem, system=system, tools=tools)
         return prepare(prompt, config, self.generator, extract)
 

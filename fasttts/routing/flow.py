@@ -5,10 +5,11 @@ same code and reach the same decisions.
 """
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from fasttts.config import SearchConfig
-from fasttts.decoding.sampling import derive_seed
+from fasttts.decoding.published_sampling import PublishedSampling
+from fasttts.decoding.sampling import Sampling, derive_seed
 from fasttts.decoding.structured_outputs import StructuredOutputs
 from fasttts.engine.request import Problem, Prompt
 from fasttts.errors import SearchError
@@ -42,11 +43,13 @@ class RoutedCall:
         prompt: The rendered conversation.
         config: The search that may be run; plain decoding takes its other options.
         calls_tools: Whether a text is a tool call, in the format of the model.
+        published: The sampling that the generator's model comes with.
     """
 
     prompt: Prompt
     config: SearchConfig
     calls_tools: Callable[[str], bool]
+    published: PublishedSampling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +109,15 @@ def routing_flow(call: RoutedCall, policy: RoutingPolicy) -> RoutingFlow:
     yield state.reply(wanted, outcome)
 
 
-def draft_config(config: SearchConfig) -> SearchConfig:
-    """Options of a plain decoding whose steps the verifier scores; the text is the same."""
+def draft_config(config: SearchConfig, published: PublishedSampling) -> SearchConfig:
+    """Options of a plain decoding whose steps the verifier scores; the text is the same.
+
+    Args:
+        config: The call's options.
+        published: The sampling that the generator's model comes with.
+    """
     plain = plain_config(config)
-    temperature = plain.sampling.temperature
+    temperature = plain.sampling_for(published).temperature
     update = {"search": "best_of_n", "n": 1, "selection": "best", "temperature": temperature}
     return plain.model_copy(update=update)
 
@@ -150,7 +158,7 @@ class RoutingState:
         )
 
     def draft_work(self) -> EngineWork:
-        return EngineWork(problem=self.call.prompt, config=draft_config(self.call.config))
+        return EngineWork(problem=self.call.prompt, config=draft_config(self.call.config, self.call.published))
 
     def take_draft(self, outcome: WorkOutcome | None) -> None:
         """Adds the outcome of the draft to the context.
@@ -174,12 +182,15 @@ class RoutingState:
         self.context = replace(self.context, draft=draft)
 
     def share_work(self, wanted: NeedsYesProbability) -> list[EngineWork]:
-        """Makes one decoding of Yes or No for each sample; a single one is greedy."""
+        """Makes one decoding of Yes or No for each sample; a single one is greedy.
+
+        Filters and penalties would distort the share of "Yes".
+        """
         state = (*self.context.messages, {"role": "user", "content": wanted.question})
         config = plain_config(self.call.config).model_copy(
             update={
+                **asdict(Sampling(temperature=float(wanted.num_samples > 1))),
                 "max_tokens": _ANSWER_TOKENS,
-                "temperature": float(wanted.num_samples > 1),
                 "structured_outputs": _YES_OR_NO,
             }
         )

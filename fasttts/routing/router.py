@@ -177,7 +177,12 @@ class Router:
                 "search='none' leaves nothing to decide: name the search that the router may use"
             )
         prompt = self.engine.render(problem, system=system, tools=tools)
-        return RoutedCall(prompt=prompt, config=resolved, calls_tools=self._is_call_in(prompt))
+        return RoutedCall(
+            prompt=prompt,
+            config=resolved,
+            calls_tools=self._is_call_in(prompt),
+            published=self.engine.published_sampling,
+        )
 
     def _is_call_in(self, prompt: Prompt) -> Callable[[str], bool]:
         """Makes a predicate: whether a reply to the prompt is a tool call."""

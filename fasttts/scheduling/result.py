@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from fasttts.answers.canonical_json import MalformedAnswer
 from fasttts.answers.extraction import Answer, AnswerReader
+from fasttts.decoding.published_sampling import PublishedSampling
 from fasttts.errors import SearchError
 from fasttts.memory import MemoryPlan
 from fasttts.scheduling.run import SearchRun
@@ -32,6 +33,7 @@ def make_result(
     generator: str,
     verifier: str | None,
     plan: MemoryPlan | None = None,
+    published: PublishedSampling = PublishedSampling(),  # noqa: B008, immutable
 ) -> SearchResult:
     """The ranked result of a finished run.
 
@@ -42,6 +44,7 @@ def make_result(
         generator: The generator's name.
         verifier: The verifier's; None without one.
         plan: How the two share the device; None where nothing was planned.
+        published: The sampling that the generator's model comes with.
 
     Raises:
         SearchError: There is no text at all, or `extract` failed; with `on_cut="raise"` also where
@@ -67,6 +70,7 @@ def make_result(
         plan=None if plan is None else plan.to_dict(),
         stop_reason=run.budget.stop_reason,
         warnings=_warnings(run, ranking),
+        unlike_model=published.unlike(config.sampling),
     )
 
 

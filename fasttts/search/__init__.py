@@ -1,8 +1,10 @@
 """Search policies: pure functions from scored beams to branches, and the choice of an answer."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 from fasttts.config import SearchConfig
+from fasttts.decoding.published_sampling import PublishedSampling
 from fasttts.errors import ConfigurationError
 from fasttts.search.beam import BeamSearch
 from fasttts.search.consistency import SelfConsistency
@@ -98,12 +100,18 @@ def uses_verifier(config: SearchConfig) -> bool:
     return make_policy(config).needs_scores or config.selection != "majority"
 
 
-def resolve(config: SearchConfig, *, has_verifier: bool) -> SearchConfig:
+def resolve(
+    config: SearchConfig,
+    *,
+    has_verifier: bool,
+    published: PublishedSampling = PublishedSampling(),  # noqa: B008, immutable
+) -> SearchConfig:
     """Spells out every default of a search configuration.
 
     Args:
         config: The options.
         has_verifier: Whether the engine has a verifier.
+        published: The sampling that the generator's model comes with.
 
     Raises:
         ConfigurationError: The search needs a verifier and there is none.
@@ -113,7 +121,7 @@ def resolve(config: SearchConfig, *, has_verifier: bool) -> SearchConfig:
     resolved = config.model_copy(
         update={
             "selection": selection,
-            "temperature": config.sampling.temperature,
+            **asdict(config.sampling_for(published)),
             "answer": _answer_rule(config),
             "score_temperature": config.score_temperature or _SCORE_TEMPERATURES.get(config.search),
         }

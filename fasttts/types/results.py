@@ -1,6 +1,6 @@
 """Results of searches and decodings, with their counts and times."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fasttts.types.documents import Document
@@ -184,6 +184,9 @@ class SearchResult(Document):
             where its memory was not planned.
         warnings: What a caller should know, each with the option to change: that all candidates
             were cut off, for one.
+        unlike_model: Options of `config` whose values are not those of the model's
+            `generation_config.json`, with the model's values; empty where all are the model's, or
+            it has none.
         routing: The decision of a routing policy as JSON data, whose cost is part of `usage`; None
             where no policy decided.
     """
@@ -203,4 +206,5 @@ class SearchResult(Document):
     plan: dict[str, Any] | None = None
     stop_reason: StopReason = "complete"
     warnings: tuple[str, ...] = ()
+    unlike_model: dict[str, float] = field(default_factory=dict)
     routing: dict[str, Any] | None = None

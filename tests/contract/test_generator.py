@@ -185,11 +185,11 @@ def test_a_penalty_matters(generator: Generator, sampling: Sampling) -> None:
         for each in (sampling, penalized)
     )
     assert free != held
-    assert _num_repeated(held) < _num_repeated(free)
+    assert _repeated_share(held) < _repeated_share(free)
 
 
-def _num_repeated(answers: Sequence[Sequence[int]]) -> int:
-    return sum(len(answer) - len(set(answer)) for answer in answers)
+def _repeated_share(answers: Sequence[Sequence[int]]) -> float:
+    return sum(1 - len(set(answer)) / len(answer) for answer in answers)
 
 
 def test_temperature_zero_ignores_the_seed(generator: Generator) -> None:

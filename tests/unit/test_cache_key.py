@@ -37,6 +37,7 @@ OPTIONS: dict[str, list[Any]] = {
     "top_k": [40],
     "top_p": [0.5],
     "min_p": [0.1],
+    "repetition_penalty": [1.2],
     "max_tokens": [128],
     "max_step_tokens": [64],
     "max_depth": [3],

@@ -83,6 +83,10 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "no tokenizer": (remove("tokenizer.json"), "has no tokenizer"),
     "tokenizer is not JSON": (write("tokenizer.json", "{"), r"tokenizer\.json.*cannot be read"),
     "tokenizer's options": (write("tokenizer_config.json", "["), "cannot be read"),
+    "sampling that cannot work": (
+        write("generation_config.json", '{"top_p": 7}'),
+        r"generation_config\.json' has top_p=7: make it above 0",
+    ),
     "generation's options": (write("generation_config.json", "[]"), "does not hold a JSON object"),
     "no weights": (remove("model.safetensors"), r"has no \*\.safetensors"),
     "pickle": (only_pickle, "pickle format only: convert them to safetensors"),

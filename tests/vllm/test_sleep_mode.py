@@ -139,7 +139,11 @@ class Engine:
 
     def __init__(self, diary: list[str]) -> None:
         model = SimpleNamespace(
-            max_model_len=64, try_get_generation_config=dict, get_vocab_size=lambda: 300
+            max_model_len=64,
+            try_get_generation_config=dict,
+            generation_config="vllm",
+            override_generation_config={},
+            get_vocab_size=lambda: 300,
         )
         self.model_config = model
         self.vllm_config = SimpleNamespace(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fasttts.backends.vllm.arguments import VllmDevice, generator_arguments, verifier_arguments
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.backends.vllm.engine_lifecycle import close_engine, open_engine
+from fasttts.backends.vllm.generation_config import model_sampling
 from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.judge import GeneratorJudge
 from fasttts.backends.vllm.plugin import register
@@ -104,6 +105,7 @@ class EngineBuilder:
             "tool_call_parser": self.config.tool_call_parser,
             "allow_control_tokens": self.config.allow_control_tokens,
             "settings": {**self.config.generator_args, **self._prompt_settings},
+            "published_sampling": model_sampling(llm.llm_engine.model_config),
         }
         if self._takes_turns:
             return SleepingGenerator(llm, device_owner=self.device_owner, **described)

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fasttts.decoding.published_sampling import read_published_sampling
 from fasttts.errors import ConfigurationError, Role
 from fasttts.verifiers.registry import find_family
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
-_JSON_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
+_GENERATION_CONFIG = "generation_config.json"
+_JSON_FILES = ("tokenizer.json", "tokenizer_config.json", _GENERATION_CONFIG)
 _NO_GENERATOR = re.compile(r"RewardModel|PrmModel|(Sequence|Token)Classification")
 """Architectures that output scores or classes instead of text."""
 
@@ -160,7 +162,9 @@ def _check_tokenizer(role: Role, folder: Path) -> None:
     if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
         raise _error(role, folder, "has no tokenizer: save the model's tokenizer.json beside it")
     for file in filter(Path.is_file, map(folder.joinpath, _JSON_FILES)):
-        _read_json(role, file)
+        content = _read_json(role, file)
+        if file.name == _GENERATION_CONFIG and role == "generator":
+            read_published_sampling(content, str(file))
 
 
 def _check_remote_code(

@@ -30,7 +30,7 @@ def model_fingerprint(llm: "LLM", settings: Mapping[str, Any]) -> str:
 
     model = llm.llm_engine.vllm_config.model_config
     content = {
-        "files": _digest_of_folder(_folder(model)),
+        "files": _digest_of_folder(model_folder(model)),
         "dtype": str(model.dtype),
         "quantization": str(model.quantization),
         "max_model_len": model.max_model_len,
@@ -42,7 +42,7 @@ def model_fingerprint(llm: "LLM", settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _folder(model: "ModelConfig") -> Path:
+def model_folder(model: "ModelConfig") -> Path:
     """Directory of the files: the model's own, or a snapshot in the hub's local cache."""
     if Path(model.model).is_dir():
         return Path(model.model)

@@ -12,6 +12,7 @@ from fasttts.backends.vllm.fingerprint import model_fingerprint
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.tool_parsers import CALL_FORMATS, call_marker, parse_tool_calls
 from fasttts.decoding.grammar import Constraint, Constraints
+from fasttts.decoding.published_sampling import PublishedSampling
 from fasttts.errors import BackendError, CapacityError, Role
 from fasttts.interfaces import CallFormat, GenerationOutput, GenerationRequest, MemoryPressure
 from fasttts.types import ParsedOutput
@@ -34,6 +35,7 @@ class VLLMGenerator:
         num_reserved_seqs: Sequences of the engine that are reserved for `ask`.
         allow_control_tokens: Whether control tokens in contents stay control tokens.
         settings: Options of the model, for its fingerprint; None leaves it without one.
+        published_sampling: The sampling of the model's `generation_config.json`.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class VLLMGenerator:
         num_reserved_seqs: int = 0,
         allow_control_tokens: bool = False,
         settings: Mapping[str, Any] | None = None,
+        published_sampling: PublishedSampling = PublishedSampling(),  # noqa: B008, immutable
     ) -> None:
+        self.published_sampling = published_sampling
         self._llm: LLM | None = llm
         self._engine = llm.llm_engine
         self._name = name

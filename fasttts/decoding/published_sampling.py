@@ -1,0 +1,82 @@
+"""The sampling that a model's authors publish with it, in `generation_config.json`."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from fasttts.decoding.sampling import Sampling
+from fasttts.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedSampling:
+    """Values of `Sampling` that a model comes with; None where its authors name none.
+
+    Attributes:
+        temperature: 0 where they decode greedily.
+        top_k: As in `Sampling`.
+        top_p: As in `Sampling`.
+        min_p: As in `Sampling`.
+        repetition_penalty: As in `Sampling`.
+    """
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+
+    def unlike(self, sampling: Sampling) -> dict[str, float]:
+        """The published values that differ from a sampling, by name."""
+        own = asdict(self)
+        return {
+            name: own[name]
+            for name in own
+            if own[name] is not None and own[name] != getattr(sampling, name)
+        }
+
+
+_RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
+    "temperature": (lambda value: 0 <= value <= 100, "0 to 100"),
+    "top_k": (lambda value: value == int(value), "a whole number"),
+    "top_p": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
+    "min_p": (lambda value: 0 <= value <= 1, "0 to 1"),
+    "repetition_penalty": (lambda value: 0 < value <= 100, "above 0 and at most 100"),
+}
+
+
+def read_published_sampling(config: Mapping[str, Any], source: str) -> PublishedSampling:
+    """Reads the sampling of a parsed `generation_config.json`.
+
+    `do_sample: false` is greedy, whatever temperature stands beside it; `do_sample: true` without
+    a temperature is 1, the default of transformers. A file that names neither says nothing about
+    the temperature.
+
+    Args:
+        config: The parsed file.
+        source: The file, for messages.
+
+    Raises:
+        ConfigurationError: A value is none that can be sampled with.
+    """
+    found = {each.name: config.get(each.name) for each in fields(PublishedSampling)}
+    for name, value in found.items():
+        _check(name, value, source)
+    if found["top_k"] is not None:
+        found["top_k"] = max(0, int(found["top_k"]))  # -1 and 0 are off
+    if config.get("do_sample") is False:
+        found["temperature"] = 0.0
+    elif config.get("do_sample") is True and found["temperature"] is None:
+        found["temperature"] = 1.0
+    return PublishedSampling(**found)
+
+
+def _check(name: str, value: object, source: str) -> None:
+    fits, wanted = _RANGES[name]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        is_valid = math.isfinite(value) and fits(value)
+    else:
+        is_valid = value is None
+    if not is_valid:
+        raise ConfigurationError(f"{source!r} has {name}={value!r}: make it {wanted}")
