@@ -1,7 +1,14 @@
 """Every option of an engine and of a search, checked before anything is allocated."""
 
 from fasttts.config.engine import Dtype, EngineConfig, Offloading, engine_config
-from fasttts.config.names import DEMO, JUDGE, import_function, is_function_name
+from fasttts.config.names import (
+    DEMO,
+    JUDGE,
+    import_function,
+    is_function_name,
+    option_hint,
+    option_name,
+)
 from fasttts.config.scheduling import PLAIN, SchedulingConfig
 from fasttts.config.search import (
     ANSWER_RULES,
@@ -34,5 +41,7 @@ __all__ = [
     "engine_config",
     "import_function",
     "is_function_name",
+    "option_hint",
+    "option_name",
     "search_config",
 ]

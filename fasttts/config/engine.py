@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from fasttts.config.names import DEMO, JUDGE, is_function_name
+from fasttts.config.names import DEMO, JUDGE, VARIABLE_PREFIX, is_function_name
 from fasttts.config.scheduling import SchedulingConfig
 from fasttts.config.validation import check_variables, refusal
 
@@ -22,8 +22,6 @@ VerifierFormat = Literal[
     "auto", "qwen-prm", "skywork-prm", "math-shepherd", "rlhflow", "outcome", "judge"
 ]
 """How a verifier's model is prompted and read; "auto" goes by its configuration and its name."""
-
-_PREFIX = "FASTTTS_"
 
 
 class EngineConfig(BaseSettings):
@@ -65,7 +63,7 @@ class EngineConfig(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, extra="forbid", frozen=True, validate_default=True
+        env_prefix=VARIABLE_PREFIX, extra="forbid", frozen=True, validate_default=True
     )
 
     generator: str = Field(default=DEMO, min_length=1)
@@ -113,8 +111,8 @@ def engine_config(**options: Any) -> EngineConfig:
     Raises:
         ConfigurationError: An option or a variable is unknown, or its value cannot work.
     """
-    check_variables(EngineConfig, _PREFIX, os.environ)
+    check_variables(EngineConfig, VARIABLE_PREFIX, os.environ)
     try:
         return EngineConfig(**options)
     except (ValidationError, SettingsError) as error:
-        raise refusal(EngineConfig, error, _PREFIX) from error
+        raise refusal(EngineConfig, error, VARIABLE_PREFIX) from error

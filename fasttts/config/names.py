@@ -14,7 +14,35 @@ DEMO = "demo"
 JUDGE = "judge"
 """The verifier that asks the generator itself whether the steps so far are right."""
 
+VARIABLE_PREFIX = "FASTTTS_"
+"""Prefix of the environment variables that set options of the engine."""
+
+FLAGS = frozenset(
+    {
+        "generator",
+        "verifier",
+        "dtype",
+        "max_model_len",
+        "max_num_seqs",
+        "kv_cache_memory_bytes",
+        "gpu_memory_utilization",
+        "cache_dir",
+    }
+)
+"""Options of the engine that have a flag of the same name on the command line."""
+
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def option_name(option: str) -> str:
+    """Names an option of the engine for a message, with its flag and its environment variable."""
+    return f"{option} {option_hint(option)}"
+
+
+def option_hint(option: str) -> str:
+    """The flag, if there is one, and the environment variable of an option of the engine."""
+    flag = f"--{option.replace('_', '-')}, " if option in FLAGS else ""
+    return f"({flag}{VARIABLE_PREFIX}{option.upper()})"
 
 
 def is_function_name(name: str) -> bool:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
+from fasttts.config.names import option_hint
 from fasttts.errors import ConfigurationError
 
 
@@ -58,7 +59,17 @@ def refusal(
     """
     if isinstance(error, SettingsError):
         return ConfigurationError(_describe_variable(error, prefix))
-    return ConfigurationError("; ".join(_describe(detail, model) for detail in error.errors()))
+    found = [(detail, _describe(detail, model)) for detail in error.errors()]
+    if not prefix:
+        return ConfigurationError("; ".join(message for _, message in found))
+    return ConfigurationError("; ".join(message + _hint(detail) for detail, message in found))
+
+
+def _hint(detail: ErrorDetails) -> str:
+    """Where a known option of the engine is set on the command line and in the environment."""
+    if detail["type"] == "extra_forbidden" or not detail["loc"]:
+        return ""
+    return f" {option_hint(str(detail['loc'][0]))}"
 
 
 def _describe(detail: ErrorDetails, model: type[BaseModel]) -> str:

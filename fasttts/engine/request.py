@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fasttts.answers.extraction import Extractor
-from fasttts.config import SearchConfig, search_config
+from fasttts.config import SearchConfig, option_name, search_config
 from fasttts.decoding.structured_outputs import THINK_END, THINK_START, Thoughts
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.engine.messages import Conversation, check_conversation, question
@@ -70,7 +70,7 @@ def render(
     if len(token_ids) >= generator.max_model_len:
         raise ConfigurationError(
             f"the prompt has {len(token_ids)} tokens, the context {generator.max_model_len}: "
-            "shorten the prompt, or raise max_model_len if the model allows it"
+            f"shorten the prompt, or raise {option_name('max_model_len')} if the model allows it"
         )
     return Prompt(
         token_ids=tuple(token_ids),

@@ -6,7 +6,7 @@ from fasttts.memory.calibration import (
     calibrate_verifier,
 )
 from fasttts.memory.calibration_store import save_calibration, try_calibration
-from fasttts.memory.detect import known_device, this_device, this_device_name
+from fasttts.memory.detect import cpu_device, known_device, this_device, this_device_name
 from fasttts.memory.devices import (
     DEVICES,
     Device,
@@ -46,6 +46,7 @@ __all__ = [
     "Workload",
     "calibrate_generator",
     "calibrate_verifier",
+    "cpu_device",
     "describe_device",
     "engine_arguments",
     "find_device",

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fasttts.errors import ConfigurationError
+from fasttts.memory.available import available_memory_bytes
 from fasttts.memory.devices import Device, named_device, try_device
 from fasttts.memory.units import MIB
 
@@ -41,7 +42,7 @@ def this_device(described: str | None = None) -> Device:
     """
     gpu = _first_gpu()
     if gpu is None:
-        return _cpu()
+        return cpu_device()
     device = known_device(*gpu, described)
     if device is None:
         raise ConfigurationError(
@@ -88,10 +89,11 @@ def _first_gpu() -> tuple[str, int] | None:
         return None
 
 
-def _cpu() -> Device:
+def cpu_device() -> Device:
+    """Describes this machine's CPU: its memory is what is available now, its speed is measured."""
     return Device(
         name=_cpu_name(),
-        memory_bytes=host_memory_bytes(),
+        memory_bytes=available_memory_bytes(),
         bandwidth_bytes_per_s=_copy_rate(),
         compute_flops=_matrix_rate(),
         host_memory_bytes=_offload_bytes(),

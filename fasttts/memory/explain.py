@@ -19,7 +19,8 @@ def memory_reason(device: Device, usable_bytes: int, left_bytes: int) -> str:
         left_bytes: Memory for KV blocks; negative where the models do not fit.
     """
     share = 100 * usable_bytes / device.memory_bytes
-    usable = f"Of {format_bytes(device.memory_bytes)} {share:.0f} % may be used"
+    free = " of free memory" if device.is_cpu else ""
+    usable = f"Of {format_bytes(device.memory_bytes)}{free} {share:.0f} % may be used"
     if left_bytes <= 0:
         return f"{usable}; that is {format_bytes(-left_bytes)} less than the models alone take."
     left = format_bytes(left_bytes)
@@ -134,6 +135,11 @@ def slots_reason(slots: int, limit: int, resident: int, workload: Workload) -> s
     else:
         why = "with more, the next one costs more than half as much as those before"
     return f"{_sequences(slots)} decode together: {why}."
+
+
+def cpu_slots_reason(slots: int) -> str:
+    """States that a CPU decodes as many sequences together as it ever does."""
+    return f"{_sequences(slots)} decode together: memory holds them."
 
 
 def asked_slots_reason(slots: int) -> str:

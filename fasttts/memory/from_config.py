@@ -1,16 +1,23 @@
 """Plans from an engine's configuration; the command line shows the plan that an engine uses."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from fasttts.config import EngineConfig, SchedulingConfig
+from fasttts.errors import CapacityError
 from fasttts.memory.calibration import Calibration
 from fasttts.memory.calibration_store import try_calibration
 from fasttts.memory.devices import Device
 from fasttts.memory.plan import MemoryPlan
 from fasttts.memory.planner import make_plan
+from fasttts.memory.requirements import DEFAULT_CONTEXT
 from fasttts.memory.shapes import ModelShape
 from fasttts.memory.workload import Workload
+
+_SHORTEST_CONTEXT = 1024
+"""Tokens below which a context is not halved to make it fit."""
 
 PLANNED_OPTIONS = frozenset({"verification_batch_tokens", "early_verification"})
 """Options of scheduling that a plan may fill in where the user has not set them."""
@@ -27,7 +34,8 @@ def plan_engines(
 
     `max_model_len`, `max_num_seqs`, `dtype`, `gpu_memory_utilization`, `offloading` and
     `verifier_process` are the configuration's; stored calibrations of the device and the models are
-    used.
+    used. On a CPU, where nothing else bounds it, the context is the model's, or the half, the
+    quarter and so on of it that fits.
 
     Args:
         config: An engine's options.
@@ -47,17 +55,42 @@ def plan_engines(
         workload = Workload(num_beams=config.planned_beams).within(context)
     if config.max_model_len is not None:
         workload = replace(workload, max_model_len=config.max_model_len)
-    return make_plan(
+    plan = functools.partial(
+        make_plan,
         device,
         _in_type(generator, config, device),
         None if verifier is None else _in_type(verifier, config, device),
-        workload,
         offloading=config.offloading,
         calibrations=_calibrations(config, device),
-        gpu_memory_utilization=config.gpu_memory_utilization,
         max_num_seqs=config.max_num_seqs,
         verifier_process=config.verifier_process,
     )
+    share = config.gpu_memory_utilization
+    if not device.is_cpu or workload.max_model_len is not None:
+        return plan(workload, gpu_memory_utilization=share)
+    return _with_longest_context(plan, workload, generator.max_model_len, share)
+
+
+def _with_longest_context(
+    plan: Callable[..., MemoryPlan], workload: Workload, longest: int, share: float
+) -> MemoryPlan:
+    """Plans for the longest of the halved contexts that fits.
+
+    A CPU's memory serves the user's other programs too, so that a context beyond what a search
+    needs may take no more than half of it.
+    """
+    while True:
+        is_last = longest // 2 < max(workload.longest_tokens, _SHORTEST_CONTEXT)
+        is_long = longest > DEFAULT_CONTEXT and not is_last
+        try:
+            return plan(
+                replace(workload, max_model_len=longest),
+                gpu_memory_utilization=share / 2 if is_long else share,
+            )
+        except CapacityError:
+            if is_last:
+                raise
+        longest //= 2
 
 
 def planned_scheduling(scheduling: SchedulingConfig, plan: MemoryPlan | None) -> SchedulingConfig:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
-from fasttts.config import Offloading
+from fasttts.config import Offloading, option_name
 from fasttts.errors import CapacityError, ConfigurationError, Role
 from fasttts.memory import explain
 from fasttts.memory.calibration import Calibration
@@ -17,6 +17,10 @@ from fasttts.memory.planning_task import PlanningTask, choose, make_task
 from fasttts.memory.requirements import PROCESS_BYTES, EngineRequirements
 from fasttts.memory.shapes import ModelShape
 from fasttts.memory.workload import Workload
+
+_CPU_SLOTS = 128
+"""Sequences that decode together on a CPU, if memory holds them: the copies and products that its
+rates are measured with say too little about its kernels to end where they do."""
 
 
 def make_plan(
@@ -55,7 +59,7 @@ def make_plan(
     measured: dict[Role, Calibration] = {each.role: each for each in calibrations}
     costs = Costs(device, generator, measured.get("generator"))
     other = None if verifier is None else Costs(device, verifier, measured.get("verifier"))
-    limit = slot_limit(costs, workload, MOST_SLOTS)
+    limit = max(slot_limit(costs, workload, MOST_SLOTS), _CPU_SLOTS if device.is_cpu else 0)
     tasks = [
         make_task(
             device,
@@ -181,6 +185,8 @@ def _reasons(task: PlanningTask, chosen: Partition, generator: EnginePlan) -> It
     yield from explain.kind_reasons(chosen, task.resident, task.generator, task.verifier)
     if generator.max_num_seqs == task.max_num_seqs:
         yield explain.asked_slots_reason(generator.max_num_seqs)
+    elif task.device.is_cpu and generator.max_num_seqs == task.slot_limit:
+        yield explain.cpu_slots_reason(generator.max_num_seqs)
     else:
         yield explain.slots_reason(
             generator.max_num_seqs, task.slot_limit, generator.num_resident_beams, task.workload
@@ -197,7 +203,16 @@ def _does_not_fit(task: PlanningTask, offloading: Offloading) -> CapacityError:
     what = explain.lacking(task.device, task.usable_bytes, task.engines, task.budget)
     limited = "" if offloading == "auto" else f" with offloading={offloading!r}"
     return CapacityError(
-        f"too little memory on {task.device.name}{limited}: {what}; choose smaller or quantised "
-        "models, lower max_model_len or raise gpu_memory_utilization",
+        f"too little memory on {task.device.name}{limited}: {what}; {_remedy(task)}",
         role=largest.role,
+    )
+
+
+def _remedy(task: PlanningTask) -> str:
+    smaller = "free memory, " if task.device.is_cpu else ""
+    if any(needs.shape.dtype == "float32" for needs in task.engines):
+        smaller += f"set {option_name('dtype')} to bfloat16, "
+    return (
+        f"{smaller}choose smaller or quantised models, lower {option_name('max_model_len')} or "
+        f"raise {option_name('gpu_memory_utilization')}"
     )

@@ -27,7 +27,8 @@ VERIFIER_CONTEXT_FACTOR = 2
 """A verifier prompt holds the generator's text with a tag after each step, under another system
 message and perhaps another tokenizer; twice the generator's context has room for that."""
 
-_DEFAULT_CONTEXT = 8192
+DEFAULT_CONTEXT = 8192
+"""Longest context in tokens that is planned unasked, except on a CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,7 @@ def generator_needs(
         workload: The search to optimise for.
         max_num_seqs: Sequences that decode together.
     """
-    wanted = workload.max_model_len or max(_DEFAULT_CONTEXT, workload.longest_tokens)
+    wanted = workload.max_model_len or max(DEFAULT_CONTEXT, workload.longest_tokens)
     return _needs(
         device,
         costs,

@@ -158,7 +158,9 @@ class RoutingState:
         )
 
     def draft_work(self) -> EngineWork:
-        return EngineWork(problem=self.call.prompt, config=draft_config(self.call.config, self.call.published))
+        return EngineWork(
+            problem=self.call.prompt, config=draft_config(self.call.config, self.call.published)
+        )
 
     def take_draft(self, outcome: WorkOutcome | None) -> None:
         """Adds the outcome of the draft to the context.

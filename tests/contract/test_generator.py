@@ -98,9 +98,7 @@ def test_a_continued_request_continues_the_same_stream(
     rest = decode(
         generator,
         [
-            request(
-                start + tokens[:cut], seed=seed, sampling=sampling, max_tokens=NUM_TOKENS - cut
-            )
+            request(start + tokens[:cut], seed=seed, sampling=sampling, max_tokens=NUM_TOKENS - cut)
             for seed, (tokens, cut) in enumerate(zip(whole, cuts, strict=True))
         ],
     )

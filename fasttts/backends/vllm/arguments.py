@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fasttts.backends.vllm.checkpoint import Checkpoint
-from fasttts.config import EngineConfig
+from fasttts.config import EngineConfig, option_hint
 from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
 from fasttts.memory.requirements import VERIFIER_CONTEXT_FACTOR
@@ -17,6 +17,9 @@ _CPU_BLOCK_SIZE = 32
 
 _MAX_NUM_SEQS = 128
 """Sequences decoded together where neither the user nor a plan gives a number."""
+
+_AS_LONG_AS_FITS = -1
+"""vLLM's word for the model's context, or as much of it as the KV cache holds."""
 
 _VERIFIER_GRAPH_SIZES = (16, 32, 64, 128, 192, 256, 384, 512, 768, *range(1024, 2049, 256))
 """Tokens of the batches that CUDA graphs cover. vLLM's own sizes suit decoding, and end at 512 or
@@ -90,7 +93,7 @@ def check_context(checkpoint: Checkpoint, max_model_len: int | None) -> None:
     if max_model_len is not None and longest is not None and max_model_len > longest:
         raise ConfigurationError(
             f"max_model_len={max_model_len} is more than the {longest} tokens that "
-            f"{checkpoint.role}={checkpoint.name!r} was made for: lower it"
+            f"{checkpoint.role}={checkpoint.name!r} was made for: lower it {option_hint('max_model_len')}"
         )
 
 
@@ -118,7 +121,7 @@ def generator_arguments(
     return {
         **_shared_arguments(config, generator, device),
         **_memory_arguments(config, generator, verifier, device),
-        "max_model_len": config.max_model_len,
+        "max_model_len": config.max_model_len or _AS_LONG_AS_FITS,
         "max_num_seqs": config.max_num_seqs or _MAX_NUM_SEQS,
         "scheduling_policy": "priority",
         **planned,
@@ -201,8 +204,8 @@ def _memory_share(
     return max(own + share * max(left, 0), 1) / memory_bytes
 
 
-def _verifier_context(generator_context: int | None, longest: int | None) -> int | None:
+def _verifier_context(generator_context: int | None, longest: int | None) -> int:
     if generator_context is None:
-        return longest
+        return _AS_LONG_AS_FITS
     wanted = VERIFIER_CONTEXT_FACTOR * generator_context
     return wanted if longest is None else min(wanted, longest)

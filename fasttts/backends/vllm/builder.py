@@ -18,7 +18,7 @@ from fasttts.backends.vllm.sleep_mode import DeviceOwner, SleepingGenerator, Sle
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.backends.vllm.verifier_process import ConcurrentVerifier
-from fasttts.config import EngineConfig
+from fasttts.config import EngineConfig, option_name
 from fasttts.memory import MemoryPlan, engine_arguments
 from fasttts.verifiers.registry import Family, find_family
 
@@ -67,7 +67,9 @@ class EngineBuilder:
         llm = self.open_engine("generator", logits_processors=processors, **arguments)
         _log_opened(self.generator, time.perf_counter() - started_s)
         try:
-            return self._generator(llm)
+            generator = self._generator(llm)
+            self._tell_context(generator.max_model_len)
+            return generator
         except BaseException:
             close_engine(llm)
             raise
@@ -94,6 +96,21 @@ class EngineBuilder:
         except BaseException:
             close_engine(llm)
             raise
+
+    def _tell_context(self, max_model_len: int) -> None:
+        """Logs a context that is shorter than the model's, which nobody asked for."""
+        longest = self.generator.max_model_len
+        if self.config.max_model_len is None and longest is not None and max_model_len < longest:
+            is_usual = self.plan is not None and not self.device.is_cpu
+            logger.log(
+                logging.INFO if is_usual else logging.WARNING,
+                "the context of %s is %d tokens of the model's %d, for which there is memory: "
+                "free memory, or choose with %s",
+                self.generator.name,
+                max_model_len,
+                longest,
+                option_name("max_model_len"),
+            )
 
     @property
     def _takes_turns(self) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fasttts.config import option_hint, option_name
 from fasttts.decoding.published_sampling import read_published_sampling
 from fasttts.errors import ConfigurationError, Role
 from fasttts.verifiers.registry import find_family
@@ -119,7 +120,8 @@ def check_architectures(
     elif wrong := next(filter(_NO_GENERATOR.search, architectures), None):
         raise ConfigurationError(
             f"generator={name!r}: a {wrong} scores text and generates none: name a language model "
-            "here, and this one as the verifier"
+            f"here {option_hint('generator')}, and this one as the verifier "
+            f"{option_hint('verifier')}"
         )
 
 
@@ -129,7 +131,7 @@ def is_path(name: str) -> bool:
 
 
 def _error(role: Role, path: Path, what: str) -> ConfigurationError:
-    return ConfigurationError(f"{role}={str(path)!r} {what}")
+    return ConfigurationError(f"{role}={str(path)!r} {what} {option_hint(role)}")
 
 
 def _read_json(role: Role, file: Path) -> dict[str, Any]:
@@ -176,7 +178,7 @@ def _check_remote_code(
             role,
             folder,
             "needs Python code shipped in its repository (auto_map in config.json): "
-            "read that code, then set trust_remote_code=True",
+            f"read that code, then set {option_name('trust_remote_code')} to True",
         )
 
 

@@ -37,7 +37,7 @@ _DEFAULTS = {
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
 }
 
-_SMALL_WEIGHT_BYTES = 1 << 26
+SMALL_WEIGHT_BYTES = 1 << 26
 """Below this, one thread decodes as fast as several: the work between two barriers is shorter than
 a barrier, and threads that spin at barriers make any other busy process a tenfold slowdown."""
 
@@ -64,7 +64,7 @@ def prepare_environment(weight_bytes: int | None) -> None:
     os.environ.update(_REQUIRED)
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-    if weight_bytes is not None and weight_bytes < _SMALL_WEIGHT_BYTES:
+    if weight_bytes is not None and weight_bytes < SMALL_WEIGHT_BYTES:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

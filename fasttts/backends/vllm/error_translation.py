@@ -4,22 +4,25 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from fasttts.config import option_name
 from fasttts.errors import BackendError, CapacityError, ConfigurationError, FastTTSError, Role
 
 _CAPACITY = (
     (
         r"KV cache is needed|No available memory for the cache blocks|memory for kv",
-        "raise kv_cache_memory_bytes (or gpu_memory_utilization), or lower max_model_len",
+        f"raise {option_name('kv_cache_memory_bytes')} or "
+        f"{option_name('gpu_memory_utilization')}, or lower {option_name('max_model_len')}",
     ),
     (
         r"Free memory on device|out of memory|can't allocate memory|Cannot allocate memory",
-        "free memory on the device, lower gpu_memory_utilization, or choose smaller models",
+        f"free memory on the device, lower {option_name('gpu_memory_utilization')}, or choose "
+        "smaller models",
     ),
 )
 _CONFIGURATION = (
     (
         r"max_model_len .* is greater than the derived|greater than the derived max_model_len",
-        "lower max_model_len to the model's context length",
+        f"lower {option_name('max_model_len')} to the model's context length",
     ),
     (
         r"Model architectures? .*(not supported|failed to be inspected)|no vLLM implementation",
@@ -27,15 +30,16 @@ _CONFIGURATION = (
     ),
     (
         r"max_num_batched_tokens .* must be greater than or equal to max_num_seqs",
-        "lower max_num_seqs (or raise generator_args['max_num_batched_tokens'])",
+        f"lower {option_name('max_num_seqs')}, or raise generator_args['max_num_batched_tokens']",
     ),
     (
         r"unexpected keyword argument|validation error",
-        "check dtype and generator_args or verifier_args",
+        f"check {option_name('dtype')} and generator_args or verifier_args",
     ),
     (
         r"trust_remote_code",
-        "read the code in the model's repository, then set trust_remote_code=True",
+        "read the code in the model's repository, then set "
+        f"{option_name('trust_remote_code')} to True",
     ),
     (
         r"is not a local folder|Repository ?Not ?Found|Invalid repository ID|couldn't connect",

@@ -11,6 +11,7 @@ from fasttts.backends.vllm.error_translation import translate
 from fasttts.backends.vllm.fingerprint import model_fingerprint
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.tool_parsers import CALL_FORMATS, call_marker, parse_tool_calls
+from fasttts.config import option_name
 from fasttts.decoding.grammar import Constraint, Constraints
 from fasttts.decoding.published_sampling import PublishedSampling
 from fasttts.errors import BackendError, CapacityError, Role
@@ -123,7 +124,7 @@ class VLLMGenerator:
         if num_prompt_tokens + 1 > self._max_model_len:
             raise CapacityError(
                 f"a prompt of {num_prompt_tokens} tokens leaves no room for an answer in a "
-                f"context of {self._max_model_len}: shorten it or raise max_model_len",
+                f"context of {self._max_model_len}: shorten it or raise {option_name('max_model_len')}",
                 role=_ROLE,
             )
         from vllm.inputs import TokensPrompt

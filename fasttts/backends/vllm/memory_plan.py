@@ -1,16 +1,18 @@
 """Plans the memory of the engines to be opened, where that is possible."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fasttts.backends.vllm.arguments import VllmDevice
 from fasttts.backends.vllm.checkpoint import Checkpoint
+from fasttts.backends.vllm.environment import SMALL_WEIGHT_BYTES
 from fasttts.config import EngineConfig
 from fasttts.errors import ConfigurationError
 from fasttts.memory import (
     Device,
     MemoryPlan,
     ModelShape,
+    cpu_device,
     known_device,
     plan_engines,
     shape_from_config,
@@ -42,11 +44,12 @@ def try_plan(
     device: VllmDevice,
     *,
     find: Callable[[str, int, str | None], Device | None] = known_device,
+    cpu: Callable[[], Device] = cpu_device,
 ) -> MemoryPlan | None:
     """Plans these models on this device.
 
-    None where the user sets memory sizes, on a CPU, and for a device or a model that the planner
-    does not know; a log line gives the reason.
+    None where the user sets memory sizes, for models so small that any CPU has room for them, and
+    for a device or a model that the planner does not know; a log line gives the reason.
 
     Args:
         config: An engine's options.
@@ -54,18 +57,17 @@ def try_plan(
         verifier: The verifier's; None without one.
         device: The device that vLLM runs on.
         find: Describes a GPU by name, memory and description; returns None for unknown ones.
+        cpu: Describes the CPU, with its available memory.
 
     Raises:
         CapacityError: The models cannot share the device.
         ConfigurationError: Offloading was asked for where nothing can be planned.
     """
     try:
-        _check_plannable(config, device)
-        limits = find(device.name, device.memory_bytes, config.planned_device)
-        if limits is None:
-            raise _NotPlanned(f"{device.name!r} is not in the table of devices")
-        other = None if verifier is None else _shape(verifier)
-        plan = plan_engines(config, limits, _shape(generator), other)
+        _check_plannable(config, device, [generator, *([verifier] if verifier else [])])
+        own, other = _shape(generator), None if verifier is None else _shape(verifier)
+        limits = cpu() if device.is_cpu else _known(config, device, find)
+        plan = plan_engines(config, limits, own, other)
     except _NotPlanned as reason:
         if config.offloading in {"kv", "sleep"}:
             raise ConfigurationError(
@@ -87,9 +89,23 @@ class _NotPlanned(Exception):
     """Why there is no plan."""
 
 
-def _check_plannable(config: EngineConfig, device: VllmDevice) -> None:
-    if device.is_cpu:
-        raise _NotPlanned("vLLM runs on a CPU")
+def _known(
+    config: EngineConfig,
+    device: VllmDevice,
+    find: Callable[[str, int, str | None], Device | None],
+) -> Device:
+    found = find(device.name, device.memory_bytes, config.planned_device)
+    if found is None:
+        raise _NotPlanned(f"{device.name!r} is not in the table of devices")
+    return found
+
+
+def _check_plannable(
+    config: EngineConfig, device: VllmDevice, models: Sequence[Checkpoint]
+) -> None:
+    sizes = [model.weight_bytes for model in models]
+    if device.is_cpu and None not in sizes and sum(filter(None, sizes)) < SMALL_WEIGHT_BYTES:
+        raise _NotPlanned("models of this size need little")
     if config.kv_cache_memory_bytes is not None:
         raise _NotPlanned("kv_cache_memory_bytes is set")
     for option, given in (
