@@ -39,6 +39,11 @@ def run(
     seed: options.Seed = DEFAULTS.seed,
     generator: options.Generator = None,
     verifier: options.Verifier = None,
+    dtype: options.DtypeName = None,
+    max_model_len: options.MaxModelLen = None,
+    max_num_seqs: options.MaxNumSeqs = None,
+    kv_cache_memory_bytes: options.KvCacheMemory = None,
+    gpu_memory_utilization: options.MemoryUtilization = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
@@ -48,7 +53,15 @@ def run(
     seeded problems; the table shows their accuracy with 95 % Wilson intervals.
     """
     with session.reported_errors(debug=debug):
-        settings = session.engine_settings(generator=generator, verifier=verifier)
+        settings = session.engine_settings(
+            generator=generator,
+            verifier=verifier,
+            dtype=dtype,
+            max_model_len=max_model_len,
+            max_num_seqs=max_num_seqs,
+            kv_cache_memory_bytes=kv_cache_memory_bytes,
+            gpu_memory_utilization=gpu_memory_utilization,
+        )
         settings = settings.model_copy(update={"cache_dir": None})  # seconds are measured
         configs = {
             method: method_config(method, n=n, beam_width=beam_width, seed=seed)

@@ -9,6 +9,7 @@ from fasttts.config import (
     ANSWER_RULES,
     JSON_FIELD,
     Aggregation,
+    Dtype,
     SearchConfig,
     SearchMethod,
     Selection,
@@ -24,13 +25,6 @@ Problem = Annotated[
 Dataset = Annotated[
     str, typer.Argument(metavar="DATASET", help="'demo': the bundled word problems.")
 ]
-Search = Annotated[
-    str,
-    typer.Option(
-        metavar="METHOD",
-        help=f"One of {', '.join(get_args(SearchMethod))}; 'none' decodes once.",
-    ),
-]
 Compared = Annotated[
     list[str] | None,
     typer.Option(
@@ -39,13 +33,42 @@ Compared = Annotated[
         help=f"Compared with the baselines: one of {', '.join(METHODS)}; repeatable.",
     ),
 ]
+SolveSearch = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        metavar="METHOD",
+        help=f"One of {', '.join(get_args(SearchMethod))}; 'none' decodes once. beam_search with "
+        "a verifier; without, 'none', or self_consistency with -n.",
+    ),
+]
 Count = Annotated[int, typer.Option("-n", metavar="N", help="Candidates or beams.")]
+SolveCount = Annotated[
+    int | None,
+    typer.Option("-n", metavar="N", help=f"Candidates or beams, {DEFAULTS.n} by default."),
+]
 BeamWidth = Annotated[
     int, typer.Option(metavar="N", help="Children of each surviving beam; divides -n.")
 ]
 Seed = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same result.")]
 Temperature = Annotated[
-    float | None, typer.Option(metavar="T", help="0 is greedy; searches default to 0.8.")
+    float | None,
+    typer.Option(
+        metavar="T", help="0 is greedy; searches default to 0.8, plain decoding to the model's."
+    ),
+]
+TopP = Annotated[
+    float | None,
+    typer.Option(metavar="P", help="Most likely tokens of this probability; 1 is off."),
+]
+TopK = Annotated[int | None, typer.Option(metavar="K", help="The K most likely tokens; 0 is off.")]
+MinP = Annotated[
+    float | None,
+    typer.Option(metavar="P", help="Tokens of this share of the largest probability; 0 is off."),
+]
+RepetitionPenalty = Annotated[
+    float | None,
+    typer.Option(metavar="R", help="Above 1, tokens that occurred are less likely; 1 is off."),
 ]
 MaxTokens = Annotated[int, typer.Option(metavar="N", help="Longest answer in tokens.")]
 StepPattern = Annotated[
@@ -129,6 +152,33 @@ Verifier = Annotated[
     typer.Option(
         metavar="NAME",
         help="A model, named in the same way; 'judge': the generator; or module:function.",
+    ),
+]
+DtypeName = Annotated[
+    str | None,
+    typer.Option("--dtype", metavar="TYPE", help=f"One of {', '.join(get_args(Dtype))}."),
+]
+MaxModelLen = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Longest prompt and answer; by default what memory holds."),
+]
+MaxNumSeqs = Annotated[
+    int | None, typer.Option(metavar="N", help="Sequences that decode together.")
+]
+KvCacheMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--kv-cache-memory-bytes",
+        metavar="SIZE",
+        help="KV cache of each model, such as 2GiB; planned by default.",
+    ),
+]
+MemoryUtilization = Annotated[
+    float | None,
+    typer.Option(
+        "--gpu-memory-utilization",
+        metavar="SHARE",
+        help="Of the device's memory, or of a CPU's free memory; 0.9 by default.",
     ),
 ]
 CacheDir = Annotated[

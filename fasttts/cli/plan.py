@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from fasttts import demo
 from fasttts.cli import memory_view, options, render, session
-from fasttts.config import DEMO, Dtype, EngineConfig, engine_config
+from fasttts.config import DEMO, EngineConfig, engine_config
 from fasttts.errors import Role
 from fasttts.memory import (
     Device,
@@ -57,10 +57,13 @@ StepTokens = Annotated[int, _number("Expected tokens of a step.")]
 Depth = Annotated[int, _number("Expected steps of an answer.")]
 PromptTokens = Annotated[int, _number("Expected tokens of the prompt.")]
 Context = Annotated[
-    int | None, _number("Longest prompt and answer; by default the model's, up to 8192.")
-]
-DtypeName = Annotated[
-    str | None, typer.Option(metavar="TYPE", help=f"One of {', '.join(get_args(Dtype))}.")
+    int | None,
+    typer.Option(
+        "--context",
+        "--max-model-len",
+        metavar="N",
+        help="Longest prompt and answer; by default the model's, on a GPU up to 8192.",
+    ),
 ]
 OffloadingName = Annotated[
     str | None,
@@ -87,7 +90,7 @@ def run(
     depth: Depth = TYPICAL.depth,
     prompt_tokens: PromptTokens = TYPICAL.prompt_tokens,
     context: Context = None,
-    dtype: DtypeName = None,
+    dtype: options.DtypeName = None,
     offloading: OffloadingName = None,
     gpu_memory_utilization: Utilization = None,
     gpu_memory: GpuMemory = None,

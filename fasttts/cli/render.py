@@ -178,6 +178,12 @@ def answer_line(result: SearchResult) -> Text:
     return line
 
 
+def plain_lines(result: SearchResult) -> list[Text]:
+    """What follows the text of a plain decoding: its answer, if it announces one, and the cost."""
+    is_told = result.answer is not None or result.finish_reason == "length"
+    return [*([answer_line(result)] if is_told else []), cost_view(result)]
+
+
 def cost_view(result: SearchResult) -> Text:
     """Summarizes the search and its cost in a few short lines."""
     usage, total_s = result.usage, result.timings.total_s
@@ -194,12 +200,22 @@ def cost_view(result: SearchResult) -> Text:
         f"{summary}: {total_s:.2f} s, {speed}",
         f"generator: {usage.generated_tokens:,} tokens generated, {tree}",
     ]
+    if result.unlike_model:
+        lines.append(_unlike_model(result))
     if usage.num_verifications:
         lines.append(
             f"verifier: {result.verifier}, {usage.verifier_computed_tokens:,} tokens computed, "
             f"{usage.verifier_cached_tokens:,} cached"
         )
     return Text("\n".join(lines), style="dim")
+
+
+def _unlike_model(result: SearchResult) -> str:
+    values = (
+        f"{name} {result.config[name]:g} (the model's own: {value:g})"
+        for name, value in result.unlike_model.items()
+    )
+    return f"sampling: {', '.join(values)}"
 
 
 def comparison_table(evaluation: Evaluation) -> Table:

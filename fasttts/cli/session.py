@@ -14,6 +14,7 @@ from fasttts.cli import render
 from fasttts.config import EngineConfig, SearchConfig, engine_config, is_function_name
 from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError, FastTTSError
+from fasttts.memory.units import parse_quantity
 from fasttts.search import resolve
 
 EXIT_ERROR = 2
@@ -23,16 +24,21 @@ STDIN = "-"
 _PRESET = "preset:"
 
 
-def engine_settings(**options: str | None) -> EngineConfig:
+def engine_settings(*, kv_cache_memory_bytes: str | None = None, **options: object) -> EngineConfig:
     """Builds the options of the engine; None takes the environment's or the default.
 
     Args:
-        options: Fields of `EngineConfig`.
+        kv_cache_memory_bytes: A size with its unit.
+        options: Other fields of `EngineConfig`.
 
     Raises:
-        ConfigurationError: A name or a variable of the environment cannot work.
+        ConfigurationError: An option or a variable of the environment cannot work.
     """
-    return engine_config(**{name: value for name, value in options.items() if value is not None})
+    given = {name: value for name, value in options.items() if value is not None}
+    if kv_cache_memory_bytes is not None:
+        flag = "--kv-cache-memory-bytes"
+        given["kv_cache_memory_bytes"] = int(parse_quantity(kv_cache_memory_bytes, "B", flag))
+    return engine_config(**given)
 
 
 def check_search(config: SearchConfig, settings: EngineConfig) -> None:

@@ -116,7 +116,8 @@ def _last_nodes(run: SearchRun) -> list[Node]:
 def _warnings(run: SearchRun, ranking: Ranking) -> tuple[str, ...]:
     """Warnings of a result, each with the option to change."""
     if is_complete(run):
-        return () if ranking.warning is None else (ranking.warning,)
+        is_vote = run.request.config.search != "none"
+        return (ranking.warning,) if is_vote and ranking.warning is not None else ()
     found = f"this is the best of {len(ranking.candidates)} that were cut off"
     return (f"{_why_nothing_complete(run)}; {found}: {_remedy(run)}",)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
-from fasttts.config import SearchConfig
+from fasttts.config import SearchConfig, option_name
 from fasttts.decoding.published_sampling import PublishedSampling
 from fasttts.errors import ConfigurationError
 from fasttts.search.beam import BeamSearch
@@ -130,7 +130,8 @@ def resolve(
         choice = "" if selection == "majority" else f" with selection='{selection}'"
         raise ConfigurationError(
             f"search='{config.search}'{choice} needs a verifier: load the engine with "
-            "verifier=... (--verifier), or use search='best_of_n' (--search) without a selection, "
-            "which then takes the most frequent answer"
+            f"{option_name('verifier')}, for example 'judge', the generator itself; or use "
+            "search='best_of_n' (--search) without a selection, which then takes the most "
+            "frequent answer"
         )
     return resolved

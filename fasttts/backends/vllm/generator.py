@@ -124,7 +124,8 @@ class VLLMGenerator:
         if num_prompt_tokens + 1 > self._max_model_len:
             raise CapacityError(
                 f"a prompt of {num_prompt_tokens} tokens leaves no room for an answer in a "
-                f"context of {self._max_model_len}: shorten it or raise {option_name('max_model_len')}",
+                f"context of {self._max_model_len}: shorten it or raise "
+                f"{option_name('max_model_len')}",
                 role=_ROLE,
             )
         from vllm.inputs import TokensPrompt

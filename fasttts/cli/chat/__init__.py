@@ -24,8 +24,18 @@ def run(
     system: options.System = None,
     seed: options.Seed = DEFAULTS.seed,
     max_tokens: options.MaxTokens = DEFAULTS.max_tokens,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
     generator: options.Generator = None,
     verifier: options.Verifier = None,
+    dtype: options.DtypeName = None,
+    max_model_len: options.MaxModelLen = None,
+    max_num_seqs: options.MaxNumSeqs = None,
+    kv_cache_memory_bytes: options.KvCacheMemory = None,
+    gpu_memory_utilization: options.MemoryUtilization = None,
     debug: options.Debug = False,
 ) -> None:
     """Chat with a model that deliberates.
@@ -34,11 +44,28 @@ def run(
     /deliberate decide otherwise, /help lists all commands. Conversations stay on this machine.
     """
     with session.reported_errors(debug=debug):
-        settings = session.engine_settings(generator=generator, verifier=verifier)
+        settings = session.engine_settings(
+            generator=generator,
+            verifier=verifier,
+            dtype=dtype,
+            max_model_len=max_model_len,
+            max_num_seqs=max_num_seqs,
+            kv_cache_memory_bytes=kv_cache_memory_bytes,
+            gpu_memory_utilization=gpu_memory_utilization,
+        )
         method = search or ("self_consistency" if settings.verifier is None else DEFAULTS.search)
         if method == "none":
             raise ConfigurationError("search='none' is what /plain does: name a search")
-        config = search_config(search=method, seed=seed, max_tokens=max_tokens)
+        config = search_config(
+            search=method,
+            seed=seed,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+        )
         session.check_search(config, settings)
         level = check_effort(effort)
         folder = None if files is None else Folder(files)
