@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fasttts.backends.vllm.gguf import check_gguf, try_gguf
 from fasttts.config import option_hint, option_name
 from fasttts.decoding.published_sampling import read_published_sampling
 from fasttts.errors import ConfigurationError, Role
@@ -40,12 +41,14 @@ class Checkpoint:
         role: The role in which it is used.
         config: The parsed `config.json`; empty for a hub name, which vLLM resolves.
         weight_bytes: Size of the weights on disk; None for a hub name.
+        is_gguf: Whether vLLM reads everything about it from a GGUF file.
     """
 
     name: str
     role: Role
     config: Mapping[str, Any] = field(default_factory=dict)
     weight_bytes: int | None = None
+    is_gguf: bool = False
 
     @property
     def is_local(self) -> bool:
@@ -81,8 +84,11 @@ def check_checkpoint(
 
     Raises:
         ConfigurationError: The directory cannot be loaded; the message says what is missing or
-            broken.
+            broken, or how to convert a GGUF model.
     """
+    if (gguf := try_gguf(name)) is not None:
+        check_gguf(gguf, role)
+        return Checkpoint(name=gguf, role=role, is_gguf=True)
     if not is_path(name):
         return Checkpoint(name=name, role=role)
     folder = Path(name).expanduser().absolute()

@@ -15,7 +15,7 @@ _SAMPLED_BYTES = 1 << 26
 """Size above which a file is identified by evenly spread samples of so many bytes and its time."""
 
 _NUM_SAMPLES = 64
-_SUFFIXES = (".bin", ".jinja", ".json", ".model", ".py", ".safetensors", ".txt")
+_SUFFIXES = (".bin", ".gguf", ".jinja", ".json", ".model", ".py", ".safetensors", ".txt")
 
 
 def model_fingerprint(llm: "LLM", settings: Mapping[str, Any]) -> str:
@@ -44,8 +44,8 @@ def model_fingerprint(llm: "LLM", settings: Mapping[str, Any]) -> str:
 
 def model_folder(model: "ModelConfig") -> Path:
     """Directory of the files: the model's own, or a snapshot in the hub's local cache."""
-    if Path(model.model).is_dir():
-        return Path(model.model)
+    if Path(model.model).exists():
+        return Path(model.model) if Path(model.model).is_dir() else Path(model.model).parent
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(model.model, "config.json", revision=model.revision)

@@ -184,7 +184,7 @@ def _described(config: EngineConfig, models: _Models) -> _Models:
 
 
 def _resolved(config: EngineConfig, checkpoint: Checkpoint, revision: str | None) -> Checkpoint:
-    if checkpoint.is_local:
+    if checkpoint.is_local or checkpoint.is_gguf:
         return checkpoint
     check_on_hub(checkpoint, revision)
     from vllm.transformers_utils.config import get_config
