@@ -204,7 +204,7 @@ class SearchConfig(BaseModel):
         return self.sampling_for(PublishedSampling())
 
     def sampling_for(self, published: PublishedSampling) -> Sampling:
-        """The sampling rule of these options; what is not set is the model's own.
+        """The sampling rule of these options; unset ones are the model's own.
 
         A search needs samples that differ, so its temperature is not the model's.
 

@@ -28,7 +28,7 @@ def available_memory_bytes(root: Path = Path("/")) -> int:
 
 
 def _machine_bytes(root: Path) -> float:
-    """What the kernel estimates to be available; all of the memory where it estimates nothing."""
+    """The kernel's estimate of available memory; all of the memory where it makes none."""
     found = _statistic(root / "proc" / "meminfo", "MemAvailable:")
     if found is not None:
         return found * 1024
@@ -47,7 +47,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _group_bytes(group: Path) -> float:
-    """What a group leaves of its limit; infinity where it has none."""
+    """Memory that a group leaves of its limit; infinity where it has none."""
     for limit_file, usage_file, reclaimable in _LIMITS:
         limit, usage = (_number(group / name) for name in (limit_file, usage_file))
         if limit is not None and usage is not None:

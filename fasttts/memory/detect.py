@@ -90,7 +90,7 @@ def _first_gpu() -> tuple[str, int] | None:
 
 
 def cpu_device() -> Device:
-    """Describes this machine's CPU: its memory is what is available now, its speed is measured."""
+    """Describes this machine's CPU, with the memory available now and measured speeds."""
     return Device(
         name=_cpu_name(),
         memory_bytes=available_memory_bytes(),

@@ -17,6 +17,7 @@ from tests.engines import OpenEngine, OpenWith
 
 Run = Callable[..., Result]
 SOLVE = ("solve", "What is 2 + 2?")
+WITHOUT = (*SOLVE, "--generator", "some/model")
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ SOLVE = ("solve", "What is 2 + 2?")
     [
         ([], ["solve", "eval", "--version"]),
         (["--help"], ["solve", "eval", "--version"]),
-        (["solve", "--help"], ["--search", "--json", "[default: 16]", "none, best_of_n"]),
+        (["solve", "--help"], ["--search", "--json", "16 by default", "none, best_of_n"]),
         (["eval", "--help"], ["--num-problems", "[default: 100]", "'demo'"]),
     ],
 )
@@ -57,8 +58,18 @@ def test_version(run: Run) -> None:
         ([*SOLVE, "--temperature", "-1"], "temperature=-1.0"),
         ([*SOLVE, "--max-tokens", "0"], "max_tokens=0"),
         ([*SOLVE, "--seed", "-1"], "seed=-1"),
-        ([*SOLVE, "--generator", "some/model"], "needs a verifier: load the engine with"),
-        ([*SOLVE, "--generator", "some/model"], "(--verifier), or use search='best_of_n' (--se"),
+        ([*SOLVE, "--top-p", "0"], "top_p=0"),
+        ([*SOLVE, "--top-k", "-1"], "top_k=-1"),
+        ([*SOLVE, "--min-p", "2"], "min_p=2"),
+        ([*SOLVE, "--repetition-penalty", "0"], "repetition_penalty=0"),
+        ([*SOLVE, "--max-model-len", "1"], "(--max-model-len, FASTTTS_MAX_MODEL_LEN)"),
+        ([*SOLVE, "--max-num-seqs", "0"], "(--max-num-seqs, FASTTTS_MAX_NUM_SEQS)"),
+        ([*SOLVE, "--dtype", "int3"], "(--dtype, FASTTTS_DTYPE)"),
+        ([*SOLVE, "--gpu-memory-utilization", "2"], "FASTTTS_GPU_MEMORY_UTILIZATION)"),
+        ([*SOLVE, "--kv-cache-memory-bytes", "much"], "for example 24GiB"),
+        ([*SOLVE, "--kv-cache-memory-bytes", "1KiB"], "FASTTTS_KV_CACHE_MEMORY_BYTES)"),
+        ([*WITHOUT, "--search", "dvts"], "needs a verifier: load the engine with verifier"),
+        ([*WITHOUT, "--search", "dvts"], "(--verifier, FASTTTS_VERIFIER), for example 'judge'"),
         ([*SOLVE, "--generator", ""], "generator=''"),
         (["eval", "demo", "--generator", "some/model"], "needs a verifier"),
         (["eval", "gsm8k"], "unknown data set 'gsm8k': use demo"),

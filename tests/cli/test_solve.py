@@ -11,11 +11,14 @@ import pytest
 from rich.console import Console
 from typer.testing import Result
 
-from fasttts import SYSTEM_PRESETS, FastTTS, Progress, SearchResult, StepScored
+from fasttts import SYSTEM_PRESETS, EngineConfig, FastTTS, Progress, SearchResult, StepScored
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.cli import render
-from fasttts.config import SearchMethod
+from fasttts.config import SearchMethod, engine_config
+from fasttts.config.names import FLAGS
+from fasttts.decoding.published_sampling import PublishedSampling
 from fasttts.demo.problems import Problem
+from tests.engines import OpenWith
 
 Run = Callable[..., Result]
 
@@ -61,6 +64,10 @@ def test_solve_gives_what_the_engine_gives(run: Run, engines: list[FastTTS]) -> 
         "n": 4,
         "seed": 3,
         "temperature": 0.5,
+        "top_p": 0.9,
+        "top_k": 30,
+        "min_p": 0.01,
+        "repetition_penalty": 1.2,
         "max_tokens": 300,
         "answer": "last_number",
         "selection": "weighted",
@@ -164,3 +171,67 @@ def test_warnings_are_printed_beside_the_answer(run: Run, engines: list[FastTTS]
     (warning,) = json.loads(as_json.stdout)["warnings"]
     assert "candidates finished within max_tokens=5" in warning
     assert f"warning: {warning}" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("flags", "search", "words"),
+    [
+        ([], "none", "this is a plain answer (-n 8 would vote)"),
+        (["-n", "1"], "none", "this is a plain answer"),
+        (["-n", "4"], "self_consistency", "this is a majority vote"),
+        (["-n", "4", "--search", "best_of_n"], "best_of_n", None),
+    ],
+)
+def test_without_a_verifier_the_model_answers_or_votes(
+    run: Run, open_with: OpenWith, flags: list[str], search: str, words: str | None
+) -> None:
+    open_with(lambda settings: FastTTS(FakeGenerator()))
+    done = run("solve", "What is 2 + 2?", "--generator", "some/model", *flags, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert SearchResult.from_json(done.stdout).config["search"] == search
+    told = " ".join(done.stderr.split())
+    assert ("--verifier judge" in told) is (words is not None)
+    assert words is None or words in told
+
+
+def test_the_environment_names_a_generator_without_a_verifier(
+    run: Run, open_with: OpenWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTTTS_GENERATOR", "some/model")
+    open_with(lambda settings: FastTTS(FakeGenerator()))
+    done = run("solve", "What is 2 + 2?")
+    assert done.exit_code == 0, done.stderr
+    assert "plain decoding" in done.stdout
+    assert "--verifier judge" in done.stderr
+
+
+def test_memory_flags_reach_the_engine(run: Run, open_with: OpenWith) -> None:
+    seen: list[EngineConfig] = []
+
+    def open_engine(settings: EngineConfig) -> FastTTS:
+        seen.append(settings)
+        return FastTTS(FakeGenerator())
+
+    open_with(open_engine)
+    values = {
+        "dtype": "bfloat16",
+        "max_model_len": 2048,
+        "max_num_seqs": 9,
+        "kv_cache_memory_bytes": "2GiB",
+        "gpu_memory_utilization": 0.5,
+    }
+    assert values.keys() == FLAGS - {"generator", "verifier", "cache_dir"}
+    flags = [str(part) for name in values for part in (f"--{name}".replace("_", "-"), values[name])]
+    done = run("solve", "What is 2 + 2?", "--generator", "some/model", *flags)
+    assert done.exit_code == 0, done.stderr
+    expected = engine_config(generator="some/model", **{**values, "kv_cache_memory_bytes": 2 << 30})
+    assert seen == [expected]
+
+
+def test_what_differs_from_the_model_is_told(run: Run, open_with: OpenWith) -> None:
+    published = PublishedSampling(temperature=0.7, top_p=0.9)
+    open_with(lambda settings: FastTTS(FakeGenerator(published_sampling=published)))
+    voted = run("solve", "What is 2 + 2?", "--generator", "some/model", "-n", "4")
+    assert "sampling: temperature 0.8 (the model's own: 0.7)" in voted.stdout
+    plain = run("solve", "What is 2 + 2?", "--generator", "some/model")
+    assert "the model's own" not in plain.stdout

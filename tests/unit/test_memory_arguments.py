@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 
 from fasttts.config import engine_config
+from fasttts.errors import CapacityError
 from fasttts.memory import (
     DEVICES,
     MODELS,
     Calibration,
     Device,
+    ModelShape,
     Workload,
     engine_arguments,
     make_plan,
@@ -84,7 +86,7 @@ def test_a_cpu_s_cache_holds_what_decodes_and_no_more() -> None:
     assert generator["block_size"] == 32
     assert "gpu_memory_utilization" not in generator
     assert plan.generator.runtime_bytes == 0
-    assert plan.generator.num_resident_beams < 40
+    assert plan.generator.max_num_seqs == plan.generator.num_resident_beams == 128
 
 
 def test_a_configuration_decides_types_context_and_slots(
@@ -103,6 +105,42 @@ def test_a_configuration_decides_types_context_and_slots(
     on_cpu = plan_engines(automatic, CPU, MATH, SKYWORK, Workload())
     assert on_cpu.generator.dtype == "float32"
     assert not on_cpu.is_measured
+
+
+@pytest.mark.parametrize(
+    ("memory_gib", "model", "context"),
+    [
+        (32.0, MATH, 4096),
+        (32.0, replace(MATH, max_model_len=32_768), 32_768),
+        (16.0, replace(MATH, max_model_len=131_072), 16_384),
+        (9.0, replace(MATH, max_model_len=131_072), 8192),
+        (7.65, replace(MATH, max_model_len=131_072), 2048),
+    ],
+)
+def test_a_cpu_s_context_is_the_model_s_or_what_fits(
+    memory_gib: float, model: ModelShape, context: int
+) -> None:
+    device = replace(CPU, memory_bytes=int(memory_gib * GIB))
+    plan = plan_engines(engine_config(generator="x/y"), device, model, None)
+    engine = plan.generator
+    assert engine.max_model_len == context
+    taken = engine.weight_bytes + engine.activation_bytes + engine.kv_cache_memory_bytes
+    assert taken <= 0.9 * device.memory_bytes
+
+
+@pytest.mark.parametrize("context", [None, 4096])
+def test_too_little_memory_on_a_cpu_is_an_error_with_numbers_and_remedies(
+    context: int | None,
+) -> None:
+    device = replace(CPU, memory_bytes=4 * GIB)
+    config = engine_config(generator="x/y", max_model_len=context)
+    with pytest.raises(CapacityError) as error:
+        plan_engines(config, device, MATH, None)
+    message = str(error.value)
+    assert "5.75 GiB of weights" in message
+    assert "of 3.60 GiB to use" in message
+    for flag in ("--dtype, FASTTTS_DTYPE", "--max-model-len, FASTTTS_MAX_MODEL_LEN"):
+        assert flag in message
 
 
 def test_a_configuration_finds_its_calibrations(

@@ -217,7 +217,7 @@ def test_this_machine_without_a_gpu(driver: Callable[[str], None], script: str) 
 def test_a_container_may_have_less_memory_than_the_machine(tmp_path: Path) -> None:
     limit = tmp_path / "memory.max"
     physical = host_memory_bytes(limit)
-    assert this_device().memory_bytes == host_memory_bytes() <= physical
+    assert this_device().memory_bytes <= host_memory_bytes() <= physical
     limit.write_text("max\n")
     assert host_memory_bytes(limit) == physical
     limit.write_text("1048576\n")

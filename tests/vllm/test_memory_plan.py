@@ -27,6 +27,13 @@ from fasttts.memory.units import GIB
 
 RTX_4090 = VllmDevice(is_cpu=False, name="NVIDIA GeForce RTX 4090", memory_bytes=24 * GIB)
 CPU = VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)
+THIS_CPU = Device(
+    name="this cpu",
+    memory_bytes=32 * GIB,
+    bandwidth_bytes_per_s=20e9,
+    compute_flops=200e9,
+    is_cpu=True,
+)
 
 MATH_1_5B: Mapping[str, Any] = {
     "architectures": ["Qwen2ForCausalLM"],
@@ -59,7 +66,7 @@ def config(**options: object) -> EngineConfig:
 
 
 def plan(settings: EngineConfig, device: VllmDevice = RTX_4090) -> MemoryPlan | None:
-    return try_plan(settings, GENERATOR, VERIFIER, device)
+    return try_plan(settings, GENERATOR, VERIFIER, device, cpu=lambda: THIS_CPU)
 
 
 def arguments(settings: EngineConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -142,7 +149,6 @@ UNKNOWN = replace(RTX_4090, name="Somebody's Accelerator")
 @pytest.mark.parametrize(
     ("settings", "device", "reason"),
     [
-        (config(), CPU, "vLLM runs on a CPU"),
         (config(), UNKNOWN, '"Somebody\'s Accelerator" is not in the table of devices'),
         (config(kv_cache_memory_bytes=GIB), RTX_4090, "kv_cache_memory_bytes is set"),
         (
@@ -190,10 +196,43 @@ def test_a_gpu_that_the_table_lacks_may_be_described(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["kv", "sleep"])
-@pytest.mark.parametrize("device", [CPU, UNKNOWN])
-def test_offloading_that_cannot_be_planned_is_refused(way: str, device: VllmDevice) -> None:
-    with pytest.raises(ConfigurationError, match=f"offloading='{way}' needs a memory plan, but "):
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [(CPU, f"{THIS_CPU.name} has no link"), (UNKNOWN, "needs a memory plan, but ")],
+)
+def test_offloading_that_cannot_be_planned_is_refused(
+    way: str, device: VllmDevice, reason: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"offloading='{way}'.*{reason}"):
         plan(config(offloading=way), device)
+
+
+def test_a_cpu_s_caches_and_contexts_are_planned_from_its_memory() -> None:
+    found = try_plan(config(verifier=None), GENERATOR, None, CPU, cpu=lambda: THIS_CPU)
+    assert found is not None
+    planned, _ = engine_arguments(found)
+    opened = generator_arguments(config(verifier=None), GENERATOR, None, CPU, planned)
+    assert opened["max_model_len"] == 4096
+    assert opened["kv_cache_memory_bytes"] == found.generator.kv_cache_memory_bytes > GIB
+    assert (opened["dtype"], opened["block_size"], opened["max_num_seqs"]) == ("float32", 32, 128)
+    assert "gpu_memory_utilization" not in opened
+
+
+def test_models_too_large_for_a_cpu_are_refused_before_they_are_read() -> None:
+    small = replace(THIS_CPU, memory_bytes=4 * GIB)
+    with pytest.raises(CapacityError, match=r"this cpu: .* of weights.*free memory, set dtype"):
+        try_plan(config(), GENERATOR, VERIFIER, CPU, cpu=lambda: small)
+
+
+def test_small_models_take_a_fixed_cache_on_a_cpu(caplog: pytest.LogCaptureFixture) -> None:
+    small = replace(GENERATOR, weight_bytes=1 << 20)
+    settings = config(verifier=None)
+    with caplog.at_level(logging.INFO, logger="fasttts"):
+        assert try_plan(settings, small, None, CPU, cpu=lambda: THIS_CPU) is None
+    assert "models of this size need little" in caplog.text
+    opened = generator_arguments(settings, small, None, CPU)
+    assert opened["kv_cache_memory_bytes"] == GIB // 4
+    assert opened["max_model_len"] == -1  # as long as that cache holds
 
 
 def test_blocks_are_offloaded_when_asked_for() -> None:

@@ -93,7 +93,8 @@ def check_context(checkpoint: Checkpoint, max_model_len: int | None) -> None:
     if max_model_len is not None and longest is not None and max_model_len > longest:
         raise ConfigurationError(
             f"max_model_len={max_model_len} is more than the {longest} tokens that "
-            f"{checkpoint.role}={checkpoint.name!r} was made for: lower it {option_hint('max_model_len')}"
+            f"{checkpoint.role}={checkpoint.name!r} was made for: lower it "
+            f"{option_hint('max_model_len')}"
         )
 
 

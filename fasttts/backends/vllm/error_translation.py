@@ -10,13 +10,17 @@ from fasttts.errors import BackendError, CapacityError, ConfigurationError, Fast
 _CAPACITY = (
     (
         r"KV cache is needed|No available memory for the cache blocks|memory for kv",
-        f"raise {option_name('kv_cache_memory_bytes')} or "
-        f"{option_name('gpu_memory_utilization')}, or lower {option_name('max_model_len')}",
+        (
+            f"raise {option_name('kv_cache_memory_bytes')} or "
+            f"{option_name('gpu_memory_utilization')}, or lower {option_name('max_model_len')}"
+        ),
     ),
     (
         r"Free memory on device|out of memory|can't allocate memory|Cannot allocate memory",
-        f"free memory on the device, lower {option_name('gpu_memory_utilization')}, or choose "
-        "smaller models",
+        (
+            f"free memory on the device, lower {option_name('gpu_memory_utilization')}, or choose "
+            "smaller models"
+        ),
     ),
 )
 _CONFIGURATION = (
@@ -38,8 +42,10 @@ _CONFIGURATION = (
     ),
     (
         r"trust_remote_code",
-        "read the code in the model's repository, then set "
-        f"{option_name('trust_remote_code')} to True",
+        (
+            "read the code in the model's repository, then set "
+            f"{option_name('trust_remote_code')} to True"
+        ),
     ),
     (
         r"is not a local folder|Repository ?Not ?Found|Invalid repository ID|couldn't connect",
