@@ -114,7 +114,7 @@ def test_a_configuration_decides_types_context_and_slots(
         (32.0, replace(MATH, max_model_len=32_768), 32_768),
         (16.0, replace(MATH, max_model_len=131_072), 16_384),
         (9.0, replace(MATH, max_model_len=131_072), 8192),
-        (7.65, replace(MATH, max_model_len=131_072), 2048),
+        (6.9, replace(MATH, max_model_len=131_072), 2048),
     ],
 )
 def test_a_cpu_s_context_is_the_model_s_or_what_fits(
