@@ -13,6 +13,7 @@ from fasttts import SYSTEM_PRESETS, FastTTS
 from fasttts.cli import render
 from fasttts.config import EngineConfig, SearchConfig, engine_config, is_function_name
 from fasttts.config.validation import did_you_mean
+from fasttts.engine.loading import check_conversations
 from fasttts.errors import ConfigurationError, FastTTSError
 from fasttts.memory.units import parse_quantity
 from fasttts.search import resolve
@@ -55,7 +56,12 @@ def check_search(config: SearchConfig, settings: EngineConfig) -> None:
 
 
 def open_engine(settings: EngineConfig) -> FastTTS:
-    """Loads the models; a verifier's module may be in the current directory."""
+    """Loads the models; a verifier's module may be in the current directory.
+
+    Raises:
+        ConfigurationError: The generator has no chat template, which every command needs.
+    """
+    check_conversations(settings)
     if settings.verifier is not None and is_function_name(settings.verifier):
         sys.path.insert(0, os.getcwd())
     return FastTTS.from_config(settings)

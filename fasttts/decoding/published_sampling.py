@@ -79,4 +79,4 @@ def _check(name: str, value: object, source: str) -> None:
     else:
         is_valid = value is None
     if not is_valid:
-        raise ConfigurationError(f"{source!r} has {name}={value!r}: make it {wanted}")
+        raise ConfigurationError(f"{source} has {name}={value!r}: make it {wanted}")

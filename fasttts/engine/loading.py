@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fasttts.config import JUDGE, EngineConfig
+from fasttts.config import DEMO, JUDGE, EngineConfig
 from fasttts.errors import ConfigurationError
 from fasttts.interfaces import Generator, Verifier
 from fasttts.memory import MemoryPlan
@@ -45,6 +45,18 @@ def load_chosen(config: EngineConfig, choice: VerifierOption | None) -> Loaded:
         if verifier is not None:
             verifier.close()
         raise
+
+
+def check_conversations(config: EngineConfig) -> None:
+    """Checks, before anything is loaded, that the generator can be asked in conversations.
+
+    Raises:
+        ConfigurationError: It is a directory without a chat template.
+    """
+    from fasttts.backends.vllm.checkpoint import check_chat_template
+
+    if config.generator != DEMO:
+        check_chat_template(config.generator)
 
 
 def _load(config: EngineConfig, verifier: Verifier | None) -> Loaded:

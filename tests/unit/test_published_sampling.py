@@ -49,7 +49,7 @@ def test_reading(config: dict[str, Any], expected: PublishedSampling) -> None:
     ],
 )
 def test_a_value_that_cannot_work_is_named_with_its_file(name: str, value: object) -> None:
-    with pytest.raises(ConfigurationError, match=rf"'a/b\.json' has {name}=.*: make it "):
+    with pytest.raises(ConfigurationError, match=rf"^a/b\.json has {name}=.*: make it "):
         read_published_sampling({name: value}, "a/b.json")
 
 

@@ -93,7 +93,7 @@ def test_extra_arguments_win() -> None:
 
 @pytest.mark.parametrize(
     ("max_model_len", "longest", "expected"),
-    [(None, 2048, 2048), (512, 2048, 1024), (4096, 2048, 2048), (512, None, 1024)],
+    [(None, 2048, -1), (512, 2048, 1024), (4096, 2048, 2048), (512, None, 1024)],
 )
 def test_context_of_the_verifier(
     max_model_len: int | None, longest: int | None, expected: int

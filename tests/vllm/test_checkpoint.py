@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fasttts.backends.vllm.checkpoint import check_checkpoint, is_path
+from fasttts.backends.vllm.checkpoint import check_chat_template, check_checkpoint, is_path
+from fasttts.backends.vllm.gguf import check_gguf, opens_gguf, try_gguf
 from fasttts.errors import ConfigurationError
 
 CONFIG = {
@@ -194,3 +195,61 @@ def test_an_existing_relative_directory_is_a_path(
 ) -> None:
     monkeypatch.chdir(model.parent)
     assert check_checkpoint("model", "generator").name == str(model)
+
+
+def test_a_directory_without_a_chat_template_takes_no_conversations(model: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"has no chat template: .*--generator, FASTTTS_G"):
+        check_chat_template(str(model))
+    (model / "tokenizer_config.json").write_text('{"chat_template": "{{ x }}"}')
+    check_chat_template(str(model))
+    (model / "tokenizer_config.json").unlink()
+    (model / "chat_template.jinja").write_text("{{ x }}")
+    check_chat_template(str(model))
+    check_chat_template("org/model")
+
+
+def gguf_file(tmp_path: Path) -> Path:
+    file = tmp_path / "downloads" / "tiny.Q4_K_M.gguf"
+    file.parent.mkdir()
+    file.write_bytes(b"GGUF")
+    return file
+
+
+def test_gguf_models_are_recognised(tmp_path: Path, model: Path) -> None:
+    file = gguf_file(tmp_path)
+    assert try_gguf(str(file)) == try_gguf(str(file.parent)) == str(file)
+    assert try_gguf("org/tiny-GGUF:Q4_K_M") == "org/tiny-GGUF:Q4_K_M"
+    assert try_gguf("org/tiny-GGUF:IQ4_XS") is not None
+    (model / "extra.gguf").write_bytes(b"GGUF")
+    for other in (str(model), "org/tiny", "module:function", str(tmp_path / "none")):
+        assert try_gguf(other) is None
+
+
+def test_gguf_models_are_refused_with_the_way_to_convert_them(tmp_path: Path) -> None:
+    file = gguf_file(tmp_path)
+    with pytest.raises(ConfigurationError) as error:
+        check_gguf(str(file), "generator", opens=lambda: False)
+    message = str(error.value)
+    assert f"pretrained_model_name_or_path={str(file.parent)!r}" in message
+    assert "gguf_file='tiny.Q4_K_M.gguf'" in message
+    assert "(--generator, FASTTTS_GENERATOR)" in message
+    code = message.split('python -c "')[1].split('", then', maxsplit=1)[0]
+    compile(code, "message", "exec")
+    check_gguf(str(file), "generator", opens=lambda: True)
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        check_gguf(str(file.with_name("other.gguf")), "generator", opens=lambda: True)
+
+
+@pytest.mark.skipif(opens_gguf(), reason="this vLLM opens GGUF models")
+def test_a_gguf_model_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is a GGUF model, which this vLLM does not open"):
+        check_checkpoint(str(gguf_file(tmp_path)), "generator")
+
+
+def test_an_installed_plugin_opens_gguf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vllm_gguf_plugin.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert opens_gguf()
+    checked = check_checkpoint(str(gguf_file(tmp_path)), "generator")
+    assert checked.is_gguf
+    assert not checked.is_local

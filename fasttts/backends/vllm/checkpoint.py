@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fasttts.backends.vllm.gguf import check_gguf, try_gguf
-from fasttts.config import option_hint, option_name
+from fasttts.config import option_hint
 from fasttts.decoding.published_sampling import read_published_sampling
 from fasttts.errors import ConfigurationError, Role
 from fasttts.verifiers.registry import find_family
@@ -22,6 +22,15 @@ from fasttts.verifiers.registry import find_family
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 _GENERATION_CONFIG = "generation_config.json"
 _JSON_FILES = ("tokenizer.json", "tokenizer_config.json", _GENERATION_CONFIG)
+_TEMPLATE_FILES = (
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates",
+    "tekken.json",
+    "tokenizer.model.v3",
+)
+"""Files that hold a chat template, or a tokenizer that has one."""
+
 _NO_GENERATOR = re.compile(r"RewardModel|PrmModel|(Sequence|Token)Classification")
 """Architectures that output scores or classes instead of text."""
 
@@ -131,6 +140,30 @@ def check_architectures(
         )
 
 
+def check_chat_template(name: str) -> None:
+    """Checks that a generator in a directory can be asked in conversations.
+
+    Rendered prompts need no template, so that a model without one can be loaded.
+
+    Args:
+        name: The generator; a name on a hub is checked when it is asked.
+
+    Raises:
+        ConfigurationError: It has no chat template.
+    """
+    folder = Path(name).expanduser().absolute()
+    if not (is_path(name) and folder.is_dir()) or try_gguf(name) is not None:
+        return
+    config = folder / "tokenizer_config.json"
+    is_in_config = config.is_file() and "chat_template" in _read_json("generator", config)
+    if not is_in_config and not any((folder / file).exists() for file in _TEMPLATE_FILES):
+        raise _error(
+            "generator",
+            folder,
+            "has no chat template: use an instruction-tuned model, or add chat_template.jinja",
+        )
+
+
 def is_path(name: str) -> bool:
     """Whether a model name is a directory rather than a name on a hub."""
     return name.startswith((".", "~", os.sep)) or name.count(os.sep) > 1 or Path(name).exists()
@@ -172,7 +205,7 @@ def _check_tokenizer(role: Role, folder: Path) -> None:
     for file in filter(Path.is_file, map(folder.joinpath, _JSON_FILES)):
         content = _read_json(role, file)
         if file.name == _GENERATION_CONFIG and role == "generator":
-            read_published_sampling(content, str(file))
+            read_published_sampling(content, f"{role}={str(file)!r}")
 
 
 def _check_remote_code(
@@ -184,7 +217,7 @@ def _check_remote_code(
             role,
             folder,
             "needs Python code shipped in its repository (auto_map in config.json): "
-            f"read that code, then set {option_name('trust_remote_code')} to True",
+            f"read that code, then set trust_remote_code=True {option_hint('trust_remote_code')}",
         )
 
 

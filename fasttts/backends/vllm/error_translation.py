@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from fasttts.config import option_name
+from fasttts.config import option_hint, option_name
 from fasttts.errors import BackendError, CapacityError, ConfigurationError, FastTTSError, Role
 
 _CAPACITY = (
@@ -44,7 +44,7 @@ _CONFIGURATION = (
         r"trust_remote_code",
         (
             "read the code in the model's repository, then set "
-            f"{option_name('trust_remote_code')} to True"
+            f"trust_remote_code=True {option_hint('trust_remote_code')}"
         ),
     ),
     (

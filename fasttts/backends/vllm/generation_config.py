@@ -32,4 +32,6 @@ def model_sampling(model: "ModelConfig") -> PublishedSampling:
     file = (model_folder(model) if source == "auto" else Path(source)) / GENERATION_CONFIG
     if source != "vllm" and file.is_file():
         found = json.loads(file.read_text(encoding="utf-8"))
-    return read_published_sampling({**found, **model.override_generation_config}, str(file))
+    return read_published_sampling(
+        {**found, **model.override_generation_config}, f"generator={str(file)!r}"
+    )
