@@ -50,6 +50,7 @@ CONFIGS = st.builds(
         wave_size=1 + seed % 3,
         granularity=(1, 2) if seed % 2 else (2, 1, 3),
         lookahead_steps=1 + seed % 2,
+        repetition_penalty=(None, 1.3, 0.9)[seed % 3],
     ),
     st.sampled_from(get_args(SearchMethod)),
     st.sampled_from(STEPS),

@@ -34,6 +34,7 @@ CONFIGS = [
         beam_width=(2, 4)[seed % 2],
         seed=seed,
         temperature=(0.5, 0.8, 1.2)[seed % 3],
+        repetition_penalty=(None, 1.1)[seed // 2 % 2],
         aggregation=("last", "min", "prod", "mean")[seed % 4],
         max_tokens=300,
     )
