@@ -36,13 +36,14 @@ class EngineConfig(BaseSettings):
             its name.
         dtype: Type of both models' weights; "auto" is float32 on a CPU and the model's own
             elsewhere.
-        max_model_len: Longest prompt plus output in tokens; None takes the model's, and where the
-            memory is planned no more than 8192.
+        max_model_len: Longest prompt plus output in tokens; None takes the model's where it fits,
+            and where a GPU's memory is planned no more than 8192.
         max_num_seqs: Sequences decoded together in one iteration; None takes the plan's, or 128
             where the memory is not planned.
-        gpu_memory_utilization: Share of a GPU's memory that both models use together.
+        gpu_memory_utilization: Share of a GPU's memory, or of a CPU's free memory, that both
+            models use together.
         kv_cache_memory_bytes: KV cache of each engine; None lets the memory planner decide on a GPU
-            it knows, and is a quarter GiB on a CPU.
+            it knows and on a CPU, where models of a few million parameters have a quarter GiB.
         offloading: Whether the plan may use host memory: "auto" where it is faster, "none" never;
             "kv" for the generator's KV blocks, "sleep" for the model that does not run.
         verifier_process: Whether the verifier's model has a process of its own, in which it scores
