@@ -60,16 +60,17 @@ def read_published_sampling(config: Mapping[str, Any], source: str) -> Published
     Raises:
         ConfigurationError: A value is none that can be sampled with.
     """
-    found = {each.name: config.get(each.name) for each in fields(PublishedSampling)}
-    for name, value in found.items():
+    given = {each.name: config.get(each.name) for each in fields(PublishedSampling)}
+    for name, value in given.items():
         _check(name, value, source)
-    if found["top_k"] is not None:
-        found["top_k"] = max(0, int(found["top_k"]))  # -1 and 0 are off
+    found = {name: None if value is None else float(value) for name, value in given.items()}
+    top_k = found.pop("top_k")
     if config.get("do_sample") is False:
         found["temperature"] = 0.0
     elif config.get("do_sample") is True and found["temperature"] is None:
         found["temperature"] = 1.0
-    return PublishedSampling(**found)
+    # -1 and 0 are off
+    return PublishedSampling(**found, top_k=None if top_k is None else max(0, int(top_k)))
 
 
 def _check(name: str, value: object, source: str) -> None:

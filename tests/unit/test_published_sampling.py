@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fasttts import ConfigurationError, FastTTS, SearchConfig
+from fasttts import ConfigurationError, FastTTS, SearchConfig, SearchResult
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import SearchMethod, search_config
 from fasttts.decoding.published_sampling import PublishedSampling, read_published_sampling
@@ -101,6 +101,7 @@ def test_a_result_says_where_it_differs_from_the_model(engine: FastTTS) -> None:
     assert engine.search(QUESTION, n=4).unlike_model == {"temperature": 0.7}
     plain = engine.search(QUESTION, search="none", temperature=0, top_k=5)
     assert plain.unlike_model == {"temperature": 0.7, "top_k": 20}
+    assert SearchResult.from_json(plain.to_json()) == plain
 
 
 def test_a_router_drafts_as_the_model_s_authors_say(engine: FastTTS) -> None:
