@@ -1,6 +1,7 @@
 """Engines that take turns: who is awake when, and that a search does not notice."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -287,3 +288,19 @@ def test_a_search_in_turns_gives_the_same_tree(demo_engine: FastTTS, diary: list
     assert diary[-1] == "tags None"
     again = demo_engine.search(QUESTION, config=options)
     assert again.candidates == expected.candidates, "closing engines left the others alone"
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize(("context", "is_told"), [(None, True), (64, False)])
+def test_a_context_shorter_than_the_model_s_is_told_unless_it_was_asked_for(
+    diary: list[str], caplog: pytest.LogCaptureFixture, context: int | None, is_told: bool
+) -> None:
+    on_cpu = replace(
+        builder("auto", Opened(diary)),
+        config=engine_config(max_model_len=context),
+        device=VllmDevice(is_cpu=True, name="cpu", memory_bytes=0),
+        plan=None,
+    )
+    on_cpu.open_generator(())
+    assert ("(--max-model-len, FASTTTS_MAX_MODEL_LEN)" in caplog.text) is is_told
+    assert ("is 64 tokens of the model's" in caplog.text) is is_told
