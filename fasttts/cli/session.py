@@ -1,5 +1,7 @@
 """Shared by all commands: input, an engine, and error messages."""
 
+import logging
+import logging.handlers
 import os
 import signal
 import sys
@@ -92,7 +94,7 @@ def loaded(settings: EngineConfig) -> Iterator[FastTTS]:
     Raises:
         typer.Exit: The body was interrupted; the code is `EXIT_INTERRUPTED`.
     """
-    with render.loading():
+    with _told_warnings(), render.loading():
         engine = open_engine(settings)
     with engine:
         try:
@@ -102,6 +104,22 @@ def loaded(settings: EngineConfig) -> Iterator[FastTTS]:
                 typer.echo(INTERRUPTED, err=True)
                 engine.close()
             raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+@contextmanager
+def _told_warnings() -> Iterator[None]:
+    """Prints the warnings that are logged in the body, once it has ended."""
+    waiting = logging.handlers.BufferingHandler(sys.maxsize)
+    waiting.setLevel(logging.WARNING)
+    log = logging.getLogger("fasttts")
+    log.addHandler(waiting)
+    try:
+        yield
+    finally:
+        log.removeHandler(waiting)
+        for record in waiting.buffer:
+            text = f"warning: {record.getMessage()}"
+            render.stderr().print(text, style="yellow", markup=False)
 
 
 @contextmanager

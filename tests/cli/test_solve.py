@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -235,3 +236,13 @@ def test_what_differs_from_the_model_is_told(run: Run, open_with: OpenWith) -> N
     assert "sampling: temperature 0.8 (the model's own: 0.7)" in voted.stdout
     plain = run("solve", "What is 2 + 2?", "--generator", "some/model")
     assert "the model's own" not in plain.stdout
+
+
+def test_what_is_logged_while_models_load_is_told(run: Run, open_with: OpenWith) -> None:
+    def open_engine(settings: EngineConfig) -> FastTTS:
+        logging.getLogger("fasttts.backends").warning("the context is %d tokens", 64)
+        return FastTTS(FakeGenerator())
+
+    open_with(open_engine)
+    done = run("solve", "What is 2 + 2?", "--generator", "some/model", "--search", "none")
+    assert done.stderr == "warning: the context is 64 tokens\n"

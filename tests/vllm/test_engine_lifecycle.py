@@ -163,12 +163,12 @@ ERRORS: dict[str, tuple[dict[str, Any], type[FastTTSError], str]] = {
     "bad value": ({"generator_args": {"load_format": 3}}, ConfigurationError, "generator_args"),
     "tool parser": ({"tool_call_parser": "none"}, ConfigurationError, "known:.*hermes"),
     "cache of the generator": (
-        {"generator_args": {"kv_cache_memory_bytes": 1 << 17}},
+        {"max_model_len": 1024, "generator_args": {"kv_cache_memory_bytes": 1 << 17}},
         CapacityError,
         "generator=.*raise kv_cache_memory_bytes",
     ),
     "cache of the verifier": (
-        {"verifier_args": {"kv_cache_memory_bytes": 1 << 17}},
+        {"verifier_args": {"kv_cache_memory_bytes": 1 << 17, "max_model_len": 1024}},
         CapacityError,
         "verifier=.*raise kv_cache_memory_bytes",
     ),
