@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fasttts.decoding.published_sampling import PublishedSampling
-from fasttts.decoding.sampling import Sampling
+from fasttts.decoding.sampling import PublishedSampling, Sampling
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.errors import BackendError
 from fasttts.types import ParsedOutput

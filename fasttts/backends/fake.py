@@ -17,8 +17,7 @@ import numpy as np
 
 from fasttts.backends.fake_kv_cache import BlockPool, Holding
 from fasttts.decoding.grammar import Constraint, Constraints
-from fasttts.decoding.published_sampling import PublishedSampling
-from fasttts.decoding.sampling import FloatArray, sample_token
+from fasttts.decoding.sampling import FloatArray, PublishedSampling, sample_token
 from fasttts.errors import BackendError, CapacityError, ConfigurationError
 from fasttts.interfaces import (
     CallFormat,

@@ -9,8 +9,7 @@ from fasttts.config.budget import Budget
 from fasttts.config.names import is_function_name
 from fasttts.config.validation import did_you_mean, refusal
 from fasttts.decoding.patterns import compile_pattern
-from fasttts.decoding.published_sampling import PublishedSampling
-from fasttts.decoding.sampling import Sampling
+from fasttts.decoding.sampling import PublishedSampling, Sampling
 from fasttts.decoding.steps import StepRule
 from fasttts.decoding.structured_outputs import StructuredOutputs
 

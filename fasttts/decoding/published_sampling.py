@@ -1,41 +1,12 @@
-"""The sampling that a model's authors publish with it, in `generation_config.json`."""
+"""Reads the sampling that a model's authors publish with it, in `generation_config.json`."""
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from typing import Any
 
-from fasttts.decoding.sampling import Sampling
+from fasttts.decoding.sampling import PublishedSampling
 from fasttts.errors import ConfigurationError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedSampling:
-    """Values of `Sampling` that a model comes with; None where its authors name none.
-
-    Attributes:
-        temperature: 0 where they decode greedily.
-        top_k: As in `Sampling`.
-        top_p: As in `Sampling`.
-        min_p: As in `Sampling`.
-        repetition_penalty: As in `Sampling`.
-    """
-
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-
-    def unlike(self, sampling: Sampling) -> dict[str, float]:
-        """The published values that differ from a sampling, by name."""
-        own = asdict(self)
-        return {
-            name: own[name]
-            for name in own
-            if own[name] is not None and own[name] != getattr(sampling, name)
-        }
-
 
 _RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "temperature": (lambda value: 0 <= value <= 100, "0 to 100"),

@@ -15,7 +15,7 @@ This file is the reference (NumPy); `backends/vllm/sampler.py` computes the same
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,34 @@ class Sampling:
     def has_penalty(self) -> bool:
         """Whether tokens that occurred are penalized."""
         return self.repetition_penalty != 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedSampling:
+    """Values of `Sampling` that a model comes with; None where its authors name none.
+
+    Attributes:
+        temperature: 0 where they decode greedily.
+        top_k: As in `Sampling`.
+        top_p: As in `Sampling`.
+        min_p: As in `Sampling`.
+        repetition_penalty: As in `Sampling`.
+    """
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+
+    def unlike(self, sampling: Sampling) -> dict[str, float]:
+        """The published values that differ from a sampling, by name."""
+        own = asdict(self)
+        return {
+            name: own[name]
+            for name in own
+            if own[name] is not None and own[name] != getattr(sampling, name)
+        }
 
 
 def derive_seed(*key: int) -> int:

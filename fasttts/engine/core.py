@@ -25,6 +25,7 @@ from fasttts.observability.requests import RequestTracker
 from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.loop_thread import LoopThread, ResultListener
+from fasttts.scheduling.recovery import user_failure
 from fasttts.scheduling.result import make_result
 from fasttts.scheduling.run import SearchRun
 from fasttts.streaming.listener import SearchListener
@@ -49,6 +50,7 @@ class EngineCore:
     Attributes:
         generator: The loop drives it.
         verifier: The same; a choice of several as one.
+        published_sampling: The sampling that the generator's model comes with.
         is_closed: Whether `close` was called.
 
     Raises:
@@ -73,6 +75,7 @@ class EngineCore:
         if cache is not None:
             identity = SearchIdentity(generator, self.verifier)
             self._cache = EngineCache(cache, identity, requests)
+        self.published_sampling = published_sampling(generator)
         loop = Loop(generator, self.verifier, scheduling, account=requests.account)
         self._thread = LoopThread(loop)
         slots = scheduling.slots or generator.max_num_seqs
@@ -84,7 +87,7 @@ class EngineCore:
             generator=generator.name,
             verifier=verifier_name,
             plan=plan,
-            published=published_sampling(generator),
+            published=self.published_sampling,
         )
         self._begin = functools.partial(
             requests.begin, generator=generator.name, verifier=verifier_name
@@ -238,10 +241,10 @@ class EngineCore:
     ) -> SearchHandle:
         request = self._begin(run.request)
         end = request.ended if found is None else lambda run, error: request.found(found)
-        listener = ResultListener(run, end)
-        if is_watched:
-            listener = SearchListener(run, self.generator.tokenizer, end)
         try:
+            listener = ResultListener(run, end)
+            if is_watched:
+                listener = SearchListener(run, self.generator.tokenizer, end)
             if found is not None:
                 self._thread.check_accepting()
                 listener.on_done(run, None)
@@ -250,6 +253,10 @@ class EngineCore:
         except BackendError as error:
             request.refused(error)
             raise
+        except Exception as error:  # a tokenizer may be a user's class and raise anything
+            failure = user_failure("tokenizer", error)
+            request.refused(failure)
+            raise failure from error
         return SearchHandle(self._thread, listener, self._read)
 
 

@@ -18,7 +18,7 @@ from fasttts.config import (
     engine_config,
     search_config,
 )
-from fasttts.decoding.published_sampling import PublishedSampling
+from fasttts.decoding.sampling import PublishedSampling
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.engine.core import EngineCore
 from fasttts.engine.handle import SearchHandle
@@ -27,7 +27,7 @@ from fasttts.engine.request import Problem, Prompt, prepare, render, seeded
 from fasttts.engine.result_cache import ResultCache
 from fasttts.errors import BackendError, ConfigurationError, SearchError
 from fasttts.interfaces import Generator as GeneratorBackend
-from fasttts.interfaces import Verifier, published_sampling
+from fasttts.interfaces import Verifier
 from fasttts.memory import MemoryPlan, planned_scheduling
 from fasttts.observability.requests import RequestTracker
 from fasttts.observability.stats import EngineStats
@@ -190,7 +190,7 @@ class FastTTS:
     @property
     def published_sampling(self) -> PublishedSampling:
         """The sampling that the generator's model comes with, in `generation_config.json`."""
-        return published_sampling(self.generator)
+        return self._core.published_sampling
 
     @property
     def generator_name(self) -> str:

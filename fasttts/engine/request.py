@@ -12,6 +12,7 @@ from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.engine.messages import Conversation, check_conversation, question
 from fasttts.errors import ConfigurationError, ContractError, FastTTSError
 from fasttts.interfaces import Generator
+from fasttts.scheduling.recovery import user_failure
 from fasttts.scheduling.run import SearchRequest, SearchRun
 from fasttts.search import make_policy, uses_verifier
 from fasttts.tree import Limits, Node
@@ -122,8 +123,10 @@ def prepare(
     Raises:
         ConfigurationError: The search's policy is user-defined and cannot be made, or the prompt's
             answer prefix does not fit.
+        SearchError: The policy, or the tokenizer, is a user's and raised.
     """
     scores = uses_verifier(config)
+    policy = make_policy(config)
     request = SearchRequest(
         prompt_token_ids=prompt.token_ids,
         problem=prompt.problem,
@@ -133,13 +136,18 @@ def prepare(
         grammar=_grammar(prompt, config, generator.tokenizer),
         answer_prefix=_answer_prefix(prompt, config, generator, is_scored=scores),
     )
-    return SearchRun(
-        request,
-        make_policy(config),
-        generator.tokenizer,
-        max_model_len=generator.max_model_len,
-        priority=_PLAIN_PRIORITY if config.search == "none" else _SEARCH_PRIORITY,
-    )
+    try:
+        return SearchRun(
+            request,
+            policy,
+            generator.tokenizer,
+            max_model_len=generator.max_model_len,
+            priority=_PLAIN_PRIORITY if config.search == "none" else _SEARCH_PRIORITY,
+        )
+    except FastTTSError:
+        raise
+    except Exception as error:  # a user's class may raise anything
+        raise user_failure("policy or tokenizer", error) from error
 
 
 def is_thinking(prompt: Prompt, tokenizer: Tokenizer) -> bool:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field, replace
 
 from fasttts.config import SearchConfig
-from fasttts.decoding.published_sampling import PublishedSampling
-from fasttts.decoding.sampling import Sampling, derive_seed
+from fasttts.decoding.sampling import PublishedSampling, Sampling, derive_seed
 from fasttts.decoding.structured_outputs import StructuredOutputs
 from fasttts.engine.request import Problem, Prompt
 from fasttts.errors import SearchError

@@ -1,16 +1,11 @@
-"""Groups of beams that decide together, the steps each decision still needs, and decisions."""
+"""Groups of beams that decide together, and the steps that each decision still needs."""
 
-import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node
 from fasttts.types import Path
-
-MAX_BRANCHES = 65_536
-"""The most children that one decision may start."""
 
 
 @dataclass(slots=True)
@@ -141,33 +136,6 @@ class Groups:
         return not group.num_unended and all(node.beam for node in group.frontier)
 
 
-def decide(
-    policy: SearchPolicy, frontier: Sequence[Beam], ended: Sequence[Beam]
-) -> Sequence[Branch]:
-    """Asks a policy for its branches and checks them, since it may be a user's class.
-
-    Args:
-        policy: Decides.
-        frontier: As for `SearchPolicy.expand`.
-        ended: As for `SearchPolicy.expand`.
-
-    Raises:
-        TypeError: It returned what is no sequence of branches.
-        ValueError: It starts no child of a branch, or more than `MAX_BRANCHES` together.
-    """
-    branches: Any = policy.expand(frontier, ended)
-    if not isinstance(branches, Sequence) or not all(isinstance(b, Branch) for b in branches):
-        raise TypeError(f"expand returned {branches!r:.200}: return a sequence of Branch")
-    counts = [operator.index(branch.num_children) for branch in branches]
-    if min(counts, default=1) < 1 or sum(counts) > MAX_BRANCHES:
-        raise ValueError(
-            f"expand starts {sum(counts)} children, of which a branch starts {min(counts)}: start "
-            f"at least one for each branch, and at most {MAX_BRANCHES} together"
-        )
-    checked: Sequence[Branch] = branches
-    return checked
-
-
 def dominated(
     frontier: Sequence[Node],
     ended: Sequence[Beam],
@@ -193,14 +161,14 @@ def dominated(
     if not places:
         return []
     worst = [node.beam or _guess(node, 0.0) for node in frontier]
-    if not _is_full(frontier, decide(policy, worst, ended)):
+    if not _is_full(frontier, policy.expand(worst, ended)):
         return []
     found = []
     for place in places:
         node = frontier[place]
         beams = worst.copy()
         beams[place] = _guess(node, best_score(node))
-        if all(branch.path != node.path for branch in decide(policy, beams, ended)):
+        if all(branch.path != node.path for branch in policy.expand(beams, ended)):
             found.append(node)
     return found
 

@@ -231,6 +231,8 @@ class Loop:
             if runs:
                 self._count_iteration(seconds)
             warn_if_slow("the generator", self._generator, seconds)
+            if not outputs and runs and self._generator.num_unfinished() == 0:
+                raise ValueError("none of its sequences decodes, and none was reported as ended")
             for output in outputs:
                 if self._slots.is_running(output):
                     self._take_output(output)
@@ -265,7 +267,7 @@ class Loop:
             return work()
         except BaseException as error:
             logger.warning("a search failed", exc_info=error)
-            self._finish(run, user_failure(what, error))
+            self.cancel(run, user_failure(what, error))
             return otherwise
         finally:
             if (seconds := time.perf_counter() - started) > SLOW_S:
@@ -289,12 +291,13 @@ class Loop:
         if output.error is not None:
             self._take_failure(run, node, output.error)
             return
+        take = functools.partial(self._take_tokens, run, node, output)
+        self._isolated(run, take, None, "policy or tokenizer")
+
+    def _take_tokens(self, run: SearchRun, node: Node, output: GenerationOutput) -> None:
         token_ids = output.token_ids
         while token_ids:
-            take = functools.partial(run.take_tokens, node, token_ids)
-            num_taken = self._isolated(run, take, 0, "tokenizer")
-            if run not in self._listeners:
-                return
+            num_taken = run.take_tokens(node, token_ids)
             run.counts.generated_tokens += num_taken
             self._account.sampled(num_taken)
             self._listeners[run].on_tokens(run, node, token_ids[:num_taken])
@@ -350,10 +353,17 @@ class Loop:
 
     def _commit(self) -> None:
         for run in self._scheduler.active:
-            while (dropped := self._isolated(run, run.commit, None)) is not None:
+            while self._isolated(run, functools.partial(self._commit_ready, run), False):
                 self._is_stale = True
-                self._slots.abort(dropped)
-                self._listeners[run].on_commit(run)
+
+    def _commit_ready(self, run: SearchRun) -> bool:
+        """Decides the groups of a search that can be; returns whether there were any."""
+        dropped = run.commit()
+        if dropped is None:
+            return False
+        self._slots.abort(dropped)
+        self._listeners[run].on_commit(run)
+        return True
 
     def _keep_budgets(self) -> None:
         """Ends searches that are done, and those whose budget is spent.
@@ -362,19 +372,30 @@ class Loop:
         budget, so a search that is done is cut like any other.
         """
         for run in list(self._listeners):
-            if (spent := run.budget.horizon()) is not None:
-                at, reason = spent
-                self._is_stale = True
-                self._slots.abort(run.budget.hold(at))
-                if run.budget.is_known_until(at):
-                    self._cut(run, reason, at)
-            now = self._clock()  # once: a budget that ends in between is not cut yet
-            if run.budget.stop_reason == "complete" and not run.is_done and run.budget.is_late(now):
-                self._cut(run, "seconds", None)
-            if run.budget.is_late(now):
-                self._slots.abort(run.budget.give_up())
-            if run.is_done:
-                self._finish(run, None)
+            keep = functools.partial(self._keep_budget, run)
+            self._isolated(run, keep, None, "policy or tokenizer")
+
+    def _keep_budget(self, run: SearchRun) -> None:
+        if (spent := run.budget.horizon()) is not None:
+            at, reason = spent
+            self._is_stale = True
+            self._slots.abort(run.budget.hold(at))
+            if run.budget.is_known_until(at):
+                self._cut(run, reason, at)
+        now = self._clock()  # once: a budget that ends in between is not cut yet
+        if run.budget.stop_reason == "complete" and not run.is_done and run.budget.is_late(now):
+            self._cut(run, "seconds", None)
+        if run.budget.is_late(now):
+            self._slots.abort(run.budget.give_up())
+        if run.is_done:
+            self._finish(run, None)
+        elif self._is_stuck(run):
+            raise RuntimeError("nothing of it decodes, is scored, or can be decided")
+
+    def _is_stuck(self, run: SearchRun) -> bool:
+        """Whether a search waits for nothing that could come, as a policy's groups may have it."""
+        is_busy = self._is_stale or self._slots.has_sequences or run.waiting or run.unscored
+        return not is_busy and not run.unanswered and run in self._scheduler.active
 
     def _cut(self, run: SearchRun, reason: StopReason, at: int | None) -> None:
         self._is_stale = True

@@ -114,8 +114,12 @@ class LoopThread:
         run.budget.begin(self._loop.now())
 
         def admit() -> None:
-            self._loop.submit(run, listener)
             self._num_submitted -= 1
+            try:
+                self._loop.submit(run, listener)
+            except BaseException as error:  # the loop does not know its listener yet
+                listener.on_done(run, _loop_failed(error))
+                raise
 
         self.check_process()
         with self._lock:
@@ -179,10 +183,7 @@ class LoopThread:
                 self._loop.step()
         except BaseException as error:  # a bug of ours must not leave callers waiting
             logger.exception("the step loop failed")
-            message = f"the step loop failed: {type(error).__name__}: {error}"
-            fault = BackendError(message, role="generator")
-            fault.__cause__ = error
-            self._end(fault)
+            self._end(_loop_failed(error))
         else:
             lost = self._loop.fault
             if lost is not None:
@@ -205,3 +206,9 @@ class LoopThread:
                 self._commands.get()()
         closed = BackendError("the engine was closed during the search", role="generator")
         self._loop.fail_all(fault or closed)
+
+
+def _loop_failed(error: BaseException) -> BackendError:
+    fault = BackendError(f"the step loop failed: {type(error).__name__}: {error}", role="generator")
+    fault.__cause__ = error
+    return fault

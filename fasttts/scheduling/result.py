@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fasttts.answers.canonical_json import MalformedAnswer
 from fasttts.answers.extraction import Answer, AnswerReader
-from fasttts.decoding.published_sampling import PublishedSampling
+from fasttts.decoding.sampling import PublishedSampling
 from fasttts.errors import SearchError
 from fasttts.memory import MemoryPlan
 from fasttts.scheduling.run import SearchRun

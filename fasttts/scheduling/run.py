@@ -16,7 +16,7 @@ from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.errors import FastTTSError
 from fasttts.interfaces import GenerationRequest
 from fasttts.scheduling.budget import SearchBudget, living
-from fasttts.scheduling.groups import Group, Groups, decide, dominated
+from fasttts.scheduling.groups import Group, Groups, dominated
 from fasttts.scheduling.node_lifecycle import NodeLifecycle
 from fasttts.scheduling.speculation import Rule, predict
 from fasttts.scheduling.usage import Counts
@@ -298,7 +298,7 @@ class SearchRun:
 
     def _decide(self, group: Group) -> list[Node]:
         beams = [self._beam(node) for node in group.frontier]
-        branches = decide(self._policy, beams, group.ended)
+        branches = self._policy.expand(beams, group.ended)
         group.ended = group.ended + [beam for beam in beams if beam.is_answer_ended]
         children = [child for branch in branches for child in self._adopt(group, branch)]
         for child in children:

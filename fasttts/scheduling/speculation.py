@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from fasttts.config import SchedulingConfig
-from fasttts.scheduling.groups import Group, decide
+from fasttts.scheduling.groups import Group
 from fasttts.search.aggregation import count_votes
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node, SearchTree
@@ -67,7 +67,7 @@ def predict(
         if depth == config.speculation_depth:
             return
         beams = _guessed(level, ended) if rule == "likely" else _unscored_as_worst(level)
-        branches = decide(policy, beams, ended)
+        branches = policy.expand(beams, ended)
         children, guesses = family.grow(branches)
         yield from guesses
         if depth == 0:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from fasttts.config import SearchConfig, option_name
-from fasttts.decoding.published_sampling import PublishedSampling
+from fasttts.decoding.sampling import PublishedSampling
 from fasttts.errors import ConfigurationError
 from fasttts.search.beam import BeamSearch
 from fasttts.search.consistency import SelfConsistency

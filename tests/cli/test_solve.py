@@ -17,7 +17,7 @@ from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.cli import render
 from fasttts.config import SearchMethod, engine_config
 from fasttts.config.names import FLAGS
-from fasttts.decoding.published_sampling import PublishedSampling
+from fasttts.decoding.sampling import PublishedSampling
 from fasttts.demo.problems import Problem
 from tests.engines import OpenWith
 

@@ -5,7 +5,7 @@ import copy
 import gc
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,9 @@ from fasttts import (
 )
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.engine.messages import ROLES
-from tests.searches import UNTIMED
+from fasttts.scheduling.loop import Loop
+from fasttts.scheduling.loop_thread import LoopThread, ResultListener
+from tests.searches import UNTIMED, make_run
 
 SOLUTION = "Two and two: 2 + 2 = 4.\n\nThe answer is \\boxed{4}."
 
@@ -355,19 +357,21 @@ def test_closed_engines_leave_no_thread_behind() -> None:
 
 
 def test_a_bug_in_the_loop_reaches_the_caller(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(FakeGenerator):
-        def num_unfinished(self) -> int:
-            return 0
+    bugs = [KeyError("a bug")]
 
-        def abort(self, request_ids: Sequence[str]) -> None:
-            if request_ids:
-                raise KeyError("a bug")
+    def clock() -> float:
+        if bugs and threading.current_thread() is not threading.main_thread():
+            raise bugs.pop()
+        return 0.0
 
-    with (
-        FastTTS(Broken(solve), FakeVerifier()) as engine,
-        pytest.raises(BackendError, match="the step loop failed: KeyError"),
-    ):
-        engine.search("two", n=4)
+    generator = FakeGenerator()
+    run = make_run(generator, "two", SearchConfig(n=4))
+    listener = ResultListener(run)
+    thread = LoopThread(Loop(generator, FakeVerifier(), clock=clock))
+    thread.submit(run, listener)
+    with pytest.raises(BackendError, match="the step loop failed: KeyError"):
+        listener.future.result(10)
+    thread.close()
     assert "the step loop failed" in caplog.text
 
 

@@ -8,8 +8,8 @@ import pytest
 from fasttts import ConfigurationError, FastTTS, SearchConfig, SearchResult
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import SearchMethod, search_config
-from fasttts.decoding.published_sampling import PublishedSampling, read_published_sampling
-from fasttts.decoding.sampling import Sampling
+from fasttts.decoding.published_sampling import read_published_sampling
+from fasttts.decoding.sampling import PublishedSampling, Sampling
 from fasttts.engine.result_cache import ResultCache
 from fasttts.routing import Never, Router
 from fasttts.search import resolve

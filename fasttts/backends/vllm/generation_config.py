@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.fingerprint import model_folder
-from fasttts.decoding.published_sampling import PublishedSampling, read_published_sampling
+from fasttts.decoding.published_sampling import read_published_sampling
+from fasttts.decoding.sampling import PublishedSampling
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig

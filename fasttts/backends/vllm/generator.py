@@ -13,7 +13,7 @@ from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.tool_parsers import CALL_FORMATS, call_marker, parse_tool_calls
 from fasttts.config import option_name
 from fasttts.decoding.grammar import Constraint, Constraints
-from fasttts.decoding.published_sampling import PublishedSampling
+from fasttts.decoding.sampling import PublishedSampling
 from fasttts.errors import BackendError, CapacityError, Role
 from fasttts.interfaces import CallFormat, GenerationOutput, GenerationRequest, MemoryPressure
 from fasttts.types import ParsedOutput
