@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fasttts.engine.messages import question
+from fasttts.routing.problem import has_problem
 from fasttts.types import Message, Step, Usage
 
 _FORMATTING = re.compile(
@@ -80,3 +81,8 @@ class RoutingContext:
     def is_formatting(self) -> bool:
         """Whether the reply is to convert something given into another form."""
         return self.is_constrained or _FORMATTING.search(self.question) is not None
+
+    @property
+    def has_problem(self) -> bool:
+        """Whether the turn holds something to work out, or goes on with it; in doubt it does."""
+        return has_problem(self.messages)

@@ -106,10 +106,12 @@ class RoutinePlain(ABC):
     Attributes:
         tool_results: Whether calls that continue from a tool's result may be searched.
         formatting: Whether calls that convert something given into another form may be.
+        small_talk: Whether turns may be that hold no problem, such as greetings.
     """
 
     tool_results: bool = False
     formatting: bool = False
+    small_talk: bool = False
 
     def decide(self, context: RoutingContext) -> Decision | Needs:
         """Decides for plain decoding of routine calls; others are up to `decide_hard`."""
@@ -119,6 +121,8 @@ class RoutinePlain(ABC):
             )
         if context.is_formatting and not self.formatting:
             return decided(context, "plain", self, "the reply brings something into a form")
+        if not self.small_talk and not context.has_problem:
+            return decided(context, "plain", self, "there is no problem in the turn")
         return self.decide_hard(context)
 
     @abstractmethod

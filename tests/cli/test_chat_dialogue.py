@@ -129,16 +129,24 @@ def test_a_model_that_only_calls_tools_is_stopped(
 def test_by_default_a_draft_decides(
     dialogue: Dialogue, generator: HermesGenerator, threshold: float
 ) -> None:
-    generator.answers["Hello"] = "Good day to you."
+    generator.answers["What is 2 + 2?"] = "It is 4."
     save_threshold("fake-hermes", "fake-verifier", threshold)
-    events = list(dialogue.answer("Hello"))
+    events = list(dialogue.answer("What is 2 + 2?"))
     (decided,) = (event.decision for event in events if isinstance(event, Decided))
     (cost,) = dialogue.conversation.turns[0].costs
     assert (cost.search, cost.n) == (("none", 1) if threshold == 0.0 else ("beam_search", 16))
     assert decided.route == ("plain" if threshold == 0.0 else "search")
-    assert content(events) == ("Good day to you." if threshold == 0.0 else "")
-    assert dialogue.conversation.messages[-1]["content"] == "Good day to you."
+    assert content(events) == ("It is 4." if threshold == 0.0 else "")
+    assert dialogue.conversation.messages[-1]["content"] == "It is 4."
     assert cost.verifier_tokens > 0
+
+
+def test_a_greeting_is_answered_without_a_draft(dialogue: Dialogue) -> None:
+    events = list(dialogue.answer("Hello"))
+    (decided,) = (event.decision for event in events if isinstance(event, Decided))
+    (cost,) = dialogue.conversation.turns[0].costs
+    assert decided.reason == "there is no problem in the turn"
+    assert (cost.search, cost.n, cost.verifier_tokens) == ("none", 1, 0)
 
 
 def test_without_a_verifier_nobody_can_decide(tmp_path: Path) -> None:
