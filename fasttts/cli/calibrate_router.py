@@ -24,6 +24,7 @@ from fasttts.demo.problems import generate_problems
 from fasttts.errors import ConfigurationError, SearchError
 from fasttts.routing import Router
 from fasttts.routing.calibration import Point, Rehearsal, Sample, cheapest, threshold_curve
+from fasttts.routing.gain import MIN_PROBLEMS, WORTHWHILE, Gain
 from fasttts.routing.threshold_store import save_threshold
 
 _NUM_CALLERS = 64
@@ -62,6 +63,9 @@ def run(
     n: options.Count = DEFAULTS.n,
     beam_width: options.BeamWidth = DEFAULTS.beam_width,
     seed: options.Seed = DEFAULTS.seed,
+    max_tokens: options.MaxTokens = DEFAULTS.max_tokens,
+    answer: options.Answer = DEFAULTS.answer,
+    system: options.System = None,
     generator: options.Generator = None,
     verifier: options.Verifier = None,
     plot: CurvePlot = None,
@@ -73,31 +77,69 @@ def run(
 
     Every problem is decoded once and searched once. The curve shows what accuracy and how many
     tokens each threshold gives; the cheapest threshold that holds the accuracy is kept in the
-    user's cache directory, where search='auto' finds it.
+    user's cache directory, where search='auto' finds it. Where searching solves no more than the
+    draft, that is kept, and search='auto' does not search; where the problems are too few to tell,
+    nothing is.
     """
     with session.reported_errors(debug=debug):
         check_plot(plot)
         if not 0.0 < keep <= 1.0:
             raise ConfigurationError(f"--keep {keep}: a share above 0, at most 1")
         questions = _questions(file, num_problems, seed)
-        config = search_config(n=n, beam_width=beam_width, seed=seed)
+        system = session.system_message(system)
+        config = search_config(
+            n=n, beam_width=beam_width, seed=seed, max_tokens=max_tokens, answer=answer
+        )
         settings = session.engine_settings(generator=generator, verifier=verifier)
         session.check_search(config, settings)
         with session.loaded(settings) as engine:
-            curve = threshold_curve(_rehearse(engine, questions, config))
-            chosen = cheapest(curve, keep)
-            kept = save_threshold(
-                engine.generator_name, engine.verifier_name, chosen.threshold, curve
-            )
-        document = {"threshold": chosen.threshold, "curve": [point.to_dict() for point in curve]}
+            samples = _rehearse(engine, questions, config, system)
+            names = engine.generator_name, engine.verifier_name
+        curve, gain = threshold_curve(samples), Gain.of(samples)
+        chosen = cheapest(curve, keep)
+        document = {
+            "threshold": chosen.threshold,
+            "gain": gain.to_dict(),
+            "curve": [point.to_dict() for point in curve],
+        }
         _write(json_file, json.dumps(document, indent=1))
         if plot is not None:
             save_router_plot(curve, chosen, plot)
         if as_json:
             sys.stdout.write(json.dumps(document) + "\n")
         else:
-            render.stdout().print(curve_table(curve, chosen))
-            render.stderr().print(f"kept in {kept}", soft_wrap=True)
+            render.stdout().print(curve_table(curve, chosen), Text(str(gain)))
+        _check_decided(gain)
+        kept = save_threshold(*names, chosen.threshold, gain=gain, curve=curve)
+        _report(gain, kept)
+
+
+def _check_decided(gain: Gain) -> None:
+    """Checks that the problems are enough to tell whether searching helps.
+
+    Raises:
+        ConfigurationError: They are too few.
+    """
+    if gain.verdict == "undecided":
+        raise ConfigurationError(
+            f"{gain}. That is too few to tell whether searching helps by {WORTHWHILE:.0%} or not "
+            f"at all: about {gain.num_needed:,} problems would tell (FILE, --num-problems). "
+            "Nothing is kept"
+        )
+
+
+def _report(gain: Gain, kept: Path) -> None:
+    err = render.stderr()
+    if gain.verdict == "no better":
+        text = "search is no better than the draft, so search='auto' will not search"
+        if not gain.num_search_right:
+            text += (
+                ". No answer was right: see what the answers look like with `fasttts solve`, and "
+                "whether --max-tokens cuts them; --answer says where they stand, --system "
+                "preset:math asks for a form that is found"
+            )
+        err.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+    err.print(f"kept in {kept}", soft_wrap=True)
 
 
 def curve_table(curve: Sequence[Point], chosen: Point) -> Table:
@@ -105,10 +147,10 @@ def curve_table(curve: Sequence[Point], chosen: Point) -> Table:
 
     Args:
         curve: Points of all thresholds, in order.
-        chosen: The point whose threshold is kept.
+        chosen: The point of the chosen threshold.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    table.title = Text(f"threshold {chosen.threshold:.4f} is kept")
+    table.title = Text(f"threshold {chosen.threshold:.4f} is chosen")
     for name in ("threshold", "accuracy", "tokens/problem", "searched"):
         table.add_column(name, justify="right")
     for point in _some(curve, chosen):
@@ -132,35 +174,46 @@ def _questions(file: Path | None, count: int, seed: int) -> list[Question]:
     """Reads or generates the problems to calibrate on.
 
     Raises:
-        ConfigurationError: There are none, or a line is not a problem with its answer.
+        ConfigurationError: There are too few, or a line is not a problem with its answer.
     """
-    if count < 1:
-        raise ConfigurationError(f"--num-problems {count}: at least 1 is needed")
+    if count < MIN_PROBLEMS:
+        raise ConfigurationError(
+            f"--num-problems {count}: a threshold takes at least {MIN_PROBLEMS} problems"
+        )
     if file is None:
         return [(p.text, str(p.answer)) for p in generate_problems("dev", seed, count)]
     found = read_questions(file, count, needs_answers=True)
+    if len(found) < MIN_PROBLEMS:
+        raise ConfigurationError(
+            f"{file} holds {len(found)} problems: a threshold takes at least {MIN_PROBLEMS}"
+        )
     return [(problem, answer) for problem, answer in found if answer is not None]
 
 
-def _rehearse(engine: FastTTS, questions: Sequence[Question], config: SearchConfig) -> list[Sample]:
+def _rehearse(
+    engine: FastTTS, questions: Sequence[Question], config: SearchConfig, system: str | None
+) -> list[Sample]:
     """Drafts and searches every problem, many at once."""
     router = Router(engine, Rehearsal())
     with render.progress_bar() as progress, ThreadPoolExecutor(_NUM_CALLERS) as callers:
         task = progress.add_task("searching", total=len(questions))
 
         def sample(index: int) -> Sample:
-            found = _sample(router, questions[index], config, index)
+            found = _sample(router, questions[index], config, index, system)
             progress.advance(task)
             return found
 
         return list(callers.map(sample, range(len(questions))))
 
 
-def _sample(router: Router, question: Question, config: SearchConfig, index: int) -> Sample:
+def _sample(
+    router: Router, question: Question, config: SearchConfig, index: int, system: str | None
+) -> Sample:
     """Drafts and searches one problem; a failed search counts as wrong, with its cost."""
     problem, answer = question
+    seed = derive_seed(config.seed, index)
     try:
-        result = router.search(problem, config=config, seed=derive_seed(config.seed, index))
+        result = router.search(problem, config=config, seed=seed, system=system)
     except SearchError as error:
         return Sample(
             lowest_score=None,

@@ -28,11 +28,17 @@ class Always:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Never:
-    """Decodes every call plainly."""
+    """Decodes every call plainly.
+
+    Attributes:
+        reason: Why; it stands in its decisions.
+    """
+
+    reason: str = "no call is searched"
 
     def decide(self, context: RoutingContext) -> Decision | Needs:
         """Decides for plain decoding."""
-        return decided(context, "plain", self, "no call is searched")
+        return decided(context, "plain", self, self.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,8 +48,8 @@ class Router:
 
     Args:
         engine: Decodes and searches; not closed by the router.
-        policy: Decides; None takes `Cascade` with the threshold that `fasttts calibrate-router`
-            stored for these models.
+        policy: Decides; None takes what `fasttts calibrate-router` stored for these models: a
+            `Cascade` with its threshold, or `Never` where it found that searching does not help.
     """
 
     def __init__(self, engine: FastTTS, policy: RoutingPolicy | None = None) -> None:

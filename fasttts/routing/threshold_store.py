@@ -1,26 +1,55 @@
-"""Thresholds in the user's cache directory, one for each pair of models."""
+"""Calibrations of the router in the user's cache directory, one for each pair of models."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fasttts.config.json_store import JsonStore
 from fasttts.routing.calibration import Point
 from fasttts.routing.cascade import DEFAULT_THRESHOLD, Cascade
+from fasttts.routing.decision import RoutingPolicy
+from fasttts.routing.gain import Gain
+from fasttts.routing.policies import Never
 
-STORE = JsonStore(name="router", version=1, remedy="fasttts calibrate-router")
+STORE = JsonStore(name="router", version=2, remedy="fasttts calibrate-router")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCalibration:
+    """Threshold and gain of two models.
+
+    Attributes:
+        threshold: The lowest score of an accepted step, in [0, 1].
+        gain: Outcomes of drafts and searches; None where they were not compared.
+    """
+
+    threshold: float
+    gain: Gain | None = None
+
+    def policy(self) -> RoutingPolicy:
+        """Searches drafts below the threshold, or never where searching was found not to help."""
+        if self.gain is not None and self.gain.verdict == "no better":
+            return Never(reason=f"calibration found search no better than the draft ({self.gain})")
+        return Cascade(threshold=self.threshold)
 
 
 def save_threshold(
-    generator: str, verifier: str | None, threshold: float, curve: Sequence[Point] = ()
+    generator: str,
+    verifier: str | None,
+    threshold: float,
+    *,
+    gain: Gain | None = None,
+    curve: Sequence[Point] = (),
 ) -> Path:
-    """Keeps the threshold for two models and returns its file.
+    """Keeps the calibration of two models and returns its file.
 
     Args:
         generator: Its name.
         verifier: Its name; None without one.
         threshold: The lowest score of an accepted step, in [0, 1].
-        curve: The points that it was chosen from; for people.
+        gain: Outcomes of drafts and searches.
+        curve: The points that the threshold was chosen from; for people.
 
     Raises:
         ConfigurationError: The cache directory cannot be written.
@@ -29,13 +58,14 @@ def save_threshold(
         "generator": generator,
         "verifier": verifier,
         "threshold": threshold,
+        "gain": None if gain is None else gain.to_dict(),
         "curve": [point.to_dict() for point in curve],
     }
     return STORE.write([generator, verifier], content)
 
 
-def try_threshold(generator: str, verifier: str | None) -> float | None:
-    """Reads a stored threshold; None if there is none, or it is invalid.
+def try_calibration(generator: str, verifier: str | None) -> StoredCalibration | None:
+    """Reads a stored calibration; None if there is none, or it is invalid.
 
     Args:
         generator: Name of the generator.
@@ -44,16 +74,25 @@ def try_threshold(generator: str, verifier: str | None) -> float | None:
     return STORE.try_read([generator, verifier], _parse)
 
 
-def default_policy(generator: str, verifier: str | None) -> Cascade:
-    """The cascade with the calibrated threshold of two models, or the default one.
+def default_policy(generator: str, verifier: str | None) -> RoutingPolicy:
+    """Decides as the calibration of two models says; without one, a cascade by default.
 
     Args:
         generator: Its name.
         verifier: Its name; None without one.
     """
-    threshold = try_threshold(generator, verifier)
-    return Cascade(threshold=DEFAULT_THRESHOLD if threshold is None else threshold)
+    found = try_calibration(generator, verifier)
+    return (found or StoredCalibration(threshold=DEFAULT_THRESHOLD)).policy()
 
 
-def _parse(document: Mapping[str, Any]) -> float:
-    return Cascade(threshold=float(document["threshold"])).threshold
+def _parse(document: Mapping[str, Any]) -> StoredCalibration:
+    threshold, gain = Cascade(threshold=float(document["threshold"])).threshold, document["gain"]
+    return StoredCalibration(threshold=threshold, gain=None if gain is None else _gain(gain))
+
+
+def _gain(document: Mapping[str, Any]) -> Gain:
+    names = ("num_problems", "num_draft_right", "num_won", "num_lost")
+    counts = {name: int(document[name]) for name in names}
+    if min(counts.values()) < 0 or counts["num_problems"] < max(1, counts["num_draft_right"]):
+        raise ValueError(f"{counts} are no outcomes of problems")
+    return Gain(**counts)

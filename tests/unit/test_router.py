@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +21,12 @@ from fasttts.routing import (
     Router,
     RoutingPolicy,
 )
+from fasttts.routing.gain import Gain
 from fasttts.routing.results import DRAFT_PATH
 from fasttts.routing.threshold_store import (
     default_policy,
     save_threshold,
-    try_threshold,
+    try_calibration,
 )
 from fasttts.types import PrefixDelta, TextDelta
 from tests.searches import UNTIMED
@@ -211,17 +213,48 @@ def test_a_draft_stands_in_for_a_search_that_finds_nothing(engine: FastTTS) -> N
     assert found.usage.generated_tokens == engine.usage.generated_tokens - spent
 
 
-def test_thresholds_are_kept_for_each_pair_of_models(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert try_threshold("a", "b") is None
+    return tmp_path
+
+
+def test_thresholds_are_kept_for_each_pair_of_models(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert try_calibration("a", "b") is None
     path = save_threshold("a", "b", 0.75)
-    assert path.parent == tmp_path / "fasttts" / "router"
+    assert path.parent == cache / "fasttts" / "router"
     assert default_policy("a", "b") == Cascade(threshold=0.75)
     assert default_policy("a", "c") == Cascade()
-    for broken in ('{"version": 0}', '{"version": 1, "threshold": 7}', "nonsense"):
+    gain = {"num_problems": 1, "num_draft_right": 2, "num_won": 0, "num_lost": 0}
+    for broken in (
+        '{"version": 0}',
+        '{"version": 2, "threshold": 7, "gain": null}',
+        '{"version": 2, "threshold": 0.5}',
+        json.dumps({"version": 2, "threshold": 0.5, "gain": gain}),
+        "nonsense",
+    ):
         path.write_text(broken, encoding="utf-8")
-        assert try_threshold("a", "b") is None
+        assert try_calibration("a", "b") is None
         assert "calibrate-router" in caplog.text
         caplog.clear()
+
+
+def test_models_are_not_searched_where_that_was_found_not_to_help(
+    engine: FastTTS, cache: Path
+) -> None:
+    names = engine.generator_name, engine.verifier_name
+    helps = Gain(num_problems=100, num_draft_right=20, num_won=50, num_lost=0)
+    save_threshold(*names, 1.0, gain=helps)
+    assert default_policy(*names) == Cascade(threshold=1.0)
+    useless = Gain(num_problems=100, num_draft_right=20, num_won=1, num_lost=2)
+    save_threshold(*names, 1.0, gain=useless)
+    found = Router(engine).search(QUESTIONS[0], **OPTIONS)
+    assert found.routing is not None
+    assert found.routing["route"] == "plain"
+    assert found.routing["reason"] == (
+        "calibration found search no better than the draft (on 100 problems search solved 19 and "
+        "the draft 20: -1.0 points, 95 % interval -4.8 to +2.9)"
+    )
+    assert found.usage.verifier_computed_tokens == 0
