@@ -55,6 +55,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a GPU")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says how many tests ran on pretrained models, so that nobody takes skipped ones for passed."""
+    reports = [one for kind in terminalreporter.stats.values() for one in kind]
+    tests = [
+        one for one in reports if isinstance(one, pytest.TestReport) and "real" in one.keywords
+    ]
+    if tests:
+        num_run = sum(one.when == "call" for one in tests)
+        num_skipped = sum(one.skipped for one in tests)
+        terminalreporter.write_line(f"real models: {num_run} tests run, {num_skipped} skipped")
+
+
 @cache
 def has_gpu() -> bool:
     import torch

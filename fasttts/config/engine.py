@@ -34,8 +34,8 @@ class EngineConfig(BaseSettings):
             generator it defaults to the bundled verifier.
         verifier_format: Prompt format of the verifier's model; "auto" goes by its configuration and
             its name.
-        dtype: Type of both models' weights; "auto" is float32 on a CPU and the model's own
-            elsewhere.
+        dtype: Type of both models' weights; "auto" is float32 on a CPU, and the model's own
+            elsewhere and where it is quantised.
         max_model_len: Longest prompt plus output in tokens; None takes the model's where it fits,
             and where a GPU's memory is planned no more than 8192.
         max_num_seqs: Sequences decoded together in one iteration; None takes the plan's, or 128

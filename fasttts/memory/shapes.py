@@ -18,6 +18,7 @@ _HEADS: Mapping[str, Head] = {"Qwen2ForProcessRewardModel": "reward", "Qwen2ForP
 _NUM_LABELS = 2
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 _DEFAULT_CONTEXT = 4096
+_SCALE_BITS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,8 @@ class ModelShape:
         has_qk_norm: Whether queries and keys are normalised (Qwen3).
         head: The layers after the last decoder layer.
         dtype: Type of weights, activations and KV cache.
-        weight_bits: Bits of a quantised layer weight; None where the weights have `dtype`.
+        weight_bits: Bits of a quantised layer weight, with its share of the scale and zero point of
+            its group; None where the weights have `dtype`.
     """
 
     name: str
@@ -56,7 +58,7 @@ class ModelShape:
     has_qk_norm: bool = False
     head: Head = "lm"
     dtype: str = "bfloat16"
-    weight_bits: int | None = None
+    weight_bits: float | None = None
 
     @property
     def item_bytes(self) -> int:
@@ -107,7 +109,7 @@ class ModelShape:
     @property
     def _layer_bytes(self) -> int:
         bits = self.weight_bits or 8 * self.item_bytes
-        return self._layer_parameters * bits // 8
+        return int(self._layer_parameters * bits) // 8
 
     @property
     def weight_bytes(self) -> int:
@@ -225,11 +227,22 @@ def _dtype(config: Mapping[str, Any]) -> str:
     return named if named in _ITEM_BYTES else "bfloat16"
 
 
-def _weight_bits(quantization: Mapping[str, Any]) -> int | None:
-    """Bits of GPTQ, AWQ, bitsandbytes and FP8 weights; other kinds count in full."""
+def _weight_bits(quantization: Mapping[str, Any]) -> float | None:
+    """Bits of GPTQ, AWQ, compressed-tensors, bitsandbytes and FP8 weights; others count in full."""
     if quantization.get("load_in_4bit"):
         return 4
     if quantization.get("load_in_8bit") or quantization.get("quant_method") == "fp8":
         return 8
-    bits = quantization.get("bits")
-    return bits if isinstance(bits, int) and 0 < bits <= 16 else None
+    groups = quantization.get("config_groups")
+    schemes = [group.get("weights") for group in groups.values()] if groups else [quantization]
+    return max((bits for scheme in schemes if (bits := _scheme_bits(scheme))), default=None)
+
+
+def _scheme_bits(scheme: Mapping[str, Any] | None) -> float | None:
+    """Bits of a weight; a group of weights has a scale in half precision and a zero point."""
+    scheme = scheme or {}
+    bits = scheme.get("bits") or scheme.get("num_bits")
+    if not (isinstance(bits, int) and 0 < bits <= 16):
+        return None
+    size = scheme.get("group_size")
+    return bits + (_SCALE_BITS + bits) / size if isinstance(size, int) and size > 0 else bits

@@ -169,7 +169,7 @@ def _shared_arguments(
     arguments = {
         "model": model.name,
         "trust_remote_code": config.trust_remote_code,
-        "dtype": "float32" if device.is_cpu and config.dtype == "auto" else config.dtype,
+        "dtype": _dtype(config, model, device),
         "enable_prefix_caching": True,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
@@ -177,6 +177,12 @@ def _shared_arguments(
     if device.is_cpu:
         arguments |= {"enforce_eager": True, "block_size": _CPU_BLOCK_SIZE}
     return arguments
+
+
+def _dtype(config: EngineConfig, model: Checkpoint, device: VllmDevice) -> str:
+    """The type of weights; vLLM's kernels for quantised ones know no float32."""
+    is_exact = device.is_cpu and config.dtype == "auto" and not model.is_quantized
+    return "float32" if is_exact else config.dtype
 
 
 def _memory_arguments(

@@ -72,6 +72,11 @@ class Checkpoint:
         return length if isinstance(length, int) else None
 
     @property
+    def is_quantized(self) -> bool:
+        """Whether the configuration names a quantisation; unknown for a hub name."""
+        return bool(self.config.get("quantization_config"))
+
+    @property
     def architectures(self) -> tuple[str, ...]:
         """Model classes the configuration names; empty for a hub name."""
         return tuple(self.config.get("architectures") or ())
