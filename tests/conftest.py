@@ -56,7 +56,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says how many tests ran on pretrained models, so that nobody takes skipped ones for passed."""
+    """Says how many tests ran on pretrained models: skipped ones have not passed."""
     reports = [one for kind in terminalreporter.stats.values() for one in kind]
     tests = [
         one for one in reports if isinstance(one, pytest.TestReport) and "real" in one.keywords

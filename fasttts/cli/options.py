@@ -129,7 +129,7 @@ OfferTools = Annotated[
     bool | None,
     typer.Option(
         "--tools/--no-tools",
-        help="Whether the model may call tools; the demonstration models cannot.",
+        help="Whether the model may call tools; by default if its chat template shows them.",
         show_default=False,
     ),
 ]

@@ -25,6 +25,7 @@ from fasttts.engine.handle import SearchHandle
 from fasttts.engine.loading import load_chosen
 from fasttts.engine.request import Problem, Prompt, prepare, render, seeded
 from fasttts.engine.result_cache import ResultCache
+from fasttts.engine.tool_template import renders_tools, unseen_tools
 from fasttts.errors import BackendError, ConfigurationError, SearchError
 from fasttts.interfaces import Generator as GeneratorBackend
 from fasttts.interfaces import Verifier
@@ -77,6 +78,7 @@ class FastTTS:
         self._cache = cache
         self._requests = RequestTracker()
         self._num_restarts = 0
+        self._warned: set[str] = set()
         self._core = self._open(generator, verifier)
         self._is_closed = False
         atexit.register(self.close)
@@ -201,6 +203,11 @@ class FastTTS:
     def verifier_name(self) -> str | None:
         """Name or path of the verifier; None without one."""
         return None if self.verifier is None else self.verifier.name
+
+    @functools.cached_property
+    def renders_tools(self) -> bool:
+        """Whether the generator's chat template tells the model of the tools it is offered."""
+        return renders_tools(self.generator.tokenizer)
 
     def search(
         self,
@@ -401,6 +408,8 @@ class FastTTS:
         Raises:
             ConfigurationError: The input cannot work.
         """
+        if tools and not self.renders_tools:
+            self._warn_once(unseen_tools(self.generator_name, tools))
         return render(problem, self.generator, system=system, tools=tools)
 
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
@@ -456,6 +465,11 @@ class FastTTS:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            logger.warning("%s", text)
 
     def _prepare(
         self,

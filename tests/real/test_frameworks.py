@@ -6,11 +6,12 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
+from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field
 
-from fasttts import ConfigurationError, FastTTS
+from fasttts import FastTTS
 from fasttts.routing import Cascade, Router
 from fasttts_agents.langchain import DeliberationMiddleware, trace_of
 from langchain_fasttts import ChatFastTTS
@@ -89,14 +90,21 @@ def test_structured_outputs_follow_the_schema(engine: FastTTS, options: dict[str
     assert json.loads(result.text).keys() == {"city", "country"}
 
 
-def test_a_template_without_tools_is_said_before_anything_runs(engine: FastTTS) -> None:
-    before = engine.usage.generated_tokens
-    with pytest.raises(ConfigurationError, match="chat template"):
-        ChatFastTTS(engine=engine, **PLAIN).bind_tools([clock]).invoke(CAPITAL)
-    llm = LlamaIndexFastTTS(engine=engine, **PLAIN)
-    with pytest.raises(ConfigurationError, match="chat template"):
-        llm.chat_with_tools([FunctionTool.from_defaults(clock.func)], user_msg=CAPITAL)
-    assert engine.usage.generated_tokens == before
+async def test_tools_that_the_template_leaves_out_are_said_and_do_no_harm(
+    engine: FastTTS, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not engine.renders_tools
+    reply = ChatFastTTS(engine=engine, **PLAIN).bind_tools([clock]).invoke(CAPITAL)
+    assert "Paris" in reply.text
+    assert reply.tool_calls == []
+    assert "has no place for tools, so the model is not told of clock" in caplog.text
+    told = len(caplog.records)
+    agent = FunctionAgent(
+        tools=[FunctionTool.from_defaults(clock.func, name="clock")],
+        llm=LlamaIndexFastTTS(engine=engine, **PLAIN),
+    )
+    assert "Paris" in str(await agent.run(CAPITAL))
+    assert len(caplog.records) == told, "it is said once"
 
 
 def test_an_agent_without_tools_is_routed_and_its_costs_add_up(engine: FastTTS) -> None:

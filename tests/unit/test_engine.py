@@ -24,7 +24,7 @@ from fasttts import (
     SearchResult,
     TextDelta,
 )
-from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.backends.fake import FakeGenerator, FakeTokenizer, FakeVerifier
 from fasttts.engine.messages import ROLES
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.loop_thread import LoopThread, ResultListener
@@ -288,6 +288,27 @@ def test_a_system_message_and_tools_reach_the_prompt(engine: FastTTS) -> None:
     plain = engine.search("two", search="none").usage.prompt_tokens
     assert engine.search("two", search="none", system="Be brief.").usage.prompt_tokens > plain
     assert engine.search("two", search="none", tools=[{"a": 1}]).usage.prompt_tokens > plain
+
+
+class DeafTokenizer(FakeTokenizer):
+    def encode_chat(self, messages: Any, tools: Any = None) -> list[int]:
+        return super().encode_chat(messages)
+
+
+def test_tools_that_a_template_leaves_out_are_named_once(
+    engine: FastTTS, caplog: pytest.LogCaptureFixture
+) -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in ("add", "clock")]
+    engine.render("What is two and two?", tools=tools)
+    assert (engine.renders_tools, caplog.text) == (True, "")
+    generator = FakeGenerator(solve)
+    generator.tokenizer = DeafTokenizer()
+    with FastTTS(generator, scheduling=UNTIMED) as deaf:
+        for _ in range(2):
+            deaf.search("What is two and two?", search="none", tools=tools)
+        assert not deaf.renders_tools
+    assert "the model is not told of add, clock" in caplog.text
+    assert len(caplog.records) == 1
 
 
 def test_a_users_extractor_finds_the_answer(engine: FastTTS) -> None:

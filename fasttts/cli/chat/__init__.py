@@ -71,12 +71,29 @@ def run(
         folder = None if files is None else Folder(files)
         store = Store()
         conversation = _conversation(store, resume=resume)
-        is_offering = settings.generator != DEMO if tools is None else tools
-        toolbox = Toolbox(folder) if is_offering else None
+        system = session.system_message(system)
         with session.loaded(settings) as engine:
+            toolbox = Toolbox(folder) if _is_offering(engine, tools) else None
             dialogue = Dialogue(engine, conversation, toolbox=toolbox, base=config, system=system)
             dialogue.effort = level
             _chat(engine, dialogue, store, folder, toolbox)
+
+
+def _is_offering(engine: FastTTS, wanted: bool | None) -> bool:
+    """Whether the model is offered tools; None offers them to models that can call some.
+
+    Raises:
+        ConfigurationError: They are wanted for a model that is not told of them.
+    """
+    if wanted is None:
+        return engine.generator_name != DEMO and engine.renders_tools
+    if wanted and not engine.renders_tools:
+        raise ConfigurationError(
+            f"--tools: the chat template of generator={engine.generator_name!r} has no place for "
+            "tools: leave the option out, or name another model with --generator or "
+            "FASTTTS_GENERATOR"
+        )
+    return wanted
 
 
 def _chat(
@@ -88,11 +105,26 @@ def _chat(
 ) -> None:
     screen = Screen(render.stdout())
     if screen.console.is_terminal:
-        tools = toolbox.names if toolbox else []
-        screen.greet(engine, files=folder.root if folder else None, tools=tools)
+        screen.greet(
+            engine, files=folder.root if folder else None, tools=offered_tools_row(engine, toolbox)
+        )
     if dialogue.conversation.turns:
         screen.resumed(dialogue.conversation)
     Program(engine, dialogue, store, screen, folder=folder).run()
+
+
+def offered_tools_row(engine: FastTTS, toolbox: Toolbox | None) -> str:
+    """Describes the tools of a model for the greeting.
+
+    Args:
+        engine: The loaded models.
+        toolbox: The tools that the model is offered; None for none.
+    """
+    if toolbox is not None:
+        return ", ".join(toolbox.names)
+    if engine.renders_tools:
+        return "none for the model; /help lists yours"
+    return "none for the model, whose chat template has no place for them; /help lists yours"
 
 
 def _conversation(store: Store, *, resume: bool) -> StoredConversation:

@@ -36,19 +36,17 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self.console = console
 
-    def greet(self, engine: FastTTS, *, files: Path | None, tools: Sequence[str]) -> None:
+    def greet(self, engine: FastTTS, *, files: Path | None, tools: str) -> None:
         """Shows the models, the tools and how to leave.
 
         Args:
             engine: The loaded models.
             files: Directory whose files may be read; None for none.
-            tools: Names of the tools that the model is offered.
+            tools: The tools that the model is offered, or why it is offered none.
         """
         verifier = engine.verifier_name or "none, so searches take a vote"
         self._print(Text.assemble(("FastTTS chat", "bold")), 0)
-        rows = [("generator", engine.generator_name), ("verifier", verifier)]
-        if tools:
-            rows.append(("tools", ", ".join(tools)))
+        rows = [("generator", engine.generator_name), ("verifier", verifier), ("tools", tools)]
         if files is not None:
             rows.append(("files", f"below {files}"))
         self._print(_grid(rows))
