@@ -3,7 +3,8 @@
 Run it with `python examples/evaluate_csv.py [PROBLEMS [RESULTS]]`. PROBLEMS has the columns
 `problem` and `answer` and is `examples/problems.csv` by default; all of them are solved together.
 RESULTS gets a row for each problem and search: the answer found, its score, whether it is right,
-and the cost. The variables FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models.
+and the cost. The variables FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models; a generator
+without a verifier judges itself.
 """
 
 import csv
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from fasttts import FastTTS, SearchConfig, SearchError, SearchResult
+from fasttts.config import engine_config
 from fasttts.evaluation import is_correct, wilson_interval
 
 PROBLEMS = Path(__file__).with_name("problems.csv")
@@ -40,7 +42,7 @@ def main(problems: Path = PROBLEMS, results: Path | None = None) -> None:
     with problems.open(encoding="utf-8", newline="") as file:
         asked = [(row["problem"], row["answer"]) for row in csv.DictReader(file)]
     rows: list[Row] = []
-    with FastTTS.load() as engine:
+    with FastTTS.load(verifier=engine_config().verifier or "judge") as engine:
         for config in SEARCHES:
             rows += evaluate(engine, asked, config)
             print(summary(rows[-len(asked) :]))

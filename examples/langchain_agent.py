@@ -3,7 +3,7 @@
 Run it with `python examples/langchain_agent.py`. The middleware drafts each reply, scores it with
 the verifier, and searches where the scores are low; the bundled model passes a long problem to the
 `deliberate` tool. Both spend from one budget. The variables FASTTTS_GENERATOR and FASTTTS_VERIFIER
-name other models.
+name other models; a generator without a verifier judges itself.
 """
 
 import datetime
@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.tools import tool
 
 from fasttts import FastTTS, SearchConfig
+from fasttts.config import engine_config
 from fasttts_agents.langchain import DeliberateTool, DeliberationMiddleware, trace_of
 from langchain_fasttts import ChatFastTTS
 
@@ -44,7 +45,7 @@ def multiply(a: float, b: float) -> float:
 
 
 def main() -> None:
-    with FastTTS.load() as engine:
+    with FastTTS.load(verifier=engine_config().verifier or "judge") as engine:
         for problem in (SHORT, DOUBTFUL, LONG):
             messages = ask(engine, problem)
             print(*map(describe, messages), sep="\n")

@@ -2,7 +2,8 @@
 
 Run it with `python examples/langgraph_cascade.py`. The node `plain` decodes once and has its steps
 scored; if the lowest score is under 0.5, the node `deliberate` searches. The variables
-FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models.
+FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models; a generator without a verifier judges
+itself.
 """
 
 from typing import TypedDict
@@ -12,6 +13,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from fasttts import FastTTS
+from fasttts.config import engine_config
 from langchain_fasttts import ChatFastTTS
 
 THRESHOLD = 0.5
@@ -40,7 +42,7 @@ class State(TypedDict, total=False):
 
 
 def main() -> None:
-    with FastTTS.load() as engine:
+    with FastTTS.load(verifier=engine_config().verifier or "judge") as engine:
         graph = build(engine)
         for problem in (EASY, HARD):
             print(problem)

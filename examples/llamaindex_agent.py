@@ -2,7 +2,8 @@
 
 Run it with `python examples/llamaindex_agent.py`. The bundled model answers a short problem itself;
 it passes a long one to `deliberate`, and turns the solution into its answer. The variables
-FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models.
+FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models; a generator without a verifier judges
+itself.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from llama_index.core.tools import FunctionTool
 
 from fasttts import FastTTS as Engine
 from fasttts import SearchConfig
+from fasttts.config import engine_config
 from fasttts_agents import Deliberation
 from fasttts_agents.llama_index import deliberate_tool
 from llama_index.llms.fasttts import FastTTS
@@ -27,11 +29,13 @@ LONG = (
 
 
 async def main() -> None:
-    with Engine.load() as engine:
+    with Engine.load(verifier=engine_config().verifier or "judge") as engine:
         agent = build(engine)
         for problem in (SHORT, LONG):
             print(problem)
-            print(indented(str(await ask(agent, problem))), end="\n\n")
+            before = engine.usage.generated_tokens
+            print(indented(str(await ask(agent, problem))))
+            print(f"  {engine.usage.generated_tokens - before:,} tokens in all", end="\n\n")
 
 
 def build(engine: Engine) -> FunctionAgent:

@@ -2,7 +2,8 @@
 
 Run it with `python examples/llamaindex_query_engine.py`. For each question BM25 finds the document
 with the facts, and the bundled model searches for the answer in it. Nothing is downloaded. The
-variables FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models.
+variables FASTTTS_GENERATOR and FASTTTS_VERIFIER name other models; a generator without a verifier
+judges itself.
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.retrievers.bm25 import BM25Retriever  # type: ignore[import-untyped]  # ships no types
 
 from fasttts import FastTTS as Engine
+from fasttts.config import engine_config
 from llama_index.llms.fasttts import FastTTS
 
 DOCUMENTS = Path(__file__).parent / "documents"
@@ -24,10 +26,12 @@ QUESTIONS = (
 
 
 def main() -> None:
-    with Engine.load() as engine:
+    with Engine.load(verifier=engine_config().verifier or "judge") as engine:
         query_engine = build(engine)
         for question in QUESTIONS:
+            before = engine.usage.generated_tokens
             show(question, ask(query_engine, question))
+            print(f"  {engine.usage.generated_tokens - before:,} tokens", end="\n\n")
 
 
 def build(engine: Engine, folder: Path = DOCUMENTS) -> RetrieverQueryEngine:
@@ -55,7 +59,6 @@ def show(question: str, response: Response) -> None:
     for source in response.source_nodes:
         name, text = source.node.metadata["file_name"], source.node.get_content().strip()
         print(f"  from {name} (BM25 {source.score:.2f}): {text}")
-    print()
 
 
 if __name__ == "__main__":

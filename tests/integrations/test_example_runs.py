@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import re
 import runpy
 import sys
 from collections.abc import Callable, Iterator
@@ -74,10 +75,10 @@ def test_the_langgraph_cascade(run: Run) -> None:
 @pytest.mark.usefixtures("main_thread_loop")
 def test_the_llama_index_agent(run: Run) -> None:
     short, long = run("llamaindex_agent.py").strip().split("\n\n")
-    assert short.endswith("    The answer is \\boxed{564}.")
+    assert re.search(r"The answer is \\boxed\{564}\.\n  \d+ tokens in all$", short)
     assert "deliberate" not in short
     assert "  deliberate, score 0.9" in long or "  deliberate, score 1.0" in long
-    assert long.endswith("    The answer is \\boxed{342}.")
+    assert re.search(r"The answer is \\boxed\{342}\.\n  [\d,]+ tokens in all$", long)
 
 
 @pytest.mark.vllm
@@ -88,6 +89,7 @@ def test_the_llama_index_query_engine(run: Run) -> None:
         answers, ("28", "2405", "125"), ("pencils", "marbles", "buttons"), strict=True
     ):
         assert f"The answer is \\boxed{{{found}}}.\n  from {file}.txt (BM25 " in answer
+        assert re.search(r"\n  [\d,]+ tokens$", answer)
 
 
 @pytest.mark.vllm

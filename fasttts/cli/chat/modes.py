@@ -40,7 +40,8 @@ def check_auto(engine: FastTTS) -> None:
     if engine.verifier_name is None:
         raise ConfigurationError(
             "without a verifier nobody can tell which answers need a search: use /plain or "
-            "/deliberate, or start the chat with --verifier"
+            "/deliberate, or start the chat with --verifier; --verifier judge has the generator "
+            "judge itself"
         )
 
 
