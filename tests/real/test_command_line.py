@@ -18,6 +18,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments, env=environment)
 
 
+@pytest.mark.slow
 def test_solve_without_a_verifier_takes_a_vote(smollm: Path) -> None:
     options = ("-n", "4", "--max-tokens", "48", "--answer", "text", "--json")
     done = run(
@@ -30,6 +31,7 @@ def test_solve_without_a_verifier_takes_a_vote(smollm: Path) -> None:
     assert "Paris" in "".join(candidate["text"] for candidate in result["candidates"])
 
 
+@pytest.mark.slow
 def test_solve_with_the_model_as_its_judge(smollm: Path) -> None:
     options = ("--verifier", "judge", "-n", "4", "--max-tokens", "48")
     done = run("solve", QUESTION, "--generator", str(smollm), *options)

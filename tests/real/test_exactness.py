@@ -11,11 +11,11 @@ from fasttts.config import PLAIN, SchedulingConfig, engine_config, search_config
 from fasttts.memory import find_shape
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
-from tests.real.conftest import CONTEXT
 from tests.searches import Recorder, drive, make_run, same_tree, snapshot
 
 pytestmark = [pytest.mark.real, pytest.mark.vllm, pytest.mark.usefixtures("unmeasured")]
 
+CONTEXT = 1024
 QUESTIONS = ("What is 2 + 3, and why?", "Name three colours, one on each line.")
 SEARCHES = (
     {"search": "beam_search", "n": 6, "beam_width": 2, "step_tokens": 12},
@@ -61,6 +61,7 @@ def num_generated(runs: list[SearchRun]) -> int:
     return sum(run.counts.generated_tokens for run in runs)
 
 
+@pytest.mark.slow
 def test_all_schedules_give_the_tree_of_the_plain_loop(backends: tuple) -> None:
     plain = search_all(backends, PLAIN)
     expected = [snapshot(run) for run in plain]
@@ -71,6 +72,7 @@ def test_all_schedules_give_the_tree_of_the_plain_loop(backends: tuple) -> None:
             assert num_generated(found) > num_generated(plain), "it did speculate"
 
 
+@pytest.mark.slow
 def test_a_quantised_checkpoint_is_planned_for_and_searched(
     smollm: Path, smollm_gptq: Path
 ) -> None:
