@@ -45,7 +45,8 @@ class Ranking:
 
     Attributes:
         candidates: All of them, best first.
-        num_votes: Candidates whose answers were counted; None where nothing was voted on.
+        num_votes: Candidates whose answers were counted; None where nothing was voted on, as with a
+            single candidate.
         is_guessed: Whether only last numbers were counted, as no candidate announced an answer.
     """
 
@@ -131,7 +132,7 @@ def make_ranking(candidates: Sequence[Candidate], selection: Selection) -> Ranki
     """
     readable = (c for c in candidates if c.finish_reason == "stop" and not c.is_malformed)
     voters = _voters(sorted(readable, key=lambda c: c.path))
-    is_vote = selection != "best"
+    is_vote = selection != "best" and len(candidates) > 1
     votes = _votes(voters, selection) if is_vote else {}
 
     def key(candidate: Candidate) -> tuple[bool, bool, float, float, Path]:

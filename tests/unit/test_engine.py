@@ -443,6 +443,14 @@ def test_a_budget_that_cuts_all_candidates_off_leaves_the_best(
     assert last.result.text == result.text
 
 
+def test_one_candidate_holds_no_vote() -> None:
+    with FastTTS(FakeGenerator(lambda prompt: "Good day."), scheduling=UNTIMED) as engine:
+        assert engine.search("Hello", search="none").warnings == ()
+        assert engine.search("Hello", search="best_of_n", n=1).warnings == ()
+        (warning,) = engine.search("Hello", search="best_of_n", n=2).warnings
+        assert "none of 2 candidates has an answer to vote for" in warning
+
+
 def test_without_any_text_there_is_no_result(engine: FastTTS) -> None:
     with pytest.raises(SearchError, match="tokens=1"):
         engine.search("blank", n=4, budget=Budget(tokens=1, grace_tokens=0))
