@@ -22,6 +22,9 @@ MAX_REMARK_WORDS = 8
 """Longer turns hold a problem."""
 
 _MAX_REMARK_CHARACTERS = 120
+_MAX_QUESTION_WORDS = 6
+"""Most words of a question about the one who is asked."""
+
 _MAX_REST_WORDS = 3
 """Most words around a courtesy."""
 
@@ -69,13 +72,12 @@ def is_remark(text: str) -> bool:
     if num_words(asked) > MAX_REMARK_WORDS or _WORKING_OUT.is_in(asked):
         return False
     rest = _COURTESY.removed(asked)
-    if not rest.strip() or _SECOND_PERSON.is_in(asked):
-        return True
+    is_about_you = _SECOND_PERSON.is_in(asked)
     is_asking = _is_question(plain) and (asked == words or num_words(rest) > 1)
-    if is_asking or _INTERROGATIVE.is_in(asked):
-        return False
+    if rest.strip() and (is_asking or _INTERROGATIVE.is_in(asked)):
+        return is_about_you and num_words(rest) <= _MAX_QUESTION_WORDS
     is_polite = rest != words and num_words(rest) <= _MAX_REST_WORDS
-    return is_polite or _FIRST_PERSON.is_in(asked)
+    return not rest.strip() or is_polite or is_about_you or _FIRST_PERSON.is_in(asked)
 
 
 def is_courtesy(text: str) -> bool:

@@ -112,6 +112,8 @@ PROBLEM = {
     ],
     "in doubt": [
         "What is the capital of France?",
+        "Do you know the capital of France?",
+        "Could you say who wrote Hamlet, please?",
         "Hello, what is gravity?",
         "Binary search trees",
         "Pythagoras",
