@@ -105,6 +105,8 @@ def test_a_configuration_decides_types_context_and_slots(
     on_cpu = plan_engines(automatic, CPU, MATH, SKYWORK, Workload())
     assert on_cpu.generator.dtype == "float32"
     assert not on_cpu.is_measured
+    quantized = replace(MATH, weight_bits=4, dtype="float16")
+    assert plan_engines(automatic, CPU, quantized, SKYWORK, Workload()).generator.dtype == "float16"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The arguments of vLLM's engines, from a configuration."""
 
+from dataclasses import replace
+
 import pytest
 
 from fasttts.backends.vllm.arguments import (
@@ -38,6 +40,14 @@ def test_a_cpu_takes_a_quarter_gibibyte_each_and_float32() -> None:
         assert arguments["enforce_eager"] is True
         assert arguments["block_size"] % 32 == 0
         assert "gpu_memory_utilization" not in arguments
+
+
+def test_a_quantised_model_keeps_its_type_on_a_cpu() -> None:
+    quantized = replace(GENERATOR, config={"quantization_config": {"quant_method": "gptq"}})
+    assert generator_arguments(config(), quantized, VERIFIER, CPU)["dtype"] == "auto"
+    assert verifier_arguments(config(), quantized, VERIFIER, CPU)["dtype"] == "float32"
+    chosen = config(dtype="bfloat16")
+    assert generator_arguments(chosen, quantized, VERIFIER, CPU)["dtype"] == "bfloat16"
 
 
 def test_a_gpu_is_shared() -> None:
