@@ -23,6 +23,7 @@ from fasttts.chat.tool_calls import call_checker, canonical_calls, parse_json_ca
 from fasttts.chat.tools import Tool
 from fasttts.decoding.structured_outputs import THINK_END, THINK_START
 from fasttts.engine.request import Prompt, is_thinking
+from fasttts.engine.untagged_calls import may_become_untagged_call
 from fasttts.types import FinishReason, ParsedOutput, ToolCall
 
 ReplyEnd = Literal["stop", "length", "tool_calls"]
@@ -82,6 +83,7 @@ class ReplyFormat:
         parse: Separates tool calls from text; None where no tools were offered.
         call_marker: Text that every call begins with; None where it is unknown, and a growing text
             may turn out to be a call until it ends.
+        has_untagged_calls: Whether a text that is the JSON of a call, without a marker, is one.
         is_parallel: Whether more than one call may be kept.
         is_thinking: Whether the prompt ends inside `<think>`, as in some chat templates.
         is_forced: Whether a reply without a call is malformed.
@@ -89,6 +91,7 @@ class ReplyFormat:
 
     parse: Parser | None = None
     call_marker: str | None = None
+    has_untagged_calls: bool = False
     is_parallel: bool = True
     is_thinking: bool = False
     is_forced: bool = False
@@ -116,13 +119,16 @@ class ReplyFormat:
             is_forced: Whether there must be a call.
         """
         generator = engine.generator
-        parse: Parser | None = functools.partial(generator.parse_tool_calls, tools=tools)
+        parse: Parser | None = functools.partial(engine.parse_tool_calls, tools=tools)
         call_marker = generator.call_marker
+        if is_constrained:
+            parse = functools.partial(generator.parse_tool_calls, tools=tools)
         if is_constrained and generator.call_format is None:
             parse, call_marker = parse_json_calls, None
         return cls(
             parse=parse if tools else None,
             call_marker=call_marker,
+            has_untagged_calls=not is_constrained,
             is_parallel=is_parallel,
             is_thinking=is_thinking(prompt, engine.tokenizer),
             is_forced=is_forced,
@@ -192,6 +198,8 @@ class ReplyFormat:
         if self.parse is None:
             return content
         if self.call_marker is None:
+            return ""
+        if self.has_untagged_calls and may_become_untagged_call(content):
             return ""
         before, start, _ = content.partition(self.call_marker)
         return (before if start else _without_begun(before, self.call_marker)).rstrip()

@@ -96,6 +96,23 @@ def test_a_draft_that_calls_a_tool_is_taken(
     assert routing_of(message)["reason"] == "the draft calls a tool"
 
 
+@pytest.mark.parametrize("block", ["{}", "```json\n{}\n```"])
+async def test_a_call_without_its_tags_is_taken_and_not_shown(
+    engine: FastTTS, generator: HermesGenerator, block: str
+) -> None:
+    generator.answers["Weather?"] = block.format('{"name": "get_weather", "arguments": {}}')
+    tool = {"type": "function", "function": {"name": "get_weather", "parameters": {}}}
+    for options in ({"policy": Cascade(threshold=1.0)}, {"search": "none"}):
+        model = ChatFastTTS(engine=engine, **{**OPTIONS, **options}).bind(tools=[tool])
+        message = await model.ainvoke([HumanMessage("Weather?")])
+        assert [call["name"] for call in message.tool_calls] == ["get_weather"]
+        assert message.content == ""
+        chunks = [chunk async for chunk in model.astream([HumanMessage("Weather?")])]
+        assert not any(chunk.content for chunk in chunks)
+        assert [call["name"] for call in sum(chunks[1:], chunks[0]).tool_calls] == ["get_weather"]
+    assert ChatFastTTS(engine=engine, **OPTIONS).invoke([HumanMessage("Weather?")]).content
+
+
 def test_what_auto_needs_is_checked_before_anything_runs() -> None:
     with pytest.raises(ValidationError, match="needs a verifier"):
         ChatOptions(engine=FastTTS(FakeGenerator()), search="auto")

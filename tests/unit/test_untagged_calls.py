@@ -1,0 +1,72 @@
+"""Calls whose tags a model left out: what counts as one, and what a stream holds back for it."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fasttts.engine.untagged_calls import may_become_untagged_call, read_untagged_call
+from fasttts.types import ParsedOutput
+
+TOOLS = [{"type": "function", "function": {"name": name}} for name in ("add", "clock")]
+CALL = '{"name": "add", "arguments": {"a": 1, "b": "é"}}'
+
+
+def calls(text: str) -> list[tuple[str, object]]:
+    parsed = read_untagged_call(text, TOOLS) or ParsedOutput(content=text)
+    return [(call.name, json.loads(call.arguments)) for call in parsed.tool_calls]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CALL,
+        f"\n {CALL}\n",
+        f"```json\n{CALL}\n```",
+        f"```\n{CALL}```",
+        CALL.replace("arguments", "parameters"),
+        CALL.replace(": ", " :\n"),
+    ],
+)
+def test_the_json_of_a_call_alone_is_a_call(text: str) -> None:
+    assert calls(text) == [("add", {"a": 1, "b": "é"})]
+    parsed = read_untagged_call(text, TOOLS)
+    assert parsed is not None
+    assert parsed.content == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Hello",
+        f"Use this: {CALL}",
+        f"{CALL} Done.",
+        f"{CALL}\n{CALL}",
+        CALL[:-1],
+        CALL.replace("add", "rm"),
+        '{"arguments": {"a": 1, "b": "é"}, "name": "add"}',
+        r'{"n\u0061me": "add", "arguments": {}}',
+        '{"name": "add"}',
+        '{"name": "add", "arguments": "a"}',
+        '{"name": "add", "arguments": {}, "why": "so"}',
+        '{"name": ["add"], "arguments": {}}',
+        f"[{CALL}]",
+        f"```python\n{CALL}\n```",
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:40],
+)
+def test_anything_else_is_text(text: str) -> None:
+    assert calls(text) == []
+
+
+@given(st.integers(0, len(CALL)), st.sampled_from(["", "  ", "```", "```json\n"]))
+def test_a_stream_holds_back_what_may_become_a_call(length: int, before: str) -> None:
+    assert may_become_untagged_call(before + CALL[:length])
+
+
+@pytest.mark.parametrize("text", ["Hello", '{"city": "Paris', "```python", "{}", "1", "[{"])
+def test_a_stream_shows_other_text_at_once(text: str) -> None:
+    assert not may_become_untagged_call(text)
