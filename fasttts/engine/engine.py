@@ -26,7 +26,7 @@ from fasttts.engine.loading import load_chosen
 from fasttts.engine.request import Problem, Prompt, prepare, render, seeded
 from fasttts.engine.result_cache import ResultCache
 from fasttts.engine.tool_template import renders_tools, unseen_tools
-from fasttts.engine.untagged_calls import read_untagged_call
+from fasttts.engine.untagged_calls import read_untagged_calls
 from fasttts.errors import BackendError, ConfigurationError, SearchError
 from fasttts.interfaces import Generator as GeneratorBackend
 from fasttts.interfaces import Verifier
@@ -416,7 +416,7 @@ class FastTTS:
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
         """Separates tool calls from text in the format of the generator's model.
 
-        A text that is nothing but the JSON of a call, without the format's tags, is a call as well.
+        A text that is nothing but the JSON of calls, without the format's tags, is calls as well.
 
         Args:
             text: Generated text of one answer.
@@ -425,7 +425,7 @@ class FastTTS:
         parsed = self.generator.parse_tool_calls(text, tools)
         if parsed.tool_calls:
             return parsed
-        return read_untagged_call(text, tools) or parsed
+        return read_untagged_calls(text, tools) or parsed
 
     def stats(self) -> EngineStats:
         """Returns counters since the engine was made, and present gauges, its health among them.

@@ -1,13 +1,13 @@
 """Tool calls whose tags the model left out, as small models do.
 
-A reply is such a call where it is nothing but one JSON object with the name of an offered tool and
-then an object of arguments, be it in a code block. Text around it, another key or another name make
-it text: nothing is repaired.
+A reply is such calls where it is nothing but JSON objects, each with the name of an offered tool
+and then an object of arguments, be it in a code block. Text around them, another key or another
+name make it text: nothing is repaired.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from fasttts.types import ParsedOutput, ToolCall
@@ -19,8 +19,8 @@ _NUM_READ = 64
 """Characters that decide whether a text may become such a call."""
 
 
-def read_untagged_call(text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput | None:
-    """Reads a text that is nothing but a call of an offered tool; None for any other.
+def read_untagged_calls(text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput | None:
+    """Reads a text that is nothing but calls of offered tools; None for any other.
 
     Args:
         text: The generated text of one answer.
@@ -30,19 +30,39 @@ def read_untagged_call(text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedO
         return None
     body = text.strip()
     block = _BLOCK.match(body)
+    offered = {tool.get("function", tool).get("name") for tool in tools}
     try:
-        call = json.loads(block[1] if block else body)
+        calls = [_call(found, offered) for found in _json_values(block[1] if block else body)]
     except (ValueError, RecursionError):
         return None
-    if not isinstance(call, dict) or len(call) != 2:
-        return None
-    name = call.get("name")
-    arguments = next((call[key] for key in _ARGUMENTS if key in call), None)
-    offered = [tool.get("function", tool).get("name") for tool in tools]
-    if not isinstance(name, str) or name not in offered or not isinstance(arguments, dict):
-        return None
-    found = ToolCall(name=name, arguments=json.dumps(arguments, ensure_ascii=False))
-    return ParsedOutput(content="", tool_calls=(found,))
+    return ParsedOutput(content="", tool_calls=tuple(calls))
+
+
+def _json_values(text: str) -> Iterator[Any]:
+    """The JSON values that a text consists of."""
+    decoder, left = json.JSONDecoder(), text
+    while left:
+        value, end = decoder.raw_decode(left)
+        yield value
+        left = left[end:].lstrip()
+
+
+def _call(value: Any, offered: Set[str]) -> ToolCall:
+    """The call that a JSON value is.
+
+    Raises:
+        ValueError: It is none.
+    """
+    match value:
+        case {"name": str(name), "arguments": dict(arguments), **more} if name in offered:
+            pass
+        case {"name": str(name), "parameters": dict(arguments), **more} if name in offered:
+            pass
+        case _:
+            raise ValueError("no call of an offered tool")
+    if more:
+        raise ValueError(f"a call has two keys, not {more} as well")
+    return ToolCall(name=name, arguments=json.dumps(arguments, ensure_ascii=False))
 
 
 def may_become_untagged_call(text: str) -> bool:

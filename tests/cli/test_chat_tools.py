@@ -162,6 +162,7 @@ def test_tools_run_and_tell_of_mistakes(folder: Folder) -> None:
         ("calculator", {"expression": 3}, "wrong arguments for calculator: expression", True),
         ("calculator", {}, "expression: Field required", True),
         ("clock", {"place": "here"}, "place: Extra inputs", True),
+        ("calculator", {"expression": "6 * 7", "type": "object", "required": []}, "42", False),
         ("calculater", {}, "did you mean 'calculator'?", True),
     ]:
         outcome = toolbox.run(ReplyCall(name=name, arguments=arguments))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttts.engine.untagged_calls import may_become_untagged_call, read_untagged_call
+from fasttts.engine.untagged_calls import may_become_untagged_call, read_untagged_calls
 from fasttts.types import ParsedOutput
 
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("add", "clock")]
@@ -14,7 +14,7 @@ CALL = '{"name": "add", "arguments": {"a": 1, "b": "é"}}'
 
 
 def calls(text: str) -> list[tuple[str, object]]:
-    parsed = read_untagged_call(text, TOOLS) or ParsedOutput(content=text)
+    parsed = read_untagged_calls(text, TOOLS) or ParsedOutput(content=text)
     return [(call.name, json.loads(call.arguments)) for call in parsed.tool_calls]
 
 
@@ -31,9 +31,14 @@ def calls(text: str) -> list[tuple[str, object]]:
 )
 def test_the_json_of_a_call_alone_is_a_call(text: str) -> None:
     assert calls(text) == [("add", {"a": 1, "b": "é"})]
-    parsed = read_untagged_call(text, TOOLS)
+    parsed = read_untagged_calls(text, TOOLS)
     assert parsed is not None
     assert parsed.content == ""
+
+
+def test_calls_that_follow_each_other_are_several() -> None:
+    text = f'{CALL}\n{{"name": "clock", "arguments": {{}}}}'
+    assert calls(text) == [("add", {"a": 1, "b": "é"}), ("clock", {})]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +48,8 @@ def test_the_json_of_a_call_alone_is_a_call(text: str) -> None:
         "Hello",
         f"Use this: {CALL}",
         f"{CALL} Done.",
-        f"{CALL}\n{CALL}",
+        f"{CALL}\n{CALL} Done.",
+        f"{CALL}\n{CALL[:-1]}",
         CALL[:-1],
         CALL.replace("add", "rm"),
         '{"arguments": {"a": 1, "b": "é"}, "name": "add"}',

@@ -13,6 +13,9 @@ from fasttts.cli.chat.files import Folder
 from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
 
+_SCHEMA_WORDS = frozenset({"additionalProperties", "properties", "required", "type"})
+"""Small models copy them from the schema into their calls; no tool has arguments of these names."""
+
 
 class _Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -54,7 +57,8 @@ class ChatTool:
     def schema(self) -> Tool:
         """The tool in OpenAI's form."""
         parameters = {"properties": {}, **self.arguments.model_json_schema()}
-        parameters.pop("description", None)
+        for word in ("description", "additionalProperties"):
+            parameters.pop(word, None)
         function = {
             "name": self.name,
             "description": self.description,
@@ -131,7 +135,8 @@ class Toolbox:
             hint = did_you_mean(call.name, self._tools)
             return ToolOutcome(text=f"there is no tool {call.name!r}: {hint}", is_error=True)
         try:
-            return ToolOutcome(text=tool.run(tool.arguments.model_validate(call.arguments)))
+            given = {k: v for k, v in call.arguments.items() if k not in _SCHEMA_WORDS}
+            return ToolOutcome(text=tool.run(tool.arguments.model_validate(given)))
         except ValidationError as error:
             wrong = "; ".join(
                 f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
