@@ -115,11 +115,18 @@ def run(
 
 
 def _check_decided(gain: Gain) -> None:
-    """Checks that the problems are enough to tell whether searching helps.
+    """Checks that the problems tell whether searching helps.
 
     Raises:
-        ConfigurationError: They are too few.
+        ConfigurationError: No answer was right, or the problems are too few.
     """
+    if not (gain.num_draft_right or gain.num_won):
+        raise ConfigurationError(
+            f"none of {gain.num_problems} problems was solved, which says nothing about searching: "
+            "see with `fasttts solve` what the answers look like and whether --max-tokens cuts "
+            "them; --answer says where they stand, --system preset:math asks for a form that is "
+            "found. Nothing is kept"
+        )
     if gain.verdict == "undecided":
         raise ConfigurationError(
             f"{gain}. That is too few to tell whether searching helps by {WORTHWHILE:.0%} or not "
@@ -132,13 +139,7 @@ def _report(gain: Gain, kept: Path) -> None:
     err = render.stderr()
     if gain.verdict == "no better":
         text = "search is no better than the draft, so search='auto' will not search"
-        if not gain.num_search_right:
-            text += (
-                ". No answer was right: see what the answers look like with `fasttts solve`, and "
-                "whether --max-tokens cuts them; --answer says where they stand, --system "
-                "preset:math asks for a form that is found"
-            )
-        err.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+        err.print(f"warning: {text}", style="yellow", soft_wrap=True)
     err.print(f"kept in {kept}", soft_wrap=True)
 
 

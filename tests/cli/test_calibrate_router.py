@@ -97,11 +97,15 @@ def test_where_search_does_not_help_that_is_kept(run: Run, load_with: LoadWith, 
 
 
 def test_where_no_answer_is_right_the_options_for_answers_are_named(
-    run: Run, load_with: LoadWith, file: Path
+    run: Run, load_with: LoadWith, file: Path, cache: Path
 ) -> None:
     load_with(sees_the_answer, lambda prompt: "I do not know.")
     done = run("calibrate-router", str(file), "-n", "4")
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 2
+    assert "none of 60 problems was solved" in done.stderr
+    bundled = run("calibrate-router", "--num-problems", "30", "-n", "4")
+    assert "none of 30 problems was solved" in bundled.stderr
+    assert not cache.exists()
     for option in ("--max-tokens", "--answer", "--system"):
         assert option in done.stderr
 
@@ -138,9 +142,9 @@ def test_options_of_answers_reach_draft_and_search(
     assert json.loads(done.stdout)["gain"]["num_draft_right"] == NUM_PROBLEMS
 
 
-def test_the_table_fits_a_terminal(run: Run, load_with: LoadWith) -> None:
+def test_the_table_fits_a_terminal(run: Run, load_with: LoadWith, file: Path) -> None:
     load_with(sees_the_answer, always_right)
-    done = run("calibrate-router", "--num-problems", "60", "-n", "4")
+    done = run("calibrate-router", str(file), "-n", "4")
     assert done.exit_code == 0, done.output
     assert "tokens/problem" in done.stdout
     assert "is chosen" in done.stdout
