@@ -4,11 +4,6 @@ An entry is a word, the beginning of one (`calcul*`), or several words joined by
 without spaces between words it is found anywhere. Words are compared in lower case.
 """
 
-from dataclasses import dataclass
-from typing import Self
-
-from fasttts.routing.turn_text import is_unspaced
-
 WORKING_OUT = """
     why how_many how_much how_long how_far how_fast how_tall which whether if prove* proof*
     disprove solv* solution* calculat* comput* determine find deriv* evaluat* simplif* factor*
@@ -214,49 +209,3 @@ PLEASANTRIES = """
     आप_कैसे_हैं तुम_कैसे_हो
 """
 """Questions that are none, and words among them that would count elsewhere."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lexicon:
-    """Entries to find in a text of words between single spaces.
-
-    Attributes:
-        words: Found as whole words.
-        beginnings: Found where a word begins.
-        parts: Found anywhere: phrases between spaces, and entries in scripts without spaces.
-    """
-
-    words: frozenset[str]
-    beginnings: tuple[str, ...]
-    parts: tuple[str, ...]
-
-    @classmethod
-    def of(cls, entries: str) -> Self:
-        """Reads a list of entries, separated by white space."""
-        words: list[str] = []
-        beginnings: list[str] = []
-        parts: list[str] = []
-        for entry in entries.split():
-            spaced = entry.replace("_", " ")
-            if is_unspaced(entry[0]):
-                parts.append(spaced)
-            elif entry.endswith("*"):
-                beginnings.append(f" {spaced[:-1]}")
-            elif "_" in entry:
-                parts.append(f" {spaced} ")
-            else:
-                words.append(entry)
-        return cls(words=frozenset(words), beginnings=tuple(beginnings), parts=tuple(parts))
-
-    def is_in(self, text: str) -> bool:
-        """Whether one of the entries is in a text, which begins and ends with a space."""
-        if not self.words.isdisjoint(text.split()):
-            return True
-        return any(entry in text for entry in (*self.beginnings, *self.parts))
-
-    def removed(self, text: str) -> str:
-        """The text without the words and phrases of the lexicon."""
-        for part in self.parts:
-            text = text.replace(part, " ")
-        kept = (word for word in text.split() if word not in self.words)
-        return f" {' '.join(kept)} "

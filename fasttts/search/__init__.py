@@ -15,8 +15,7 @@ from fasttts.search.lookahead import Lookahead
 from fasttts.search.named import make_named_policy
 from fasttts.search.particles import ParticleFilter
 from fasttts.search.policy import Branch, SearchPolicy
-from fasttts.search.sampling import BestOfNPolicy
-from fasttts.search.step_policy import StepPolicy
+from fasttts.search.step_policy import BestOfNPolicy, StepPolicy
 from fasttts.tree import Beam
 
 __all__ = [

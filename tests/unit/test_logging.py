@@ -26,6 +26,7 @@ def test_every_logger_is_below_one_name() -> None:
     assert all(name.startswith("fasttts") for name in named)
     assert others == {
         "fasttts.backends.vllm.environment: logging.getLogger('fasttts')",
+        "fasttts.cli.session: logging.getLogger('fasttts')",
         "fasttts.backends.vllm.tool_parsers: logging.getLogger(logger_name)",
     }
 
