@@ -155,7 +155,8 @@ def test_the_table_fits_a_terminal(run: Run, load_with: LoadWith, file: Path) ->
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [
-        ("", (), "holds 0 problems: a threshold takes at least 30"),
+        ("", (), "holds no problems"),
+        ('{"problem": "1 + 1?", "answer": "2"}\n', (), "holds 1 problems: a threshold takes"),
         ('{"problem": "a", "answer": 1}', (), "holds 1 problems: a threshold takes at least 30"),
         ('{"problem": 1}', (), "line 1: '{\"problem\": 1}' is not of the form"),
         ("nonsense", (), "is not of the form"),

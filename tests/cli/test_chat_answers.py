@@ -94,7 +94,7 @@ def test_tools_and_what_is_left_out_are_shown(engine: FastTTS) -> None:
 
 def test_the_greeting_says_what_the_demonstration_models_can_do() -> None:
     generator = FakeGenerator()
-    for name, files, tools in (("demo", Path("notes"), ["clock"]), ("other", None, [])):
+    for name, files, tools in (("demo", Path("notes"), "clock"), ("other", None, "none")):
         generator.name = name
         console = Console(file=io.StringIO(), width=80)
         with FastTTS(generator, scheduling=UNTIMED) as engine:

@@ -116,13 +116,38 @@ def test_tools_run_until_the_model_answers(dialogue: Dialogue, generator: Hermes
 def test_a_model_that_only_calls_tools_is_stopped(
     dialogue: Dialogue, generator: HermesGenerator
 ) -> None:
-    generator.answers |= {"Go!": call("clock"), "UTC": call("clock")}
-    generator.answers |= {"45 eggs": call("read_file", path="eggs.txt")}
-    generator.answers["Go!"] = call("read_file", path="eggs.txt")
+    sums = [f"{number} + 1" for number in range(20)]
+    generator.answers["Go!"] = call("calculator", expression=sums[0])
+    for number, following in enumerate(sums[1:], 1):
+        generator.answers[f"{number}"] = call("calculator", expression=following)
     events = list(dialogue.answer("Go!", "plain"))
     assert len(replies(events)) == MAX_ROUNDS
     assert replies(events)[-1].reply.calls == ()
+    assert content(events) == f"{MAX_ROUNDS - 1}", "what the last call gave"
     assert len(dialogue.conversation.turns) == 1
+
+
+def test_a_repeated_call_is_the_last_one(dialogue: Dialogue, generator: HermesGenerator) -> None:
+    generator.answers |= {
+        "What is 17 * 23?": call("calculator", expression="17 * 23"),
+        "391": call("calculator", expression="391"),
+    }
+    events = list(dialogue.answer("What is 17 * 23?", "plain"))
+    ran = [event.call.arguments["expression"] for event in events if isinstance(event, ToolRan)]
+    assert ran == ["17 * 23", "391", "391"]
+    assert content(events) == "391"
+    assert [message["role"] for message in dialogue.conversation.turns[0].messages][-1] == (
+        "assistant"
+    )
+
+
+def test_a_turn_without_a_problem_is_offered_no_tools(
+    dialogue: Dialogue, generator: HermesGenerator
+) -> None:
+    generator.answers["Hi"] = call("clock")
+    events = list(dialogue.answer("Hi", "plain"))
+    assert not any(isinstance(event, ToolRan) for event in events)
+    assert content(events).startswith("(The model called a tool")
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])

@@ -40,6 +40,6 @@ def test_solve_with_the_model_as_its_judge(smollm: Path) -> None:
 
 
 def test_a_search_that_needs_a_verifier_says_so_before_loading(smollm: Path) -> None:
-    done = run("solve", QUESTION, "--generator", str(smollm))
+    done = run("solve", QUESTION, "--generator", str(smollm), "--search", "dvts")
     assert done.exit_code == 2
     assert "verifier" in done.stderr

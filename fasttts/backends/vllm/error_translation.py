@@ -9,7 +9,7 @@ from fasttts.errors import BackendError, CapacityError, ConfigurationError, Fast
 
 _CAPACITY = (
     (
-        r"KV cache is needed|No available memory for the cache blocks|memory for kv",
+        r"KV cache is needed|No available memory for the cache|memory for kv|Cannot auto-fit",
         (
             f"raise {option_name('kv_cache_memory_bytes')} or "
             f"{option_name('gpu_memory_utilization')}, or lower {option_name('max_model_len')}"

@@ -7,6 +7,7 @@ interrupted one, by Ctrl-C or an error, leaves no trace.
 import json
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from fasttts.chat import Reply, ReplyCall, ReplyFormat, ReplyStream, Tool, fitting_messages
@@ -17,10 +18,12 @@ from fasttts.cli.chat.tools import Toolbox, ToolOutcome
 from fasttts.config import SearchConfig
 from fasttts.engine import FastTTS
 from fasttts.routing import Decided
+from fasttts.routing.problem import has_problem
 from fasttts.types import Finished, Message, TextDelta
 
 MAX_ROUNDS = 6
-"""Replies of the model to one message; tools are offered to all but the last."""
+"""Replies of the model to one message; tools are offered to all but the last, and to none where the
+message holds no problem. A model that repeats a call has its result, and is offered none either."""
 
 _WITH_DOCUMENTS = (
     "Context information is below.\n"
@@ -86,13 +89,18 @@ class Dialogue:
         """
         messages: list[Message] = [{"role": "user", "content": self._content(text)}]
         costs: list[Cost] = []
-        for num_left in reversed(range(MAX_ROUNDS)):
-            tools = self._toolbox.schemas if self._toolbox and num_left else ()
-            replied = yield from self._reply(messages, tuple(tools), mode or self.mode)
+        num_left = MAX_ROUNDS if has_problem([*self.conversation.messages, *messages]) else 1
+        known: set[str] = set()
+        while num_left:
+            num_left -= 1
+            replied = yield from self._reply(messages, mode or self.mode, has_tools=num_left > 0)
             messages.append(_assistant_message(replied.reply))
             costs.append(Cost.of(replied.result))
-            if not replied.reply.calls:
+            calls = {_key(call) for call in replied.reply.calls}
+            if not calls:
                 break
+            num_left = 1 if calls <= known else num_left
+            known |= calls
             for call in replied.reply.calls:
                 outcome = self._run(call)
                 yield ToolRan(call=call, outcome=outcome)
@@ -101,14 +109,16 @@ class Dialogue:
         self.conversation.add(Turn(asked=text, messages=tuple(messages), costs=tuple(costs)))
 
     def _reply(
-        self, new: list[Message], tools: tuple[Tool, ...], mode: Mode
+        self, new: list[Message], mode: Mode, *, has_tools: bool
     ) -> Generator[ChatEvent, None, Replied]:
         """Generates one reply of the model to the conversation and the messages of this turn."""
+        known = tuple(self._toolbox.schemas) if self._toolbox else ()
+        tools = known if has_tools else ()
         messages, num_left_out = self._fitting(new, tools)
         if num_left_out:
             yield LeftOut(num_turns=num_left_out)
         prompt = self._engine.render(messages, tools=tools or None)
-        reply_format = ReplyFormat.of_call(self._engine, prompt, tools)
+        reply_format = ReplyFormat.of_call(self._engine, prompt, known)
         growing = ReplyStream(reply_format)
         router = router_of(self._engine, mode)
         config = self.search_config
@@ -124,6 +134,8 @@ class Dialogue:
                     case _:
                         yield event
         reply = reply_format.read(result.text, result.finish_reason)
+        if reply.calls and not tools:
+            reply = replace(reply, calls=(), content=_last_result(new), finish_reason="stop")
         if is_plain(result):
             yield Grown(delta=growing.finish(reply))
         replied = Replied(reply=reply, result=result)
@@ -149,6 +161,17 @@ class Dialogue:
         if self._toolbox is None:
             return ToolOutcome(text="there are no tools: answer yourself", is_error=True)
         return self._toolbox.run(call)
+
+
+def _key(call: ReplyCall) -> str:
+    """What two calls have in common that give the same result."""
+    return json.dumps([call.name, call.arguments], sort_keys=True)
+
+
+def _last_result(messages: list[Message]) -> str:
+    """An answer for a model that goes on calling tools: what the last one of its calls gave."""
+    results = [str(message["content"]) for message in messages if message["role"] == "tool"]
+    return results[-1] if results else "(The model called a tool, where none was offered.)"
 
 
 def _num_turns(messages: list[Message]) -> int:
