@@ -44,6 +44,7 @@ def build(engine: Engine) -> FunctionAgent:
     return FunctionAgent(
         tools=[deliberate_tool(engine, config), FunctionTool.from_defaults(read_file)],
         llm=FastTTS(engine=engine, max_tokens=400),
+        early_stopping_method="generate",  # for models that go on calling tools
     )
 
 
@@ -54,7 +55,7 @@ def read_file(path: str) -> str:
 
 async def ask(agent: FunctionAgent, problem: str) -> AgentOutput:
     """Runs the agent and prints the results of its tools as they arrive."""
-    run = agent.run(problem)
+    run = agent.run(problem, max_iterations=6)
     async for event in run.stream_events():
         if isinstance(event, ToolCallResult):
             show(event)
