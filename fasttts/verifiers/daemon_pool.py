@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
 
-GRACE_S = 2.0
+GRACE_S = 1.0
 """How long a call that nobody waits for any more keeps its thread from other calls."""
 
 

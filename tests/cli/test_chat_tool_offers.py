@@ -64,8 +64,8 @@ def is_deaf(generator: HermesGenerator) -> bool:
 def test_models_are_offered_tools_that_their_template_shows(
     chat: Run, generator: HermesGenerator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    generator.answers["Hello"] = "Good day."
-    done = chat(lines=["/plain Hello"])
+    generator.answers["How many are 3 * 4?"] = "12."
+    done = chat(lines=["/plain How many are 3 * 4?"])
     assert done.exit_code == 0, done.output
     assert ("calculator" in generator.prompts[-1]) is not is_deaf(generator)
     assert caplog.text == ""

@@ -45,7 +45,7 @@ def search_all(backends: tuple, scheduling: SchedulingConfig) -> list[SearchRun]
     generator, judge = backends
     loop, recorders = Loop(generator, judge, scheduling), []
     runs = [
-        make_run(generator, text, search_config(**options, temperature=0.8, max_tokens=48, seed=5))
+        make_run(generator, text, search_config(**options, temperature=0.8, max_tokens=36, seed=5))
         for text, options in zip(QUESTIONS, SEARCHES, strict=True)
     ]
     for run in runs:

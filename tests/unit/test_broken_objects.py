@@ -119,7 +119,7 @@ def check(kind: str, name: str, uses: int, junk: Any, search: str) -> None:
 def test_whatever_breaks_harms_its_own_search_alone(
     kind: str, name: str, junk: Any, search: str
 ) -> None:
-    for uses in (0, 1, 4, 14, 39):
+    for uses in (0, 1, 14):
         check(kind, name, uses, junk, search)
 
 

@@ -192,7 +192,7 @@ def test_slow_calls_are_in_time_as_long_as_each_is() -> None:
 
     scheduling = UNTIMED.model_copy(update={"verifier_timeout_s": 0.5})
     with FastTTS(FakeGenerator(), slow, scheduling=scheduling) as engine:
-        handles = [engine.submit(f"problem {i}", n=8, max_tokens=60) for i in range(4)]
+        handles = [engine.submit(f"problem {i}", n=4, max_tokens=40) for i in range(3)]
         assert all(handle.result(60).candidates for handle in handles)
 
 
