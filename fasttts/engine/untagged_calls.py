@@ -2,7 +2,8 @@
 
 A reply is such calls where it is nothing but JSON objects, each with the name of an offered tool
 and then an object of arguments, be it in a code block. Text around them, another key or another
-name make it text: nothing is repaired.
+name make it text: nothing is repaired. A model that repeats itself until it is cut off makes each
+call once, and the one that was cut off not at all.
 """
 
 import json
@@ -35,16 +36,27 @@ def read_untagged_calls(text: str, tools: Sequence[Mapping[str, Any]]) -> Parsed
         calls = [_call(found, offered) for found in _json_values(block[1] if block else body)]
     except (ValueError, RecursionError):
         return None
-    return ParsedOutput(content="", tool_calls=tuple(calls))
+    return ParsedOutput(content="", tool_calls=tuple(dict.fromkeys(calls)))
 
 
 def _json_values(text: str) -> Iterator[Any]:
-    """The JSON values that a text consists of."""
+    """The JSON values that a text consists of, but for a last one that was cut off."""
     decoder, left = json.JSONDecoder(), text
     while left:
-        value, end = decoder.raw_decode(left)
+        try:
+            value, end = decoder.raw_decode(left)
+        except ValueError:
+            if left != text and _is_begun(left):
+                return
+            raise
         yield value
         left = left[end:].lstrip()
+
+
+def _is_begun(text: str) -> bool:
+    """Whether a text is the beginning of a call."""
+    begun = "".join(text.split())
+    return begun.startswith(_BEGINNINGS[0]) or _BEGINNINGS[0].startswith(begun)
 
 
 def _call(value: Any, offered: Set[str]) -> ToolCall:

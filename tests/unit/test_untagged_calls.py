@@ -41,6 +41,11 @@ def test_calls_that_follow_each_other_are_several() -> None:
     assert calls(text) == [("add", {"a": 1, "b": "é"}), ("clock", {})]
 
 
+@pytest.mark.parametrize("length", [0, 1, 9, 20, len(CALL) - 1, len(CALL)])
+def test_a_model_that_repeats_a_call_until_it_is_cut_off_makes_it_once(length: int) -> None:
+    assert calls(f"{CALL}\n{CALL}\n{CALL[:length]}") == [("add", {"a": 1, "b": "é"})]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -49,7 +54,6 @@ def test_calls_that_follow_each_other_are_several() -> None:
         f"Use this: {CALL}",
         f"{CALL} Done.",
         f"{CALL}\n{CALL} Done.",
-        f"{CALL}\n{CALL[:-1]}",
         CALL[:-1],
         CALL.replace("add", "rm"),
         '{"arguments": {"a": 1, "b": "é"}, "name": "add"}',
