@@ -232,7 +232,7 @@ class EngineCore:
             return self.generator.compile_grammar(grammar)
         except FastTTSError:
             raise
-        except Exception as error:
+        except Exception as error:  # a generator may be a user's class and raise anything
             message = f"the generator failed to compile: {type(error).__name__}: {error}"
             raise BackendError(message, role="generator") from error
 
