@@ -1,6 +1,7 @@
 """Every Python block of the README and the docs runs, in order, on the bundled models."""
 
 import gc
+import logging
 import re
 from pathlib import Path
 
@@ -27,8 +28,14 @@ def test_the_readme_has_code_to_run() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("demo_engine", "main_thread_loop")
 @pytest.mark.parametrize("path", WITH_CODE, ids=lambda path: path.name)
-def test_python_blocks_run(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_python_blocks_run(
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     monkeypatch.chdir(tmp_path)
+    caplog.set_level(logging.NOTSET, logger="fasttts")  # given back after a block that sets one
     namespace: dict[str, object] = {"__name__": "__main__"}
     for mark, code in blocks(path):
         compiled = compile(code, str(path), "exec")
