@@ -12,8 +12,12 @@ from fasttts.backends.vllm.engine_lifecycle import close_engine, open_engine
 from fasttts.backends.vllm.generation_config import model_sampling
 from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.judge import GeneratorJudge
+from fasttts.backends.vllm.model_runner import (
+    install_sampler,
+    sampler_processors,
+    uses_second_runner,
+)
 from fasttts.backends.vllm.plugin import register
-from fasttts.backends.vllm.sampler import CounterSampler
 from fasttts.backends.vllm.sleep_mode import DeviceOwner, SleepingGenerator, SleepingVerifier
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.verifier import VLLMVerifier
@@ -63,10 +67,11 @@ class EngineBuilder:
             self.config, self.generator, self.verifier, self.device, planned
         )
         arguments["max_num_seqs"] += self._num_reserved_seqs
-        processors = [*logits_processors, CounterSampler]
-        llm = self.open_engine("generator", logits_processors=processors, **arguments)
+        arguments["logits_processors"] = sampler_processors(logits_processors) or None
+        llm = self.open_engine("generator", **arguments)
         _log_opened(self.generator, time.perf_counter() - started_s)
         try:
+            install_sampler(llm)
             generator = self._generator(llm)
             self._tell_context(generator.max_model_len)
             return generator
@@ -123,6 +128,7 @@ class EngineBuilder:
             "allow_control_tokens": self.config.allow_control_tokens,
             "settings": {**self.config.generator_args, **self._prompt_settings},
             "published_sampling": model_sampling(llm.llm_engine.model_config),
+            "vllm_penalizes": uses_second_runner(),
         }
         if self._takes_turns:
             return SleepingGenerator(llm, device_owner=self.device_owner, **described)

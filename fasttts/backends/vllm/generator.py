@@ -37,6 +37,7 @@ class VLLMGenerator:
         allow_control_tokens: Whether control tokens in contents stay control tokens.
         settings: Options of the model, for its fingerprint; None leaves it without one.
         published_sampling: The sampling of the model's `generation_config.json`.
+        vllm_penalizes: Whether vLLM applies repetition penalties; else the sampler does.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class VLLMGenerator:
         allow_control_tokens: bool = False,
         settings: Mapping[str, Any] | None = None,
         published_sampling: PublishedSampling = PublishedSampling(),  # noqa: B008, immutable
+        vllm_penalizes: bool = False,
     ) -> None:
         self.published_sampling = published_sampling
         self._llm: LLM | None = llm
         self._engine = llm.llm_engine
         self._name = name
         self._settings = settings
+        self._vllm_penalizes = vllm_penalizes
         self._tool_call_parser = tool_call_parser
         self._max_model_len = int(self._engine.vllm_config.model_config.max_model_len)
         num_seqs = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
@@ -147,8 +150,10 @@ class VLLMGenerator:
 
         from fasttts.backends.vllm.sampler import sampler_arguments
 
+        penalty = request.sampling.repetition_penalty if self._vllm_penalizes else 1.0
         return SamplingParams(
             temperature=0.0,
+            repetition_penalty=penalty,
             max_tokens=request.max_tokens,
             stop_token_ids=self._stop_token_ids,
             detokenize=False,

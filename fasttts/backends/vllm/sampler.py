@@ -1,12 +1,9 @@
-"""The sampling rule of `fasttts.decoding.sampling` inside vLLM's batch, as a logits processor.
+"""The sampling rule of `fasttts.decoding.sampling` in vLLM's first model runner.
 
-vLLM decodes greedily; this processor replaces each sampled row of the logits by one that is 1 at
-the token `fasttts.decoding.sampling.sample_token` draws and 0 elsewhere. The choice is made here in
-float64, so that it depends neither on vLLM's dtype nor on the batch around a row. On a GPU the
-noise is compiled into one kernel, unless compilation is off (`enforce_eager`): a dozen passes over
-rows and vocabulary would take longer than the model. No rounding depends on that: the only sums and
-products before the logarithms are exact. The host waits for no copy to the device, so that vLLM's
-asynchronous scheduling prepares an iteration while the one before is computed.
+vLLM decodes greedily; this logits processor replaces each sampled row of the logits by one that is
+1 at the token `fasttts.decoding.sampling.sample_token` draws and 0 elsewhere. The host waits for no
+copy to the device, so that vLLM's asynchronous scheduling prepares an iteration while the one
+before is computed. `slot_sampler` is the same for the second runner.
 
 Axes: B rows that sample, V vocabulary.
 """
@@ -21,8 +18,8 @@ from vllm import SamplingParams
 from vllm.utils.torch_utils import async_tensor_h2d
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
-from fasttts.backends.vllm import gumbel
 from fasttts.backends.vllm.penalty import Penalties, SeenTokens
+from fasttts.backends.vllm.row_sampling import Filters, RowSampler, forbid, options
 from fasttts.decoding.grammar import Constraint
 from fasttts.decoding.sampling import SEED_BITS, Sampling, noise_key
 
@@ -31,11 +28,6 @@ if TYPE_CHECKING:
 
 ARGUMENT = "fasttts"
 """Key of a request's seed, sampling and constraint in `SamplingParams.extra_args`."""
-
-_CHUNK_ELEMENTS_CPU = 1 << 15
-"""Rows times vocabulary per pass: in cache, and below the size at which torch starts threads."""
-_CHUNK_ELEMENTS_DEVICE = 1 << 24
-"""The same elsewhere, where only the memory of the int64 and float64 copies limits it."""
 
 _POSITION_TERM = np.uint64(noise_key(0, 1))
 
@@ -77,18 +69,8 @@ class _Rows:
         self._keys_B = np.array([row.first_key for row in values], dtype=np.uint64)
         self.is_whole_batch = indices == list(range(len(indices)))
         self.indices_B = async_tensor_h2d(np.array(indices, dtype=np.int64), device=device)
-        options = np.array(
-            [(o.temperature, o.top_p, o.top_k, o.min_p) for o in (row.sampling for row in values)]
-        )
-        with np.errstate(divide="ignore"):
-            log_min_p = np.log(options[:, 3:])
-        self.has_top_p = bool((options[:, 1] < 1).any())
-        self.largest_k = int(options[:, 2].max())
-        self.has_min_p = bool((options[:, 3] > 0).any())
-        columns = async_tensor_h2d(np.hstack([options, log_min_p]), device=device)[:, :, None]
-        self.temperature_B = columns[:, 0].to(torch.float32)
-        self.top_p_B, self.log_min_p_B = columns[:, 1], columns[:, 4]
-        self.top_k_B = columns[:, 2].to(torch.int64)
+        host_B = np.array([options(row.sampling) for row in values])
+        self.filters = Filters.of(async_tensor_h2d(host_B, device=device), host_B)
 
     def __len__(self) -> int:
         return len(self._outputs)
@@ -98,17 +80,6 @@ class _Rows:
         lengths = np.fromiter(map(len, self._outputs), dtype=np.uint64, count=len(self))
         keys = self._keys_B + lengths * _POSITION_TERM
         return async_tensor_h2d(keys.view(np.int64), device=self._device)[:, None]
-
-    def filtered(self, logits_BV: torch.Tensor, part: slice) -> torch.Tensor:
-        """`decoding.sampling.filter_logits` for the rows in `part`, whose logits are given."""
-        scaled = logits_BV / self.temperature_B[part]
-        if self.has_min_p:
-            scaled = gumbel.keep_min_p(scaled, self.log_min_p_B[part])
-        if self.largest_k:
-            scaled = gumbel.keep_top_k(scaled, self.top_k_B[part], self.largest_k)
-        if self.has_top_p:
-            scaled = gumbel.keep_top_p(scaled, self.top_p_B[part])
-        return scaled
 
 
 class CounterSampler(LogitsProcessor):
@@ -123,15 +94,12 @@ class CounterSampler(LogitsProcessor):
     ) -> None:
         self._device = torch.device(device)
         is_cpu = self._device.type == "cpu"
-        self._chunk_elements = _CHUNK_ELEMENTS_CPU if is_cpu else _CHUNK_ELEMENTS_DEVICE
+        is_eager = is_cpu or vllm_config.model_config.enforce_eager
+        self._sampler = RowSampler(self._device, compiles=not is_eager)
         self._by_index: dict[int, _Row] = {}
         self._rows: _Rows | None = None
-        self._pick = gumbel.pick
-        if not (is_cpu or vllm_config.model_config.enforce_eager):
-            self._pick = torch.compile(gumbel.pick, dynamic=True)
         self._constrained: dict[int, tuple[Constraint, Sequence[int]]] = {}
         self._penalties: Penalties | None = None
-        self._terms_V = torch.empty(0, dtype=torch.int64)
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
@@ -206,11 +174,9 @@ class CounterSampler(LogitsProcessor):
         rows = self._rows
         if rows is None:
             return logits
-        if len(self._terms_V) != logits.shape[1]:
-            self._terms_V = gumbel.token_terms(logits.shape[1], self._device)
         whole = rows.is_whole_batch and len(rows) == logits.shape[0]
         sampled = logits if whole else logits[rows.indices_B]
-        tokens_B = self._draw(rows, sampled)
+        tokens_B = self._sampler.draw(sampled, rows.keys_B(), rows.filters)
         if whole:
             return logits.zero_().scatter_(1, tokens_B, 1.0)
         logits[rows.indices_B] = torch.zeros_like(sampled).scatter_(1, tokens_B, 1.0)
@@ -220,18 +186,4 @@ class CounterSampler(LogitsProcessor):
         """Sets the logits that the grammars forbid to minus infinity."""
         indices = np.array(list(self._constrained), dtype=np.int64)
         allowed_BV = np.stack([c.allowed(output) for c, output in self._constrained.values()])
-        indices_B = async_tensor_h2d(indices, device=self._device)
-        forbidden_BV = async_tensor_h2d(~allowed_BV, device=self._device)
-        logits[indices_B] = logits[indices_B].masked_fill_(forbidden_BV, -torch.inf)
-
-    def _draw(self, rows: _Rows, logits_BV: torch.Tensor) -> torch.Tensor:
-        """Draws the token of each row, int64 [B, 1]."""
-        keys_B = rows.keys_B()
-        step = max(1, self._chunk_elements // logits_BV.shape[1])
-        drawn = []
-        for start in range(0, len(rows), step):
-            part = slice(start, start + step)
-            drawn.append(
-                self._pick(rows.filtered(logits_BV[part], part), keys_B[part], self._terms_V)
-            )
-        return torch.cat(drawn)
+        forbid(logits, indices, allowed_BV)
