@@ -16,6 +16,7 @@ from fasttts.backends.vllm.model_runner import (
     install_sampler,
     sampler_processors,
     uses_second_runner,
+    verifier_environment,
 )
 from fasttts.backends.vllm.plugin import register
 from fasttts.backends.vllm.sleep_mode import DeviceOwner, SleepingGenerator, SleepingVerifier
@@ -90,10 +91,12 @@ class EngineBuilder:
         started_s = time.perf_counter()
         register()
         self.device_owner.leave()
+        arguments = self._verifier_arguments()
         llm = self.open_engine(
             "verifier",
             has_own_process=self._verifier_has_own_process,
-            **self._verifier_arguments(),
+            environment=verifier_environment(is_generative=arguments["runner"] == "generate"),
+            **arguments,
         )
         _log_opened(self.verifier, time.perf_counter() - started_s)
         try:

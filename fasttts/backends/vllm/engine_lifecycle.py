@@ -11,9 +11,10 @@ import multiprocessing
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.environment import quiet, set_environment
@@ -29,19 +30,27 @@ _lock = threading.Lock()
 _open_engines: set[int] = set()
 
 
-def open_engine(role: Role, *, has_own_process: bool = False, **arguments: Any) -> "LLM":
+def open_engine(
+    role: Role,
+    *,
+    has_own_process: bool = False,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    **arguments: Any,
+) -> "LLM":
     """Opens an engine.
 
     Args:
         role: The role in which it is used.
         has_own_process: Whether its model runs in a process of its own, not in this one.
+        environment: Variables of vLLM's that this engine alone is opened with.
         arguments: Arguments of `LLM`.
 
     Raises:
         FastTTSError: See `error_translation.builder`.
     """
     where = _own_process() if has_own_process else nullcontext()
-    with _lock, quiet() as hidden, builder(role, arguments["model"], hidden), where:
+    given = _environment(environment) if environment else nullcontext()
+    with _lock, quiet() as hidden, builder(role, arguments["model"], hidden), given, where:
         from vllm import LLM
 
         _hide_invented_attributes()
@@ -53,24 +62,29 @@ def open_engine(role: Role, *, has_own_process: bool = False, **arguments: Any) 
 
 @contextmanager
 def _own_process() -> Iterator[None]:
-    """Makes vLLM start a process for an engine that is opened in the body."""
+    """Makes vLLM start a process for an engine that is opened in the body.
+
+    On a CPU vLLM reads the variable itself, whatever it has cached, and then starts a worker for
+    the model: that suffices, and opens sooner than a second process for the engine.
+    """
+    anew = nullcontext() if _is_cpu() else _read_anew()
     environment = set_environment({"VLLM_ENABLE_V1_MULTIPROCESSING": "1"})
-    with _read_anew(), environment, _nameless(), _undisturbed(), _ended_on_failure():
+    with anew, environment, _nameless(), _undisturbed(), _ended_on_failure():
+        yield
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables for an engine that is opened in the body."""
+    with _read_anew(), set_environment(variables):
         yield
 
 
 @contextmanager
 def _read_anew() -> Iterator[None]:
-    """Makes vLLM read the environment again, which it caches from its first engine on.
-
-    Not on a CPU, where vLLM reads the variable itself and then starts a worker for the model: that
-    suffices, and opens sooner than a second process for the engine.
-    """
+    """Makes vLLM read the environment again, which it caches from its first engine on."""
     from vllm import envs
 
-    if _is_cpu():
-        yield
-        return
     envs.disable_envs_cache()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which of vLLM's two model runners a generator uses, and our sampling rule in the second one.
+"""Which of vLLM's two model runners an engine uses, and our sampling rule in the second one.
 
 vLLM's second model runner is its default for all models since 0.28, and the first is deprecated.
 Where the second takes logits processors (0.32 and later) the rule is one of them; before, it takes
@@ -23,6 +23,9 @@ VARIABLE = "VLLM_USE_V2_MODEL_RUNNER"
 _PROCESSORS = "vllm.v1.worker.gpu.sample.logits_processor"
 """The second runner's interface of logits processors, in versions that have it."""
 
+_POOLING_TASK = "token_classify"
+"""What process reward models are asked for."""
+
 
 def uses_second_runner() -> bool:
     """Whether the next generator gets the second model runner."""
@@ -40,6 +43,18 @@ def sampler_processors(others: Sequence[type]) -> list[type]:
     return [*others, _slot_processor()] if _has_processors() else list(others)
 
 
+def verifier_environment(*, is_generative: bool) -> dict[str, str]:
+    """Variables that a verifier's engine is opened with.
+
+    Args:
+        is_generative: Whether the verifier's scores are probabilities of tokens, which both runners
+            give; else they are values of all positions.
+    """
+    if not uses_second_runner() or is_generative or _POOLING_TASK in _second_runner_poolings():
+        return {}
+    return {VARIABLE: "0"}
+
+
 def install_sampler(llm: "LLM") -> None:
     """Makes our sampling rule the second runner's sampler where that takes no processors.
 
@@ -53,6 +68,12 @@ def install_sampler(llm: "LLM") -> None:
     is_eager = llm.llm_engine.vllm_config.model_config.enforce_eager
     rule = SlotSampler(runner.req_states, compiles=not is_eager)
     runner.sampler = _with_rule(runner.sampler, rule)
+
+
+def _second_runner_poolings() -> frozenset[str]:
+    """What models that pool can be asked for in the second runner; "embed" alone in vLLM 0.24."""
+    module = importlib.import_module("vllm.v1.worker.gpu.pool.pooling_runner")
+    return getattr(module, "_SUPPORTED_TASKS", frozenset())
 
 
 def _has_processors() -> bool:
