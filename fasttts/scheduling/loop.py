@@ -36,9 +36,8 @@ logger = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
 
 _MANY_SLOTS = 128
-"""With more slots than this, speculative steps are chosen anew when a score arrives or a slot is
-freed, not when a step ends and its sequence runs on: predicting a large frontier costs more than
-it gains."""
+"""With more slots than this, speculative steps are chosen anew when a score arrives, not when a
+step ends: predicting a large frontier costs more than it gains."""
 
 
 class Loop:
@@ -83,6 +82,8 @@ class Loop:
         """The error that ended the generator; searches submitted afterwards cannot work."""
         self._is_stale = True
         """Whether anything happened that may change which sequences should run."""
+        self._has_room = False
+        """Whether slots became free since."""
         self.gauges = Gauges(num_slots=num_slots)
         """Present state; replaced as a whole, so that any thread may read it."""
 
@@ -170,9 +171,9 @@ class Loop:
 
     def step(self) -> None:
         """Runs one iteration: running sequences gain a token, and ready groups are decided."""
-        if self._is_stale:
-            self._is_stale = False
-            self._fill()
+        if self._is_stale or self._has_room:
+            is_new, self._is_stale, self._has_room = self._is_stale, False, False
+            self._fill(is_new=is_new)
         self._decode()
         self._stop_early()
         self._verify()
@@ -207,9 +208,10 @@ class Loop:
         for run in self._listeners:
             run.check_integrity()
 
-    def _fill(self) -> None:
+    def _fill(self, *, is_new: bool) -> None:
         """Starts what should run; the slots of searches that fail go to others."""
-        while failures := self._scheduler.fill():
+        while failures := self._scheduler.fill(is_new=is_new):
+            is_new = True
             for run, error in failures:
                 self._finish(run, error)
 
@@ -233,11 +235,13 @@ class Loop:
             warn_if_slow("the generator", self._generator, seconds)
             if not outputs and runs and self._generator.num_unfinished() == 0:
                 raise ValueError("none of its sequences decodes, and none was reported as ended")
+            num_sampled = 0
             for output in outputs:
                 if self._slots.is_running(output):
-                    self._take_output(output)
+                    num_sampled += self._take_output(output)
                 elif output.is_finished:
                     self._is_stale = True
+            self._account.sampled(num_sampled)
         except Exception as error:  # a generator may be a user's class and return anything
             logger.warning("the generator broke its contract", exc_info=error)
             self._fail([run for run in runs if run in self._listeners], broken_generator(error))
@@ -285,29 +289,34 @@ class Loop:
             counts.num_preemptions += self._pressure.num_new_preemptions
             counts.peak_kv_cache_usage = max(counts.peak_kv_cache_usage, self._pressure.usage)
 
-    def _take_output(self, output: GenerationOutput) -> None:
-        """Adds new tokens to their node, and to its first child where the node ends."""
+    def _take_output(self, output: GenerationOutput) -> int:
+        """Adds new tokens to their node, and to its first child where the node ends.
+
+        Returns:
+            How many of them were taken.
+        """
         run, node = self._slots.owner(output)
         if output.error is not None:
             self._take_failure(run, node, output.error)
-            return
+            return 0
+        before = run.counts.generated_tokens
         take = functools.partial(self._take_tokens, run, node, output)
         self._isolated(run, take, None, "policy or tokenizer")
+        return run.counts.generated_tokens - before
 
     def _take_tokens(self, run: SearchRun, node: Node, output: GenerationOutput) -> None:
         token_ids = output.token_ids
         while token_ids:
             num_taken = run.take_tokens(node, token_ids)
             run.counts.generated_tokens += num_taken
-            self._account.sampled(num_taken)
             self._listeners[run].on_tokens(run, node, token_ids[:num_taken])
             if not node.is_ended:
                 return
+            self._is_stale = self._is_stale or self._slots.num_slots <= _MANY_SLOTS
             if output.is_finished or not self._runs_on(run, node):
-                self._is_stale = True
+                self._has_room = True
                 self._slots.release(node, is_finished=output.is_finished)
                 return
-            self._is_stale = self._is_stale or self._slots.num_slots <= _MANY_SLOTS
             child, token_ids = run.first_child(node), token_ids[num_taken:]
             self._slots.hand_on(node, child)
             node = child
@@ -394,7 +403,13 @@ class Loop:
 
     def _is_stuck(self, run: SearchRun) -> bool:
         """Whether a search waits for nothing that could come, as a policy's groups may have it."""
-        is_busy = self._is_stale or self._slots.has_sequences or run.waiting or run.unscored
+        is_busy = (
+            self._is_stale
+            or self._has_room
+            or self._slots.has_sequences
+            or run.waiting
+            or run.unscored
+        )
         return not is_busy and not run.unanswered and run in self._scheduler.active
 
     def _cut(self, run: SearchRun, reason: StopReason, at: int | None) -> None:

@@ -180,7 +180,8 @@ class SearchRun:
 
     def _guesses_of(self, group: Group, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
         for guess in predict(group, self._policy, self.tree, config, rule):
-            yield guess.node or self._speculate(group, guess.parent, guess.number)
+            if guess.parent is None or not guess.parent.is_dominated:  # since it was predicted
+                yield guess.node or self._speculative(group, guess.parent, guess.number)
 
     def runs_on(self, node: Node) -> bool:
         """Whether the stream of an ended node continues as that of its first child."""
@@ -188,8 +189,7 @@ class SearchRun:
 
     def first_child(self, node: Node) -> Node:
         """Returns child 0 of a node that ended a step, which continues the same stream."""
-        group = self._groups.of(node)
-        return group.speculative.get((*node.path, 0)) or self._speculate(group, node, 0)
+        return self._speculative(self._groups.of(node), node, 0)
 
     def is_awaiting_scores(self) -> bool:
         """Whether a decision, or the end, waits for nothing but scores."""
@@ -340,9 +340,11 @@ class SearchRun:
         assert before is not None, f"{node.path} is in the frontier before its parent is scored"
         return best_aggregate(before, self.request.config.aggregation)
 
-    def _speculate(self, group: Group, parent: Node | None, index: int) -> Node:
-        node = self._nodes.new(parent, index)
-        group.speculative[node.path] = node
+    def _speculative(self, group: Group, parent: Node | None, index: int) -> Node:
+        path = (index,) if parent is None else (*parent.path, index)
+        node = group.speculative.get(path)
+        if node is None:
+            node = group.speculative[path] = self._nodes.new(parent, index)
         return node
 
     def _beam(self, node: Node) -> Beam:

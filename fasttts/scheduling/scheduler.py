@@ -46,6 +46,8 @@ class Scheduler:
         self._cost = IterationLatency()
         self._num_allowed = slots.num_slots
         self._failures: dict[SearchRun, FastTTSError] = {}
+        self._guesses: Iterator[Owner] = iter(())
+        """What is left of the last prediction, most useful first."""
 
     @property
     def active(self) -> list[SearchRun]:
@@ -76,14 +78,19 @@ class Scheduler:
         if not self._slots.has_fresh:
             self._cost.measured(len(self._slots), seconds)
 
-    def fill(self) -> list[Failure]:
+    def fill(self, *, is_new: bool = True) -> list[Failure]:
         """Admits searches while there is room and starts the steps that should run.
+
+        Args:
+            is_new: Whether anything happened since the last call but that slots became free. Where
+                nothing did, the last prediction goes on: a new one of many beams takes long.
 
         Returns:
             The searches that failed on the way; they have to be removed, and what they held freed.
         """
-        self._admit()
-        self._fill_slots()
+        if is_new or not self._go_on():
+            self._admit()
+            self._fill_slots()
         failures, self._failures = self._failures, {}
         return list(failures.items())
 
@@ -110,6 +117,17 @@ class Scheduler:
                 break
             if node.request_id is None and run not in self._failures:
                 self._start(run, node)
+
+    def _go_on(self) -> bool:
+        """Fills free slots from the last prediction; returns whether that is all there is to do."""
+        is_short = self._pressure.is_short(self._config.kv_usage_threshold)
+        if is_short or self._queue or any(run.waiting for run in self._active):
+            return False
+        while self._slots.num_free and (owner := next(self._guesses, None)) is not None:
+            run, node = owner
+            if node.request_id is None and not node.is_ended and run not in self._failures:
+                self._start(run, node)
+        return True
 
     def _in_turn(self, required: list[Owner]) -> list[Owner]:
         """Plain decodings first, but those beyond three quarters of the slots after searches."""
@@ -168,11 +186,13 @@ class Scheduler:
 
     def _speculate(self, runs: Sequence[SearchRun], num_waiting: int) -> list[Owner]:
         """Chooses speculative steps for the free slots and aborts the others."""
+        self._guesses = self._predicted(runs)
         running = self._slots.speculative()
         num_slots = self._slots.num_free + len(running) - num_waiting
         if not self._config.two_phase:
-            return self._guesses(runs, max(num_slots, len(running)))
-        guesses = self._guesses(runs, max(0, min(num_slots, self._allowance(len(running)))))
+            return list(itertools.islice(self._guesses, max(num_slots, len(running))))
+        count = max(0, min(num_slots, self._allowance(len(running))))
+        guesses = list(itertools.islice(self._guesses, count))
         wanted = {node for _, node in guesses}
         self._slots.abort([node for node in running if node not in wanted])
         return guesses
@@ -187,12 +207,12 @@ class Scheduler:
         self._num_allowed = num_running // 2 if is_short else grown
         return self._num_allowed
 
-    def _guesses(self, runs: Sequence[SearchRun], count: int) -> list[Owner]:
-        """The most useful speculative nodes, one of each run in turn."""
+    def _predicted(self, runs: Sequence[SearchRun]) -> Iterator[Owner]:
+        """The speculative nodes, most useful first, one of each run in turn."""
         rule = self._rule()
         streams = [self._guesses_of(run, rule) for run in runs]
         turns = itertools.chain.from_iterable(itertools.zip_longest(*streams))
-        return list(itertools.islice(filter(None, turns), count))
+        return (owner for owner in turns if owner is not None)
 
     def _guesses_of(self, run: SearchRun, rule: Rule) -> Iterator[Owner]:
         guesses = run.guesses(self._config, rule)

@@ -66,7 +66,7 @@ def predict(
     for depth in itertools.count():
         if depth == config.speculation_depth:
             return
-        beams = _guessed(level, ended) if rule == "likely" else _unscored_as_worst(level)
+        beams = _guessed(level, ended, policy) if rule == "likely" else _unscored_as_worst(level)
         branches = policy.expand(beams, ended)
         children, guesses = family.grow(branches)
         yield from guesses
@@ -98,15 +98,15 @@ class _Family:
         """All children of a prediction; and of them, the unfinished ones of scored beams."""
         children: list[Place] = []
         guesses: list[Guess] = []
-        find = self._speculative.get
         for branch in branches:
-            parent = self._node(branch.path)
-            places = [(path, find(path)) for path in self._next_paths(branch, parent)]
+            path = branch.path
+            parent = self._node(path)
+            places = self._next_places(branch, parent)
             children += places
-            if not branch.path or (parent is not None and _is_promising(parent)):
+            if not path or (parent is not None and _is_promising(parent)):
                 guesses += [
-                    Guess(parent, path[-1], node)
-                    for path, node in places
+                    Guess(parent, child[-1], node)
+                    for child, node in places
                     if node is None or node.finish_reason is None
                 ]
         self._places.update(children)
@@ -116,14 +116,17 @@ class _Family:
         """The beam at a path; None where it was not started and for the prompt."""
         return self._places[path] if path in self._places else self._tree.at(path)
 
-    def _next_paths(self, branch: Branch, parent: Node | None) -> list[Path]:
+    def _next_places(self, branch: Branch, parent: Node | None) -> list[Place]:
         path = branch.path
+        is_started = parent is not None or not path
         first = self._num_children.get(path)
         if first is None:
-            is_there = parent is not None or not path
-            first = len(self._tree.children(parent)) if is_there else 0
+            first = len(self._tree.children(parent)) if is_started else 0
         self._num_children[path] = last = first + branch.num_children
-        return [(*path, number) for number in range(first, last)]
+        paths = [(*path, number) for number in range(first, last)]
+        if not is_started:
+            return [(child, None) for child in paths]
+        return list(zip(paths, map(self._speculative.get, paths), strict=True))
 
 
 def _is_promising(node: Node) -> bool:
@@ -132,21 +135,26 @@ def _is_promising(node: Node) -> bool:
 
 def _unscored_as_worst(level: Sequence[Place]) -> list[Beam]:
     """Every beam, those without a score as if nothing better came."""
-    return [_beam(node) or _guess(path, 0.0) for path, node in level]
-
-
-def _guessed(level: Sequence[Place], ended: Sequence[Beam]) -> list[Beam]:
-    """Every beam, those without a score as if each were the better of two known ones."""
-    known = sorted(beam.score for _, node in level if (beam := _beam(node)) is not None)
-    num_unknown = len(level) - len(known)
-    guesses = iter(_better_of_two(known, num_unknown))
-    votes, is_announced = count_votes(
-        [*ended, *(beam for _, node in level if (beam := _beam(node)))]
-    )
-    # The most frequent answer, which good news would confirm.
-    answer = max(votes, key=lambda answer: (votes[answer], answer), default=None)
     return [
-        _beam(node) or _guess(path, next(guesses), answer, is_announced) for path, node in level
+        node.beam if node is not None and node.beam is not None else _guess(path, 0.0)
+        for path, node in level
+    ]
+
+
+def _guessed(level: Sequence[Place], ended: Sequence[Beam], policy: SearchPolicy) -> list[Beam]:
+    """Every beam, those without a score as if each were the better of two known ones."""
+    beams = [None if node is None else node.beam for _, node in level]
+    scored = [beam for beam in beams if beam is not None]
+    known = sorted(beam.score for beam in scored)
+    guesses = iter(_better_of_two(known, len(level) - len(known)))
+    answer, is_announced = None, True
+    if policy.needs_answers:
+        votes, is_announced = count_votes([*ended, *scored])
+        # The most frequent answer, which good news would confirm.
+        answer = max(votes, key=lambda answer: (votes[answer], answer), default=None)
+    return [
+        _guess(path, next(guesses), answer, is_announced) if beam is None else beam
+        for beam, (path, _) in zip(beams, level, strict=True)
     ]
 
 
@@ -156,10 +164,6 @@ def _better_of_two(known: Sequence[float], count: int) -> list[float]:
         return [0.0] * count
     shares = (math.sqrt((i + 0.5) / count) for i in range(count))
     return [known[int(share * len(known))] for share in shares]
-
-
-def _beam(node: Node | None) -> Beam | None:
-    return None if node is None else node.beam
 
 
 def _guess(path: Path, score: float, answer: str | None = None, is_announced: bool = True) -> Beam:

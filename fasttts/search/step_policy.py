@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,6 +11,8 @@ from fasttts.decoding.steps import WHOLE_ANSWER, StepShape
 from fasttts.search.policy import Branch
 from fasttts.tree import Beam
 from fasttts.types import Path
+
+_PATH, _SCORE = operator.attrgetter("path"), operator.attrgetter("score")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,7 @@ class BestOfNPolicy(StepPolicy):
 
 def best_first(beams: Sequence[Beam]) -> list[Beam]:
     """Sorts by falling score, ties by path."""
-    return sorted(beams, key=lambda beam: (-beam.score, beam.path))
+    return sorted(sorted(beams, key=_PATH), key=_SCORE, reverse=True)  # keeps the order of ties
 
 
 def share_evenly(num_places: int, beams: Sequence[Beam]) -> list[Branch]:
