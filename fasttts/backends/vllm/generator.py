@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fasttts.backends.vllm.engine_lifecycle import close_engine
 from fasttts.backends.vllm.error_translation import translate
 from fasttts.backends.vllm.fingerprint import model_fingerprint
+from fasttts.backends.vllm.sequences import Sequences
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.tool_parsers import CALL_FORMATS, call_marker, parse_tool_calls
 from fasttts.config import option_name
@@ -55,6 +56,7 @@ class VLLMGenerator:
         self.published_sampling = published_sampling
         self._llm: LLM | None = llm
         self._engine = llm.llm_engine
+        self._sequences = Sequences(self._engine)
         self._name = name
         self._settings = settings
         self._vllm_penalizes = vllm_penalizes
@@ -78,8 +80,6 @@ class VLLMGenerator:
         self._late: list[GenerationOutput] = []
         """Outputs of iterations that `ask` ran, for the next `step`."""
         self._question_ids = (f"question-{number}" for number in itertools.count())
-        self._preemptions: dict[str, int] = {}
-        self._num_preemptions = 0
         self._failure: BackendError | None = None
 
     @property
@@ -131,13 +131,11 @@ class VLLMGenerator:
                 f"{option_name('max_model_len')}",
                 role=_ROLE,
             )
-        from vllm.inputs import TokensPrompt
-
-        prompt = TokensPrompt(prompt_token_ids=list(request.prompt_token_ids))
         constraint = self._constraint(request)
         params = self._params(request, constraint)
+        token_ids, priority = request.prompt_token_ids, request.priority
         try:
-            self._engine.add_request(request.request_id, prompt, params, priority=request.priority)
+            self._sequences.add(request.request_id, token_ids, params, priority)
         except Exception as error:  # vLLM raises many types; each becomes one of ours
             raise translate(error, _ROLE, f"request {request.request_id!r}") from error
         self._live[request.request_id] = constraint
@@ -183,7 +181,7 @@ class VLLMGenerator:
         if constraint is None or constraint.failure is None:
             return output
         if not output.is_finished:
-            self._engine.abort_request([output.request_id])
+            self._sequences.abort([output.request_id])
         return replace(output, token_ids=(), is_finished=True, error=constraint.failure)
 
     def ask(self, prompts: Sequence[Sequence[int]], params: "SamplingParams") -> list[Any]:
@@ -200,13 +198,10 @@ class VLLMGenerator:
             BackendError: The engine failed; every request in flight is lost.
         """
         self._check_usable()
-        from vllm.inputs import TokensPrompt
-
         answers: dict[str, Any] = {next(self._question_ids): None for _ in prompts}
         for request_id, token_ids in zip(answers, prompts, strict=True):
-            prompt = TokensPrompt(prompt_token_ids=list(token_ids))
             try:
-                self._engine.add_request(request_id, prompt, params, priority=_FIRST)
+                self._sequences.ask(request_id, token_ids, params, _FIRST)
             except Exception as error:  # whatever it is, the engine is lost
                 raise self._fail(error) from error
         while None in answers.values():
@@ -216,11 +211,11 @@ class VLLMGenerator:
     def _iterate(self, answers: dict[str, Any]) -> list[GenerationOutput]:
         """Runs one iteration of the engine and stores finished questions in `answers`."""
         try:
-            outputs = self._engine.step()
+            outputs, ended = self._sequences.step()
         except Exception as error:  # whatever it is, the engine is lost
             raise self._fail(error) from error
-        answers |= {o.request_id: o for o in outputs if o.request_id in answers and o.finished}
-        return [_output(output) for output in outputs if output.request_id in self._live]
+        answers |= {answer.request_id: answer for answer in ended}
+        return outputs
 
     def abort(self, request_ids: Sequence[str]) -> None:
         """Ends requests and frees their blocks; unknown ids are ignored.
@@ -236,7 +231,7 @@ class VLLMGenerator:
             del self._live[request_id]
         self._late = [output for output in self._late if output.request_id in self._live]
         try:
-            self._engine.abort_request(known)
+            self._sequences.abort(known)
         except Exception as error:  # whatever it is, the engine is lost
             raise self._fail(error) from error
 
@@ -245,17 +240,9 @@ class VLLMGenerator:
         return len(self._live)
 
     def pressure(self) -> MemoryPressure:
-        """Reports how full the KV cache is, from the scheduler, which lives in this process."""
+        """Reports how full the KV cache is; see `interfaces.Generator.pressure`."""
         self._check_usable()
-        scheduler: Any = self._engine.engine_core.engine_core.scheduler  # type: ignore[attr-defined]  # only the in-process client has it
-        counts = {name: r.num_preemptions for name, r in scheduler.requests.items()}
-        self._num_preemptions += sum(
-            count - self._preemptions.get(name, 0) for name, count in counts.items()
-        )
-        self._preemptions = counts
-        return MemoryPressure(
-            kv_cache_usage=scheduler.kv_cache_manager.usage, num_preemptions=self._num_preemptions
-        )
+        return self._sequences.pressure()
 
     def preempt_all(self) -> None:
         """Sends every running sequence back to the queue and empties the prefix cache.
@@ -293,7 +280,7 @@ class VLLMGenerator:
         self._live.clear()
         self._late.clear()
         self._failure = BackendError("the generator is closed", role=_ROLE)
-        del self._engine
+        del self._engine, self._sequences
         close_engine(llm)
 
     def _check_usable(self) -> None:
@@ -331,12 +318,3 @@ def _merged(outputs: Iterable[GenerationOutput]) -> list[GenerationOutput]:
 def _joined(old: GenerationOutput, new: GenerationOutput) -> GenerationOutput:
     token_ids = [*old.token_ids, *new.token_ids]
     return replace(old, token_ids=token_ids, is_finished=new.is_finished)
-
-
-def _output(output: Any) -> GenerationOutput:
-    return GenerationOutput(
-        request_id=output.request_id,
-        token_ids=output.outputs[0].token_ids,
-        is_finished=output.finished,
-        num_cached_tokens=output.num_cached_tokens or 0,
-    )
