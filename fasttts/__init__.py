@@ -37,6 +37,8 @@ from fasttts.types import (
     PrefixDelta,
     Progress,
     Pruned,
+    RecordedNode,
+    SearchRecord,
     SearchResult,
     SearchStarted,
     Step,
@@ -48,6 +50,7 @@ from fasttts.types import (
     TreeNode,
     Usage,
     UsageReported,
+    Vote,
 )
 
 __all__ = [
@@ -73,11 +76,13 @@ __all__ = [
     "PrefixDelta",
     "Progress",
     "Pruned",
+    "RecordedNode",
     "RequestStats",
     "SchedulingConfig",
     "SearchConfig",
     "SearchError",
     "SearchHandle",
+    "SearchRecord",
     "SearchResult",
     "SearchStarted",
     "Step",
@@ -89,6 +94,7 @@ __all__ = [
     "TreeNode",
     "Usage",
     "UsageReported",
+    "Vote",
     "__version__",
     "release_engine",
     "shared_engine",

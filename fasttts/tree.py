@@ -1,6 +1,6 @@
 """The search tree: nodes, their tokens, and an integrity check."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fasttts.decoding.reader import TextReader
@@ -74,6 +74,10 @@ class Node:
         is_attached: Whether it is part of the tree; speculative nodes are not.
         is_dominated: Whether it was found unable to survive before it was scored.
         num_speculated_tokens: Tokens generated before it was attached.
+        ran: For its search's record, when a sequence decoded it: the search's iterations before it
+            began and when it ended, in turn.
+        decided_at: Iterations of its search before it was attached.
+        scored_at: Iterations of its search before its score arrived.
         children: Committed children; a speculative child only refers to its parent.
     """
 
@@ -98,6 +102,9 @@ class Node:
     is_attached: bool = False
     is_dominated: bool = False
     num_speculated_tokens: int = 0
+    ran: list[int] = field(default_factory=list)
+    decided_at: int | None = None
+    scored_at: int | None = None
     children: "list[Node]" = field(default_factory=list)
 
     @property
@@ -174,6 +181,8 @@ class SearchTree:
         self.seed = seed
         self.answer_prefix = answer_prefix
         self.roots: list[Node] = []
+        self.wasted: list[Node] = []
+        """Nodes with tokens that are not part of the tree any more, or never were."""
         self._num_nodes = 0
 
     def __len__(self) -> int:
@@ -256,6 +265,7 @@ class SearchTree:
         for node in list(self):
             if node.begins_at >= at:
                 siblings = self.children(node.parent)
+                self.waste(siblings[node.path[-1] :])
                 del siblings[node.path[-1] :]
             elif node.ends_at > at:
                 del node.token_ids[at - node.begins_at :]
@@ -265,6 +275,10 @@ class SearchTree:
                 reopened.append(node)
         self._num_nodes = sum(1 for _ in self)
         return reopened
+
+    def waste(self, nodes: Iterable[Node]) -> None:
+        """Keeps nodes that are not part of the tree for the record of the search."""
+        self.wasted += (node for node in nodes if node.token_ids)
 
     def token_ids_before(self, node: Node) -> list[int]:
         """Tokens of a request that decodes `node`: prompt, ancestors and the node's own so far."""

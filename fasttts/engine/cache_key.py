@@ -23,7 +23,7 @@ _FORMAT = 1
 _LIBRARIES = ("llguidance", "math-verify", "numpy", "sympy", "tokenizers", "transformers")
 """Libraries that affect results, besides the backends' own."""
 
-_NOT_COMPUTING = ("cli", "demo", "testing")
+_NOT_COMPUTING = ("cli", "demo", "page", "testing")
 """Folders of this package that affect no result."""
 
 

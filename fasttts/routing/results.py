@@ -5,8 +5,8 @@ from dataclasses import fields, replace
 
 from fasttts.routing.context import Draft
 from fasttts.routing.decision import Decision
-from fasttts.search.aggregation import rank
-from fasttts.types import AnswerPrefix, Candidate, Path, SearchResult, Timings, Usage
+from fasttts.search.aggregation import Ranking, make_ranking
+from fasttts.types import AnswerPrefix, Path, SearchResult, Timings, Usage
 
 DRAFT_PATH: Path = ()
 """Path of a draft among the candidates of a search: in no tree, and first of equals."""
@@ -52,7 +52,7 @@ def with_draft(result: SearchResult, draft: SearchResult) -> SearchResult:
     """
     candidate = replace(draft.candidates[0], path=DRAFT_PATH)
     selection = result.config["selection"]
-    return _headed(result, rank([candidate, *result.candidates], selection))
+    return _headed(result, make_ranking([candidate, *result.candidates], selection))
 
 
 def routed(
@@ -103,13 +103,14 @@ def added_timings(parts: Iterable[Timings]) -> Timings:
     )
 
 
-def _headed(result: SearchResult, candidates: list[Candidate]) -> SearchResult:
-    best = candidates[0]
+def _headed(result: SearchResult, ranking: Ranking) -> SearchResult:
+    best = ranking.candidates[0]
     return replace(
         result,
         text=best.text,
         answer=best.answer,
         score=best.score,
         finish_reason=best.finish_reason,
-        candidates=tuple(candidates),
+        candidates=ranking.candidates,
+        votes=ranking.votes or (),
     )

@@ -116,6 +116,7 @@ class SearchBudget:
         run = self._run
         running = [node for node in run.nodes() if node.request_id is not None]
         self.stop_reason = reason
+        run.tree.waste(node for node in run.nodes() if not node.is_attached)
         for books in (self._groups, run.waiting, run.unscored):
             books.clear()
         if at is not None:
@@ -147,6 +148,7 @@ class SearchBudget:
         if node.is_ended:
             node = self._nodes.new(node, 0)
             run.tree.attach(node)
+            node.decided_at = run.counts.num_iterations
         if self._nodes.extend(node, self._budget.grace_tokens):
             self.last = run.waiting[node.path] = node
 

@@ -1,4 +1,4 @@
-"""Begin and end of a search's nodes: shapes, limits, step ends, texts and answers."""
+"""Begin and end of a search's nodes: shapes, limits, step ends, texts, answers and records."""
 
 import logging
 
@@ -9,7 +9,7 @@ from fasttts.decoding.reader import ReadingRules, TextReader, find_stop
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.search.policy import SearchPolicy
 from fasttts.tree import Limits, Node, SearchTree
-from fasttts.types import FinishReason
+from fasttts.types import Fate, FinishReason, RecordedNode, Step
 
 logger = logging.getLogger(__name__)
 
@@ -171,3 +171,42 @@ class NodeLifecycle:
             num_steps=num_steps,
             at_step_end=at_step_end,
         )
+
+
+def own_steps(node: Node) -> tuple[Step, ...]:
+    """Lists the steps of a node's own text with their scores."""
+    scores_S = node.scores_S or (None,) * len(node.steps)
+    return tuple(Step(text=t, score=s) for t, s in zip(node.steps, scores_S, strict=True))
+
+
+def recorded(node: Node, score: float | None, *, is_wasted: bool) -> RecordedNode:
+    """Makes the record of a node of an ended search.
+
+    Args:
+        node: The node.
+        score: The path's aggregated score.
+        is_wasted: Whether it is no part of the tree.
+    """
+    pairs = zip(node.ran[::2], node.ran[1::2], strict=True)
+    return RecordedNode(
+        path=node.path,
+        steps=own_steps(node),
+        score=score,
+        fate="wasted" if is_wasted else _fate(node),
+        finish_reason=node.finish_reason,
+        num_tokens=len(node.token_ids),
+        num_tokens_ahead=node.num_speculated_tokens,
+        ran=tuple((start, end) for start, end in pairs if end > start),
+        decided_at=node.decided_at,
+        scored_at=node.scored_at,
+    )
+
+
+def _fate(node: Node) -> Fate:
+    if node.children:
+        return "continued"
+    if node.is_answer_ended:
+        return "answer"
+    if not node.is_ended:
+        return "running"
+    return "dominated" if node.is_dominated else "pruned"

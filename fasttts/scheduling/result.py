@@ -9,6 +9,7 @@ from fasttts.answers.extraction import Answer, AnswerReader
 from fasttts.decoding.sampling import PublishedSampling
 from fasttts.errors import SearchError
 from fasttts.memory import MemoryPlan
+from fasttts.scheduling.node_lifecycle import own_steps, recorded
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.usage import plain_occupancy, token_counts
 from fasttts.search.aggregation import Ranking, make_ranking
@@ -17,6 +18,7 @@ from fasttts.types import (
     Candidate,
     FinishReason,
     Occupancy,
+    SearchRecord,
     SearchResult,
     Step,
     Timings,
@@ -63,6 +65,8 @@ def make_result(
         usage=_usage(run, returned_tokens=best.num_tokens),
         timings=_timings(run, total_s),
         occupancy=_occupancy(run, num_slots),
+        votes=ranking.votes or (),
+        record=_record(run, num_slots),
         seed=config.seed,
         config=config.model_dump(mode="json"),
         generator=generator,
@@ -209,10 +213,7 @@ def _is_of_the_keyboard(error: BaseException) -> bool:
 
 
 def _steps(node: Node) -> tuple[Step, ...]:
-    steps: list[Step] = []
-    for one in node.lineage():
-        scores_S = one.scores_S or (None,) * len(one.steps)
-        steps += (Step(text=t, score=s) for t, s in zip(one.steps, scores_S, strict=True))
+    steps = [step for one in node.lineage() for step in own_steps(one)]
     return tuple(_within(node.path_text(), steps) if node.num_cut_chars else steps)
 
 
@@ -255,4 +256,16 @@ def _occupancy(run: SearchRun, num_slots: int) -> Occupancy:
         required=tuple(run.counts.num_required),
         speculative=tuple(run.counts.num_speculative),
         plain=plain_occupancy(run.tree, num_slots),
+    )
+
+
+def _record(run: SearchRun, num_slots: int) -> SearchRecord:
+    in_tree = set(run.tree)
+    return SearchRecord(
+        problem=run.request.problem.encode(errors="backslashreplace").decode(),
+        num_slots=num_slots,
+        nodes=tuple(
+            recorded(node, run.score(node), is_wasted=node not in in_tree)
+            for node in run.recorded_nodes()
+        ),
     )

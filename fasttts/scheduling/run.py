@@ -148,7 +148,13 @@ class SearchRun:
             request_id: The generator's request of the sequence.
         """
         node.request_id = request_id
+        node.ran.append(self.counts.num_iterations)
         self.waiting.pop(node.path, None)
+
+    def stopped(self, node: Node) -> None:
+        """Records that no sequence decodes the node any more."""
+        node.request_id = None
+        node.ran.append(self.counts.num_iterations)
 
     def take_tokens(self, node: Node, token_ids: Sequence[int]) -> int:
         """Appends new tokens to a node until it ends; returns the number taken.
@@ -203,6 +209,7 @@ class SearchRun:
         """Records the scores of nodes; parents come before their children."""
         for node in nodes:
             self.unscored.pop(node.path, None)
+            node.scored_at = self.counts.num_iterations
             self._make_beam(node)
 
     def take_answers(self) -> bool:
@@ -255,6 +262,13 @@ class SearchRun:
         yield from self.tree
         for group in self._groups:
             yield from group.speculative.values()
+
+    def recorded_nodes(self) -> list[Node]:
+        """Every node of an ended search that has tokens, those outside the tree with their text."""
+        for node in self.tree.wasted:
+            if not node.is_ended:
+                self._nodes.show(node)
+        return sorted([*self.tree, *self.tree.wasted], key=lambda node: node.path)
 
     def ended_nodes(self) -> list[Node]:
         """Nodes at which an answer ended, in path order."""
@@ -320,7 +334,7 @@ class SearchRun:
         """Makes nodes the frontier of their groups; returns speculative nodes that are dropped."""
         begins_at = max((node.ends_at for node in old.frontier), default=0)
         for node in nodes:
-            node.begins_at = begins_at
+            node.begins_at, node.decided_at = begins_at, self.counts.num_iterations
             self.tree.attach(node)
             self._groups.enter(node, old.ended)
             self.depth = max(self.depth, node.depth)
@@ -330,6 +344,7 @@ class SearchRun:
 
     def _given_up(self, dropped: list[Node]) -> list[Node]:
         """Removes the pending scores and answers of dropped speculative nodes."""
+        self.tree.waste(dropped)
         for node in dropped:
             self.unscored.pop(node.path, None)
             self.unanswered.pop(node, None)

@@ -81,9 +81,9 @@ class Slots:
         """
         lost = self._owners
         self._owners, self._fresh = {}, set()
+        for run, node in lost.values():
+            run.stopped(node)
         self._generator.abort(list(lost))
-        for _, node in lost.values():
-            node.request_id = None
         for run, node in lost.values():
             self.start(run, node)
 
@@ -109,10 +109,11 @@ class Slots:
             child: Its child 0.
         """
         assert node.request_id is not None
-        run, _ = self._owners[node.request_id]
-        run.started(child, node.request_id)
-        self._owners[node.request_id] = (run, child)
-        node.request_id = None
+        request_id = node.request_id
+        run, _ = self._owners[request_id]
+        run.stopped(node)
+        run.started(child, request_id)
+        self._owners[request_id] = (run, child)
 
     def release(self, node: Node, *, is_finished: bool) -> None:
         """Removes an ended node's sequence.
@@ -175,7 +176,8 @@ class Slots:
 
     def _forget(self, node: Node) -> str:
         assert node.request_id is not None
-        request_id, node.request_id = node.request_id, None
-        self._owners.pop(request_id, None)
+        request_id = node.request_id
+        run, _ = self._owners.pop(request_id)
+        run.stopped(node)
         self._fresh.discard(request_id)
         return request_id

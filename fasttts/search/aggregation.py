@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from fasttts.answers.equality import group_equal
 from fasttts.config import Aggregation, Selection
 from fasttts.tree import Beam
-from fasttts.types import Candidate, Path
+from fasttts.types import Candidate, Path, Vote
 
 SCORE_GRID = 10_000
 """Every score is a multiple of 1 / SCORE_GRID before a decision uses it."""
@@ -45,19 +45,19 @@ class Ranking:
 
     Attributes:
         candidates: All of them, best first.
-        num_votes: Candidates whose answers were counted; None where nothing was voted on, as with a
-            single candidate.
+        votes: The answers that were counted, the one with the most votes first; None where nothing
+            was voted on, as with a single candidate.
         is_guessed: Whether only last numbers were counted, as no candidate announced an answer.
     """
 
     candidates: tuple[Candidate, ...]
-    num_votes: int | None
+    votes: tuple[Vote, ...] | None
     is_guessed: bool
 
     @property
     def is_undecided(self) -> bool:
         """Whether there was a vote without a single answer: scores and paths decided."""
-        return self.num_votes == 0
+        return self.votes == ()
 
     @property
     def warning(self) -> str | None:
@@ -133,17 +133,17 @@ def make_ranking(candidates: Sequence[Candidate], selection: Selection) -> Ranki
     readable = (c for c in candidates if c.finish_reason == "stop" and not c.is_malformed)
     voters = _voters(sorted(readable, key=lambda c: c.path))
     is_vote = selection != "best" and len(candidates) > 1
-    votes = _votes(voters, selection) if is_vote else {}
+    votes = _votes(voters, selection) if is_vote else ()
+    weights = {path: vote.weight for vote in votes for path in vote.paths}
 
     def key(candidate: Candidate) -> tuple[bool, bool, float, float, Path]:
-        vote = votes.get(candidate.path, 0.0)
+        vote = weights.get(candidate.path, 0.0)
         is_cut_off = candidate.finish_reason != "stop"
-        order = (-vote, -(candidate.score or 0.0), candidate.path)
-        return (candidate.is_malformed, is_cut_off, *order)
+        return (candidate.is_malformed, is_cut_off, -vote, *_by_score(candidate))
 
     return Ranking(
         candidates=tuple(sorted(candidates, key=key)),
-        num_votes=len(votes) if is_vote else None,
+        votes=votes if is_vote else None,
         is_guessed=bool(votes) and not any(c.is_announced for c in voters),
     )
 
@@ -154,11 +154,20 @@ def _voters(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [c for c in answered if c.is_announced] or answered
 
 
-def _votes(voters: Sequence[Candidate], selection: Selection) -> dict[Path, float]:
-    """The vote for each voter's answer."""
-    votes: dict[Path, float] = {}
+def _votes(voters: Sequence[Candidate], selection: Selection) -> tuple[Vote, ...]:
+    """The voters' answers, most votes first; ties go as between candidates."""
+    votes = []
     for group in group_equal([c.answer for c in voters]):
-        members = [voters[index] for index in group]
+        members = sorted((voters[index] for index in group), key=_by_score)
         weights = [1.0 if selection == "majority" else c.score or 0.0 for c in members]
-        votes.update(dict.fromkeys((c.path for c in members), round(math.fsum(weights), 4)))
-    return votes
+        vote = Vote(
+            answer=members[0].answer or "",
+            weight=round(math.fsum(weights), 4),
+            paths=tuple(c.path for c in members),
+        )
+        votes.append((-vote.weight, _by_score(members[0]), vote))
+    return tuple(vote for *_, vote in sorted(votes, key=lambda each: each[:2]))
+
+
+def _by_score(candidate: Candidate) -> tuple[float, Path]:
+    return (-(candidate.score or 0.0), candidate.path)

@@ -18,12 +18,12 @@ from fasttts.types.events import (
     TextDelta,
     UsageReported,
 )
+from fasttts.types.record import Fate, RecordedNode, SearchRecord, Step, Vote
 from fasttts.types.results import (
     AnswerPrefix,
     Candidate,
     Occupancy,
     SearchResult,
-    Step,
     Timings,
     TreeNode,
     Usage,
@@ -44,6 +44,7 @@ __all__ = [
     "Candidate",
     "Document",
     "Event",
+    "Fate",
     "FinishReason",
     "Finished",
     "Health",
@@ -54,6 +55,8 @@ __all__ = [
     "PrefixDelta",
     "Progress",
     "Pruned",
+    "RecordedNode",
+    "SearchRecord",
     "SearchResult",
     "SearchStarted",
     "Step",
@@ -66,4 +69,5 @@ __all__ = [
     "TreeNode",
     "Usage",
     "UsageReported",
+    "Vote",
 ]

@@ -4,20 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fasttts.types.documents import Document
+from fasttts.types.record import RESULT_VERSION, SearchRecord, Step, Vote
 from fasttts.types.values import FinishReason, Path, StopReason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One reasoning step of a candidate, as the verifier read it.
-
-    Attributes:
-        text: The step without separators and surrounding white space.
-        score: On the grid of 1e-4; None when no verifier ran.
-    """
-
-    text: str
-    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +164,9 @@ class SearchResult(Document):
         usage: Token and node counts.
         timings: Seconds by phase.
         occupancy: Use of the generator's slots, iteration by iteration.
+        votes: The answers that were voted on, the one with the most votes first; empty where there
+            was no vote.
+        record: How the search went, node by node.
         seed: The search seed; with the same models and `config` it gives the same result.
         config: The resolved search configuration, every option spelled out.
         generator: Name or path of the generator.
@@ -189,6 +180,7 @@ class SearchResult(Document):
             it has none.
         routing: The decision of a routing policy as JSON data, whose cost is part of `usage`; None
             where no policy decided.
+        version: Version of the result's JSON.
     """
 
     text: str
@@ -199,6 +191,8 @@ class SearchResult(Document):
     usage: Usage
     timings: Timings
     occupancy: Occupancy = Occupancy()
+    votes: tuple[Vote, ...] = ()
+    record: SearchRecord = field(default_factory=SearchRecord)
     seed: int
     config: dict[str, Any]
     generator: str
@@ -208,3 +202,23 @@ class SearchResult(Document):
     warnings: tuple[str, ...] = ()
     unlike_model: dict[str, float] = field(default_factory=dict)
     routing: dict[str, Any] | None = None
+    version: int = RESULT_VERSION
+
+    def to_html(self, *others: "SearchResult") -> str:
+        """Writes a page that shows the search: one HTML file that needs no network.
+
+        Args:
+            others: Further searches, of the same problem for example, to show beside this one.
+        """
+        from fasttts.page import search_page
+
+        return search_page([each.to_dict() for each in (self, *others)])
+
+    def _repr_html_(self) -> str:
+        """The page in a frame, for notebooks."""
+        from fasttts.page import embedded_page
+
+        answer = "no answer found" if self.answer is None else f"answer {self.answer}"
+        score = "" if self.score is None else f", score {self.score:.4f}"
+        label = f"{self.config.get('search', 'search')}: {answer}{score}"
+        return embedded_page([self.to_dict()], label=label)

@@ -31,7 +31,8 @@ RUNNING = PURE | {"fasttts.scheduling", "fasttts.streaming", "fasttts.observabil
 PUBLIC = RUNNING | {"fasttts", "fasttts.engine", "fasttts.routing", "fasttts.evaluation"}
 
 MAY_IMPORT = {
-    "fasttts.types": set(),
+    "fasttts.page": set(),
+    "fasttts.types": {"fasttts.page"},
     "fasttts.errors": {"fasttts.types"},
     "fasttts.decoding": BASE,
     "fasttts.config": BASE | {"fasttts.decoding"},
@@ -236,6 +237,7 @@ UNWANTED = {
     "unfinished work": r"\b(?:TOD[O]|FIXM[E]|XX[X])\b",
 }
 TEXT_SUFFIXES = {"", ".cfg", ".jinja", ".lock", ".md", ".py", ".sh", ".toml", ".txt", ".yaml"}
+TEXT_SUFFIXES |= {".css", ".html", ".js"}
 GENERATED = {"build", "dist", "htmlcov", "__pycache__"}
 
 

@@ -41,12 +41,14 @@ EXPORTS: dict[str, list[str]] = {
         "PrefixDelta",
         "Progress",
         "Pruned",
+        "RecordedNode",
         "RequestStats",
         "SYSTEM_PRESETS",
         "SchedulingConfig",
         "SearchConfig",
         "SearchError",
         "SearchHandle",
+        "SearchRecord",
         "SearchResult",
         "SearchStarted",
         "Step",
@@ -58,6 +60,7 @@ EXPORTS: dict[str, list[str]] = {
         "TreeNode",
         "Usage",
         "UsageReported",
+        "Vote",
         "__version__",
         "release_engine",
         "shared_engine",
@@ -86,6 +89,7 @@ INNER_EXPORTS: dict[str, list[str]] = {
         "make_report",
         "word_problems",
     ],
+    "fasttts.page": ["embedded_page", "search_page"],
     "fasttts.routing": [
         "AllOf",
         "Always",
@@ -164,6 +168,14 @@ def test_the_wheel_holds_every_file_of_the_demonstration(wheel: zipfile.ZipFile)
     folder = ROOT / "fasttts" / "demo"
     files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert {".safetensors", ".json", ".jinja", ".py"} <= {path.suffix for path in files}
+    missing = {path.relative_to(ROOT).as_posix() for path in files} - set(wheel.namelist())
+    assert missing == set()
+
+
+def test_the_wheel_holds_every_file_of_the_page(wheel: zipfile.ZipFile) -> None:
+    folder = ROOT / "fasttts" / "page"
+    files = [path for path in folder.iterdir() if path.is_file() and path.suffix != ".pyc"]
+    assert {".html", ".css", ".js", ".py"} == {path.suffix for path in files}
     missing = {path.relative_to(ROOT).as_posix() for path in files} - set(wheel.namelist())
     assert missing == set()
 

@@ -191,7 +191,7 @@ def test_without_diskcache_the_extra_is_named(
 def test_the_oldest_results_go(tmp_path: Path) -> None:
     with FastTTS(FakeGenerator()) as engine:
         result = replace(engine.search("hello", search="none"), text="x" * (1 << 16))
-    cache = ResultCache(tmp_path, size_limit_bytes=1 << 19)
+    cache = ResultCache(tmp_path, size_limit_bytes=1 << 20)
     for number in range(30):
         cache.write(f"{number}", result)
     assert cache.read("29") == result

@@ -52,7 +52,7 @@ def engine() -> Iterator[FastTTS]:
 def same(result: SearchResult) -> dict[str, Any]:
     """All that depends on the call alone: seconds, and what is found in caches, do not."""
     document = json.loads(result.to_json())
-    del document["timings"], document["occupancy"]
+    del document["timings"], document["occupancy"], document["record"]
     for costly in (document, document["routing"]):
         usage = costly.pop("usage", None) or costly.pop("cost")
         costly["tokens"] = (usage["generated_tokens"], usage["required_tokens"])

@@ -23,7 +23,7 @@ from fasttts.search.aggregation import (
 )
 from fasttts.search.consistency import SelfConsistency
 from fasttts.tree import Beam
-from fasttts.types import Candidate, FinishReason
+from fasttts.types import Candidate, FinishReason, Vote
 
 SELECTIONS: Sequence[Selection] = get_args(Selection)
 AGGREGATIONS: Sequence[Aggregation] = get_args(Aggregation)
@@ -137,7 +137,9 @@ def test_one_announced_answer_overrules_all_last_numbers(selection: Selection) -
     votes = [*guesses, candidate(3, "5", 0.1)]
     ranking = make_ranking(votes, selection)
     assert ranking.candidates[0].answer == "5"
-    assert (ranking.num_votes, ranking.is_guessed, ranking.warning) == (1, False, None)
+    weight = 1.0 if selection == "majority" else 0.1
+    assert ranking.votes == (Vote(answer="5", weight=weight, paths=((3,),)),)
+    assert (ranking.is_guessed, ranking.warning) == (False, None)
 
 
 def test_a_last_number_adds_nothing_to_an_announced_answer() -> None:
