@@ -56,15 +56,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says how many tests ran on pretrained models: skipped ones have not passed."""
+    """Says how many tests on pretrained models and in a browser ran: skipped ones did not pass."""
     reports = [one for kind in terminalreporter.stats.values() for one in kind]
-    tests = [
-        one for one in reports if isinstance(one, pytest.TestReport) and "real" in one.keywords
-    ]
-    if tests:
-        num_run = sum(one.when == "call" for one in tests)
-        num_skipped = sum(one.skipped for one in tests)
-        terminalreporter.write_line(f"real models: {num_run} tests run, {num_skipped} skipped")
+    reports = [one for one in reports if isinstance(one, pytest.TestReport)]
+    for marker, name in (("real", "real models"), ("browser", "browser")):
+        tests = [one for one in reports if marker in one.keywords]
+        if tests:
+            num_run = sum(one.when == "call" for one in tests)
+            num_skipped = sum(one.skipped for one in tests)
+            terminalreporter.write_line(f"{name}: {num_run} tests run, {num_skipped} skipped")
 
 
 @cache

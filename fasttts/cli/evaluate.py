@@ -4,10 +4,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from fasttts import FastTTS
 from fasttts.cli import options, render, session
 from fasttts.cli.options import DEFAULTS
+from fasttts.cli.tree_page import make_folder, save_trees
 from fasttts.config import SearchConfig
 from fasttts.decoding.sampling import derive_seed
 from fasttts.demo.problems import Problem, generate_problems
@@ -16,6 +18,7 @@ from fasttts.evaluation import (
     METHODS,
     Evaluation,
     Method,
+    ProblemOutcome,
     Row,
     is_correct,
     method_config,
@@ -44,6 +47,7 @@ def run(
     max_num_seqs: options.MaxNumSeqs = None,
     kv_cache_memory_bytes: options.KvCacheMemory = None,
     gpu_memory_utilization: options.MemoryUtilization = None,
+    trees: options.Trees = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
@@ -70,8 +74,9 @@ def run(
         problems = _problems(dataset, seed, num_problems, min_operations, max_operations)
         for config in configs.values():
             session.check_search(config, settings)
+        make_folder(trees)
         with session.loaded(settings) as engine:
-            evaluation = _compare(engine, problems, configs, seed)
+            evaluation = _compare(engine, problems, configs, seed, trees)
         _print(evaluation, as_json=as_json)
 
 
@@ -100,13 +105,21 @@ def _compare(
     problems: Sequence[Problem],
     configs: Mapping[Method, SearchConfig],
     seed: int,
+    trees: Path | None,
 ) -> Evaluation:
     rows = []
+    outcomes: dict[Method, Sequence[ProblemOutcome]] = {}
     with render.progress_bar() as progress:
         for method, config in configs.items():
             task = progress.add_task(method, total=len(problems))
-            rows.append(_measure(engine, problems, method, config, partial(progress.advance, task)))
+            advance = partial(progress.advance, task)
+            row, found = _measure(engine, problems, method, config, advance)
+            rows.append(row)
+            if trees is not None:
+                outcomes[method] = found
             progress.update(task, completed=len(problems))
+    if trees is not None:
+        save_trees(outcomes, trees)
     return Evaluation(seed=seed, num_problems=len(problems), rows=tuple(rows))
 
 
@@ -116,7 +129,7 @@ def _measure(
     method: Method,
     config: SearchConfig,
     advance: Callable[[], None],
-) -> Row:
+) -> tuple[Row, Sequence[ProblemOutcome]]:
     """Runs one method on all problems in one batch and grades it."""
     start_s = time.perf_counter()
     outcomes = engine.search_many(
@@ -128,7 +141,7 @@ def _measure(
     seconds = time.perf_counter() - start_s
     graded = zip(outcomes, problems, strict=True)
     correct = [is_correct(outcome, problem.answer) for outcome, problem in graded]
-    return summarize(method, outcomes, correct, n=config.n, seconds=seconds)
+    return summarize(method, outcomes, correct, n=config.n, seconds=seconds), outcomes
 
 
 def _print(evaluation: Evaluation, *, as_json: bool) -> None:

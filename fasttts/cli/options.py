@@ -192,5 +192,13 @@ Plot = Annotated[
     Path | None,
     typer.Option("--plot", metavar="FILE", help="Draw the use of the batch into a PNG file."),
 ]
+Tree = Annotated[
+    Path | None,
+    typer.Option("--tree", metavar="FILE", help="Write a page that shows the search to *.html."),
+]
+Trees = Annotated[
+    Path | None,
+    typer.Option("--trees", metavar="DIR", help="Write a page for each problem, with all methods."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -8,6 +8,7 @@ from fasttts.cli import options, render, session
 from fasttts.cli.options import DEFAULTS
 from fasttts.cli.plot import check_plot, save_plot
 from fasttts.cli.stats import stats_view
+from fasttts.cli.tree_page import check_tree, save_tree
 from fasttts.config import EngineConfig, SearchConfig, search_config
 from fasttts.types import SearchResult
 
@@ -42,6 +43,7 @@ def run(
     cache_dir: options.CacheDir = None,
     stats: options.Stats = False,
     plot: options.Plot = None,
+    tree: options.Tree = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
@@ -80,6 +82,7 @@ def run(
             aggregation=aggregation,
         )
         check_plot(plot)
+        check_tree(tree)
         text = session.read_problem(problem)
         system = session.system_message(system)
         session.check_search(config, settings)
@@ -87,7 +90,7 @@ def run(
             render.stderr().print(_without_verifier(config.search), style="dim", markup=False)
         with session.loaded(settings) as engine:
             result = (_print_json if as_json else _show)(engine, text, config, system)
-        _report(result, stats=stats, plot=plot, to_stderr=as_json)
+        _report(result, stats=stats, plot=plot, tree=tree, to_stderr=as_json)
 
 
 def _usual_search(n: int | None, settings: EngineConfig) -> str:
@@ -106,7 +109,9 @@ def _without_verifier(search: str) -> str:
     )
 
 
-def _report(result: SearchResult, *, stats: bool, plot: Path | None, to_stderr: bool) -> None:
+def _report(
+    result: SearchResult, *, stats: bool, plot: Path | None, tree: Path | None, to_stderr: bool
+) -> None:
     """Prints warnings, and prints and draws the requested additions to the answer."""
     for warning in result.warnings:
         render.stderr().print(f"warning: {warning}", style="yellow", markup=False)
@@ -114,6 +119,8 @@ def _report(result: SearchResult, *, stats: bool, plot: Path | None, to_stderr: 
         (render.stderr() if to_stderr else render.stdout()).print("", stats_view(result))
     if plot is not None:
         save_plot(result, plot)
+    if tree is not None:
+        save_tree(result, tree)
 
 
 def _print_json(

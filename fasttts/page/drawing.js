@@ -75,7 +75,8 @@ function drawTree(canvas, index, height, selected = null) {
     context.bezierCurveTo(bend, from[1], bend, to[1], ...to);
     if (place.x.length > 1) context.lineTo(...at(place.x.at(-1), place.y));
   };
-  const edges = (entries, color, thick, dash = []) => {
+  const edges = (entries, color, thick, dash = [], strength = 1) => {
+    context.globalAlpha = strength;
     context.strokeStyle = color;
     context.lineWidth = thick;
     context.setLineDash(dash);
@@ -83,10 +84,11 @@ function drawTree(canvas, index, height, selected = null) {
     entries.forEach(edge);
     context.stroke();
     context.setLineDash([]);
+    context.globalAlpha = 1;
   };
   const isWasted = (entry) => entry.node.fate === "wasted";
-  edges(index.entries.filter(isWasted), colors.wasted, 0.7, dense ? [] : [2, 2]);
-  edges(index.entries.filter((entry) => !isWasted(entry)), colors.faint, dense ? 0.6 : 1);
+  edges(index.entries.filter(isWasted), colors.wasted, 0.7, dense ? [] : [2, 2], dense ? 0.3 : 1);
+  edges(index.entries.filter((entry) => !isWasted(entry)), colors.faint, dense ? 0.6 : 1, [], dense ? 0.3 : 1);
   edges(index.entries.filter((entry) => entry.isWinner), colors.high, 2.5);
   for (const entry of index.entries) drawSteps(context, entry, places.get(entry), at, radius, colors);
   if (selected && places.has(selected)) mark(context, places.get(selected), at, radius, colors);
@@ -146,7 +148,7 @@ function nearest(places, at, x, y) {
   return found;
 }
 
-const AXIS = { left: 26, bottom: 18, top: 6, right: 6 };
+const AXIS = { left: 34, bottom: 18, top: 6, right: 6 };
 
 /** Draws the sequences in each iteration, stacked by kind, with the plain loop as a line. */
 function drawSlots(canvas, index, height, numIterations = index.numIterations, hasAxes = true) {
@@ -197,13 +199,17 @@ function drawAxes(context, { width, height, highest, numIterations, left, top, c
   context.stroke();
   context.textAlign = "right";
   context.textBaseline = "middle";
-  for (const count of [highest, Math.round(highest / 2)]) context.fillText(count, AXIS.left - 5, top(count));
+  for (const count of [highest, Math.round(highest / 2)]) context.fillText(short(count), AXIS.left - 6, top(count));
   context.textBaseline = "alphabetic";
   const step = roundStep(numIterations / Math.max(2, Math.floor(width / 90)));
   for (let at = 0; at <= numIterations; at += step) {
     context.textAlign = at === 0 ? "left" : at + step > numIterations ? "right" : "center";
     context.fillText(number(at), left(at), height - 4);
   }
+}
+
+function short(count) {
+  return count < 10000 ? String(count) : `${Math.round(count / 1000)}k`;
 }
 
 /** The next of 1, 2 and 5 times a power of ten. */

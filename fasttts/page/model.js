@@ -5,7 +5,7 @@ const FATES = {
   answer: ["\u25c6", "answer", "An answer ends here."],
   pruned: ["\u2715", "pruned", "Pruned: a decision preferred others."],
   dominated: ["\u2298", "given up", "Given up before it was scored: no score could have saved it."],
-  running: ["\u2026", "running", "It was still decoding."],
+  running: ["\u2026", "running", "Running: it was still decoding, or waited for a decision."],
   wasted: ["\u25cb", "wasted", "Wasted: it was generated ahead, and no decision asked for it."],
 };
 

@@ -20,7 +20,7 @@ const grid = new TreeGrid({ toggle, select });
 function render(data) {
   state.searches = data.results.map(indexed);
   state.folds = state.searches.map((_, at) => state.folds[at] ?? new Map());
-  state.chosen = Math.min(state.chosen, state.searches.length - 1);
+  state.chosen = Math.max(0, Math.min(state.chosen, state.searches.length - 1));
   drawCards();
   drawSearch();
 }
@@ -81,7 +81,9 @@ function choose(at, takesFocus = false) {
 }
 
 function methodOf({ config }) {
-  return config.search === "none" ? "plain decoding" : `${config.search}, n = ${config.n}`;
+  if (config.search === "none") return "plain decoding";
+  const chosenBy = config.selection && config.selection !== "best" ? `, ${config.selection}` : "";
+  return `${config.search}, n = ${config.n}${chosenBy}`;
 }
 
 function answerOf(result) {
@@ -108,7 +110,8 @@ function pairs(rows) {
 
 function drawSearch() {
   const index = current();
-  if (!index) return;
+  byId("search").hidden = !index;
+  if (!index) return void byId("problem").replaceChildren("No search yet");
   drawOutcome(index);
   drawRanking(index);
   drawRows();
@@ -170,6 +173,7 @@ function drawRows() {
   const index = current();
   const { rows, numFound } = unfolded(index, folds(), state.filter);
   grid.show(rows, index.numIterations, state.selected[state.chosen]);
+  byId("when").textContent = `Iterations 0 to ${number(index.numIterations)}`;
   const all = number(index.entries.length);
   byId("count").textContent = isFiltering(state.filter) ? `${number(numFound)} of ${all} nodes` : `${all} nodes`;
 }

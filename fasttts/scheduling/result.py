@@ -262,7 +262,7 @@ def _occupancy(run: SearchRun, num_slots: int) -> Occupancy:
 def _record(run: SearchRun, num_slots: int) -> SearchRecord:
     in_tree = set(run.tree)
     return SearchRecord(
-        problem=run.request.problem.encode(errors="backslashreplace").decode(),
+        problem=run.request.problem,
         num_slots=num_slots,
         nodes=tuple(
             recorded(node, run.score(node), is_wasted=node not in in_tree)

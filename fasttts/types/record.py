@@ -53,8 +53,8 @@ class RecordedNode:
         score: The path's aggregated score; None where it was not scored.
         fate: "continued": others follow it. "answer": its answer ended, or hit a cap. "pruned": a
             decision did not continue it. "dominated": given up before it was scored, since no score
-            could save it. "running": it was still decoding. "wasted": generated ahead of a decision
-            that did not ask for it, or behind the end of the budget.
+            could save it. "running": it was still decoding, or waited for a decision. "wasted":
+            generated ahead of a decision that did not ask for it, or behind the end of the budget.
         finish_reason: None where it did not end.
         num_tokens: The node's own tokens.
         num_tokens_ahead: Those of them that were generated before a decision asked for the node.
@@ -83,8 +83,7 @@ class SearchRecord:
     What ran ahead and when depends on the schedule, as `Usage` and `Occupancy` do.
 
     Attributes:
-        problem: The text that was searched; characters that no text can hold are written as
-            escapes.
+        problem: The text that was searched.
         num_slots: Sequences that could run together.
         nodes: All nodes in the order of their paths, which is depth first.
     """
