@@ -57,7 +57,7 @@ function drawTree(canvas, index, height, selected = null) {
   const colors = palette();
   const places = placed(index);
   const dense = index.entries.length > 800;
-  const radius = Math.max(1.2, Math.min(4.5, (0.4 * height) / Math.max(index.entries.length ** 0.6, 1)));
+  const radius = Math.max(1.3, Math.min(4.5, (0.4 * height) / mostInColumn(index)));
   const margin = radius + 6;
   const at = (x, y) => [margin + x * (width - 2 * margin), margin + y * (height - 2 * margin)];
   const middle = index.roots.length
@@ -95,6 +95,18 @@ function drawTree(canvas, index, height, selected = null) {
   context.fillStyle = colors.muted;
   context.fillRect(origin[0] - 2, origin[1] - 6, 3, 12);
   return (x, y) => nearest(places, at, x, y);
+}
+
+/** The most steps that stand above each other. */
+function mostInColumn(index) {
+  const counts = new Map();
+  let most = 1;
+  for (const entry of index.entries) {
+    const count = (counts.get(entry.numBefore) ?? 0) + 1;
+    counts.set(entry.numBefore, count);
+    most = Math.max(most, count);
+  }
+  return most;
 }
 
 function drawSteps(context, entry, place, at, radius, colors) {

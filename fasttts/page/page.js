@@ -86,6 +86,10 @@ function methodOf({ config }) {
   return `${config.search}, n = ${config.n}${chosenBy}`;
 }
 
+function modelsOf({ generator, verifier }) {
+  return [`generator ${generator}`, verifier === null ? "no verifier" : `verifier ${verifier}`];
+}
+
 function answerOf(result) {
   if (result.answer === null) return [element("span", "none", "no answer found")];
   return [block("b", "", line(result.answer, 80))];
@@ -124,7 +128,7 @@ function drawOutcome({ result, entries }) {
   document.title = `${plain(line(problem, 60))} \u2013 FastTTS`;
   byId("problem").replaceChildren(shown(problem));
   byId("over").replaceChildren(
-    shown([methodOf(result), result.generator, result.verifier, `seed ${result.seed}`].filter(Boolean).join(" \u00b7 ")),
+    shown([methodOf(result), ...modelsOf(result), `seed ${result.seed}`].join(" \u00b7 ")),
   );
   const reason = result.stop_reason === "complete" ? "" : ` The search ended at its budget of ${result.stop_reason}.`;
   const cut = result.finish_reason === "length" ? " It was cut off." : "";

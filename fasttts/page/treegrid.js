@@ -159,7 +159,7 @@ function textCell(row) {
   if (entry.isWinner && step === null) cell.append(element("span", "star", "\u2605"), element("span", "spoken", "winning path: "));
   const { steps } = entry.node;
   if (step === null && steps.length > 1) cell.append(element("span", "many", `${steps.length} steps`));
-  const text = step === null ? line(steps.map((one) => one.text).join("\n")) : line(steps[step].text);
+  const text = line(steps[step ?? steps.length - 1]?.text ?? ""); // of a whole answer, how it ends
   const shownText = element("bdi", "", shown(text || "(no text)"));
   shownText.dir = "auto";
   if (!text) shownText.className = "none";
