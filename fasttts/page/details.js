@@ -1,10 +1,12 @@
 // What is beside the tree: the selected step, and the candidates with their votes.
 
 const MOST_CHARACTERS = 20000;
+const MOST_CANDIDATES = 500;
 
 function drawDetail() {
   const index = current();
   const entry = index.named.get(selectedId());
+  byId("details").classList.toggle("chosen", Boolean(entry));
   byId("details-title").textContent = entry ? `Step ${entry.level}, path ${entry.path}` : "Step";
   if (!entry) {
     byId("detail").replaceChildren(element("p", "none", "Select a step to read it."));
@@ -70,16 +72,22 @@ function pathView(before) {
 
 function drawRanking({ result, named }) {
   byId("votes").replaceChildren(...(result.votes.length ? [votesView(result)] : []));
-  const shownOnes = result.candidates.slice(0, 200);
-  byId("candidates").replaceChildren(...shownOnes.map((one, rank) => candidateView(one, rank, named)));
+  const first = result.candidates.slice(0, MOST_CANDIDATES);
+  const numMore = result.candidates.length - first.length;
+  byId("candidates").replaceChildren(
+    ...first.map((one, rank) => candidateView(one, rank, named)),
+    ...(numMore ? [element("li", "none", `and ${number(numMore)} more, among the steps`)] : []),
+  );
   byId("ranking-title").textContent = `Candidates (${number(result.candidates.length)})`;
 }
 
 function votesView({ votes, config }) {
   const most = votes[0].weight || 1;
-  const made = element("table", "votes", element("caption", "", `Votes: ${config.selection}`));
+  const first = votes.slice(0, MOST_CANDIDATES);
+  const which = votes.length > first.length ? `, the first ${number(first.length)} of ${number(votes.length)} answers` : "";
+  const made = element("table", "votes", element("caption", "", `Votes: ${config.selection}${which}`));
   made.append(
-    ...votes.slice(0, 50).map((vote) => {
+    ...first.map((vote) => {
       const bar = element("i", "bar");
       bar.style.setProperty("--share", vote.weight / most);
       const name = element("th", "", block("span", "", line(vote.answer, 60)));

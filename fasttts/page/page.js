@@ -178,8 +178,10 @@ function drawRows() {
   const { rows, numFound } = unfolded(index, folds(), state.filter);
   grid.show(rows, index.numIterations, state.selected[state.chosen]);
   byId("when").textContent = `Iterations 0 to ${number(index.numIterations)}`;
-  const all = number(index.entries.length);
-  byId("count").textContent = isFiltering(state.filter) ? `${number(numFound)} of ${all} nodes` : `${all} nodes`;
+  const all = `${number(index.entries.length)} nodes`;
+  const numWasted = index.entries.filter(KINDS.wasted).length;
+  const wasted = numWasted ? `, ${number(numWasted)} of them wasted` : "";
+  byId("count").textContent = isFiltering(state.filter) ? `${number(numFound)} of ${all}` : all + wasted;
 }
 
 function folds() {

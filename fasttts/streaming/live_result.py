@@ -1,4 +1,4 @@
-"""The result of a running search as far as its events tell it, to draw while it runs."""
+"""Results of running searches, made of their events, to draw them meanwhile."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -15,7 +15,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from fasttts.page import search_page
 from fasttts.streaming.live_result import LiveResult
-from fasttts.types import StepFinished
+from fasttts.types import SearchResult, StepFinished
 from tests.page.conftest import Open
 from tests.pages import HOSTILE, hostile, large, small
 
@@ -68,7 +68,7 @@ def test_a_page_opens_without_the_network(open_page: Open) -> None:
     assert one(page, "h1").text == "Tom has 3 boxes of 12 pencils."
     assert one(page, "#answer b").text == "42"
     assert rows(page) == ALL
-    assert "7 nodes" in one(page, "#count").text
+    assert one(page, "#count").text == "7 nodes, 1 of them wasted"
     assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
     for picture in ("#map", "#slots"):
         drawn = "const c = document.querySelector(arguments[0]);"
@@ -276,7 +276,7 @@ def test_ten_thousand_nodes_open_in_two_seconds_and_scroll(open_page: Open) -> N
     page = open_page(made.to_html())
     assert rows(page)
     assert busy_s(page) < 2.0
-    assert one(page, "#count").text == "10,000 nodes"
+    assert one(page, "#count").text.startswith("10,000 nodes, ")
 
     def taken_s(script: str) -> float:
         before = busy_s(page)
@@ -322,7 +322,7 @@ def test_searches_side_by_side(open_page: Open) -> None:
     cards = page.find_elements(By.CSS_SELECTOR, "[role=tab]")
     assert [card.get_attribute("aria-selected") for card in cards] == ["true", "false", "false"]
     cards[1].click()
-    assert one(page, "#count").text == "9 nodes"
+    assert one(page, "#count").text == "9 nodes, 1 of them wasted"
     cards[1].send_keys(Keys.RIGHT)
     assert one(page, "h1").text == "A search of 40 nodes"
     assert page.switch_to.active_element.get_attribute("aria-selected") == "true"
@@ -396,7 +396,7 @@ def test_a_server_feeds_it(open_page: Open, chrome: Chrome) -> None:
         WebDriverWait(chrome, 5).until(lambda _: one(chrome, "h1").text == "Running")
         assert rows(chrome) == ["The first step."]
         chrome.execute_script("fasttts.render(JSON.parse(arguments[0]))", newer[1])
-        assert one(chrome, "#count").text == "10 nodes"
+        assert one(chrome, "#count").text == "10 nodes, 1 of them wasted"
     chrome.get("about:blank")
     faults = [each["message"] for each in chrome.get_log("browser")]
     assert [each for each in faults if "favicon" not in each] == []
@@ -405,3 +405,13 @@ def test_a_server_feeds_it(open_page: Open, chrome: Chrome) -> None:
 def test_a_page_of_nothing_says_so(open_page: Open) -> None:
     page = open_page(search_page([]))
     assert one(page, "h1").text == "No search yet"
+
+
+def test_a_result_without_a_record_has_candidates(open_page: Open) -> None:
+    document = small().to_dict()
+    del document["record"], document["version"]
+    document["candidates"][0]["path"] = []  # as a draft's, which is in no tree
+    page = open_page(SearchResult.from_dict(document).to_html())
+    assert rows(page) == []
+    assert one(page, "#answer b").text == "42"
+    assert len(page.find_elements(By.CSS_SELECTOR, "#candidates li")) == 2

@@ -1,6 +1,7 @@
 """The record of a search: complete, consistent with the counts, and without effect."""
 
 import collections
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,7 @@ def test_votes_name_answers_and_their_candidates() -> None:
 def test_json_has_all_of_it_and_a_version() -> None:
     result = searched()
     document = result.to_dict()
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["version"] == 1
     assert len(document["record"]["nodes"]) == len(result.record.nodes)
     assert SearchResult.from_dict(document) == result
