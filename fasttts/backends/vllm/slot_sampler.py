@@ -72,7 +72,7 @@ class SlotSampler:
         self._device_options_S = torch.empty(0)
 
     def add_request(self, slot: int, params: "SamplingParams") -> bool:
-        """Begins a request in a slot, in place of what was there.
+        """Begins a request in a slot, which may hold an ended one.
 
         Args:
             slot: The slot.
