@@ -17,6 +17,7 @@ from benchmarks.paired import Row, Workload, is_over, paired_rows
 from benchmarks.search_vllm import NUM_PROMPT_TOKENS, seeded_prompt, seeded_search
 from benchmarks.seeded_steps import ARGUMENTS, SeededSteps, steps_options
 from fasttts.backends.vllm import load_backends
+from fasttts.backends.vllm.model_runner import uses_second_runner
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import EngineConfig, engine_config
 from fasttts.demo.problems import generate_problems
@@ -71,8 +72,17 @@ def _open(pair: str, folder: Path, arguments: argparse.Namespace) -> Workload:
     generator_path = write_generator(folder, generator_shape)
     verifier_path = write_verifier(folder, verifier_shape)
     config = _engine_config(generator_path, verifier_path, arguments)
-    generator, verifier = load_backends(config, logits_processors=[SeededSteps])
+    generator, verifier = load_backends(config, logits_processors=[_seeded_processor()])
     assert isinstance(verifier, VLLMVerifier)
+    if uses_second_runner():
+        from benchmarks.seeded_slots import watch
+
+        options = config.generator_args["additional_config"][ARGUMENTS]
+        watch(
+            generator,
+            separator=options["separator"],
+            num_prompt_tokens=options["num_prompt_tokens"],
+        )
     problem = generate_problems("test", arguments.seed, 1, min_operations=8)[0].text
     return Workload(
         name="seeded",
@@ -82,6 +92,15 @@ def _open(pair: str, folder: Path, arguments: argparse.Namespace) -> Workload:
         problem=problem,
         config=partial(seeded_search, arguments),
     )
+
+
+def _seeded_processor() -> type:
+    """What writes the text, in the model runner that the generator gets."""
+    if not uses_second_runner():
+        return SeededSteps
+    from benchmarks.seeded_slots import SeededSlots
+
+    return SeededSlots
 
 
 def _engine_config(generator: Path, verifier: Path, arguments: argparse.Namespace) -> EngineConfig:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from vllm import SamplingParams
 from vllm.utils.torch_utils import async_tensor_h2d
@@ -53,6 +54,23 @@ def steps_options(
         "num_prompt_tokens": num_prompt_tokens,
         "words": words,
     }
+
+
+def seeded_words(
+    seeds_B: npt.NDArray[np.uint64] | np.uint64,
+    positions_B: npt.NDArray[np.int64],
+    words: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """The words of seeds at positions.
+
+    Args:
+        seeds_B: One for each position, or one for all.
+        positions_B: Absolute positions.
+        words: Tokens to choose from.
+    """
+    with np.errstate(over="ignore"):  # hashes wrap around
+        mixed_B = (seeds_B + positions_B.astype(np.uint64) * _MIX) * _MIX >> np.uint64(33)
+    return words[(mixed_B % np.uint64(len(words))).astype(np.int64)]
 
 
 @dataclass(slots=True)
@@ -132,8 +150,7 @@ class SeededSteps(LogitsProcessor):
     ) -> torch.Tensor:
         """Leaves one token possible in each row: the separator, or a word."""
         rows = self._rows
-        mixed_B = (rows.seeds_B + positions_B.astype(np.uint64) * _MIX) * _MIX >> np.uint64(33)
-        words_B = self._words[(mixed_B % np.uint64(len(self._words))).astype(np.int64)]
+        words_B = seeded_words(rows.seeds_B, positions_B, self._words)
         tokens_B = np.where(are_ending_B, self._separator, words_B)
         chosen = async_tensor_h2d(np.stack([rows.indices_B, tokens_B]), device=logits.device)
         logits.index_fill_(0, chosen[0], float("-inf"))

@@ -72,7 +72,7 @@ class EngineBuilder:
         llm = self.open_engine("generator", **arguments)
         _log_opened(self.generator, time.perf_counter() - started_s)
         try:
-            install_sampler(llm)
+            install_sampler(llm, logits_processors)
             generator = self._generator(llm)
             self._tell_context(generator.max_model_len)
             return generator

@@ -2,14 +2,14 @@
 
 vLLM's second model runner is its default for all models since 0.28, and the first is deprecated.
 Where the second takes logits processors (0.32 and later) the rule is one of them; before, it takes
-the place of the runner's sampler.
+the place of the runner's own processing behind its penalties.
 """
 
 import importlib
 import importlib.util
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fasttts.backends.vllm.sampler import CounterSampler
 from fasttts.backends.vllm.slot_sampler import RowPlaces, SlotSampler
@@ -27,20 +27,38 @@ _POOLING_TASK = "token_classify"
 """What process reward models are asked for."""
 
 
+class SlotProcessor(Protocol):
+    """A processor of logits in the second runner.
+
+    It is made with vLLM's configuration and the runner's state of its slots; see
+    `slot_sampler.SlotSampler`, whose methods these are.
+    """
+
+    def add_request(self, slot: int, params: "SamplingParams") -> bool:
+        """Begins a request in a slot; returns whether its logits are changed."""
+
+    def begin_iteration(self) -> None:
+        """Prepares what the next `apply` needs, before the model runs."""
+
+    def apply(self, logits: Any, places: RowPlaces) -> Any:
+        """Changes `logits` [B, V], in place or not, and returns them."""
+
+
 def uses_second_runner() -> bool:
     """Whether the next generator gets the second model runner."""
     return os.environ.get(VARIABLE, "0") not in {"", "0"}
 
 
 def sampler_processors(others: Sequence[type]) -> list[type]:
-    """The logits processors of a generator, our sampling rule the last of them.
+    """The logits processors that a generator is opened with, our sampling rule the last of them.
 
     Args:
-        others: Processors that act before it, of the runner's interface.
+        others: Processors that act before it: of vLLM's first interface for the first runner,
+            `SlotProcessor` for the second.
     """
     if not uses_second_runner():
         return [*others, CounterSampler]
-    return [*others, _slot_processor()] if _has_processors() else list(others)
+    return [_vllm_processor(others)] if _has_processors() else []
 
 
 def verifier_environment(*, is_generative: bool) -> dict[str, str]:
@@ -55,19 +73,42 @@ def verifier_environment(*, is_generative: bool) -> dict[str, str]:
     return {VARIABLE: "0"}
 
 
-def install_sampler(llm: "LLM") -> None:
+def install_sampler(llm: "LLM", others: Sequence[type]) -> None:
     """Makes our sampling rule the second runner's sampler where that takes no processors.
 
     Args:
         llm: A generator's engine.
+        others: As for `sampler_processors`.
     """
     if not uses_second_runner() or _has_processors():
         return
     engine: Any = llm.llm_engine.engine_core
     runner = engine.engine_core.model_executor.driver_worker.worker.model_runner
-    is_eager = llm.llm_engine.vllm_config.model_config.enforce_eager
-    rule = SlotSampler(runner.req_states, compiles=not is_eager)
-    runner.sampler = _with_rule(runner.sampler, rule)
+    chain = _Chain(others, llm.llm_engine.vllm_config, runner.req_states)
+    _follow(runner.sampler, chain)
+
+
+class _Chain:
+    """Processors, and behind them our sampling rule."""
+
+    def __init__(self, others: Sequence[type], vllm_config: Any, request_states: Any) -> None:
+        is_cpu = request_states.device.type == "cpu"
+        is_eager = is_cpu or vllm_config.model_config.enforce_eager
+        self._links: list[SlotProcessor] = [other(vllm_config, request_states) for other in others]
+        self._links.append(SlotSampler(request_states, compiles=not is_eager))
+
+    def add_request(self, slot: int, params: "SamplingParams") -> bool:
+        are_changing = [link.add_request(slot, params) for link in self._links]
+        return any(are_changing)
+
+    def begin_iteration(self) -> None:
+        for link in self._links:
+            link.begin_iteration()
+
+    def apply(self, logits: Any, places: RowPlaces) -> Any:
+        for link in self._links:
+            logits = link.apply(logits, places)
+        return logits
 
 
 def _second_runner_poolings() -> frozenset[str]:
@@ -80,62 +121,57 @@ def _has_processors() -> bool:
     return importlib.util.find_spec(_PROCESSORS) is not None
 
 
-def _slot_processor() -> type:
-    """The rule as a logits processor of the second runner."""
+def _vllm_processor(others: Sequence[type]) -> type:
+    """The rule, behind `others`, as a logits processor of the second runner."""
     interface: Any = importlib.import_module(_PROCESSORS)
 
-    class SlotProcessor(interface.LogitsProcessor):  # type: ignore[misc]  # found at run time
-        """`SlotSampler` behind vLLM's interface."""
-
+    class SlotSampling(interface.LogitsProcessor):  # type: ignore[misc]  # found at run time
         def __init__(self, vllm_config: Any, req_states: Any) -> None:
-            is_cpu = req_states.device.type == "cpu"
-            is_eager = is_cpu or vllm_config.model_config.enforce_eager
-            self._rule = SlotSampler(req_states, compiles=not is_eager)
+            self._chain = _Chain(others, vllm_config, req_states)
 
         @classmethod
         def validate_params(cls, sampling_params: "SamplingParams") -> None:
             CounterSampler.validate_params(sampling_params)
 
         def add_request(self, req_idx: int, sampling_params: "SamplingParams") -> bool:
-            return self._rule.add_request(req_idx, sampling_params)
+            return self._chain.add_request(req_idx, sampling_params)
 
         def apply_staged_writes(self) -> None:
-            self._rule.begin_iteration()
+            self._chain.begin_iteration()
 
         def apply(self, logits: Any, ctx: Any) -> Any:
             places = RowPlaces(
                 slots_B=ctx.idx_mapping, host_slots_B=ctx.idx_mapping_np, positions_B=ctx.pos
             )
-            return self._rule.apply(logits, places)
+            return self._chain.apply(logits, places)
 
-    return SlotProcessor
+    return SlotSampling
 
 
-def _with_rule(sampler: Any, rule: SlotSampler) -> Any:
-    """A sampler of vLLM 0.24 to 0.31 that follows the rule behind its own processing.
+def _follow(sampler: Any, chain: _Chain) -> None:
+    """Has a sampler of vLLM 0.24 to 0.31 apply processors behind its penalties.
 
     Args:
         sampler: vLLM's sampler, which has begun no request.
-        rule: What acts behind its penalties and before its temperatures.
+        chain: The processors; their rows are greedy for vLLM.
     """
     add_request, flush = sampler.add_request, sampler.apply_staged_writes
     process = sampler.apply_sampling_params
 
     def add(req_idx: int, prompt_len: int, params: "SamplingParams") -> None:
         add_request(req_idx, prompt_len, params)
-        rule.add_request(req_idx, params)
+        chain.add_request(req_idx, params)
 
     def begin() -> None:
         flush()
-        rule.begin_iteration()
+        chain.begin_iteration()
 
     def apply(
         logits: Any, slots: Any, host_slots: Any, positions: Any, *others: Any, **options: Any
     ) -> Any:
         processed = process(logits, slots, host_slots, positions, *others, **options)
         places = RowPlaces(slots_B=slots, host_slots_B=host_slots, positions_B=positions)
-        return rule.apply(processed, places)
+        return chain.apply(processed, places)
 
     sampler.add_request, sampler.apply_staged_writes = add, begin
     sampler.apply_sampling_params = apply
-    return sampler
