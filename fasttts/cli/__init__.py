@@ -10,11 +10,13 @@ import typer
 
 from fasttts import __version__
 from fasttts.cli import calibrate, calibrate_router, chat, check, evaluate, plan, solve
+from fasttts.cli.streams import ShieldedGroup, shield
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="fasttts",
+    cls=ShieldedGroup,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -60,4 +62,5 @@ def root(
 
 def main() -> None:
     """Entry point of the `fasttts` command."""
+    shield()  # for good: an error that ends the process is printed after all else
     app(prog_name="fasttts")

@@ -8,7 +8,6 @@ from shlex import quote
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.padding import Padding
 from rich.spinner import Spinner
 from rich.table import Table
@@ -17,6 +16,7 @@ from rich.text import Text
 from fasttts.check import Deadline, Report
 from fasttts.check.finding import Finding, Verdict, flags
 from fasttts.cli import render
+from fasttts.cli.streams import ShieldedLive
 from fasttts.config import DEMO, EngineConfig
 
 _STYLES: dict[Verdict, str] = {
@@ -51,7 +51,7 @@ def progress(deadline: Deadline) -> Iterator[Callable[[str], None]]:
         yield lambda stage: None
         return
     line = _Progress(deadline)
-    with Live(line, console=console, transient=True, refresh_per_second=4):
+    with ShieldedLive(line, console=console, transient=True, refresh_per_second=4):
         yield line.set
 
 

@@ -1,6 +1,7 @@
 """Searches on a terminal: live progress, the chosen answer, the comparison.
 
-The models' text is never read as markup, so that brackets in it are printed unchanged.
+The models' text is never read as markup, so that brackets in it are printed unchanged; what a
+terminal would obey is escaped (`streams`).
 """
 
 import os
@@ -10,14 +11,14 @@ from contextlib import contextmanager
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from fasttts.cli.printable import begins_with_joiner, printable_text
+from fasttts.cli.streams import PrintableConsole, ShieldedLive, ShieldedProgress
 from fasttts.evaluation import Evaluation
 from fasttts.types import Event, Finished, Progress, SearchResult, Step, TextDelta
 
@@ -27,18 +28,18 @@ INDENT = 2
 
 def stdout() -> Console:
     """Makes a console for results."""
-    return Console(highlight=False, soft_wrap=False)
+    return PrintableConsole()
 
 
 def stderr() -> Console:
     """Makes a console for everything that is not a result."""
-    return Console(stderr=True, highlight=False)
+    return PrintableConsole(stderr=True)
 
 
-def progress_bar() -> ProgressBar:
+def progress_bar() -> ShieldedProgress:
     """Makes a bar that counts finished problems, on a terminal only."""
     console = stderr()
-    return ProgressBar(
+    return ShieldedProgress(
         TextColumn("{task.description:<12}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -61,9 +62,9 @@ def loading() -> Iterator[None]:
         return
     with (
         open(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as screen,
-        Live(
+        ShieldedLive(
             Spinner("dots", "Loading the models ..."),
-            console=Console(file=screen),
+            console=PrintableConsole(file=screen),
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
@@ -83,7 +84,7 @@ def follow(events: Iterable[Event], console: Console) -> SearchResult:
         AssertionError: The events ended without a result.
     """
     spinner = Spinner("dots", "searching ...")
-    with Live(spinner, console=console, transient=True, refresh_per_second=8) as live:
+    with ShieldedLive(spinner, console=console, transient=True, refresh_per_second=8) as live:
         for event in events:
             if isinstance(event, Finished):
                 return event.result
@@ -103,12 +104,16 @@ def write_text(events: Iterable[Event], console: Console) -> SearchResult:
     Raises:
         AssertionError: The events ended without a result.
     """
+    waiting = ""
     for event in events:
+        if isinstance(event, TextDelta) and begins_with_joiner(event.text):
+            waiting += event.text
+        elif isinstance(event, TextDelta | Finished):
+            console.print(Text(waiting), end="", soft_wrap=True)
+            waiting = event.text if isinstance(event, TextDelta) else ""
         if isinstance(event, Finished):
             console.print("\n")
             return event.result
-        if isinstance(event, TextDelta):
-            console.print(Text(event.text), end="", soft_wrap=True)
     raise AssertionError("the stream ended without a result")
 
 
@@ -138,7 +143,7 @@ def best_path(progress: Progress, console: Console) -> RenderableType:
     score = "" if progress.best_score is None else f", score {progress.best_score:.4f}"
     # The terminal's echo of Ctrl-C needs room: a wrapped one would upset the erasing of the view.
     width = console.width - INDENT - len("^C")
-    lines = Text("\n".join(steps), style="dim").wrap(console, width)
+    lines = printable_text(Text("\n".join(steps), style="dim")).wrap(console, width)
     shown = Text("\n").join(lines[-MAX_LIVE_LINES:])
     return Group(f"best path so far{score}", Padding(shown, (0, 0, 0, INDENT), expand=False))
 

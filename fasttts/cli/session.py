@@ -119,7 +119,7 @@ def _told_warnings() -> Iterator[None]:
         log.removeHandler(waiting)
         for record in waiting.buffer:
             text = f"warning: {record.getMessage()}"
-            render.stderr().print(text, style="yellow", markup=False)
+            render.stderr().print(text, style="yellow")
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def run(
         system = session.system_message(system)
         session.check_search(config, settings)
         if search is None and settings.verifier is None:
-            render.stderr().print(_without_verifier(config.search), style="dim", markup=False)
+            render.stderr().print(_without_verifier(config.search), style="dim")
         with session.loaded(settings) as engine:
             result = (_print_json if as_json else _show)(engine, text, config, system)
         _report(result, stats=stats, plot=plot, tree=tree, to_stderr=as_json)
@@ -114,7 +114,7 @@ def _report(
 ) -> None:
     """Prints warnings, and prints and draws the requested additions to the answer."""
     for warning in result.warnings:
-        render.stderr().print(f"warning: {warning}", style="yellow", markup=False)
+        render.stderr().print(f"warning: {warning}", style="yellow")
     if stats:
         (render.stderr() if to_stderr else render.stdout()).print("", stats_view(result))
     if plot is not None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from fasttts.cli.chat.events import ChatEvent, Grown, LeftOut, Replied, ToolRan
@@ -11,6 +10,7 @@ from fasttts.cli.chat.history import Cost
 from fasttts.cli.chat.live_tree import LiveTree
 from fasttts.cli.chat.wrapping import Wrapping, print_indented
 from fasttts.cli.render import INDENT, step_table
+from fasttts.cli.streams import ShieldedLive
 from fasttts.routing import Decided, Decision
 from fasttts.types import Event
 
@@ -33,7 +33,7 @@ class AnswerView:
         self._is_written = False
         self._style = ""
         self._tree = LiveTree()
-        self._live: Live | None = None
+        self._live: ShieldedLive | None = None
 
     def show(self, events: Iterable[ChatEvent]) -> None:
         """Shows an answer until it is complete, or until its events raise."""
@@ -122,11 +122,11 @@ class AnswerView:
         """Starts the live view, where it can be erased again."""
         self._tree = LiveTree()
         if self._console.is_terminal:
-            self._live = Live(console=self._console, transient=True, refresh_per_second=8)
+            self._live = ShieldedLive(console=self._console, transient=True, refresh_per_second=8)
             self._draw(self._live)
             self._live.start()
 
-    def _draw(self, live: Live) -> None:
+    def _draw(self, live: ShieldedLive) -> None:
         # The terminal's echo of Ctrl-C needs room: a wrapped one would upset the erasing.
         width = self._console.width - len("^C")
         height = min(MAX_TREE_LINES, self._console.height - 2)

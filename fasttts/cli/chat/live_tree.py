@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.spinner import Spinner
 from rich.text import Text
 
+from fasttts.cli.printable import printable
 from fasttts.types import (
     Event,
     Path,
@@ -74,7 +75,7 @@ class LiveTree:
             case SearchStarted():
                 self.is_searching = True
             case StepFinished(path=path, text=text):
-                self.texts[path] = " ".join(text.split())
+                self.texts[path] = printable(" ".join(text.split()))
             case StepScored(path=path, score=score):
                 self.scores[path] = score
             case Pruned(paths=paths):

@@ -6,9 +6,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from fasttts.cli.printable import printable, printable_text
+
 
 class Wrapping:
-    """Wraps a growing text at the width of the screen.
+    """Wraps a growing text at the width of the screen, and makes it printable.
 
     A word is returned once it has ended, because its place is known only then.
 
@@ -46,10 +48,10 @@ class Wrapping:
     def _flushed(self) -> str:
         if not self._word:
             return ""
-        before = "" if self._column else self._indent
-        piece = self._space + self._word
+        before, word = "" if self._column else self._indent, printable(self._word)
+        piece = self._space + word
         if self._column + cell_len(before + piece) > self._width:
-            before, piece = f"\n{self._indent}" if self._column else self._indent, self._word
+            before, piece = f"\n{self._indent}" if self._column else self._indent, word
             self._column = 0
         self._column += cell_len(before.lstrip("\n") + piece)
         self._space = self._word = ""
@@ -67,6 +69,6 @@ def print_indented(console: Console, what: Text | Table, indent: int) -> None:
     if isinstance(what, Table):
         console.print(Padding(what, (0, 0, 0, indent), expand=False))
         return
-    for line in what.wrap(console, console.width - indent):
+    for line in printable_text(what).wrap(console, console.width - indent):
         line.rstrip()
         console.print(Text.assemble(" " * indent, line), soft_wrap=True)
