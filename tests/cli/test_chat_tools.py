@@ -1,14 +1,25 @@
 """The tools of the chat: what they do, and what they refuse."""
 
 import datetime
+import itertools
 import os
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from fasttts import ConfigurationError
 from fasttts.chat import ReplyCall
-from fasttts.cli.chat.calculator import MAX_CHARS, calculate
+from fasttts.cli.chat.calculator import (
+    BINARY,
+    CONSTANTS,
+    FUNCTIONS,
+    MAX_BITS,
+    MAX_CHARS,
+    calculate,
+)
 from fasttts.cli.chat.files import MAX_FILE_BYTES, Folder
 from fasttts.cli.chat.tools import Toolbox
 
@@ -28,6 +39,10 @@ from fasttts.cli.chat.tools import Toolbox
         ("max(1, 2, 3) - min(4, 5)", "-1"),
         ("round(pi, 2)", "3.14"),
         ("0.1 + 0.2", "0.30000000000000004"),
+        ("round(1250, -2)", "1200"),
+        ("round(2.5)", "2"),
+        ("round(5, -10**7)", "0"),
+        ("round(9^1000, -10**7) + round(2.5, 10**7)", "2.5"),
     ],
 )
 def test_the_calculator_computes(expression: str, value: str | None) -> None:
@@ -58,6 +73,10 @@ def test_the_calculator_computes(expression: str, value: str | None) -> None:
         "(x := 1)",
         "1, 2",
         "1\n2",
+        "1if 2else 3",
+        "1 # and more",
+        "\u0661 + \u0662",
+        "1 + \udcff",
         "\0",
         "(" * 220 + "1" + ")" * 220,
     ],
@@ -86,6 +105,77 @@ def test_the_calculator_refuses_what_is_no_arithmetic(expression: str) -> None:
 def test_the_calculator_says_why_there_is_no_value(expression: str, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         calculate(expression)
+
+
+EXTREMES = ("0", "-1", "5", "-10^7", "10^7", "(9^1000)", "-9^1000", "1e308", "5e-324", "-0.5")
+OPERATORS = ("+", "-", "*", "/", "//", "%", "^", "**")
+CALLS = st.sampled_from([*FUNCTIONS, "", "-", "factorial", "pow"])
+MAX_SECONDS = 0.1
+
+
+def outcome(expression: str) -> str:
+    """The value of an expression, or why it has none, within the time limit."""
+    started = time.thread_time()
+    try:
+        return calculate(expression)
+    except ConfigurationError as error:
+        return str(error)
+    finally:
+        assert time.thread_time() - started < MAX_SECONDS, expression[:MAX_CHARS]
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *OPERATORS])
+def test_every_operation_on_the_largest_numbers_ends_in_time(name: str) -> None:
+    assert len(OPERATORS) == len(BINARY) + len(("^", "**"))
+    for numbers in itertools.chain(
+        itertools.product(EXTREMES, repeat=2), ([each] * 40 for each in EXTREMES)
+    ):
+        joined = ",".join(numbers) if name in FUNCTIONS else name.join(numbers)
+        value = outcome(f"{name}({joined})" if name in FUNCTIONS else joined)
+        if value.removeprefix("-").isdecimal():
+            assert int(value).bit_length() <= MAX_BITS
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "9" * MAX_CHARS,
+        "9^" * 200 + "9",
+        "round(5," * 60 + "-9" + ")" * 60,
+        "-" * (MAX_CHARS - 1) + "1",
+        "(" * 400,
+        "1+" * 249 + "1",
+        "f(" * 200,
+        "1,a[" * 120,
+        "[x for x in " * 40,
+        "{" * MAX_CHARS,
+        "1" * 1_000_000,
+        "abs(" * 250_000,
+        "1e" + "9" * 400,
+        "0x" + "f" * 490,
+        "1_" * 249 + "1",
+        "max(" + "9^1200," * 70 + "1)",
+    ],
+)
+def test_no_hostile_expression_takes_long(expression: str) -> None:
+    assert outcome(expression)
+
+
+@given(
+    st.recursive(
+        st.sampled_from(EXTREMES) | st.sampled_from([*CONSTANTS]) | st.integers().map(str),
+        lambda inner: (
+            st.tuples(inner, st.sampled_from(OPERATORS), inner).map("".join)
+            | st.tuples(CALLS, st.lists(inner, max_size=3).map(",".join)).map(
+                "{0[0]}({0[1]})".format
+            )
+        ),
+    )
+    | st.text()
+)
+@example("round(5,-10^7)")
+def test_no_expression_takes_long(expression: str) -> None:
+    assert outcome(expression)
 
 
 @pytest.fixture

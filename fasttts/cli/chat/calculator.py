@@ -1,12 +1,16 @@
 """Arithmetic on text: a grammar of numbers, operators and a few functions, and nothing else.
 
 The text is parsed, never executed: everything but numbers, operators and the functions named here
-is refused, and so are computations that take long or grow without bounds.
+is refused, and so are computations that take long or grow without bounds. Packages that evaluate
+expressions (simpleeval, asteval) bound powers and products, and not the functions that they are
+given: `round(5, -10 ** 7)` keeps them busy for seconds.
 """
 
 import ast
 import math
 import operator
+import re
+import warnings
 from collections.abc import Callable, Mapping
 
 from fasttts.errors import ConfigurationError
@@ -15,6 +19,9 @@ Number = int | float
 
 MAX_CHARS = 500
 MAX_DEPTH = 50
+CHARACTERS = re.compile(r"[\w\s.,()*/%^+-]*", re.ASCII)
+"""Python's parser reads no other syntax than that of arithmetic and of names."""
+
 MAX_BITS = 4096
 """Most bits of an integer, integral results included."""
 
@@ -30,13 +37,20 @@ UNARY: Mapping[type[ast.unaryop], Callable[[Number], Number]] = {
     ast.UAdd: operator.pos,
     ast.USub: operator.neg,
 }
+
+
+def _round(number: Number, digits: int | None = None) -> Number:
+    """Rounds as `round` does, which computes a power of ten for any number of negative digits."""
+    return round(number, max(digits, -MAX_BITS) if isinstance(digits, int) else digits)
+
+
 FUNCTIONS: Mapping[str, Callable[..., Number]] = {
     "abs": abs,
     "ceil": math.ceil,
     "floor": math.floor,
     "max": max,
     "min": min,
-    "round": round,
+    "round": _round,
     "sqrt": math.sqrt,
 }
 CONSTANTS: Mapping[str, float] = {"pi": math.pi, "e": math.e}
@@ -54,8 +68,7 @@ def calculate(expression: str) -> str:
     if len(expression) > MAX_CHARS:
         raise ConfigurationError(f"the expression has more than {MAX_CHARS} characters")
     try:
-        tree = ast.parse(expression.strip().replace("^", "**"), mode="eval")
-        value = _value(tree.body, MAX_DEPTH)
+        value = _value(_parsed(expression), MAX_DEPTH)
     except (SyntaxError, MemoryError, RecursionError) as error:
         raise ConfigurationError(f"{expression!r} is no arithmetic expression") from error
     except ConfigurationError:
@@ -64,6 +77,19 @@ def calculate(expression: str) -> str:
         raise ConfigurationError(f"{expression!r} has no value: {error}") from error
     is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53
     return str(int(value) if is_whole else value)
+
+
+def _parsed(expression: str) -> ast.expr:
+    """Parses an expression.
+
+    Raises:
+        SyntaxError: It is none.
+    """
+    if not CHARACTERS.fullmatch(expression):
+        raise SyntaxError("a character that no arithmetic has")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the parser's, about literals such as `1if`
+        return ast.parse(expression.strip().replace("^", "**"), mode="eval").body
 
 
 def _value(node: ast.expr, depth: int) -> Number:
