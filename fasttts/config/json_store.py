@@ -1,20 +1,34 @@
-"""JSON documents in the user's cache directory, one file for each key, written atomically."""
+"""JSON documents in the user's cache directory, one file for each key, written atomically.
+
+They are readable by the user alone. A document names its key, so that one in another's place is
+ignored, as is one that is damaged in whatever way.
+"""
 
 import hashlib
 import json
 import logging
-import os
-import tempfile
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fasttts.config.private_folder import PrivateFolder
 from fasttts.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
+_MAX_BYTES = 1 << 24
+"""Longest document that is read."""
+
 _Content = TypeVar("_Content")
+
+
+_DAMAGED = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
+    RecursionError,
+)
+"""What reading and parsing raise for documents that somebody else wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +71,9 @@ class JsonStore:
             ConfigurationError: The cache directory cannot be written.
         """
         path = self.path(key)
-        document = json.dumps({"version": self.version, **content}, indent=1)
+        document = json.dumps({"version": self.version, "key": list(key), **content}, indent=1)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, scratch = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    file.write(document)
-                Path(scratch).replace(path)
-            except BaseException:
-                Path(scratch).unlink(missing_ok=True)
-                raise
+            PrivateFolder(path.parent).write(path.name, document.encode())
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be written: {error}") from error
         return path
@@ -79,16 +85,20 @@ class JsonStore:
 
         Args:
             key: What the document is about.
-            parse: Raises ValueError, KeyError or TypeError for a document that is damaged.
+            parse: Raises LookupError, ValueError, TypeError, AttributeError or ArithmeticError for
+                a document that is damaged.
         """
         path = self.path(key)
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = json.loads(PrivateFolder(path.parent).read(path.name, _MAX_BYTES))
             if document["version"] != self.version:
-                raise ValueError(f"format {document['version']} where {self.version} is known")
+                found = reprlib.repr(document["version"])
+                raise ValueError(f"format {found} where {self.version} is known")
+            if document["key"] != list(key):
+                raise ValueError("it is about something else")
             return parse(document)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except _DAMAGED as error:
             logger.warning("%s is ignored (%s): run `%s` again", path, error, self.remedy)
             return None

@@ -17,7 +17,7 @@ from fasttts.scheduling.run import SearchRequest
 from fasttts.search.named import named_function
 from fasttts.tree import Node
 
-_FORMAT = 1
+_FORMAT = 2
 """Version of the entries' format."""
 
 _LIBRARIES = ("llguidance", "math-verify", "numpy", "sympy", "tokenizers", "transformers")

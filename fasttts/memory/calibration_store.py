@@ -13,7 +13,7 @@ from fasttts.config.json_store import JsonStore
 from fasttts.errors import Role
 from fasttts.memory.calibration import Calibration
 
-STORE = JsonStore(name="calibrations", version=1, remedy="fasttts calibrate")
+STORE = JsonStore(name="calibrations", version=2, remedy="fasttts calibrate")
 
 _CALIBRATION: TypeAdapter[Calibration] = TypeAdapter(Calibration)
 

@@ -12,7 +12,7 @@ from fasttts.routing.decision import RoutingPolicy
 from fasttts.routing.gain import Gain
 from fasttts.routing.policies import Never
 
-STORE = JsonStore(name="router", version=2, remedy="fasttts calibrate-router")
+STORE = JsonStore(name="router", version=3, remedy="fasttts calibrate-router")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,13 +218,15 @@ def broken(change: Callable[[dict[str, object]], object]) -> str:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda d: d.update(version=2),
+        lambda d: d.update(version=1),
         lambda d: d.pop("version"),
         lambda d: d.pop("calibration"),
         lambda d: d["calibration"].pop("device"),
         lambda d: d["calibration"].update(decode=[[1]]),
         lambda d: d["calibration"].update(decode=[[1, -0.1]]),
         lambda d: d["calibration"].update(prefill=[[0, 0.1]]),
+        lambda d: d["calibration"].update(prefill=[[1, float("nan")]]),
+        lambda d: d.update(key=["another", "model", "generator"]),
         lambda d: [d],
     ],
 )

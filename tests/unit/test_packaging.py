@@ -237,7 +237,6 @@ def test_metadata(metadata: Message) -> None:
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra", [])) == {
         "all",
-        "cache",
         "langchain",
         "llama-index",
         "metrics",
@@ -259,9 +258,8 @@ def test_extras_bring_what_they_say(metadata: Message) -> None:
     assert names("langchain") == {"langchain", "langchain-core"}
     assert names("llama-index") == {"llama-index-core"}
     assert names("plot") == {"matplotlib"}
-    assert names("cache") == {"diskcache"}
     assert names("metrics") == {"prometheus-client"}
-    parts = ("vllm", "langchain", "llama-index", "plot", "cache", "metrics")
+    parts = ("vllm", "langchain", "llama-index", "plot", "metrics")
     assert names("all") == set().union(*map(names, parts))
 
 

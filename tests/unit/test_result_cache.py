@@ -1,16 +1,15 @@
 """The result cache: what it gives back, what it survives, who may share it."""
 
 import asyncio
-import builtins
 import os
+import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import diskcache
 import pytest
 
 from fasttts import (
@@ -116,86 +115,169 @@ def test_counted_budgets_are_cached_and_errors_are_not(engine: FastTTS) -> None:
     assert lookups(engine) == (1, 3)
 
 
-@pytest.mark.parametrize("size", [1, 1 << 16], ids=["in the database", "in a file"])
-@pytest.mark.parametrize("damage", ["cut", "changed", "other", "number", "pickle", "gone"])
+def entry_of(directory: Path) -> Path:
+    (path,) = directory.glob("*.result")
+    return path
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def changed(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"seed":0', b'"seed":1'))
+
+
+def linked(path: Path) -> None:
+    """A valid entry outside, which a link leads to."""
+    path.symlink_to(path.rename(path.parents[1] / "outside"))
+
+
+def replaced(make: Callable[[Path], object]) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        path.unlink()
+        make(path)
+
+    return damage
+
+
+DAMAGES = {
+    "cut": cut,
+    "changed": changed,
+    "empty": lambda path: path.write_bytes(b""),
+    "no text": lambda path: path.write_bytes(b"\xff\x00" * 1000),
+    "deep": lambda path: path.write_bytes(b"[" * 1_000_000),
+    "link": linked,
+    "loop": replaced(lambda path: path.symlink_to(path)),
+    "dangling": replaced(lambda path: path.symlink_to("nowhere")),
+    "pipe": replaced(os.mkfifo),
+    "gone": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_counts_as_absent_and_is_written_again(
-    size: int, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with FastTTS(FakeGenerator()) as engine:
-        result = replace(engine.search("hello", search="none"), text="x" * size)
-    cache = ResultCache(tmp_path)
-    cache.write("key", result)
-    assert len(list(tmp_path.rglob("*.val"))) == (size > 1)
-    assert cache.read("key") == result
-    damage_entry(tmp_path, damage)
-    assert cache.read("key") is None
-    assert ("a cached result is ignored" in caplog.text) == (damage != "gone")
-    cache.write("key", result)
-    assert cache.read("key") == result
+    directory = tmp_path / "cache"
+    with open_engine(directory) as engine:
+        computed = engine.search("hello", n=4)
+        DAMAGES[damage](entry_of(directory))
+        outside = {path: path.read_bytes() for path in tmp_path.glob("outside")}
+        again = engine.search("hello", n=4)
+        assert (again.usage.is_cached, again.candidates) == (False, computed.candidates)
+        assert ("a cached result is ignored" in caplog.text) == (damage != "gone")
+        assert as_computed(engine.search("hello", n=4)) == untimed(again)
+    assert {path: path.read_bytes() for path in tmp_path.glob("outside")} == outside
+    assert stat.S_IMODE(entry_of(directory).lstat().st_mode) == 0o600
 
 
-def test_a_search_with_a_damaged_entry_runs_again(engine: FastTTS, tmp_path: Path) -> None:
-    computed = engine.search("hello", n=4)
-    damage_entry(tmp_path, "cut")
-    again = engine.search("hello", n=4)
-    assert (again.usage.is_cached, again.candidates) == (False, computed.candidates)
-    assert as_computed(engine.search("hello", n=4)) == untimed(again)
+def test_a_directory_in_the_place_of_an_entry_costs_a_warning(
+    engine: FastTTS, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.search("hello", n=4)
+    replaced(Path.mkdir)(entry_of(tmp_path))
+    assert not engine.search("hello", n=4).usage.is_cached
+    assert "a result is not cached" in caplog.text
 
 
-def damage_entry(directory: Path, damage: str) -> None:
-    with diskcache.Cache(str(directory)) as store:
-        (name,) = store
-        entry = store[name]
-        damaged: dict[str, object] = {
-            "cut": entry[:-10],
-            "changed": entry.replace('"seed":0', '"seed":1'),
-            "other": "{}",
-            "number": 5,
-            "pickle": builtins.print,
-        }
-        assert damaged["changed"] != entry
-        if damage in damaged:
-            store[name] = damaged[damage]
-        else:
-            del store[name]
+@pytest.mark.parametrize("field", ["seed", "config", "text", "candidates"])
+def test_an_entry_is_of_its_key_and_its_search(
+    field: str, engine: FastTTS, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither another search's entry nor one that was made up answers a search."""
+    first = engine.search("hello", n=4, seed=1)
+    moved = entry_of(tmp_path)
+    engine.search("hello", n=4, seed=2)
+    (other,) = set(tmp_path.glob("*.result")) - {moved}
+    other.write_bytes(moved.read_bytes())
+    assert not engine.search("hello", n=4, seed=2).usage.is_cached
+    assert "not the one that was written for its key" in caplog.text
+
+    class Forged(ResultCache):
+        def read(self, key: str) -> SearchResult:
+            made_up = {"seed": 9, "config": first.config | {"n": 8}, "text": "?", "candidates": ()}
+            return replace(first, **{field: made_up[field]})
+
+    cache = Forged(tmp_path)
+    with FastTTS(FakeGenerator(), FakeVerifier(), scheduling=PLAIN, cache=cache) as forging:
+        assert not forging.search("hello", n=4, seed=1).usage.is_cached
+    assert "it is of another search" in caplog.text
 
 
-def test_a_lost_database_fails_no_call(
+def test_only_the_user_may_read_a_cache(engine: FastTTS, tmp_path: Path) -> None:
+    cache = ResultCache(tmp_path / "of" / "its own")
+    cache.write("../key/\0", engine.search("hello", n=4))
+    assert stat.S_IMODE(cache.directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(entry_of(cache.directory).stat().st_mode) == 0o600
+    assert cache.read("../key/\0") is not None
+
+
+def test_a_directory_that_others_may_write_into_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.chmod(0o777)
+    ResultCache(tmp_path)
+    assert "others may write into it" in caplog.text
+    assert "--cache-dir" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["cache.db", "cache.db-wal", "cache.db-journal", "ab/cd/e.val"])
+@pytest.mark.parametrize("content", [b"", b"no database" * 1000])
+def test_files_of_others_and_of_older_versions_are_left_alone(
+    name: str, content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    with open_engine(tmp_path) as engine:
+        engine.search("hello", n=4)
+        assert engine.search("hello", n=4).usage.is_cached
+        ResultCache(tmp_path, size_limit_bytes=1).write("key", engine.search("hello", n=4))
+    assert file.read_bytes() == content
+    assert "ignored" not in caplog.text
+
+
+def test_a_cache_that_is_lost_or_full_fails_no_call(
     engine: FastTTS, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     computed = engine.search("hello", n=4)
-    for file in tmp_path.glob("cache.db*"):
-        file.write_bytes(b"no database" * 1000)
+    entry_of(tmp_path).unlink()
+    tmp_path.rmdir()
+    tmp_path.touch()
     again = engine.search("hello", n=4)
     assert (again.usage.is_cached, again.candidates) == (False, computed.candidates)
     assert "a result is not cached" in caplog.text
-    with pytest.raises(ConfigurationError, match=r"cannot be used .*delete what is in it"):
-        ResultCache(tmp_path)
+    tmp_path.unlink()
+    assert not engine.search("hello", n=4).usage.is_cached
+    assert engine.search("hello", n=4).usage.is_cached
 
 
-def test_a_file_is_no_directory(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.touch()
+@pytest.mark.parametrize("name", ["file", "file/below", "~nobody-of-this-name/x", "nul\0"])
+def test_what_can_be_no_directory_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = name if name.startswith("~") else str(tmp_path / name)
     with pytest.raises(ConfigurationError, match="cannot be used"):
-        ResultCache(file)
-
-
-def test_without_diskcache_the_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "diskcache", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'fasttts\[cache\]'"):
-        ResultCache(tmp_path)
+        ResultCache(path)
 
 
 def test_the_oldest_results_go(tmp_path: Path) -> None:
     with FastTTS(FakeGenerator()) as engine:
         result = replace(engine.search("hello", search="none"), text="x" * (1 << 16))
-    cache = ResultCache(tmp_path, size_limit_bytes=1 << 20)
+    (tmp_path / "mine").write_bytes(b"x" * (1 << 20))
+    unfinished = tmp_path / f"{'0' * 64}.result.{'0' * 16}.tmp"
+    unfinished.write_bytes(b"x" * (1 << 18))
+    cache = ResultCache(tmp_path, size_limit_bytes=1 << 19)
     for number in range(30):
         cache.write(f"{number}", result)
-    assert cache.read("29") == result
+        assert cache.read(f"{number}") == result
     assert cache.read("0") is None
+    assert not unfinished.exists()
+    assert (tmp_path / "mine").exists()
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.result")) <= 1 << 19
+    cache.write("too long", replace(result, text="x" * (1 << 20)))
+    assert cache.read("too long") is None
+    assert cache.read("29") == result
 
 
 PROGRAM = """
@@ -220,9 +302,7 @@ def test_processes_may_share_a_cache(tmp_path: Path) -> None:
     assert [process.returncode for process in running] == [0, 0, 0], told
     assert len({output for output, _ in told}) == 1
     assert {errors for _, errors in told} == {b""}
-    with diskcache.Cache(str(tmp_path)) as store:
-        assert len(store) == 4
-        assert store.check() == []
+    assert len(list(tmp_path.iterdir())) == len(list(tmp_path.glob("*.result"))) == 4
 
 
 def test_threads_leave_nothing_open(engine: FastTTS) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from fasttts.routing import (
 from fasttts.routing.gain import Gain
 from fasttts.routing.results import DRAFT_PATH
 from fasttts.routing.threshold_store import (
+    STORE,
     default_policy,
     save_threshold,
     try_calibration,
@@ -227,12 +229,17 @@ def test_thresholds_are_kept_for_each_pair_of_models(
     assert path.parent == cache / "fasttts" / "router"
     assert default_policy("a", "b") == Cascade(threshold=0.75)
     assert default_policy("a", "c") == Cascade()
+    known = {"version": STORE.version, "key": ["a", "b"]}
     gain = {"num_problems": 1, "num_draft_right": 2, "num_won": 0, "num_lost": 0}
     for broken in (
         '{"version": 0}',
-        '{"version": 2, "threshold": 7, "gain": null}',
-        '{"version": 2, "threshold": 0.5}',
-        json.dumps({"version": 2, "threshold": 0.5, "gain": gain}),
+        json.dumps(known | {"threshold": 7, "gain": None}),
+        json.dumps(known | {"threshold": 0.5}),
+        json.dumps(known | {"threshold": 0.5, "gain": gain}),
+        json.dumps(known | {"threshold": math.nan, "gain": None}),
+        json.dumps(known | {"threshold": 0.5, "gain": gain | {"num_problems": math.inf}}),
+        json.dumps(known | {"threshold": 0.5, "gain": [1]}),
+        json.dumps(known | {"key": ["a", "c"], "threshold": 0.5, "gain": None}),
         "nonsense",
     ):
         path.write_text(broken, encoding="utf-8")
