@@ -40,7 +40,7 @@ class HermesGenerator(FakeGenerator):
         found = [closed or cut_off for closed, cut_off in CALL.findall(text)]
         try:
             calls = tuple(_call(json.loads(body)) for body in found)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, RecursionError):
             calls = ()
         content = text.partition("<tool_call>")[0] if calls else text
         return ParsedOutput(content=content, tool_calls=calls)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from fasttts.cli.unicode_text import check_text
 from fasttts.errors import ConfigurationError
 
 Question = tuple[str, str | None]
@@ -21,8 +22,8 @@ def read_questions(file: Path, count: int, *, needs_answers: bool) -> list[Quest
         ConfigurationError: There are none, or a line is not a problem.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
+        lines = file.read_text(encoding="utf-8").split("\n")  # JSON may hold other ends of lines
+    except (OSError, ValueError) as error:
         raise ConfigurationError(f"{file} cannot be read: {error}") from error
     questions = [
         _question(file, number, line, needs_answers=needs_answers)
@@ -38,9 +39,11 @@ def _question(file: Path, number: int, line: str, *, needs_answers: bool) -> Que
     try:
         found = json.loads(line)
         answer = found["answer"] if needs_answers else found.get("answer")
-        return str(found["problem"]), None if answer is None else str(answer)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = str(found["problem"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         form = '{"problem": ..., "answer": ...}' if needs_answers else '{"problem": ...}'
         raise ConfigurationError(
             f"{file}, line {number}: {line[:60]!r} is not of the form {form}"
         ) from error
+    check_text(f"{problem}{answer}", f"{file}, line {number}")
+    return problem, None if answer is None else str(answer)

@@ -13,6 +13,7 @@ import typer
 
 from fasttts import SYSTEM_PRESETS, FastTTS
 from fasttts.cli import render
+from fasttts.cli.unicode_text import check_text
 from fasttts.config import EngineConfig, SearchConfig, engine_config, is_function_name
 from fasttts.config.validation import did_you_mean
 from fasttts.engine.loading import check_conversations
@@ -77,9 +78,9 @@ def read_problem(argument: str) -> str:
     """
     try:
         text = sys.stdin.buffer.read().decode() if argument == STDIN else argument
-        text.encode()
     except UnicodeError as error:
         raise ConfigurationError(f"the problem is not UTF-8 text: {error}") from error
+    check_text(text, "the problem")
     if not text.strip():
         raise ConfigurationError("the problem is empty: pass it as text, or '-' to read stdin")
     return text.strip()
@@ -159,10 +160,10 @@ def system_message(system: str | None) -> str | None:
     """Returns the system message of an option `--system`, which may name a preset.
 
     Raises:
-        ConfigurationError: There is no such preset.
+        ConfigurationError: There is no such preset, or it is not UTF-8.
     """
     if system is None or not system.startswith(_PRESET):
-        return system
+        return None if system is None else check_text(system, "--system")
     name = system.removeprefix(_PRESET)
     if name not in SYSTEM_PRESETS:
         hint = did_you_mean(name, SYSTEM_PRESETS)

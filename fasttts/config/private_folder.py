@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fasttts.config.paths import user_path
 from fasttts.errors import ConfigurationError
 
 UNFINISHED = ".tmp"
@@ -147,10 +148,10 @@ def named_folder(path: str | Path, option: str) -> PrivateFolder:
         ConfigurationError: It cannot be created, or is no directory.
     """
     try:
-        folder = PrivateFolder(Path(path).expanduser())
+        folder = PrivateFolder(user_path(path))
         folder.make()
         folder.files()
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, ConfigurationError, UnicodeEncodeError) as error:
         raise ConfigurationError(
             f"{option}={str(path)!r} cannot be used ({error}): name a directory of your own"
         ) from error

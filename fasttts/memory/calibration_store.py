@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from fasttts.config import DEMO
 from fasttts.config.json_store import JsonStore
+from fasttts.config.paths import user_path
 from fasttts.errors import Role
 from fasttts.memory.calibration import Calibration
 
@@ -49,7 +50,7 @@ def _parse(document: Mapping[str, Any]) -> Calibration:
 
 def _key(device: str, model: str, role: Role) -> list[str]:
     """The key: a directory by its absolute path, any other model without its organisation."""
-    folder = Path(model).expanduser()
+    folder = user_path(model)
     if model != DEMO and folder.is_dir():
         return [device, str(folder.absolute()), role]
     return [device, model.rpartition("/")[2].lower(), role]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fasttts.config.paths import user_path
 from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
 from fasttts.memory.units import GIB, MIB, Unit, parse_quantity
@@ -120,7 +121,7 @@ def named_device(name: str) -> Device:
     Raises:
         ConfigurationError: The table or the file does not have it.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     return read_device(path) if path.suffix in {".json", ".toml"} else find_device(name)
 
 
@@ -136,7 +137,7 @@ def read_device(path: Path) -> Device:
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"device file {str(path)!r} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"device file {str(path)!r} does not hold one JSON object")

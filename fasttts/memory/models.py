@@ -6,9 +6,9 @@ The numbers are those of the models' public `config.json`.
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
+from fasttts.config.paths import user_path
 from fasttts.errors import ConfigurationError
 from fasttts.memory.shapes import ModelShape, read_shape
 
@@ -89,8 +89,8 @@ def find_shape(name: str) -> ModelShape:
     Raises:
         ConfigurationError: The table does not have it, or the directory is no model.
     """
-    if Path(name).expanduser().is_dir():
-        return read_shape(Path(name).expanduser())
+    if user_path(name).is_dir():
+        return read_shape(user_path(name))
     short = name.rpartition("/")[2].lower()
     if short in _KNOWN:
         return _KNOWN[short]

@@ -30,8 +30,8 @@ def test_turns_come_back(store: Store) -> None:
     turns = [turn("What is 2 + 2?"), turn("Und \u00fcber \u2713\n3?", "line\n\nline")]
     for each in turns:
         conversation.add(each)
-    assert StoredConversation(conversation.path).turns == turns == conversation.turns
-    assert StoredConversation(conversation.path).messages == conversation.messages
+    assert StoredConversation.read(conversation.path).turns == turns == conversation.turns
+    assert StoredConversation.read(conversation.path).messages == conversation.messages
     assert [message["role"] for message in conversation.messages] == ["user", "assistant"] * 2
 
 
@@ -53,10 +53,10 @@ def test_a_torn_line_loses_itself_only(store: Store) -> None:
         conversation.add(turn(asked))
     whole = conversation.path.read_bytes()
     conversation.path.write_bytes(whole[:-10])
-    again = StoredConversation(conversation.path)
+    again = StoredConversation.read(conversation.path)
     assert ([each.asked for each in again.turns], again.num_damaged) == (["one"], 1)
     again.add(turn("three"))
-    once_more = StoredConversation(conversation.path)
+    once_more = StoredConversation.read(conversation.path)
     assert [each.asked for each in once_more.turns] == ["one", "three"]
 
 

@@ -170,7 +170,8 @@ def evil(open_with: OpenWith, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm-256color")
     for kind in ("CACHE", "DATA", "STATE"):
-        monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / NAME))
+        # These names are logged; pytest-xdist cannot send logs with bytes that are no UTF-8.
+        monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / HOSTILE))
     monkeypatch.chdir(tmp_path)
 
 

@@ -55,6 +55,8 @@ def test_several_calls(parse: Callable[..., ParsedOutput]) -> None:
         CALL.replace('"name": "calculator", ', ""),
         f"{CALL}\n<tool_call>\n{{broken\n</tool_call>",
         "<tool_call></tool_call>",
+        CALL.replace('"1 + 2"', "[" * 5000 + "]" * 5000),
+        CALL.replace('"1 + 2"', "9" * 5000),
         "",
     ],
 )

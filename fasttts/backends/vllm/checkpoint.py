@@ -15,6 +15,7 @@ from typing import Any
 
 from fasttts.backends.vllm.gguf import check_gguf, try_gguf
 from fasttts.config import option_hint
+from fasttts.config.paths import user_path
 from fasttts.decoding.published_sampling import read_published_sampling
 from fasttts.errors import ConfigurationError, Role
 from fasttts.verifiers.registry import find_family
@@ -105,7 +106,7 @@ def check_checkpoint(
         return Checkpoint(name=gguf, role=role, is_gguf=True)
     if not is_path(name):
         return Checkpoint(name=name, role=role)
-    folder = Path(name).expanduser().absolute()
+    folder = user_path(name).absolute()
     if not folder.is_dir():
         what = "is a file, not a model directory" if folder.exists() else "does not exist"
         raise _error(role, folder, f"{what}: give a directory with config.json and safetensors")
@@ -156,7 +157,7 @@ def check_chat_template(name: str) -> None:
     Raises:
         ConfigurationError: It has no chat template.
     """
-    folder = Path(name).expanduser().absolute()
+    folder = user_path(name).absolute()
     if not (is_path(name) and folder.is_dir()) or try_gguf(name) is not None:
         return
     config = folder / "tokenizer_config.json"

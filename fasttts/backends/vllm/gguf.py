@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fasttts.config import option_hint
+from fasttts.config.paths import user_path
 from fasttts.errors import ConfigurationError, Role
 
 _SUFFIX = ".gguf"
@@ -26,7 +27,7 @@ def try_gguf(name: str) -> str | None:
     Args:
         name: A file, a directory that holds one and no other weights, or a name on a hub.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if name.lower().endswith(_SUFFIX):
         return str(path.absolute()) if path.exists() else name
     if path.is_dir():

@@ -5,7 +5,7 @@ interrupted one, by Ctrl-C or an error, leaves no trace.
 """
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,8 @@ from fasttts.chat import Reply, ReplyCall, ReplyFormat, ReplyStream, Tool, fitti
 from fasttts.cli.chat.events import ChatEvent, Grown, LeftOut, Replied, ToolRan
 from fasttts.cli.chat.history import Cost, StoredConversation, Turn, is_plain
 from fasttts.cli.chat.modes import EFFORTS, Effort, Mode, router_of
-from fasttts.cli.chat.tools import Toolbox, ToolOutcome
+from fasttts.cli.chat.tools import Toolbox, ToolOutcome, sound_call
+from fasttts.cli.unicode_text import check_text
 from fasttts.config import SearchConfig
 from fasttts.engine import FastTTS
 from fasttts.routing import Decided
@@ -85,8 +86,9 @@ class Dialogue:
             mode: How it is answered; None takes the dialogue's own.
 
         Raises:
-            FastTTSError: As `FastTTS.search` does.
+            FastTTSError: As `FastTTS.search` does, and for a message that is not UTF-8.
         """
+        check_text(text, "the message")
         messages: list[Message] = [{"role": "user", "content": self._content(text)}]
         costs: list[Cost] = []
         num_left = MAX_ROUNDS if has_problem([*self.conversation.messages, *messages]) else 1
@@ -94,15 +96,16 @@ class Dialogue:
         while num_left:
             num_left -= 1
             replied = yield from self._reply(messages, mode or self.mode, has_tools=num_left > 0)
-            messages.append(_assistant_message(replied.reply))
+            calls = [sound_call(call) for call in replied.reply.calls]
+            messages.append(_assistant_message(replied.reply, [call for call, _ in calls]))
             costs.append(Cost.of(replied.result))
-            calls = {_key(call) for call in replied.reply.calls}
-            if not calls:
+            keys = {_key(call) for call, _ in calls}
+            if not keys:
                 break
-            num_left = 1 if calls <= known else num_left
-            known |= calls
-            for call in replied.reply.calls:
-                outcome = self._run(call)
+            num_left = 1 if keys <= known else num_left
+            known |= keys
+            for call, fault in calls:
+                outcome = fault or self._run(call)
                 yield ToolRan(call=call, outcome=outcome)
                 messages.append(_tool_message(call, outcome))
         self.documents.clear()
@@ -178,10 +181,10 @@ def _num_turns(messages: list[Message]) -> int:
     return sum(message["role"] == "user" for message in messages)
 
 
-def _assistant_message(reply: Reply) -> dict[str, Any]:
+def _assistant_message(reply: Reply, calls: Sequence[ReplyCall]) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": reply.content}
-    if reply.calls:
-        message["tool_calls"] = [_call_message(call) for call in reply.calls]
+    if calls:
+        message["tool_calls"] = [_call_message(call) for call in calls]
     return message
 
 

@@ -26,10 +26,10 @@ class Folder:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
         try:
+            self.root = root.resolve()
             os.close(os.open(self.root, os.O_RDONLY | os.O_DIRECTORY))
-        except OSError as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ConfigurationError(
                 f"{root} is no readable directory: {_reason(error)}"
             ) from error
@@ -47,7 +47,7 @@ class Folder:
         names = _names(path)
         try:
             descriptor = self._open(names)
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:
             raise ConfigurationError(f"cannot read {path!r}: {_reason(error)}") from error
         with os.fdopen(descriptor, "rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -94,7 +94,9 @@ def _listed(descriptor: int) -> str:
     return ", ".join(names[:MAX_LISTED]) + more if names else "nothing"
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return "no file has such a name"
     if error.errno == errno.ELOOP:
         return "symbolic links are not followed"
     return (error.strerror or str(error)).lower()

@@ -1,20 +1,66 @@
-"""Conversations on disk: one append-only file each, one line for each turn."""
+"""Conversations on disk: one append-only file each, one line for each turn.
 
+What the folder holds is not trusted: links are not followed, files that cannot be read are left
+out, and a line is a turn only where every message in it is one that a chat writes.
+"""
+
+import contextlib
 import datetime
+import json
 import os
 import secrets
+import stat
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from fasttts.chat import cost_report
+from fasttts.config.private_folder import PrivateFolder
 from fasttts.errors import ConfigurationError
 from fasttts.types import Message, SearchResult
 
 SUFFIX = ".jsonl"
 MAX_TITLE = 50
+MAX_FILE_BYTES = 1 << 26
+"""Longest conversation that is read."""
+
+_MAX_PLACE_DIGITS = 4
+
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Function(BaseModel):
+    name: str
+    arguments: str
+
+
+class _Call(BaseModel):
+    function: _Function
+
+
+class _Message(BaseModel):
+    role: Literal["user", "assistant", "tool"]
+    content: str
+    name: str = ""
+    tool_calls: list[_Call] = []
+
+
+def _checked(message: dict[str, Any]) -> dict[str, Any]:
+    """Checks that a message is one that a chat writes.
+
+    Raises:
+        ValueError: It is not.
+    """
+    found = _Message.model_validate(message, strict=True)
+    if found.role == "tool" and not found.name:
+        raise ValueError("a tool's result names no tool")
+    for call in found.tool_calls:
+        if not isinstance(json.loads(call.function.arguments), dict):
+            raise ValueError("the arguments of a call are no object")
+    return message
 
 
 def is_plain(result: SearchResult) -> bool:
@@ -38,11 +84,11 @@ class Cost(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     search: str
-    n: int
-    score: float | None = None
-    generated_tokens: int
-    verifier_tokens: int
-    seconds: float
+    n: Count
+    score: Finite | None = None
+    generated_tokens: Count
+    verifier_tokens: Count
+    seconds: Finite
 
     @classmethod
     def of(cls, result: SearchResult) -> "Cost":
@@ -72,7 +118,9 @@ class Turn(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     asked: str
-    messages: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
+    messages: Annotated[
+        tuple[Annotated[dict[str, Any], AfterValidator(_checked)], ...], Field(min_length=1)
+    ]
     costs: tuple[Cost, ...] = ()
 
 
@@ -87,15 +135,22 @@ class StoredConversation:
         self.path = path
         self.turns: list[Turn] = []
         self.num_damaged = 0
-        if path.exists():
-            self._read()
 
-    def _read(self) -> None:
-        for line in self.path.read_bytes().splitlines():
+    @classmethod
+    def read(cls, path: Path) -> "StoredConversation":
+        """Reads a conversation; damaged lines of its file are left out and counted.
+
+        Raises:
+            OSError: There is no such file, or it cannot be read.
+        """
+        conversation = cls(path)
+        content = PrivateFolder(path.parent).read(path.name, MAX_FILE_BYTES)
+        for line in filter(None, content.split(b"\n")):
             try:
-                self.turns.append(Turn.model_validate_json(line))
-            except ValidationError:
-                self.num_damaged += 1
+                conversation.turns.append(Turn.model_validate_json(line))
+            except (ValidationError, RecursionError):
+                conversation.num_damaged += 1
+        return conversation
 
     @property
     def name(self) -> str:
@@ -130,9 +185,12 @@ class StoredConversation:
 
     def _write(self, line: bytes) -> None:
         """Appends a line; an incomplete line before it stays a line of its own."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "rb+") as file:
+        PrivateFolder(self.path.parent).make()
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(self.path, flags, 0o600)
+        with os.fdopen(descriptor, "rb+", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError("it is no regular file")
             size = file.seek(0, os.SEEK_END)
             is_torn = size and os.pread(file.fileno(), 1, size - 1) != b"\n"
             file.write((b"\n" if is_torn else b"") + line + b"\n")
@@ -155,10 +213,14 @@ class Store:
         return StoredConversation(self.folder / f"{name}{SUFFIX}")
 
     def recent(self, count: int) -> list[StoredConversation]:
-        """Lists the conversations that were continued last, newest first."""
-        paths = self.folder.glob(f"*{SUFFIX}")
-        newest = sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        return [StoredConversation(path) for path in newest[:count]]
+        """Lists the conversations that were continued last, newest first, and can be read."""
+        found: list[StoredConversation] = []
+        for path in self._newest():
+            with contextlib.suppress(OSError):
+                found.append(StoredConversation.read(path))
+            if len(found) == count:
+                break
+        return found
 
     def find(self, name: str, count: int) -> StoredConversation:
         """Finds a conversation.
@@ -168,11 +230,31 @@ class Store:
             count: Conversations that a place may refer to.
 
         Raises:
-            ConfigurationError: There is none.
+            ConfigurationError: There is none, or it cannot be read.
         """
-        recent = self.recent(count)
-        if name.isdecimal() and 1 <= int(name) <= len(recent):
-            return recent[int(name) - 1]
-        if any(path.stem == name for path in self.folder.glob(f"*{SUFFIX}")):
-            return StoredConversation(self.folder / f"{name}{SUFFIX}")
+        if name.isdecimal() and len(name) <= _MAX_PLACE_DIGITS:
+            recent = self.recent(count)
+            if 1 <= int(name) <= len(recent):
+                return recent[int(name) - 1]
+        for path in self._newest():
+            if path.stem == name:
+                return _opened(path)
         raise ConfigurationError(f"there is no conversation {name!r}: /resume lists them")
+
+    def _newest(self) -> list[Path]:
+        """The regular files of the folder, those that were written last first."""
+        try:
+            files = PrivateFolder(self.folder).files()
+        except OSError:
+            return []
+        ours = [file for file in files if file.name.endswith(SUFFIX)]
+        ours.sort(key=lambda file: file.modified_ns, reverse=True)
+        return [self.folder / file.name for file in ours]
+
+
+def _opened(path: Path) -> StoredConversation:
+    try:
+        return StoredConversation.read(path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigurationError(f"{path} cannot be read: {reason}") from error

@@ -26,6 +26,10 @@ DEMO_PROBLEM = (
 )
 
 
+MAX_HINT = 480
+"""Characters of an error that are shown: it may name what was typed, however long that is."""
+
+
 class Screen:
     """Prints everything but the model's answers.
 
@@ -60,8 +64,11 @@ class Screen:
         self._print(Text(text, style="dim"))
 
     def hint(self, text: str) -> None:
-        """Prints an error and its remedy, in one paragraph."""
-        self._print(Text(" ".join(text.split()), style="yellow"))
+        """Prints an error and its remedy, in one short paragraph."""
+        line = " ".join(text.split())
+        if len(line) > MAX_HINT:
+            line = f"{line[: MAX_HINT // 2]} ... {line[-MAX_HINT // 2 :]}"
+        self._print(Text(line, style="yellow"))
 
     def said(self, text: str) -> None:
         """Prints a tool's result."""

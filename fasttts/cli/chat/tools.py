@@ -1,8 +1,9 @@
 """The tools of the chat: a calculator, a clock, and reading files below one directory."""
 
 import datetime
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -10,8 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fasttts.chat import ReplyCall, Tool, offered_tools
 from fasttts.cli.chat.calculator import calculate
 from fasttts.cli.chat.files import Folder
+from fasttts.cli.unicode_text import as_text
 from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
+
+MAX_LEVELS = 20
+"""Deepest nesting of a call's arguments."""
 
 _SCHEMA_WORDS = frozenset({"additionalProperties", "properties", "required", "type"})
 """Small models copy them from the schema into their calls; no tool has arguments of these names."""
@@ -80,6 +85,31 @@ class ToolOutcome:
     is_error: bool = False
 
 
+def sound_call(call: ReplyCall) -> tuple[ReplyCall, ToolOutcome | None]:
+    """Returns a call that messages and files can hold.
+
+    Arguments that JSON has no words for (NaN, an infinity, half of a character), or that are nested
+    too deeply, are left out, and the second part says so in place of a result.
+    """
+    try:
+        if not _is_shallow(call.arguments, MAX_LEVELS):
+            raise ValueError(f"more than {MAX_LEVELS} levels")
+        json.dumps([call.name, call.arguments], ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:
+        name = as_text(call.name)
+        fault = ToolOutcome(text=f"the arguments of {name} are no JSON: {error}", is_error=True)
+        return replace(call, name=name, arguments={}), fault
+    return call, None
+
+
+def _is_shallow(value: Any, num_levels: int) -> bool:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return True
+    return num_levels > 0 and all(_is_shallow(each, num_levels - 1) for each in value)
+
+
 class Toolbox:
     """The tools of one chat.
 
@@ -108,10 +138,11 @@ class Toolbox:
             ),
         ]
         if folder is not None:
+            root = as_text(folder.root.name)
             tools.append(
                 ChatTool(
                     name="read_file",
-                    description=f"Read a text file below the directory {folder.root.name}.",
+                    description=f"Read a text file below the directory {root}.",
                     arguments=ReadFileInput,
                     run=lambda given: folder.read(given.path),
                 )
@@ -129,7 +160,14 @@ class Toolbox:
         return offered_tools([tool.schema for tool in self._tools.values()])
 
     def run(self, call: ReplyCall) -> ToolOutcome:
-        """Executes a call; model mistakes are returned, not raised."""
+        """Executes a call; model mistakes are returned, not raised.
+
+        The text has a question mark where a name or an argument has half of a character.
+        """
+        outcome = self._run(call)
+        return replace(outcome, text=as_text(outcome.text))
+
+    def _run(self, call: ReplyCall) -> ToolOutcome:
         tool = self._tools.get(call.name)
         if tool is None:
             hint = did_you_mean(call.name, self._tools)

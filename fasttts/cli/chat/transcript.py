@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fasttts.cli.chat.answer_view import cost_line
 from fasttts.cli.chat.history import StoredConversation, Turn
+from fasttts.config.paths import user_path
 from fasttts.errors import ConfigurationError
 
 
@@ -22,15 +23,17 @@ def save(conversation: StoredConversation, name: str) -> Path:
     """
     if not conversation.turns:
         raise ConfigurationError("there is nothing to save yet")
-    path = Path(name or f"chat-{conversation.name}.md").expanduser()
+    name = name or f"chat-{conversation.name}.md"
+    text = document(conversation).encode(errors="replace")
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(document(conversation))
+        path = user_path(name)
+        with path.open("xb") as file:
+            file.write(text)
     except FileExistsError as error:
-        raise ConfigurationError(f"{path} exists already: name another file") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigurationError(f"cannot write {path}: {reason.lower()}") from error
+        raise ConfigurationError(f"{name} exists already: name another file") from error
+    except (OSError, UnicodeEncodeError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise ConfigurationError(f"cannot write {name}: {reason.lower()}") from error
     return path
 
 
