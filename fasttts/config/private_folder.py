@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fasttts.config.names import option_hint
 from fasttts.config.paths import user_path
 from fasttts.errors import ConfigurationError
 
@@ -51,9 +52,11 @@ class PrivateFolder:
         """Creates the directory where it is missing.
 
         Raises:
-            OSError: It cannot be created, or is none.
+            OSError: It cannot be created or opened, or is none.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._opened():
+            pass
 
     def read(self, name: str, max_bytes: int) -> bytes:
         """Reads a file.
@@ -142,7 +145,7 @@ def named_folder(path: str | Path, option: str) -> PrivateFolder:
 
     Args:
         path: A directory; `~` is the home directory.
-        option: The option that names it, for messages.
+        option: The option of the engine that names it, for messages.
 
     Raises:
         ConfigurationError: It cannot be created, or is no directory.
@@ -150,9 +153,9 @@ def named_folder(path: str | Path, option: str) -> PrivateFolder:
     try:
         folder = PrivateFolder(user_path(path))
         folder.make()
-        folder.files()
     except (OSError, ConfigurationError, UnicodeEncodeError) as error:
         raise ConfigurationError(
-            f"{option}={str(path)!r} cannot be used ({error}): name a directory of your own"
+            f"{option}={str(path)!r} cannot be used ({error}): name a directory of your own "
+            f"{option_hint(option)}"
         ) from error
     return folder

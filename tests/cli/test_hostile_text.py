@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
+from typer.testing import CliRunner
 
-from fasttts import BackendError, EngineConfig, FastTTS
+from fasttts import BackendError, EngineConfig, FastTTS, SearchResult
 from fasttts.backends.fake import FakeVerifier
 from fasttts.cli import app
 from fasttts.cli.chat.history import Store, Turn
@@ -51,7 +52,7 @@ COMMANDS = MAIN.commands
 ARGUMENTS = {
     "solve": ["two"],
     "eval": ["demo", "--num-problems", "1", "-n", "4"],
-    "calibrate-router": ["--num-problems", "30", "-n", "4"],
+    "calibrate-router": ["--num-problems", "30", "-n", "4", "--max-tokens", "40"],
 }
 """Those without which a command does not begin, or is slow."""
 
@@ -218,7 +219,7 @@ def chat(print_: Print, files: Path) -> Iterator[str]:
         f"/resume {HOSTILE}",
         "/stats",
     ]
-    options = ("--files", str(files), "--tools", "--resume")
+    options = ("--files", str(files), "--tools", "--resume", "--effort", "low")
     yield print_("chat", *options, stdin="\n".join(line.replace("\r", "") for line in lines))
 
 
@@ -244,7 +245,7 @@ def calibrate(print_: Print, files: Path) -> Iterator[str]:
 
 def calibrate_router(print_: Print, files: Path) -> Iterator[str]:
     yield print_("calibrate-router", str(files / f"{NAME}.jsonl"))
-    yield print_("calibrate-router", "--num-problems", "30", "-n", "4", "--answer", "text")
+    yield print_("calibrate-router", *ARGUMENTS["calibrate-router"], "--answer", "text")
 
 
 FEEDS = {
@@ -333,7 +334,14 @@ def test_what_is_logged_beside_a_changing_view_is_harmless() -> None:
     assert "\x1b[7;35m" not in screen.getvalue()
 
 
-def test_a_json_document_stays_the_same(evil: None) -> None:
+def test_json_results_hold_the_text_as_it_is() -> None:
+    """The escapes of a terminal are those of JSON, so that a reader gets what the model wrote."""
+    done = CliRunner().invoke(app, ["solve", "two", "--search", "none", "--json"])
+    assert unprintable(done.stdout) == []
+    assert f"{HOSTILE} first." in SearchResult.from_json(done.stdout).text
+
+
+def test_a_json_document_stays_the_same() -> None:
     document = json.dumps({HOSTILE: [NAME, "\\", "\u2713"]}, ensure_ascii=False)
     assert json.loads(printable(document)) == json.loads(document)
 
