@@ -330,14 +330,21 @@ def test_a_system_message_that_is_no_text_is_refused(
         assert "--system" in done.stderr
 
 
-MODELS = [("--generator", "~nobody-of-this-name/m"), ("--verifier", "~nobody-of-this-name/m")]
-
-
-@pytest.mark.parametrize("option", [*MODELS, ("--gpu", "~nobody-of-this-name/d.json")])
-def test_a_home_directory_of_nobody_is_named(folder: Path, option: tuple[str, str]) -> None:
-    done = CliRunner().invoke(app, ["plan", "--gpu", "rtx-4090", *option])
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/d.json", "9" * 5000 + ".json"])
+@pytest.mark.parametrize("option", ["--gpu", "--generator", "--verifier"])
+def test_a_path_that_can_be_none_is_named(folder: Path, option: str, name: str) -> None:
+    done = CliRunner().invoke(app, ["plan", "--gpu", "rtx-4090", option, name])
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
-    assert "nobody-of-this-name" in done.stderr
+    assert "is no path" in done.stderr
+    assert len(done.stderr) < 200
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/d", "9" * 5000])
+@pytest.mark.parametrize("command", [["solve", "two", "--verifier", "judge"], ["chat"], ["check"]])
+def test_a_model_at_such_a_path_is_refused(folder: Path, command: list[str], name: str) -> None:
+    done = CliRunner().invoke(app, [*command, "--generator", name])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "is no path" in done.stderr
 
 
 @FUZZ

@@ -2,7 +2,7 @@
 
 The text is parsed, never executed: everything but numbers, operators and the functions named here
 is refused, and so are computations that take long or grow without bounds. Packages that evaluate
-expressions (simpleeval, asteval) bound powers and products, and not the functions that they are
+expressions (simpleeval, asteval) bound powers and strings, and not the functions that they are
 given: `round(5, -10 ** 7)` keeps them busy for seconds.
 """
 
