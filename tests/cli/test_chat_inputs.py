@@ -47,7 +47,7 @@ BAD_NAMES += [
     "[",
     "{0}",
 ]
-NO_JSON = ["NaN", "Infinity", "-Infinity", '"\\ud800"', "[" * 200 + "]" * 200, "1e999"]
+NO_JSON = ["NaN", "Infinity", "-Infinity", '"\\ud800"', "[" * 40 + "]" * 40, "1e999"]
 
 SHORT = ("--max-tokens", "20")
 Chat = Callable[..., Result]
@@ -141,7 +141,7 @@ def test_names_that_are_no_text_reach_the_model_as_text(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [*NO_JSON, '{"a": [1e999]}', '{"\\udfff": 1}'])
-@pytest.mark.parametrize("name", ["calculator", "clock", "\\ud800"])
+@pytest.mark.parametrize("name", ["calculator", "\\ud800"])
 def test_arguments_that_are_no_json_are_an_error_for_the_model(
     chat: Chat, generator: HermesGenerator, name: str, value: str
 ) -> None:
