@@ -4,7 +4,7 @@ A beam that fails is data (it is a candidate that lost); an engine that fails is
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from fasttts.types import StopReason, TreeNode, Usage
 
@@ -12,7 +12,19 @@ Role = Literal["generator", "verifier"]
 
 
 class FastTTSError(Exception):
-    """Base of every error raised on purpose by FastTTS."""
+    """Base of every error raised on purpose by FastTTS.
+
+    Errors can be pickled and copied, with their attributes and notes; their cause stays behind, as
+    that of any exception.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without a call of `__init__`, whose keyword arguments Python does not remember."""
+        return _made, (type(self), self.args), self.__dict__
+
+
+def _made(kind: type[FastTTSError], args: tuple[Any, ...]) -> FastTTSError:
+    return kind.__new__(kind, *args)
 
 
 class ConfigurationError(FastTTSError, ValueError):

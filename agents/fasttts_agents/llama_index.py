@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from llama_index.core.tools import FunctionTool
@@ -76,21 +77,30 @@ def deliberate_tool(
         max_problem_tokens=max_problem_tokens,
     )
 
-    def deliberate(ctx: Context, problem: str, effort: Effort | None = None) -> Deliberation:
-        return deliberator.run(problem, effort, _writer(ctx))
-
-    async def adeliberate(ctx: Context, problem: str, effort: Effort | None = None) -> Deliberation:
-        async with _granted(ctx, budget_tokens):
-            return await deliberator.arun(problem, effort, _writer(ctx))
-
+    calls = _Calls(deliberator=deliberator, budget_tokens=budget_tokens)
     return FunctionTool.from_defaults(
-        fn=deliberate,
-        async_fn=adeliberate,
+        fn=calls.run,
+        async_fn=calls.arun,
         name=NAME,
         description=DESCRIPTION,
         fn_schema=INPUTS[max_effort],
         partial_params={"ctx": None},  # outside an agent no context is passed
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Calls:
+    """The functions of one tool."""
+
+    deliberator: Deliberator
+    budget_tokens: int | None
+
+    def run(self, ctx: Context, problem: str, effort: Effort | None = None) -> Deliberation:
+        return self.deliberator.run(problem, effort, _writer(ctx))
+
+    async def arun(self, ctx: Context, problem: str, effort: Effort | None = None) -> Deliberation:
+        async with _granted(ctx, self.budget_tokens):
+            return await self.deliberator.arun(problem, effort, _writer(ctx))
 
 
 @asynccontextmanager

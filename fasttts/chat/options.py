@@ -112,13 +112,16 @@ class ChatOptions(BaseModel):
     @model_validator(mode="after")
     def _check_fasttts_options(self) -> Self:
         """Checks every option before anything is loaded."""
+        self._check_options()
+        return self
+
+    def _check_options(self) -> None:
         if self.engine is not None:
             self._adopt(self.engine)
         verifier = self._verifier_name()
         resolve(self._search_config(), has_verifier=verifier is not None)
         if self.search == AUTO:
             self._routing_policy((self.model, verifier))
-        return self
 
     def _adopt(self, engine: FastTTS) -> None:
         """Takes the names from a given engine; raises if the options name other models."""
@@ -224,6 +227,27 @@ class ChatOptions(BaseModel):
         if self.search == AUTO:
             options["policy"] = repr(self._routing_policy((self.model, self._verifier_name())))
         return {**names, **options}
+
+    def __copy__(self) -> Self:
+        """Returns a copy with a lease of its own, so that closing it closes nothing of this one."""
+        twin = super().__copy__()
+        twin._lease = EngineLease()
+        return twin
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copies the object and checks it again, unlike pydantic.
+
+        Args:
+            update: Fields to change; None for none.
+            deep: Whether the values are copied as well; the engine never is.
+
+        Raises:
+            ConfigurationError: An option cannot work, or names another model than the engine runs.
+        """
+        twin = super().model_copy(update=update, deep=deep)
+        if update:
+            twin._check_options()
+        return twin
 
     def close(self) -> None:
         """Releases the engine: its last user closes it and frees its memory.

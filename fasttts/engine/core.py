@@ -97,11 +97,26 @@ class EngineCore:
     @property
     def health(self) -> Health:
         """Whether both models work; a closed core is one that a restart could not replace."""
+        if self.forked is not None:
+            return Health(is_healthy=False, reason=self.forked)
         lost = self._thread.fault or (self.verifier and fault_of(self.verifier))
         reason = "the last restart failed" if self.is_closed else lost
         if reason is None:
             return Health(is_healthy=True)
         return Health(is_healthy=False, reason=f"{reason}; restart() loads the engine again")
+
+    @property
+    def forked(self) -> str | None:
+        """That this process was forked from the engine's; see `LoopThread.forked`."""
+        return self._thread.forked
+
+    def check_process(self) -> None:
+        """Checks that this is the engine's process: in a fork of it, locks may be held forever.
+
+        Raises:
+            BackendError: This process was forked from it.
+        """
+        self._thread.check_process()
 
     @property
     def gauges(self) -> Gauges:
@@ -202,7 +217,7 @@ class EngineCore:
 
         In a forked process it does nothing: the parent owns them.
         """
-        if self._thread.is_of_another_process:
+        if self.forked is not None:
             return
         self.is_closed = True
         self._thread.close()

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 from fasttts.answers.extraction import Extractor
 from fasttts.config import (
@@ -141,7 +141,10 @@ class FastTTS:
 
     @property
     def health(self) -> Health:
-        """Whether both models work; costs nothing, from any thread."""
+        """Whether both models work; costs nothing, from any thread.
+
+        In a process that was forked from the engine's it says so: nothing works there.
+        """
         if self._is_closed:
             return Health(is_healthy=False, reason="the engine is closed")
         return self._core.health
@@ -157,6 +160,7 @@ class FastTTS:
             raise ConfigurationError(
                 "this engine was made of backends: give it reload=..., or load it by name"
             )
+        self._core.check_process()
         with self._lifetime:
             if self._is_closed:
                 raise BackendError("the engine is closed", role="generator")
@@ -431,7 +435,11 @@ class FastTTS:
         """Returns counters since the engine was made, and present gauges, its health among them.
 
         Costs microseconds and stops nothing; from any thread, also once closed.
+
+        Raises:
+            BackendError: This process was forked from the engine's.
         """
+        self._core.check_process()
         return EngineStats(
             health=self.health,
             requests=self._requests.stats(),
@@ -442,11 +450,21 @@ class FastTTS:
 
     @property
     def usage(self) -> EngineUsage:
-        """Cost of all searches of this engine so far; from any thread, also once closed."""
+        """Cost of all searches of this engine so far; from any thread, also once closed.
+
+        Raises:
+            BackendError: This process was forked from the engine's.
+        """
+        self._core.check_process()
         return self._requests.account.snapshot()
 
     def close(self) -> None:
-        """Ends every search with a `BackendError` and frees both models; safe to call twice."""
+        """Ends every search with a `BackendError` and frees both models; safe to call twice.
+
+        In a process that was forked from the engine's it does nothing: the parent owns them.
+        """
+        if self._core.forked is not None:
+            return
         with self._lifetime:
             if self._is_closed:
                 return
@@ -460,6 +478,18 @@ class FastTTS:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuses to be pickled.
+
+        Raises:
+            ConfigurationError: Always; it says what to pass to another process instead.
+        """
+        raise ConfigurationError(
+            f"an engine of generator={self.generator_name!r} cannot be pickled, and neither can "
+            "what holds it: pass an EngineConfig, and open it there with shared_engine; or make "
+            "the chat class with model=... and engine_args=... in place of engine=..."
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -488,6 +518,7 @@ class FastTTS:
         extract: Extractor | None,
     ) -> SearchRun:
         """Checks everything about a search and renders its prompt."""
+        self._core.check_process()
         config = resolve(
             search_config(base, **options),
             has_verifier=self.verifier is not None,

@@ -5,8 +5,9 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
+from fasttts.errors import ConfigurationError
 from fasttts.scheduling.loop_thread import LoopThread, ResultListener
 from fasttts.streaming.listener import SearchListener
 from fasttts.types import Event, SearchResult
@@ -43,7 +44,12 @@ class SearchHandle:
 
     @property
     def done(self) -> bool:
-        """Whether the search has ended, in whatever way."""
+        """Whether the search has ended, in whatever way.
+
+        Raises:
+            BackendError: This process was forked from the engine's; so do all methods there.
+        """
+        self._thread.check_process()
         return self._listener.future.done()
 
     def cancel(self) -> bool:
@@ -104,6 +110,7 @@ class SearchHandle:
 
     def when_done(self, call: Callable[[], None]) -> None:
         """Calls back once the search has ended, from the loop's thread; must not block."""
+        self._thread.check_process()
 
         def tell(_: "Future[Any]") -> None:
             call()
@@ -119,7 +126,25 @@ class SearchHandle:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.cancel()
+        if self._thread.forked is None:  # in a forked process the search is the parent's
+            self.cancel()
+
+    def __copy__(self) -> Self:
+        """Returns the handle itself: the search is one."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuses to be pickled.
+
+        Raises:
+            ConfigurationError: Always; it says what to pass to another process instead.
+        """
+        raise ConfigurationError(
+            "a handle cannot be pickled: its search runs in this process; pass handle.result()"
+        )
 
     @property
     def _watched(self) -> SearchListener:

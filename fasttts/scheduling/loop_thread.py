@@ -96,9 +96,14 @@ class LoopThread:
         return self._fault or self._loop.fault
 
     @property
-    def is_of_another_process(self) -> bool:
-        """Whether this process was forked from the one in which the thread runs."""
-        return os.getpid() != self._pid
+    def forked(self) -> str | None:
+        """That this process was forked from the thread's, and what helps; None where it was not."""
+        if os.getpid() == self._pid:
+            return None
+        return (
+            f"the engine lives in process {self._pid} and this one was forked from it: load "
+            "models after the fork, or start processes with 'spawn'"
+        )
 
     def submit(self, run: SearchRun, listener: Listener) -> None:
         """Admits a search.
@@ -140,12 +145,8 @@ class LoopThread:
         Raises:
             BackendError: This process was forked from it.
         """
-        if self.is_of_another_process:
-            message = (
-                f"the engine lives in process {self._pid} and this one was forked from it: load "
-                "models after the fork, or start processes with 'spawn'"
-            )
-            raise BackendError(message, role="generator")
+        if (forked := self.forked) is not None:
+            raise BackendError(forked, role="generator")
 
     def check_accepting(self) -> None:
         """Checks that searches are accepted.
@@ -168,7 +169,7 @@ class LoopThread:
 
     def close(self) -> None:
         """Ends every search with an error and waits for the thread; safe to call twice."""
-        if self.is_of_another_process:
+        if self.forked is not None:
             return
         with self._lock:
             self._is_closing = True

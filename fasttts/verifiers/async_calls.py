@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import InvalidStateError
@@ -58,6 +59,10 @@ class AsyncCalls:
     """
 
     def __init__(self) -> None:
+        self._open()
+
+    def _open(self) -> None:
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._pending: dict[Any, None] = {}
         """Calls that have not ended, in their order."""
@@ -69,6 +74,8 @@ class AsyncCalls:
         Args:
             functions: Async functions, pure: one may be called again.
         """
+        if self._pid != os.getpid():  # a fork copies no thread, and may copy a held lock
+            self._open()
         batch = f"{_BATCH}{next(_numbers)}"
         calls = [_AsyncCall(function, batch) for function in functions]
         with self._lock:

@@ -6,6 +6,7 @@ exits, and a call that hangs holds its thread for ever.
 
 import contextvars
 import itertools
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -56,12 +57,18 @@ class DaemonPool:
     def __init__(self, num_threads: int, *, name: str) -> None:
         self._num_threads = num_threads
         self._name = name
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._calls: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._num_started = 0
 
     def submit(self, function: Callable[[], Value]) -> Call[Value]:
         """Runs a function as soon as a thread is free."""
+        if self._pid != os.getpid():  # a fork copies no thread, and may copy a held lock
+            self._begin()
         call = Call(function)
         self._calls.put(call)
         with self._lock:

@@ -50,6 +50,7 @@ class FunctionVerifier:
             raise ConfigurationError(f"num_threads={num_threads}: a function needs one thread")
         self._function = function
         self._name = name or _name_of(function)
+        self._num_threads = num_threads
         self._workers = AsyncCalls() if _is_async(function) else _Threads(num_threads)
         self._is_closed = False
 
@@ -99,6 +100,11 @@ class FunctionVerifier:
         finally:
             for call in calls:
                 self._workers.give_up(call)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles the function: a copy works, and is closed, by itself."""
+        again = functools.partial(type(self), name=self._name, num_threads=self._num_threads)
+        return again, (self._function,)
 
     def close(self) -> None:
         """Refuses further work; a running call is neither interrupted nor waited for."""

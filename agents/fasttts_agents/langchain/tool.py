@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from langchain_core.tools import BaseTool, ToolException
 from langchain_core.tools.base import ArgsSchema
 from langgraph.config import get_stream_writer
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 
 from fasttts import FastTTS, FastTTSError, SearchConfig
 from fasttts_agents.deliberate import (
@@ -46,27 +46,30 @@ class DeliberateTool(BaseTool):
     config: SearchConfig = Field(default_factory=SearchConfig)
     max_effort: Effort | None = None
     max_problem_tokens: int = Field(default=2048, ge=1)
-    _deliberator: Deliberator = PrivateAttr()
 
     @model_validator(mode="after")
     def _check_deliberation(self) -> Self:
-        self._deliberator = Deliberator(
+        self._deliberator()
+        self.args_schema = INPUTS[self.max_effort]
+        return self
+
+    def _deliberator(self) -> Deliberator:
+        """Made for each call: the fields of a copy may have changed."""
+        return Deliberator(
             engine=self.engine,
             config=self.config,
             max_effort=self.max_effort,
             max_problem_tokens=self.max_problem_tokens,
         )
-        self.args_schema = INPUTS[self.max_effort]
-        return self
 
     def _run(self, problem: str, effort: Effort | None = None) -> tuple[str, dict[str, Any]]:
         with _tool_errors():
-            found = self._deliberator.run(problem, effort, _writer())
+            found = self._deliberator().run(problem, effort, _writer())
         return found.answer, found.trace
 
     async def _arun(self, problem: str, effort: Effort | None = None) -> tuple[str, dict[str, Any]]:
         with _tool_errors():
-            found = await self._deliberator.arun(problem, effort, _writer())
+            found = await self._deliberator().arun(problem, effort, _writer())
         return found.answer, found.trace
 
 

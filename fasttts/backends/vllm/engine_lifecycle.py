@@ -8,9 +8,11 @@ another process shares nothing and is not counted.
 
 import gc
 import multiprocessing
+import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
@@ -175,6 +177,23 @@ def close_engine(llm: "LLM") -> None:
             _close_sockets(llm.llm_engine.engine_core)
         del llm.llm_engine
     gc.collect()
+
+
+def _leave_to_parent() -> None:
+    """Makes a forked process forget vLLM's finalizers and processes, which are the parent's.
+
+    At its exit it would run the former and end the latter.
+    """
+    registered: Any = weakref.finalize
+    for finalizer in list(registered._registry):
+        found = finalizer.peek()
+        if found is not None and str(getattr(found[1], "__module__", "")).startswith("vllm"):
+            finalizer.detach()
+    children: Any = multiprocessing.process
+    children._children.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _close_sockets(client: Any) -> None:

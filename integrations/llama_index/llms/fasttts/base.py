@@ -26,6 +26,7 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools.types import BaseTool
 from llama_index.core.types import Model, PydanticProgramMode
+from pydantic import BaseModel
 from typing_extensions import override
 
 from fasttts import FastTTS as Engine
@@ -69,6 +70,13 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         llm.close()
         ```
     """
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """As pydantic makes it: LlamaIndex takes away from this object what cannot be pickled."""
+        return BaseModel.__getstate__(self)
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        BaseModel.__setstate__(self, state)
 
     @classmethod
     def class_name(cls) -> str:
