@@ -3,12 +3,30 @@
 A beam that fails is data (it is a candidate that lost); an engine that fails is an exception.
 """
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from fasttts.types import StopReason, TreeNode, Usage
 
 Role = Literal["generator", "verifier"]
+
+
+def shown(value: object, max_chars: int = 80) -> str:
+    """A value for a message: short, and readable where its own `repr` raises.
+
+    Args:
+        value: Any value, of a user's or a model's.
+        max_chars: Characters after which it is cut.
+    """
+    shortening = reprlib.Repr()
+    shortening.maxstring = shortening.maxother = max_chars
+    shortening.maxlevel = 4
+    try:
+        text = shortening.repr(value)
+    except Exception:  # noqa: BLE001, a user's class, or an integer of thousands of digits
+        text = type(value).__name__
+    return text if len(text) <= max_chars else f"{text[:max_chars]} ..."
 
 
 class FastTTSError(Exception):

@@ -6,6 +6,7 @@ This package imports neither LangChain nor LlamaIndex.
 from fasttts.chat.options import ChatOptions
 from fasttts.chat.reply import Delta, Reply, ReplyCall, ReplyFormat, ReplyStream
 from fasttts.chat.request import ChatRequest, ReplyChunk
+from fasttts.chat.tool_calls import written_call
 from fasttts.chat.tools import Tool, forced_tools, offered_tools
 from fasttts.chat.truncation import fitting_messages
 from fasttts.chat.usage import cost_report, token_usage
@@ -25,4 +26,5 @@ __all__ = [
     "forced_tools",
     "offered_tools",
     "token_usage",
+    "written_call",
 ]

@@ -72,6 +72,9 @@ class ChatOptions(BaseModel):
         stop: Strings that end a reply; they are not part of it.
         on_overflow: Treatment of a conversation that is too long for the context: "error" raises,
             "truncate" drops its oldest turns; see `fitting_messages`.
+        untagged_calls: Whether a reply that is nothing but the JSON of calls of offered tools, with
+            arguments that they take, is these calls: small models leave the tags of their format
+            out. False takes calls in the model's own format alone.
         search_args: Further options of `SearchConfig`, such as `top_p` or `selection`.
         engine_args: Further options of `EngineConfig`, such as `max_model_len`.
         engine: An engine to use as it is, instead of `model`, `verifier` and `engine_args`; None
@@ -93,6 +96,7 @@ class ChatOptions(BaseModel):
     seed: int | None = None
     stop: list[str] | None = None
     on_overflow: Literal["error", "truncate"] = "error"
+    untagged_calls: bool = True
     search_args: dict[str, Any] = Field(default_factory=dict)
     engine_args: dict[str, Any] = Field(default_factory=dict)
     engine: FastTTS | None = Field(default=None, exclude=True, repr=False)
@@ -208,12 +212,16 @@ class ChatOptions(BaseModel):
             is_parallel=is_parallel,
             response_schema=response_schema,
             truncates=self.on_overflow == "truncate",
+            untagged_calls=self.untagged_calls,
         )
         if (overrides.get("search") or self.search) != AUTO:
             return request
-        return replace(
-            request, engine=Router(engine, policy or self._routing_policy(_names(engine)))
+        router = Router(
+            engine,
+            policy or self._routing_policy(_names(engine)),
+            untagged_calls=self.untagged_calls,
         )
+        return replace(request, engine=router)
 
     def _identity(self) -> dict[str, Any]:
         """Returns everything that a reply depends on besides its prompt."""
@@ -221,6 +229,7 @@ class ChatOptions(BaseModel):
             "model": self.model,
             "verifier": self.verifier,
             "on_overflow": self.on_overflow,
+            "untagged_calls": self.untagged_calls,
         }
         loaded = None if self.engine is not None else self._engine_config().model_dump()
         options = {**self._search_config().model_dump(), "engine": loaded}

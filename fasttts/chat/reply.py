@@ -21,6 +21,7 @@ from fasttts.answers.extraction import (
 )
 from fasttts.chat.tool_calls import call_checker, canonical_calls, parse_json_calls
 from fasttts.chat.tools import Tool
+from fasttts.decoding.json_checks import check_json
 from fasttts.decoding.structured_outputs import THINK_END, THINK_START
 from fasttts.engine.request import Prompt, is_thinking
 from fasttts.engine.untagged_calls import may_become_untagged_call
@@ -106,6 +107,7 @@ class ReplyFormat:
         is_parallel: bool = True,
         is_constrained: bool = False,
         is_forced: bool = False,
+        untagged_calls: bool = True,
     ) -> Self:
         """Makes the format of an engine's reply to a prompt.
 
@@ -117,9 +119,12 @@ class ReplyFormat:
             is_constrained: Whether calls follow a grammar, in the model's own format if a
                 `CallFormat` describes it.
             is_forced: Whether there must be a call.
+            untagged_calls: Whether a text that is the JSON of a call, without a marker, may be one.
         """
         generator = engine.generator
-        parse: Parser | None = functools.partial(engine.parse_tool_calls, tools=tools)
+        parse: Parser | None = functools.partial(
+            engine.parse_tool_calls, tools=tools, untagged_calls=untagged_calls
+        )
         call_marker = generator.call_marker
         if is_constrained:
             parse = functools.partial(generator.parse_tool_calls, tools=tools)
@@ -128,7 +133,7 @@ class ReplyFormat:
         return cls(
             parse=parse if tools else None,
             call_marker=call_marker,
-            has_untagged_calls=not is_constrained,
+            has_untagged_calls=untagged_calls and not is_constrained,
             is_parallel=is_parallel,
             is_thinking=is_thinking(prompt, engine.tokenizer),
             is_forced=is_forced,
@@ -258,7 +263,8 @@ def _complete_calls(found: Sequence[ToolCall]) -> tuple[ReplyCall, ...]:
 def _try_object(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+        check_json(value, max_chars=None)  # neither NaN nor half of a surrogate pair
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

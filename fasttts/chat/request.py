@@ -1,5 +1,6 @@
 """One call of a chat model, checked and ready to run in any of the engine's four ways."""
 
+import warnings
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from fasttts.chat.tools import Tool, forced_tools, offered_tools
 from fasttts.chat.truncation import fitting_messages
 from fasttts.config import SearchConfig, search_config
 from fasttts.engine.request import Prompt
+from fasttts.engine.tool_template import unseen_tools
 from fasttts.routing import RoutedEvent, Router
 from fasttts.types import Finished, Message, PrefixDelta, SearchResult, TextDelta
 
@@ -100,6 +102,7 @@ def make_request(
     is_parallel: bool = True,
     response_schema: Mapping[str, Any] | None = None,
     truncates: bool = False,
+    untagged_calls: bool = True,
 ) -> ChatRequest:
     """Makes a request that is checked and rendered.
 
@@ -112,6 +115,7 @@ def make_request(
         is_parallel: Whether a reply may hold several calls.
         response_schema: JSON schema of replies that are no calls; None allows any text.
         truncates: Whether the oldest turns are dropped where they do not fit.
+        untagged_calls: Whether a reply that is nothing but the JSON of calls is these calls.
 
     Raises:
         ConfigurationError: The choice, a schema or the messages cannot work.
@@ -133,6 +137,8 @@ def make_request(
     if truncates:
         messages = fitting_messages(engine, messages, offered, max_tokens=config.max_tokens)
     prompt = engine.render(messages, tools=offered or None)
+    if not prompt.shows_tools:
+        warnings.warn(unseen_tools(engine.generator_name, offered), stacklevel=2)
     reply_format = ReplyFormat.of_call(
         engine,
         prompt,
@@ -140,6 +146,7 @@ def make_request(
         is_parallel=is_parallel,
         is_constrained=outputs is not None,
         is_forced=bool(forced),
+        untagged_calls=untagged_calls,
     )
     rule = "json" if config.answer == "auto" and response_schema is not None else config.answer
     return ChatRequest(

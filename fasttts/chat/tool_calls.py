@@ -9,9 +9,11 @@ from pydantic import ValidationError
 
 from fasttts.answers.canonical_json import canonical_json
 from fasttts.chat.tools import Tool, tool_name, tool_parameters
+from fasttts.decoding.json_checks import check_json
 from fasttts.decoding.schema_checks import check_schemas
 from fasttts.decoding.structured_outputs import StructuredOutputs, inline_json
-from fasttts.errors import ConfigurationError
+from fasttts.decoding.tool_arguments import follow_schema
+from fasttts.errors import ConfigurationError, shown
 from fasttts.interfaces import CallFormat
 from fasttts.types import ParsedOutput, ToolCall
 
@@ -98,6 +100,34 @@ def parse_json_calls(text: str) -> ParsedOutput:
     return ParsedOutput(content="", tool_calls=calls)
 
 
+def written_call(name: object, arguments: object, call_id: object) -> dict[str, Any]:
+    """Writes a call of a conversation in OpenAI's form.
+
+    Args:
+        name: The tool's name.
+        arguments: The arguments; a text, such as that of a call that could not be read, is written
+            as it is.
+        call_id: The id that the call's result repeats; None for none.
+
+    Raises:
+        ConfigurationError: There is no name, or the arguments are no JSON.
+    """
+    if not isinstance(name, str):  # an empty one may be the model's own
+        raise ConfigurationError(
+            f"a tool call of the conversation has no name (id {shown(call_id)})"
+        )
+    if not isinstance(arguments, str):
+        try:
+            check_json(arguments, max_chars=None)
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"the arguments of the conversation's call of {shown(name)} are no JSON: {error}"
+            ) from error
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
 def canonical_calls(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """One spelling for all calls with these names and equal arguments."""
     return canonical_json({"tool_calls": [{"name": n, "arguments": a} for n, a in calls]})
@@ -105,9 +135,6 @@ def canonical_calls(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 
 def call_checker(tools: Sequence[Tool]) -> Callable[[str, Mapping[str, Any]], bool]:
     """Makes a predicate: whether one of the tools accepts a name and arguments."""
-    from jsonschema import validators
-    from jsonschema.exceptions import SchemaError
-
     schemas = {tool_name(tool): tool_parameters(tool) for tool in tools}
 
     def is_taken(name: str, arguments: Mapping[str, Any]) -> bool:
@@ -115,8 +142,8 @@ def call_checker(tools: Sequence[Tool]) -> Callable[[str, Mapping[str, Any]], bo
         if schema is None:
             return False
         try:
-            return bool(validators.validator_for(schema)(schema).is_valid(arguments))
-        except SchemaError:
+            return follow_schema(arguments, schema)
+        except ValueError:  # a schema that says nothing forbids nothing
             return True
 
     return is_taken

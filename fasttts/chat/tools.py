@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fasttts.decoding.json_checks import check_json
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, shown
 
 Tool = Mapping[str, Any]
 """A tool in OpenAI's form: `{"type": "function", "function": {...}}`."""
 
+_COMBINING = frozenset({"$ref", "anyOf", "oneOf", "allOf"})
 _ANY = ("any", "required", True)
 _FREE = (None, "auto", False)
 
@@ -44,7 +45,7 @@ def forced_tools(tools: Sequence[Tool] | None, choice: object = None) -> tuple[T
     named = tuple(tool for tool in offered if kind in _ANY or tool_name(tool) == kind)
     if not named:
         known = ", ".join(map(tool_name, offered)) or "no tool"
-        raise ConfigurationError(f"tool_choice={choice!r} forces a call of none of: {known}")
+        raise ConfigurationError(f"tool_choice={shown(choice)} forces a call of none of: {known}")
     return named
 
 
@@ -56,6 +57,8 @@ def tool_name(tool: Tool) -> str:
 def tool_parameters(tool: Tool) -> Mapping[str, Any]:
     """Returns the JSON schema of a call's arguments; an empty object where there are none."""
     schema: Mapping[str, Any] = tool["function"].get("parameters") or {}
+    if not _COMBINING.isdisjoint(schema):  # with no properties beside them, none would be allowed
+        return {"type": "object", **schema}
     return {"type": "object", "properties": {}, **schema}
 
 
@@ -70,7 +73,7 @@ def _kind(choice: object) -> object:
     elif choice is None or isinstance(choice, str | bool):
         return choice
     raise ConfigurationError(
-        f"tool_choice={choice!r} is not 'auto', 'none', 'any', 'required' or a tool's name"
+        f"tool_choice={shown(choice)} is not 'auto', 'none', 'any', 'required' or a tool's name"
     )
 
 

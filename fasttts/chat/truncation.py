@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from fasttts import FastTTS
 from fasttts.chat.tools import Tool
+from fasttts.engine.messages import check_conversation
 from fasttts.types import Message
 
 
@@ -21,9 +22,12 @@ def fitting_messages(
         messages: The conversation.
         tools: Tools that are rendered with it.
         max_tokens: Longest answer in tokens.
+
+    Raises:
+        ConfigurationError: The conversation cannot be rendered.
     """
     room = engine.max_model_len - min(max_tokens, engine.max_model_len // 4)
-    kept = list(messages)
+    kept = check_conversation(messages)
     while (turn := _oldest_turn(kept)) is not None:
         if len(engine.tokenizer.encode_chat(kept, list(tools) or None)) <= room:
             break

@@ -2,7 +2,6 @@
 
 import difflib
 import re
-import reprlib
 from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ValidationError
@@ -10,7 +9,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
 from fasttts.config.names import option_hint
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, shown
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
@@ -78,18 +77,7 @@ def _describe(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if detail["type"] == "extra_forbidden":
         return f"unknown option '{name}': {did_you_mean(str(last), _fields(model, outer))}"
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{name}={_shown(detail['input'])}: {message}" if name else message
-
-
-def _shown(value: object) -> str:
-    """A value for a message, without most of a large one."""
-    shortening = reprlib.Repr()
-    shortening.maxstring = shortening.maxother = 200
-    shortening.maxlevel = 4
-    try:
-        return shortening.repr(value)
-    except ValueError:  # an integer of thousands of digits
-        return type(value).__name__
+    return f"{name}={shown(detail['input'], 200)}: {message}" if name else message
 
 
 def _fields(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:

@@ -11,11 +11,12 @@ _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 """A text, which may lack its end, or a bracket; a search never looks at a character twice."""
 
 
-def check_json(value: object) -> None:
+def check_json(value: object, *, max_chars: int | None = MAX_CHARS) -> None:
     """Checks that a value can be written as JSON of ordinary size and depth.
 
     Args:
         value: Dictionaries, lists, tuples, texts, numbers, booleans and None.
+        max_chars: Most characters of its texts; None does not limit them.
 
     Raises:
         ValueError: It is something else, too deep, too large, or contains itself.
@@ -29,7 +30,7 @@ def check_json(value: object) -> None:
             num_values += 1
             num_chars += _check_part(part)
             check("number of values", num_values, MAX_VALUES)
-            check("number of characters", num_chars, MAX_CHARS)
+            check("number of characters", num_chars, max_chars or num_chars)
             if isinstance(part, dict):
                 inner += [*part, *part.values()]
             elif isinstance(part, list | tuple):

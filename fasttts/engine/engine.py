@@ -413,21 +413,24 @@ class FastTTS:
         Raises:
             ConfigurationError: The input cannot work.
         """
-        if tools and not self.renders_tools:
-            self._warn_once(unseen_tools(self.generator_name, tools))
-        return render(problem, self.generator, system=system, tools=tools)
+        prompt = render(problem, self.generator, system=system, tools=tools)
+        if not prompt.shows_tools:
+            self._warn_once(unseen_tools(self.generator_name, prompt.tools))
+        return prompt
 
-    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedOutput:
+    def parse_tool_calls(
+        self, text: str, tools: Sequence[Mapping[str, Any]], *, untagged_calls: bool = True
+    ) -> ParsedOutput:
         """Separates tool calls from text in the format of the generator's model.
-
-        A text that is nothing but the JSON of calls, without the format's tags, is calls as well.
 
         Args:
             text: Generated text of one answer.
             tools: The tools of the conversation, in OpenAI's form.
+            untagged_calls: Whether a text that is nothing but the JSON of calls of these tools,
+                with arguments that they take and without the format's tags, is calls as well.
         """
         parsed = self.generator.parse_tool_calls(text, tools)
-        if parsed.tool_calls:
+        if parsed.tool_calls or not untagged_calls:
             return parsed
         return read_untagged_calls(text, tools) or parsed
 

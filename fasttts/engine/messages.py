@@ -1,10 +1,10 @@
 """Checks the user's input: a question or a conversation becomes messages of plain text."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
-from fasttts.errors import ConfigurationError
+from fasttts.decoding.json_checks import check_json
+from fasttts.errors import ConfigurationError, shown
 from fasttts.types import Message
 
 SYSTEM_PRESETS: Mapping[str, str] = {
@@ -17,6 +17,9 @@ SYSTEM_PRESETS: Mapping[str, str] = {
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
 """Roles of messages; chat templates write them between control tokens."""
+
+_TEXTS = ("name", "reasoning_content", "tool_call_id")
+"""Keys of messages, besides their content, whose values are texts."""
 
 Conversation = str | Sequence[Message]
 """A question, or a whole conversation whose last user message is the question."""
@@ -40,6 +43,8 @@ def check_conversation(problem: Conversation, system: str | None = None) -> list
         )
     if not problem:
         raise ConfigurationError("the conversation has no messages")
+    if system is not None and not isinstance(system, str):
+        raise ConfigurationError(f"system is a str or None, not {_described(system)}")
     if system:
         problem = [{"role": "system", "content": system}, *problem]
     messages = [_message(message) for message in problem]
@@ -47,7 +52,7 @@ def check_conversation(problem: Conversation, system: str | None = None) -> list
         raise ConfigurationError("the conversation has no message of the user")
     if not question(messages):
         raise ConfigurationError("the prompt is empty")
-    _check_encodable(messages)
+    _check_results(messages)
     return messages
 
 
@@ -62,9 +67,7 @@ def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
 
 
 def _described(value: object) -> str:
-    text = repr(value)
-    shown = text if len(text) <= 80 else f"{text[:80]} ..."
-    return f"a {type(value).__name__}: {shown}"
+    return f"a {type(value).__name__}: {shown(value)}"
 
 
 def _message(message: object) -> Message:
@@ -76,8 +79,38 @@ def _message(message: object) -> Message:
     if not isinstance(role, str) or not role:
         raise ConfigurationError(f"a message has no role: {_described(message)}")
     if role not in ROLES:
-        raise ConfigurationError(f"a message has the role {role!r}; known are {', '.join(ROLES)}")
-    return {**message, "content": _content(role, message.get("content"))}
+        raise ConfigurationError(
+            f"a message has the role {shown(role)}; known are {', '.join(ROLES)}"
+        )
+    checked = {**message, "content": _content(role, message.get("content"))}
+    if (calls := _calls(role, message.get("tool_calls"))) and role != "assistant":
+        raise ConfigurationError(f"a {role} message has tool_calls; an assistant makes calls")
+    if calls:
+        checked["tool_calls"] = [_call(role, call) for call in calls]
+    _check_json(role, checked)
+    return checked
+
+
+def _calls(role: str, calls: object) -> Sequence[Any]:
+    if calls is None:
+        return ()
+    if not _is_list(calls):
+        raise ConfigurationError(
+            f"the tool_calls of a {role} message are a list, not {_described(calls)}"
+        )
+    return calls
+
+
+def _call(role: str, call: object) -> dict[str, Any]:
+    """Checks a call of the conversation; a call in OpenAI's form has a function with a name."""
+    function = call.get("function", call) if isinstance(call, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if not isinstance(call, Mapping) or not isinstance(name, str):
+        raise ConfigurationError(
+            f"a {role} message holds a tool call that is no mapping with a function and its name "
+            f"but {_described(call)}"
+        )
+    return dict(call)
 
 
 def _content(role: str, content: object) -> str | None:
@@ -101,9 +134,43 @@ def _part_text(role: str, part: object) -> str:
     return text
 
 
-def _check_encodable(messages: Sequence[Message]) -> None:
-    """Rejects lone surrogates, which no tokenizer accepts, anywhere in a message."""
-    try:
-        json.dumps(messages, ensure_ascii=False, default=str).encode()
-    except UnicodeEncodeError as error:
-        raise ConfigurationError(f"the messages are not Unicode text: {error}") from error
+def _check_json(role: str, message: Mapping[str, Any]) -> None:
+    """Checks that a message is Unicode text, and JSON around its text."""
+    for key, value in message.items():
+        if key in _TEXTS and not isinstance(value, str | None):
+            raise ConfigurationError(f"{key} of a {role} message is a str, not {_described(value)}")
+        try:
+            if type(key) is type(value) is str:
+                (key + value).encode()
+            elif value is not None:
+                check_json({key: value}, max_chars=None)
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(
+                f"{shown(key)} of a {role} message is not Unicode text: {error.reason}"
+            ) from error
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{shown(key)} of a {role} message cannot be rendered: {error}"
+            ) from error
+
+
+def _check_results(messages: Sequence[Message]) -> None:
+    """Checks that no tool's result has lost its call, where results say whose they are.
+
+    Raises:
+        ConfigurationError: One has.
+    """
+    known: set[str] = set()
+    for message in messages:
+        known.update(map(_call_id, message.get("tool_calls") or ()))
+        answered = message.get("tool_call_id")
+        if answered and answered not in known:
+            raise ConfigurationError(
+                f"a {message['role']} message has the result of the tool call {answered:.80}, but "
+                "no message before it makes that call: keep the call's message, or leave both out"
+            )
+
+
+def _call_id(call: Mapping[str, Any]) -> str:
+    """The id of a call; empty where it has none."""
+    return str(call.get("id") or "")

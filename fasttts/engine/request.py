@@ -31,6 +31,7 @@ class Prompt:
         answer_prefix: Text that every answer begins with; None for none.
         messages: The conversation that was rendered, for routing policies.
         tools: The tools that were rendered with it.
+        shows_tools: Whether the model reads of them in this prompt.
     """
 
     token_ids: tuple[int, ...]
@@ -38,6 +39,7 @@ class Prompt:
     answer_prefix: AnswerPrefix | None = None
     messages: tuple[Message, ...] = field(default=(), compare=False, repr=False)
     tools: tuple[Mapping[str, Any], ...] = field(default=(), compare=False, repr=False)
+    shows_tools: bool = field(default=True, compare=False, repr=False)
 
 
 Problem = Conversation | Prompt
@@ -78,6 +80,7 @@ def render(
         problem=question(messages),
         messages=tuple(messages),
         tools=tuple(tools or ()),
+        shows_tools=not tools or token_ids != _token_ids(generator.tokenizer, messages, None),
     )
 
 

@@ -1,16 +1,17 @@
 """Tool calls whose tags the model left out, as small models do.
 
 A reply is such calls where it is nothing but JSON objects, each with the name of an offered tool
-and then an object of arguments, be it in a code block. Text around them, another key or another
-name make it text: nothing is repaired. A model that repeats itself until it is cut off makes each
-call once, and the one that was cut off not at all.
+and then an object of arguments that its schema allows, be it in a code block. Text around them,
+another key, another name or other arguments make it text: nothing is repaired. A model that repeats
+itself until it is cut off makes each call once, and the one that was cut off not at all.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fasttts.decoding.tool_arguments import follow_schema
 from fasttts.types import ParsedOutput, ToolCall
 
 _BLOCK = re.compile(r"\A```(?:json)?\s*(\{.*\})\s*```\Z", re.DOTALL)
@@ -31,12 +32,17 @@ def read_untagged_calls(text: str, tools: Sequence[Mapping[str, Any]]) -> Parsed
         return None
     body = text.strip()
     block = _BLOCK.match(body)
-    offered = {tool.get("function", tool).get("name") for tool in tools}
+    offered = dict(map(_name_and_parameters, tools))
     try:
         calls = [_call(found, offered) for found in _json_values(block[1] if block else body)]
     except (ValueError, RecursionError):
         return None
     return ParsedOutput(content="", tool_calls=tuple(dict.fromkeys(calls)))
+
+
+def _name_and_parameters(tool: Mapping[str, Any]) -> tuple[object, Mapping[str, Any]]:
+    described = tool.get("function", tool)
+    return described.get("name"), described.get("parameters") or {}
 
 
 def _json_values(text: str) -> Iterator[Any]:
@@ -59,7 +65,7 @@ def _is_begun(text: str) -> bool:
     return begun.startswith(_BEGINNINGS[0]) or _BEGINNINGS[0].startswith(begun)
 
 
-def _call(value: Any, offered: Set[str]) -> ToolCall:
+def _call(value: Any, offered: Mapping[object, Mapping[str, Any]]) -> ToolCall:
     """The call that a JSON value is.
 
     Raises:
@@ -74,6 +80,8 @@ def _call(value: Any, offered: Set[str]) -> ToolCall:
             raise ValueError("no call of an offered tool")
     if more:
         raise ValueError(f"a call has two keys, not {more} as well")
+    if not follow_schema(arguments, offered[name]):
+        raise ValueError("the tool does not take these arguments")
     return ToolCall(name=name, arguments=json.dumps(arguments, ensure_ascii=False))
 
 

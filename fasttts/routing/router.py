@@ -50,10 +50,19 @@ class Router:
         engine: Decodes and searches; not closed by the router.
         policy: Decides; None takes what `fasttts calibrate-router` stored for these models: a
             `Cascade` with its threshold, or `Never` where it found that searching does not help.
+        untagged_calls: Whether a draft that is nothing but the JSON of a call is a call, as for
+            `FastTTS.parse_tool_calls`.
     """
 
-    def __init__(self, engine: FastTTS, policy: RoutingPolicy | None = None) -> None:
+    def __init__(
+        self,
+        engine: FastTTS,
+        policy: RoutingPolicy | None = None,
+        *,
+        untagged_calls: bool = True,
+    ) -> None:
         self.engine = engine
+        self._untagged_calls = untagged_calls
         self.policy = policy or default_policy(engine.generator_name, engine.verifier_name)
 
     def search(
@@ -188,7 +197,11 @@ class Router:
         """Makes a predicate: whether a reply to the prompt is a tool call."""
         if not prompt.tools:
             return lambda text: False
-        return lambda text: bool(self.engine.parse_tool_calls(text, prompt.tools).tool_calls)
+        return lambda text: bool(
+            self.engine.parse_tool_calls(
+                text, prompt.tools, untagged_calls=self._untagged_calls
+            ).tool_calls
+        )
 
     def _run(self, work: EngineWork, extract: Extractor | None) -> WorkOutcome:
         try:

@@ -12,13 +12,12 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import model_validator
 
 from fasttts import FastTTS, __version__
 from fasttts.chat import ChatOptions, ChatRequest, forced_tools, offered_tools
 from fasttts.engine.registry import loaded_engine
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, shown
 from langchain_fasttts.generations import PROVIDER, chat_result, chunks
 from langchain_fasttts.messages import engine_messages
 from langchain_fasttts.structured import (
@@ -29,6 +28,7 @@ from langchain_fasttts.structured import (
     response_format,
     response_schema,
     text_parser,
+    tool_schema,
 )
 
 ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
@@ -129,7 +129,7 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         Raises:
             ConfigurationError: The choice names no tool, or `strict` is set without it.
         """
-        schemas = [convert_to_openai_tool(tool) for tool in tools]
+        schemas = [tool_schema(tool) for tool in tools]
         if not forced_tools(schemas, tool_choice) and strict and schemas:
             raise ConfigurationError(
                 "strict=True holds for forced calls only: set tool_choice='any', or leave it out"
@@ -163,14 +163,14 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
             ConfigurationError: The method is unknown, or there is no schema.
         """
         if method not in get_args(Method):
-            raise ConfigurationError(f"method={method!r} is none of {get_args(Method)}")
+            raise ConfigurationError(f"method={shown(method)} is none of {get_args(Method)}")
         if schema is None and method != "json_mode":
             raise ConfigurationError(f"method={method!r} needs a schema")
         trace = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
         if method == "function_calling" and schema is not None:
             name, parser = call_parser(schema)
             model = self.bind_tools(
-                [schema],
+                [tool_schema(schema)],
                 tool_choice=name,
                 parallel_tool_calls=False,
                 ls_structured_output_format=trace,
@@ -191,7 +191,7 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         self, messages: list[BaseMessage], tools: Sequence[ToolLike] | None = None
     ) -> int:
         """Counts the tokens of the prompt of messages and tools; loads the engine."""
-        schemas = [convert_to_openai_tool(tool) for tool in tools or ()]
+        schemas = [tool_schema(tool) for tool in tools or ()]
         tokenizer = self._resolve_engine().tokenizer
         return len(tokenizer.encode_chat(engine_messages(messages), offered_tools(schemas) or None))
 
@@ -310,6 +310,6 @@ def _loaded(model: str) -> FastTTS:
     engine = loaded_engine(model)
     if engine is None:
         raise ConfigurationError(
-            f"model={model!r} is not loaded: make a ChatFastTTS of it, or call one that is"
+            f"model={shown(model)} is not loaded: make a ChatFastTTS of it, or call one that is"
         )
     return engine

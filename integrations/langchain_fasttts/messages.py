@@ -1,7 +1,6 @@
 """Converts LangChain messages to the engine's, and replies to LangChain messages."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import (
@@ -12,34 +11,35 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from langchain_core.messages import ToolCall as LangChainToolCall
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call
 
-from fasttts.chat import Reply
-from fasttts.errors import ConfigurationError
+from fasttts.chat import Reply, written_call
+from fasttts.errors import ConfigurationError, shown
 from fasttts.types import Message
 
-_SPOKEN_ELSEWHERE = {
+_THOUGHTS = ("reasoning", "reasoning_content", "thinking", "redacted_thinking")
+"""Content blocks of an assistant that models are not shown again."""
+
+_CALLS = (
     "tool_call",
     "tool_call_chunk",
     "tool_use",
     "function_call",
     "input_json_delta",
     "invalid_tool_call",
-    "reasoning",
-    "reasoning_content",
-    "thinking",
-    "redacted_thinking",
-}
-"""Content blocks of an assistant that are not text; its calls are in `tool_calls`."""
+)
+"""Content blocks of an assistant that repeat its `tool_calls` and `invalid_tool_calls`."""
 
 
 def engine_messages(messages: Sequence[BaseMessage]) -> list[Message]:
     """Converts messages to the engine's form.
 
+    A call that could not be read is written as its model wrote it, so that its result is not alone.
+
     Raises:
-        ConfigurationError: A message has content other than text, or no role in a chat.
+        ConfigurationError: A message has content other than text, a call that cannot be written,
+            or no role in a chat.
     """
     return [_engine_message(message) for message in messages]
 
@@ -94,30 +94,77 @@ def _plain(role: str, message: BaseMessage) -> dict[str, Any]:
 
 def _assistant_message(message: AIMessage) -> dict[str, Any]:
     converted = _plain("assistant", message)
-    if message.tool_calls:
-        converted["tool_calls"] = [_engine_call(call) for call in message.tool_calls]
-    if reasoning := message.additional_kwargs.get("reasoning_content"):
+    if calls := _calls(message):
+        converted["tool_calls"] = [
+            written_call(call.get("name"), _arguments(call), call.get("id")) for call in calls
+        ]
+    reasoning = message.additional_kwargs.get("reasoning_content")
+    if not isinstance(reasoning, str | None) or reasoning:
         converted["reasoning_content"] = reasoning
     return converted
 
 
-def _engine_call(call: LangChainToolCall) -> dict[str, Any]:
-    function = {"name": call["name"], "arguments": json.dumps(call["args"], ensure_ascii=False)}
-    return {"id": call["id"], "type": "function", "function": function}
+def _calls(message: AIMessage) -> list[Any]:
+    """The calls of a message, and then those that could not be read."""
+    calls: list[Any] = [*message.tool_calls, *message.invalid_tool_calls]
+    if not all(isinstance(call, Mapping) for call in calls):
+        raise ConfigurationError("a tool call of an ai message is no mapping of name, args and id")
+    return calls
+
+
+def _arguments(call: Mapping[str, Any]) -> object:
+    """Of a call that could not be read they are a text, which may be missing."""
+    arguments = call.get("args")
+    return "" if arguments is None else arguments
 
 
 def _text(message: BaseMessage) -> str:
-    if isinstance(message.content, str):
-        return message.content
-    return "".join(_block_text(block, message) for block in message.content)
+    content: Any = message.content
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list | tuple):
+        raise ConfigurationError(
+            f"the content of a {message.type} message is text or blocks, not a "
+            f"{type(content).__name__}"
+        )
+    return "".join(_block_text(block, message) for block in content)
 
 
-def _block_text(block: str | dict[str, Any], message: BaseMessage) -> str:
+def _block_text(block: object, message: BaseMessage) -> str:
     if isinstance(block, str):
         return block
+    if not isinstance(block, Mapping):
+        raise ConfigurationError(
+            f"a {message.type} message holds a {type(block).__name__} among its blocks"
+        )
     kind = block.get("type")
     if kind == "text":
-        return str(block["text"])
-    if isinstance(message, AIMessage) and kind in _SPOKEN_ELSEWHERE:
+        return _written(block.get("text"), message)
+    if isinstance(message, AIMessage) and _is_known(kind, block, message):
         return ""
-    raise ConfigurationError(f"a {message.type} message holds {kind!r}; the models read text only")
+    raise ConfigurationError(
+        f"a {message.type} message holds {shown(kind)}; the models read text only"
+    )
+
+
+def _is_known(kind: object, block: Mapping[str, Any], message: AIMessage) -> bool:
+    """Whether a block needs no text: it has thoughts, or repeats a call."""
+    if kind in _CALLS:
+        return _is_repeated(block, message)
+    return kind in _THOUGHTS
+
+
+def _written(text: object, message: BaseMessage) -> str:
+    """The text of a block; a stream may leave blocks behind that have none."""
+    if text is not None and not isinstance(text, str):
+        raise ConfigurationError(
+            f"a block of a {message.type} message has a {type(text).__name__} as its text"
+        )
+    return text or ""
+
+
+def _is_repeated(block: Mapping[str, Any], message: AIMessage) -> bool:
+    """Whether the call of a block is among those of the message, so that nothing is left out."""
+    known = [str(call.get("id")) for call in _calls(message)]
+    own = block.get("call_id", block.get("id"))
+    return bool(known) if own is None else isinstance(own, str) and own in known

@@ -1,15 +1,19 @@
 """Forced calls and structured output of `ChatFastTTS`, on an engine without models."""
 
 import json
+from enum import Enum
 from typing import Any, Literal, TypedDict
 
 import pytest
+from jsonschema import Draft202012Validator
 from langchain.agents import create_agent
 from langchain_core.exceptions import OutputParserException
+from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel
 from pydantic.v1 import BaseModel as OldBaseModel
 
 from fasttts import ConfigurationError, FastTTS
+from fasttts.decoding.tool_arguments import follow_schema
 from fasttts.routing import Cascade
 from langchain_fasttts import ChatFastTTS
 from tests.integrations.conversations import get_weather
@@ -36,6 +40,10 @@ class OldReport(OldBaseModel):
 
     mood: Literal["good", "bad"]
     is_sure: bool
+
+
+class Mood(Enum):
+    GOOD = "good"
 
 
 class TypedReport(TypedDict):
@@ -77,6 +85,83 @@ def test_every_method_and_schema(
     assert report.mood in ("good", "bad")
     if isinstance(schema, type) and schema is not TypedReport:
         assert isinstance(found, schema)
+
+
+INTEGER: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 9}
+FIELDS: dict[str, Any] = {"properties": {"a": INTEGER}, "required": ["a"]}
+OBJECT: dict[str, Any] = {"type": "object", **FIELDS}
+
+
+class Inner(TypedDict):
+    a: int
+
+
+class Outer(TypedDict):
+    inner: Inner
+    more: list[Inner]
+
+
+UNTITLED: dict[str, Any] = {
+    "an object": OBJECT,
+    "a description": {"description": "A digit.", **OBJECT},
+    "fields alone": FIELDS,
+    "definitions": {
+        "$defs": {"P": OBJECT}, "type": "object", "properties": {"p": {"$ref": "#/$defs/P"}},
+        "required": ["p"],
+    },
+    "a reference": {"$defs": {"P": OBJECT}, "$ref": "#/$defs/P"},
+    "a choice of objects": {"anyOf": [OBJECT, {**OBJECT, "properties": {"b": INTEGER}}]},
+    "OpenAI's schema": {"name": "digit", "strict": True, "schema": OBJECT},
+    "OpenAI's function": {"name": "digit", "parameters": OBJECT},
+    "nested": Outer,
+}  # fmt: skip
+VALUES: dict[str, Any] = {
+    "an array": {"type": "array", "items": INTEGER, "minItems": 1, "maxItems": 2},
+    "a titled array": {"title": "Digits", "type": "array", "items": INTEGER, "maxItems": 2},
+    "an enum": {"enum": ["a", "b"]},
+    "a titled enum": {"title": "Letter", "enum": ["a", "b"]},
+    "a choice": {"anyOf": [INTEGER, {"const": "none"}]},
+}
+
+
+def has_form(value: Any, schema: Any) -> bool:
+    if schema is Outer:
+        schema = convert_to_json_schema(Outer)
+    return follow_schema(value, schema.get("schema") or schema.get("parameters") or schema)
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+@pytest.mark.parametrize("name", UNTITLED)
+async def test_schemas_need_no_title(engine: FastTTS, method: Any, name: str) -> None:
+    model = ChatFastTTS(engine=engine, max_tokens=900, temperature=1.0)
+    objects = model.with_structured_output(UNTITLED[name], method=method)
+    found = [objects.invoke("Well?"), await objects.ainvoke("Well?")]
+    found += [list(objects.stream("Well?"))[-1], [o async for o in objects.astream("Well?")][-1]]
+    assert found == [found[0]] * 4
+    assert has_form(found[0], UNTITLED[name])
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_that_are_no_objects_follow_their_schema(engine: FastTTS, name: str) -> None:
+    model = ChatFastTTS(engine=engine, max_tokens=900, temperature=1.0)
+    found = model.with_structured_output(VALUES[name]).invoke("Well?")
+    assert Draft202012Validator(VALUES[name]).is_valid(found)
+    if name != "a choice":
+        with pytest.raises(ConfigurationError, match=r"are no object: .* method='json_schema'"):
+            model.with_structured_output(VALUES[name], method="function_calling")
+
+
+CIRCULAR: dict[str, Any] = {"type": "object"}
+CIRCULAR["properties"] = {"a": CIRCULAR}
+
+
+@pytest.mark.parametrize(
+    "schema", [3, "Report", int, Mood, Report(mood="good", is_sure=True), {1: 2}, CIRCULAR, True]
+)
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+def test_what_is_no_schema_is_refused(engine: FastTTS, method: Any, schema: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is no pydantic class, typed dictionary"):
+        ChatFastTTS(engine=engine).with_structured_output(schema, method=method)
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])

@@ -1,15 +1,27 @@
 """Calls whose tags a model left out: what counts as one, and what a stream holds back for it."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fasttts.chat.tool_calls import call_checker
+from fasttts.decoding.tool_arguments import follow_schema
 from fasttts.engine.untagged_calls import may_become_untagged_call, read_untagged_calls
 from fasttts.types import ParsedOutput
 
-TOOLS = [{"type": "function", "function": {"name": name}} for name in ("add", "clock")]
+ADD = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}, "b": {"type": "string", "pattern": "^.$"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+TOOLS = [
+    {"type": "function", "function": {"name": "add", "parameters": ADD}},
+    {"type": "function", "function": {"name": "clock"}},
+]
 CALL = '{"name": "add", "arguments": {"a": 1, "b": "é"}}'
 
 
@@ -62,6 +74,14 @@ def test_a_model_that_repeats_a_call_until_it_is_cut_off_makes_it_once(length: i
         '{"name": "add", "arguments": "a"}',
         '{"name": "add", "arguments": {}, "why": "so"}',
         '{"name": ["add"], "arguments": {}}',
+        CALL.replace("1", '"1"'),
+        CALL.replace("1", "1.5"),
+        CALL.replace("1", "NaN"),
+        CALL.replace("é", "two"),
+        CALL.replace("é", r"\ud800"),
+        CALL.replace('"b"', '"c"'),
+        '{"name": "add", "arguments": {}}',
+        f'{CALL}\n{{"name": "add", "arguments": {{}}}}',
         f"[{CALL}]",
         f"```python\n{CALL}\n```",
         "[" * 100_000,
@@ -80,3 +100,32 @@ def test_a_stream_holds_back_what_may_become_a_call(length: int, before: str) ->
 @pytest.mark.parametrize("text", ["Hello", '{"city": "Paris', "```python", "{}", "1", "[{"])
 def test_a_stream_shows_other_text_at_once(text: str) -> None:
     assert not may_become_untagged_call(text)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"$ref": "http://127.0.0.1:9/schema"},
+        {"$ref": "#/$defs/missing"},
+        {"$ref": "#"},
+        {"type": "objekt"},
+        {"type": 3},
+        {"properties": 3},
+        {"properties": {"a": {"pattern": "("}, "b": {"pattern": r"(.)\1"}}},
+        {"patternProperties": {"(a+)+$": {}}},
+        {"properties": {"a": {"enum": [float("nan")]}}},
+    ],
+    ids=str,
+)
+def test_a_schema_that_nobody_can_follow_makes_no_calls(parameters: dict[str, object]) -> None:
+    tools = [{"type": "function", "function": {"name": "add", "parameters": parameters}}]
+    text = CALL.replace("1", '"aaa"')
+    assert read_untagged_calls(text, tools) is None
+    assert call_checker(tools)("add", {"a": "aaa", "b": "é"}), "a forced call is not refused by it"
+
+
+def test_a_pattern_takes_no_time() -> None:
+    schema = {"properties": {"a": {"pattern": "^(a+)+$"}}}
+    started = time.perf_counter()
+    assert not follow_schema({"a": "a" * 40 + "b"}, schema)
+    assert time.perf_counter() - started < 1

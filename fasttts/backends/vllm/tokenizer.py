@@ -230,5 +230,5 @@ def _with_parsed_arguments(function: Mapping[str, Any]) -> dict[str, Any]:
         return dict(function)
     try:
         return {**function, "arguments": json.loads(arguments)}
-    except ValueError:
+    except (ValueError, RecursionError):  # of a call that could not be read
         return dict(function)

@@ -1,6 +1,5 @@
 """Converts LlamaIndex messages to the engine's, and replies to LlamaIndex messages."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +16,8 @@ from llama_index.core.base.llms.types import (
 )
 from pydantic import BaseModel
 
-from fasttts.chat import Reply, ReplyCall
-from fasttts.errors import ConfigurationError
+from fasttts.chat import Reply, ReplyCall, written_call
+from fasttts.errors import ConfigurationError, shown
 from fasttts.types import Message
 
 _ROLES = {
@@ -50,7 +49,7 @@ def reply_message(reply: Reply) -> ChatMessage:
 
     The calls are in blocks and in `additional_kwargs`: parts of LlamaIndex read only one of them.
     """
-    calls = [_engine_call(call.name, call.arguments, call.id) for call in reply.calls]
+    calls = [written_call(call.name, call.arguments, call.id) for call in reply.calls]
     return ChatMessage(
         role=MessageRole.ASSISTANT,
         blocks=reply_blocks(reply.reasoning, reply.content, reply.calls),
@@ -79,11 +78,14 @@ def reply_blocks(
 
 
 def _engine_message(message: ChatMessage) -> Message:
-    role = _ROLES[message.role]
+    role = _ROLES.get(message.role)
+    if role is None:
+        raise ConfigurationError(f"a message has the role {shown(message.role)}, which is none")
     texts = [text for block in message.blocks for text in _texts(block, message.role)]
     converted: dict[str, Any] = {"role": role, "content": "\n".join(texts)}
     for key in ("tool_call_id", "name") if role == "tool" else ("name",):
-        if value := message.additional_kwargs.get(key):
+        value = message.additional_kwargs.get(key)
+        if not isinstance(value, str | None) or value:
             converted[key] = value
     if thoughts := [b.content for b in message.blocks if isinstance(b, ThinkingBlock)]:
         converted["reasoning_content"] = "\n".join(filter(None, thoughts))
@@ -95,28 +97,33 @@ def _engine_message(message: ChatMessage) -> Message:
 def _texts(block: object, role: MessageRole) -> list[str]:
     """The texts of a block that the model reads."""
     match block:
-        case TextBlock():
-            return [block.text]
+        case TextBlock(text=str(text)):
+            return [text]
         case CitableBlock() | CitationBlock():
             return [text for part in block.nested_blocks for text in _texts(part, role)]
         case _ if isinstance(block, _WITHOUT_TEXT):
             return []
     kind = getattr(block, "block_type", type(block).__name__)
-    raise ConfigurationError(f"a {role.value} message holds {kind!r}; the models read text only")
+    raise ConfigurationError(
+        f"a {role.value} message holds {shown(kind)}; the models read text only"
+    )
 
 
 def _calls(message: ChatMessage) -> list[dict[str, Any]]:
-    """The calls of the blocks, or else those that other classes keep in `additional_kwargs`."""
+    """The calls of the blocks, and further ones that other classes keep in `additional_kwargs`."""
     blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
-    if blocks:
-        return [_engine_call(b.tool_name, b.tool_kwargs, b.tool_call_id) for b in blocks]
-    calls = message.additional_kwargs.get("tool_calls") or ()
-    return [call.model_dump() if isinstance(call, BaseModel) else call for call in calls]
+    found = [written_call(b.tool_name, b.tool_kwargs, b.tool_call_id) for b in blocks]
+    kept = message.additional_kwargs.get("tool_calls")
+    kept = () if kept is None else kept
+    if not isinstance(kept, list | tuple):
+        raise ConfigurationError(
+            f"additional_kwargs['tool_calls'] is a list of calls, not a {type(kept).__name__}"
+        )
+    calls = [call.model_dump() if isinstance(call, BaseModel) else call for call in kept]
+    known = {call["id"] for call in found}
+    return found + [call for call in calls if not found or _id(call) not in {None, *known}]
 
 
-def _engine_call(name: str, arguments: dict[str, Any] | str, call_id: str | None) -> dict[str, Any]:
-    """Converts a call to OpenAI's form."""
-    if not isinstance(arguments, str):
-        arguments = json.dumps(arguments, ensure_ascii=False)
-    function = {"name": name, "arguments": arguments}
-    return {"id": call_id, "type": "function", "function": function}
+def _id(call: object) -> object:
+    found = call.get("id") if isinstance(call, dict) else None
+    return found if isinstance(found, str) else None
