@@ -49,6 +49,17 @@ class ConfigurationError(FastTTSError, ValueError):
     """An option, a model or an input cannot work; raised before memory is taken where possible."""
 
 
+def wrong_type(name: str, value: object, expected: str) -> ConfigurationError:
+    """The error to raise where an argument is of the wrong type.
+
+    Args:
+        name: The parameter.
+        value: The argument.
+        expected: The right types, after "is".
+    """
+    return ConfigurationError(f"{name} is {expected}, not {type(value).__name__}: {shown(value)}")
+
+
 class BackendError(FastTTSError, RuntimeError):
     """The generator's or the verifier's engine failed.
 

@@ -6,7 +6,19 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from fasttts import Budget, Usage
+from fasttts.errors import wrong_type
 from fasttts.routing import Decision, RoutingContext, RoutingPolicy, decided
+
+
+def check_budget(budget_tokens: object) -> None:
+    """Checks the budget of a run.
+
+    Raises:
+        ConfigurationError: It is no number of tokens and not None.
+    """
+    is_count = isinstance(budget_tokens, int) and budget_tokens >= 0
+    if budget_tokens is not None and not is_count:
+        raise wrong_type("budget_tokens", budget_tokens, "at least 0, or None")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from fasttts import (
     SearchError,
     SearchResult,
 )
+from fasttts.errors import wrong_type
 from fasttts.routing import Always, Router
 from fasttts.search import resolve
 from fasttts_agents.budget import RunBudget, current_run_budget
@@ -47,8 +48,13 @@ def check_search(engine: FastTTS, config: SearchConfig) -> None:
         config: The search.
 
     Raises:
-        ConfigurationError: The search needs a verifier and the engine has none.
+        ConfigurationError: The search needs a verifier and the engine has none, or either one is
+            of the wrong type.
     """
+    if not isinstance(engine, FastTTS):
+        raise wrong_type("engine", engine, "a FastTTS")
+    if not isinstance(config, SearchConfig):
+        raise wrong_type("config", config, "a SearchConfig")
     resolve(config, has_verifier=engine.verifier_name is not None)
 
 
@@ -129,6 +135,10 @@ class Deliberator:
 
     def __post_init__(self) -> None:
         check_search(self.engine, self.config)
+        _check_effort("max_effort", self.max_effort)
+        longest: object = self.max_problem_tokens
+        if not isinstance(longest, int) or longest < 1:
+            raise wrong_type("max_problem_tokens", longest, "a positive integer")
         if self.config.search == "none":
             raise ConfigurationError("search='none' is no search: name one for the tool to make")
 
@@ -146,7 +156,7 @@ class Deliberator:
             FastTTSError: The problem cannot be solved; the message is for the model.
         """
         allowance = current_run_budget()
-        self._check_size(problem)
+        self._check_call(problem, effort, tell)
         router = Router(self.engine, allowance.policy(Always()))
         config = self._of_effort(effort, allowance)
         result: SearchResult | None = None
@@ -173,7 +183,7 @@ class Deliberator:
             FastTTSError: As for `run`.
         """
         allowance = current_run_budget()
-        self._check_size(problem)
+        self._check_call(problem, effort, tell)
         router = Router(self.engine, allowance.policy(Always()))
         config = self._of_effort(effort, allowance)
         result: SearchResult | None = None
@@ -186,7 +196,16 @@ class Deliberator:
             raise
         return _deliberation(result, allowance)
 
-    def _check_size(self, problem: str) -> None:
+    def _check_call(self, problem: str, effort: Effort | None, tell: Tell | None) -> None:
+        if not isinstance(problem, str):
+            raise wrong_type("problem", problem, "a str")
+        try:
+            problem.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(f"the problem is not Unicode text: {error.reason}") from error
+        _check_effort("effort", effort)
+        if tell is not None and not callable(tell):
+            raise wrong_type("tell", tell, "a function or None")
         num_tokens = len(self.engine.tokenizer.encode(problem))
         if num_tokens > self.max_problem_tokens:
             raise ConfigurationError(
@@ -202,6 +221,11 @@ class Deliberator:
         n = max(width, n // width * width) if n < self.config.n else self.config.n
         budget = allowance.bounded(self.config.budget)
         return self.config.model_copy(update={"n": n, "budget": budget})
+
+
+def _check_effort(name: str, effort: object) -> None:
+    if effort is not None and not (isinstance(effort, str) and effort in EFFORTS):
+        raise wrong_type(name, effort, f"one of {', '.join(EFFORTS)} or None")
 
 
 def _seen(event: object, tell: Tell | None) -> SearchResult | None:

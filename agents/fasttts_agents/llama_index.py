@@ -9,7 +9,7 @@ from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context, Event
 
 from fasttts import FastTTS, SearchConfig
-from fasttts_agents.budget import RunBudget, granted
+from fasttts_agents.budget import RunBudget, check_budget, granted
 from fasttts_agents.deliberate import (
     DESCRIPTION,
     INPUTS,
@@ -68,11 +68,13 @@ def deliberate_tool(
             does not limit it.
 
     Raises:
-        ConfigurationError: The engine has no verifier and the search needs one.
+        ConfigurationError: The engine has no verifier and the search needs one, or an argument is
+            of the wrong type.
     """
+    check_budget(budget_tokens)
     deliberator = Deliberator(
         engine=engine,
-        config=config or SearchConfig(),
+        config=SearchConfig() if config is None else config,
         max_effort=max_effort,
         max_problem_tokens=max_problem_tokens,
     )

@@ -21,7 +21,7 @@ from fasttts.config import (
     search_config,
 )
 from fasttts.engine.registry import EngineLease
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, wrong_type
 from fasttts.routing import Router, RoutingPolicy, default_policy
 from fasttts.search import resolve
 from fasttts.types import Message
@@ -170,7 +170,7 @@ class ChatOptions(BaseModel):
             raise ConfigurationError(f"search_args hold {both}: these have arguments of their own")
         layers = (own, self.search_args, overrides)
         values = {k: v for layer in layers for k, v in layer.items() if v is not None}
-        if values["search"] == AUTO:
+        if _is_auto(values["search"]):
             is_open = self.search in (AUTO, "none")
             values["search"] = self.auto_search if is_open else self.search
         return search_config(**values)
@@ -214,11 +214,12 @@ class ChatOptions(BaseModel):
             truncates=self.on_overflow == "truncate",
             untagged_calls=self.untagged_calls,
         )
-        if (overrides.get("search") or self.search) != AUTO:
+        asked = overrides.get("search")
+        if not _is_auto(self.search if asked is None else asked):
             return request
         router = Router(
             engine,
-            policy or self._routing_policy(_names(engine)),
+            self._routing_policy(_names(engine)) if policy is None else policy,
             untagged_calls=self.untagged_calls,
         )
         return replace(request, engine=router)
@@ -251,8 +252,13 @@ class ChatOptions(BaseModel):
             deep: Whether the values are copied as well; the engine never is.
 
         Raises:
-            ConfigurationError: An option cannot work, or names another model than the engine runs.
+            ConfigurationError: An option cannot work, or names another model than the engine runs,
+                or an argument is of the wrong type.
         """
+        if not isinstance(update, Mapping | None):
+            raise wrong_type("update", update, "a dictionary of fields or None")
+        if not isinstance(deep, bool):
+            raise wrong_type("deep", deep, "a bool")
         twin = super().model_copy(update=update, deep=deep)
         if update:
             twin._check_options()
@@ -282,9 +288,27 @@ class ChatOptions(BaseModel):
         self._routing_policy(_names(engine))
         return engine
 
+    def _token_ids(self, text: str) -> list[int]:
+        """Encodes a text in the generator's vocabulary; loads the engine.
+
+        Raises:
+            ConfigurationError: It is no text, or not Unicode.
+        """
+        if not isinstance(text, str):
+            raise wrong_type("text", text, "a str")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(f"the text is not Unicode: {error.reason}") from error
+        return self._resolve_engine().tokenizer.encode(text)
+
     async def _aresolve_engine(self) -> FastTTS:
         """Returns the engine; loads it in a thread, since that takes seconds."""
         return await asyncio.to_thread(self._resolve_engine)
+
+
+def _is_auto(search: object) -> bool:
+    return isinstance(search, str) and search == AUTO
 
 
 def _names(engine: FastTTS) -> _Names:

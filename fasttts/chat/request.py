@@ -15,6 +15,7 @@ from fasttts.chat.truncation import fitting_messages
 from fasttts.config import SearchConfig, search_config
 from fasttts.engine.request import Prompt
 from fasttts.engine.tool_template import unseen_tools
+from fasttts.errors import wrong_type
 from fasttts.routing import RoutedEvent, Router
 from fasttts.types import Finished, Message, PrefixDelta, SearchResult, TextDelta
 
@@ -120,10 +121,14 @@ def make_request(
     Raises:
         ConfigurationError: The choice, a schema or the messages cannot work.
     """
+    if not isinstance(response_schema, Mapping | None):
+        raise wrong_type("response_schema", response_schema, "a JSON schema or None")
+    if not isinstance(is_parallel, bool):
+        raise wrong_type("is_parallel", is_parallel, "a bool")
     offered: tuple[Tool, ...] = ()
     forced: tuple[Tool, ...] = ()
     outputs = None
-    if tools or tool_choice is not None:
+    if tools is not None or tool_choice is not None:
         offered, forced = offered_tools(tools, tool_choice), forced_tools(tools, tool_choice)
     if forced or response_schema is not None:
         outputs = constraint(

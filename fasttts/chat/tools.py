@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fasttts.decoding.json_checks import check_json
-from fasttts.errors import ConfigurationError, shown
+from fasttts.engine.messages import check_tools
+from fasttts.errors import ConfigurationError, shown, wrong_type
 
 Tool = Mapping[str, Any]
 """A tool in OpenAI's form: `{"type": "function", "function": {...}}`."""
@@ -22,9 +22,11 @@ def offered_tools(tools: Sequence[Tool] | None, choice: object = None) -> tuple[
         choice: The caller's `tool_choice`; "none" offers none.
 
     Raises:
-        ConfigurationError: A tool is no JSON of ordinary size and depth.
+        ConfigurationError: They are no list, or a tool has no name or is no JSON of ordinary size
+            and depth.
     """
-    return () if _kind(choice) == "none" or not tools else tuple(map(_checked, tools))
+    checked = check_tools(tools)
+    return () if _kind(choice) == "none" else tuple(map(_named, checked))
 
 
 def forced_tools(tools: Sequence[Tool] | None, choice: object = None) -> tuple[Tool, ...]:
@@ -68,7 +70,7 @@ def _kind(choice: object) -> object:
         function = choice.get("function")
         inner = function.get("name") if isinstance(function, Mapping) else choice.get("name")
         kind = inner or choice.get("type")
-        if kind in (*_ANY, *_FREE, "none") or inner:
+        if isinstance(kind, str | bool | None) and (inner or kind in (*_ANY, *_FREE, "none")):
             return kind
     elif choice is None or isinstance(choice, str | bool):
         return choice
@@ -84,19 +86,15 @@ _BY_NAME = ("$defs", "definitions", "dependentSchemas", "patternProperties", "pr
 """Keys of a schema whose values are schemas by a name of the user's."""
 
 
-def _checked(tool: Tool) -> Tool:
-    try:
-        check_json(dict(tool))
-    except ValueError as error:
-        raise ConfigurationError(f"the tool {_name(tool)} cannot be offered: {error}") from error
-    checked: Tool = _without_titles(tool)
-    return checked
-
-
-def _name(tool: Tool) -> str:
-    """A tool's name, for messages; a malformed tool may have none."""
+def _named(tool: Tool) -> Tool:
     function = tool.get("function")
-    return repr(function.get("name")) if isinstance(function, Mapping) else "without a function"
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise wrong_type("tools", tool, "a list of tools with a function and its name")
+    parameters = function.get("parameters")
+    if not isinstance(parameters, Mapping | None):
+        raise wrong_type(f"tools: the parameters of {function['name']}", parameters, "a schema")
+    named: Tool = _without_titles(tool)
+    return named
 
 
 def _without_titles(schema: Any) -> Any:

@@ -91,7 +91,8 @@ class EngineConfig(BaseSettings):
     @classmethod
     def _demo_verifier(cls, values: Any) -> Any:
         """The demonstration generator comes with its verifier unless one is named."""
-        if isinstance(values, dict) and values.get("generator", DEMO) == DEMO:
+        generator = values.get("generator", DEMO) if isinstance(values, dict) else None
+        if isinstance(generator, str) and generator == DEMO:
             return {"verifier": DEMO, **values}
         return values
 

@@ -12,6 +12,7 @@ from fasttts.decoding.patterns import compile_pattern
 from fasttts.decoding.sampling import PublishedSampling, Sampling
 from fasttts.decoding.steps import StepRule
 from fasttts.decoding.structured_outputs import StructuredOutputs
+from fasttts.errors import wrong_type
 
 CandidateSearch = Literal[
     "best_of_n",
@@ -241,6 +242,8 @@ def search_config(base: SearchConfig | None = None, **options: Any) -> SearchCon
     Raises:
         ConfigurationError: An option is unknown or its value cannot work.
     """
+    if not isinstance(base, SearchConfig | None):
+        raise wrong_type("config", base, "a SearchConfig or None, whose fields are options too")
     values = {**(base.model_dump(exclude_unset=True) if base else {}), **options}
     try:
         return SearchConfig(**values)

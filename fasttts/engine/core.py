@@ -17,7 +17,7 @@ from fasttts.config import SchedulingConfig
 from fasttts.engine.cache_key import SearchIdentity
 from fasttts.engine.handle import SearchHandle
 from fasttts.engine.result_cache import EngineCache, ResultCache
-from fasttts.errors import BackendError, FastTTSError, OverloadedError, SearchError
+from fasttts.errors import BackendError, FastTTSError, OverloadedError, SearchError, wrong_type
 from fasttts.interfaces import Generator as GeneratorBackend
 from fasttts.interfaces import Verifier, published_sampling
 from fasttts.memory import MemoryPlan
@@ -54,7 +54,8 @@ class EngineCore:
         is_closed: Whether `close` was called.
 
     Raises:
-        ConfigurationError: The verifier cannot score, or its model is not loaded.
+        ConfigurationError: The generator is none, the verifier cannot score, or its model is not
+            loaded.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class EngineCore:
         requests: RequestTracker,
         cache: ResultCache | None,
     ) -> None:
+        if not callable(getattr(generator, "step", None)):
+            raise wrong_type("generator", generator, "a generator; FastTTS.load takes names")
         self.generator = generator
         self.verifier: Verifier | None = None if verifier is None else resolve_verifier(verifier)
         if self.verifier is not None:

@@ -23,11 +23,12 @@ from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.engine.core import EngineCore
 from fasttts.engine.handle import SearchHandle
 from fasttts.engine.loading import load_chosen
+from fasttts.engine.messages import check_tools
 from fasttts.engine.request import Problem, Prompt, prepare, render, seeded
 from fasttts.engine.result_cache import ResultCache
 from fasttts.engine.tool_template import renders_tools, unseen_tools
 from fasttts.engine.untagged_calls import read_untagged_calls
-from fasttts.errors import BackendError, ConfigurationError, SearchError
+from fasttts.errors import BackendError, ConfigurationError, SearchError, wrong_type
 from fasttts.interfaces import Generator as GeneratorBackend
 from fasttts.interfaces import Verifier
 from fasttts.memory import MemoryPlan, planned_scheduling
@@ -60,6 +61,9 @@ class FastTTS:
 
     Attributes:
         plan: The same.
+
+    Raises:
+        ConfigurationError: An argument is of the wrong type, or the verifier cannot score.
     """
 
     def __init__(
@@ -72,6 +76,14 @@ class FastTTS:
         reload: Callable[[], tuple[GeneratorBackend, VerifierOption | None]] | None = None,
         cache: ResultCache | None = None,
     ) -> None:
+        if not isinstance(scheduling, SchedulingConfig):
+            raise wrong_type("scheduling", scheduling, "a SchedulingConfig")
+        if not isinstance(plan, MemoryPlan | None):
+            raise wrong_type("plan", plan, "a MemoryPlan or None")
+        if not isinstance(cache, ResultCache | None):
+            raise wrong_type("cache", cache, "a ResultCache or None")
+        if reload is not None and not callable(reload):
+            raise wrong_type("reload", reload, "a function or None")
         self.plan: Final = plan
         self._scheduling = scheduling
         self._reload = reload
@@ -123,6 +135,8 @@ class FastTTS:
             config: The options of the engine.
             verifier: Replaces the configuration's verifier, as in `load`; None keeps it.
         """
+        if not isinstance(config, EngineConfig):
+            raise wrong_type("config", config, "an EngineConfig; FastTTS.load takes its fields")
         cache = None if config.cache_dir is None else ResultCache(config.cache_dir)
         loaded = load_chosen(config, verifier)
 
@@ -296,7 +310,12 @@ class FastTTS:
 
         Returns:
             For each problem its result, or the error when no candidate was complete.
+
+        Raises:
+            ConfigurationError: An argument or an option cannot work.
         """
+        if on_result is not None and not callable(on_result):
+            raise wrong_type("on_result", on_result, "a function or None")
         configs = seeded(search_config(config, **options), seeds, problems)
         runs = [
             self._prepare(problem, each, {}, system=system, extract=extract)
@@ -428,7 +447,15 @@ class FastTTS:
             tools: The tools of the conversation, in OpenAI's form.
             untagged_calls: Whether a text that is nothing but the JSON of calls of these tools,
                 with arguments that they take and without the format's tags, is calls as well.
+
+        Raises:
+            ConfigurationError: The text is none, or the tools are no list of tools.
         """
+        if not isinstance(text, str):
+            raise wrong_type("text", text, "a str")
+        if not isinstance(untagged_calls, bool):
+            raise wrong_type("untagged_calls", untagged_calls, "a bool")
+        tools = check_tools(tools)
         parsed = self.generator.parse_tool_calls(text, tools)
         if parsed.tool_calls or not untagged_calls:
             return parsed
@@ -522,6 +549,8 @@ class FastTTS:
     ) -> SearchRun:
         """Checks everything about a search and renders its prompt."""
         self._core.check_process()
+        if extract is not None and not callable(extract):
+            raise wrong_type("extract", extract, "a function of a text or None")
         config = resolve(
             search_config(base, **options),
             has_verifier=self.verifier is not None,
@@ -533,5 +562,5 @@ class FastTTS:
 
 def _has_format(config: SearchConfig | None, options: Mapping[str, Any]) -> bool:
     """Whether structured outputs have to be checked, which may take longer than an event loop."""
-    own = None if config is None else config.structured_outputs
+    own = config.structured_outputs if isinstance(config, SearchConfig) else None
     return options.get("structured_outputs", own) is not None

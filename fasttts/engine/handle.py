@@ -1,13 +1,14 @@
 """Handle of a search in flight: reads its events, waits for its result, stops it."""
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, wrong_type
 from fasttts.scheduling.loop_thread import LoopThread, ResultListener
 from fasttts.streaming.listener import SearchListener
 from fasttts.types import Event, SearchResult
@@ -74,11 +75,14 @@ class SearchHandle:
 
         Raises:
             TimeoutError: It has not ended within `timeout`.
+            ConfigurationError: `timeout` is no number.
             BackendError: The generator or the verifier failed.
             SearchError: No candidate was complete, `extract` failed, or it was cancelled.
         """
         self._thread.check_process()
-        self._listener.future.result(timeout)
+        if not isinstance(timeout, int | float | None):
+            raise wrong_type("timeout", timeout, "a number of seconds or None")
+        self._listener.future.result(_seconds(timeout))
         with self._lock:
             if self._result is None:
                 self._result = self._read(self._listener)
@@ -109,8 +113,14 @@ class SearchHandle:
             yield event
 
     def when_done(self, call: Callable[[], None]) -> None:
-        """Calls back once the search has ended, from the loop's thread; must not block."""
+        """Calls back once the search has ended, from the loop's thread; must not block.
+
+        Raises:
+            ConfigurationError: `call` is no function.
+        """
         self._thread.check_process()
+        if not callable(call):
+            raise wrong_type("call", call, "a function")
 
         def tell(_: "Future[Any]") -> None:
             call()
@@ -158,3 +168,10 @@ class SearchHandle:
             if not self._closing:
                 self._closing = list(self._watched.closing(result))
             return self._closing
+
+
+def _seconds(timeout: float | None) -> float | None:
+    """A timeout that a lock can wait for; one of longer than that is none."""
+    if timeout is None or timeout > threading.TIMEOUT_MAX or math.isnan(timeout):
+        return None
+    return timeout

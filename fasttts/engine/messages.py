@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from fasttts.decoding.json_checks import check_json
-from fasttts.errors import ConfigurationError, shown
+from fasttts.errors import ConfigurationError, shown, wrong_type
 from fasttts.types import Message
 
 SYSTEM_PRESETS: Mapping[str, str] = {
@@ -38,13 +38,11 @@ def check_conversation(problem: Conversation, system: str | None = None) -> list
     if isinstance(problem, str):
         problem = [{"role": "user", "content": problem}]
     if not _is_list(problem):
-        raise ConfigurationError(
-            f"a problem is a str or a list of messages, not {_described(problem)}"
-        )
+        raise wrong_type("the problem", problem, "a str or a list of messages")
     if not problem:
         raise ConfigurationError("the conversation has no messages")
     if system is not None and not isinstance(system, str):
-        raise ConfigurationError(f"system is a str or None, not {_described(system)}")
+        raise wrong_type("system", system, "a str or None")
     if system:
         problem = [{"role": "system", "content": system}, *problem]
     messages = [_message(message) for message in problem]
@@ -54,6 +52,30 @@ def check_conversation(problem: Conversation, system: str | None = None) -> list
         raise ConfigurationError("the prompt is empty")
     _check_results(messages)
     return messages
+
+
+def check_tools(tools: object) -> tuple[Mapping[str, Any], ...]:
+    """Returns tools that a chat template can be given.
+
+    Args:
+        tools: Tool schemas; None for none.
+
+    Raises:
+        ConfigurationError: They are no list of mappings, or these are no JSON of ordinary size.
+    """
+    if tools is None:
+        return ()
+    if not _is_list(tools):
+        raise wrong_type("tools", tools, "a list of tool schemas or None")
+    for tool in tools:
+        if not isinstance(tool, Mapping) or not isinstance(tool.get("function", {}), Mapping):
+            raise wrong_type("tools", tool, "a list of tools in OpenAI's form")
+        try:
+            check_json(dict(tool))
+        except ValueError as error:
+            name = shown(tool.get("function", tool).get("name"))
+            raise ConfigurationError(f"tools: {name} cannot be offered: {error}") from error
+    return tuple(tools)
 
 
 def question(messages: Sequence[Message]) -> str:

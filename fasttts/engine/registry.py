@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from fasttts.config import EngineConfig
 from fasttts.engine.engine import FastTTS
+from fasttts.errors import wrong_type
 from fasttts.memory import PLANNED_OPTIONS
 
 
@@ -31,6 +32,8 @@ def shared_engine(config: EngineConfig) -> FastTTS:
     while the first one loads. An engine that was closed is replaced by a new one, and a forked
     process loads its own. Raises as `FastTTS.from_config` does.
     """
+    if not isinstance(config, EngineConfig):
+        raise wrong_type("config", config, "an EngineConfig; engine_config(...) makes one")
     set_by_user = sorted(config.scheduling.model_fields_set & PLANNED_OPTIONS)
     key = f"{config.model_dump_json()} {set_by_user}"
     with _lock:
@@ -53,7 +56,12 @@ def release_engine(engine: FastTTS) -> None:
     """Removes one user of a shared engine; the last one closes it.
 
     No effect on an engine that is not shared, or closed already.
+
+    Raises:
+        ConfigurationError: It is no engine.
     """
+    if not isinstance(engine, FastTTS):
+        raise wrong_type("engine", engine, "a FastTTS that shared_engine returned")
     with _lock:
         key = _key_of(engine)
         if key is None:

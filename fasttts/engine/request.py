@@ -9,8 +9,8 @@ from fasttts.answers.extraction import Extractor
 from fasttts.config import SearchConfig, option_name, search_config
 from fasttts.decoding.structured_outputs import THINK_END, THINK_START, Thoughts
 from fasttts.decoding.tokenizer import Tokenizer
-from fasttts.engine.messages import Conversation, check_conversation, question
-from fasttts.errors import ConfigurationError, ContractError, FastTTSError
+from fasttts.engine.messages import Conversation, check_conversation, check_tools, question
+from fasttts.errors import ConfigurationError, ContractError, FastTTSError, shown, wrong_type
 from fasttts.interfaces import Generator
 from fasttts.scheduling.recovery import user_failure
 from fasttts.scheduling.run import SearchRequest, SearchRun
@@ -65,10 +65,12 @@ def render(
         ConfigurationError: The input cannot work.
     """
     if isinstance(problem, Prompt):
-        if system or tools:
+        if system is not None or tools is not None:
             raise ConfigurationError("a rendered prompt takes neither a system message nor tools")
         return problem
     messages = check_conversation(problem, system)
+    offered = check_tools(tools)
+    tools = offered or None
     token_ids = _token_ids(generator.tokenizer, messages, tools)
     if len(token_ids) >= generator.max_model_len:
         raise ConfigurationError(
@@ -79,8 +81,8 @@ def render(
         token_ids=tuple(token_ids),
         problem=question(messages),
         messages=tuple(messages),
-        tools=tuple(tools or ()),
-        shows_tools=not tools or token_ids != _token_ids(generator.tokenizer, messages, None),
+        tools=offered,
+        shows_tools=not offered or token_ids != _token_ids(generator.tokenizer, messages, None),
     )
 
 
@@ -103,7 +105,7 @@ def _token_ids(
     except Exception as error:  # a tokenizer may raise and return anything
         raise ContractError(
             f"the tokenizer failed: {type(error).__name__}: {error}; encode_chat returned "
-            f"{found!r:.80}; see fasttts.decoding.tokenizer.Tokenizer",
+            f"{shown(found)}; see fasttts.decoding.tokenizer.Tokenizer",
             role="generator",
         ) from error
     return token_ids
@@ -220,10 +222,13 @@ def seeded(
         ConfigurationError: The problems are no list, or there are not as many seeds.
     """
     if isinstance(problems, str | bytes) or not isinstance(problems, Sequence):
-        kind = type(problems).__name__
-        raise ConfigurationError(f"problems are a list of questions or conversations, not a {kind}")
+        raise wrong_type("problems", problems, "a list of questions or conversations")
     if seeds is None:
         return [config] * len(problems)
+    if isinstance(seeds, str | bytes) or not isinstance(seeds, Sequence):
+        raise wrong_type("seeds", seeds, "a list of integers or None")
     if len(seeds) != len(problems):
         raise ConfigurationError(f"{len(seeds)} seeds for {len(problems)} problems")
+    if not all(isinstance(seed, int) for seed in seeds):
+        raise wrong_type("seeds", seeds, "a list of integers or None")
     return [search_config(config, seed=seed) for seed in seeds]

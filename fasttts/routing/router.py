@@ -10,7 +10,7 @@ from fasttts.answers.extraction import Extractor
 from fasttts.config import SearchConfig, search_config
 from fasttts.engine import FastTTS
 from fasttts.engine.request import Problem, Prompt
-from fasttts.errors import ConfigurationError, SearchError
+from fasttts.errors import ConfigurationError, SearchError, wrong_type
 from fasttts.routing.decision import Decision, RoutingPolicy
 from fasttts.routing.flow import EngineWork, RoutedCall, WorkOutcome, routing_flow
 from fasttts.routing.threshold_store import default_policy
@@ -52,6 +52,9 @@ class Router:
             `Cascade` with its threshold, or `Never` where it found that searching does not help.
         untagged_calls: Whether a draft that is nothing but the JSON of a call is a call, as for
             `FastTTS.parse_tool_calls`.
+
+    Raises:
+        ConfigurationError: The engine or the policy is none.
     """
 
     def __init__(
@@ -61,9 +64,15 @@ class Router:
         *,
         untagged_calls: bool = True,
     ) -> None:
+        if not isinstance(engine, FastTTS):
+            raise wrong_type("engine", engine, "a FastTTS")
+        if policy is not None and not callable(getattr(policy, "decide", None)):
+            raise wrong_type("policy", policy, "a routing policy, with a method `decide`, or None")
         self.engine = engine
         self._untagged_calls = untagged_calls
-        self.policy = policy or default_policy(engine.generator_name, engine.verifier_name)
+        if policy is None:
+            policy = default_policy(engine.generator_name, engine.verifier_name)
+        self.policy: RoutingPolicy = policy
 
     def search(
         self, problem: Problem, *, extract: Extractor | None = None, **options: Any

@@ -8,7 +8,7 @@ import abc
 import math
 from collections.abc import Sequence
 
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, shown, wrong_type
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
 from fasttts.verifiers.async_scoring import (
     AsyncScoring,
@@ -102,12 +102,12 @@ class Mean(Ensemble):
 
     def __init__(self, *parts: VerifierLike, weights: Sequence[float] | None = None) -> None:
         super().__init__(*parts)
+        if not isinstance(weights, Sequence | None):
+            raise wrong_type("weights", weights, "a list of numbers or None")
         self.weights = tuple(weights) if weights is not None else (1.0,) * len(self.parts)
-        if len(self.weights) != len(self.parts) or not all(
-            0 < weight < math.inf for weight in self.weights
-        ):
+        if len(self.weights) != len(self.parts) or not all(map(_is_positive, self.weights)):
             raise ConfigurationError(
-                f"weights={self.weights}: give one positive number for each of the "
+                f"weights={shown(self.weights)}: give one positive number for each of the "
                 f"{len(self.parts)} parts"
             )
 
@@ -115,6 +115,10 @@ class Mean(Ensemble):
         """Returns the weighted mean."""
         total = math.fsum(w * score for w, score in zip(self.weights, scores_P, strict=True))
         return min(total / math.fsum(self.weights), 1.0)
+
+
+def _is_positive(weight: object) -> bool:
+    return isinstance(weight, int | float) and 0 < weight < math.inf
 
 
 class Minimum(Ensemble):
@@ -147,7 +151,7 @@ def resolve_verifier(choice: VerifierOption) -> Verifier:
     Raises:
         ConfigurationError: The option, or a part of it, is nothing that can score.
     """
-    if isinstance(choice, Sequence) and not isinstance(choice, str):
+    if isinstance(choice, Sequence) and not isinstance(choice, str | bytes):
         return Mean(*choice)
     return as_verifier(choice)
 

@@ -11,7 +11,14 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from fasttts.errors import BackendError, ConfigurationError, ContractError, Role
+from fasttts.errors import (
+    BackendError,
+    ConfigurationError,
+    ContractError,
+    Role,
+    shown,
+    wrong_type,
+)
 from fasttts.interfaces import Verification, VerificationRequest, fingerprint
 from fasttts.verifiers.async_calls import AsyncCalls
 from fasttts.verifiers.async_scoring import AsyncScoring, finish
@@ -40,14 +47,21 @@ class FunctionVerifier:
             a thread-safe function. Calls of an async function always run together.
 
     Raises:
-        ConfigurationError: `num_threads` is not positive.
+        ConfigurationError: `num_threads` is not positive, or an argument is of the wrong type.
     """
 
     def __init__(
         self, function: ScoreFunction, *, name: str | None = None, num_threads: int = 1
     ) -> None:
-        if num_threads < 1:
-            raise ConfigurationError(f"num_threads={num_threads}: a function needs one thread")
+        if not callable(function):
+            raise wrong_type("function", function, "a function score(problem, steps)")
+        if not isinstance(name, str | None):
+            raise wrong_type("name", name, "a str or None")
+        count: object = num_threads
+        if not isinstance(count, int) or count < 1:
+            raise ConfigurationError(
+                f"num_threads={shown(num_threads)}: a function needs one thread or more"
+            )
         self._function = function
         self._name = name or _name_of(function)
         self._num_threads = num_threads

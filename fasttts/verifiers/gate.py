@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, shown
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
 from fasttts.verifiers.async_scoring import AsyncScoring, finish, read_verification, scoring_of
 from fasttts.verifiers.resolve import (
@@ -32,8 +32,9 @@ class Gate:
     def __init__(
         self, first: VerifierLike, second: VerifierLike, *, threshold: float = 0.5
     ) -> None:
-        if not 0 < threshold <= 1:
-            raise ConfigurationError(f"threshold={threshold} lets all or nothing through")
+        least: object = threshold
+        if not isinstance(least, int | float) or not 0 < least <= 1:
+            raise ConfigurationError(f"threshold={shown(threshold)} lets all or nothing through")
         self.parts: tuple[Verifier, Verifier] = (as_verifier(first), as_verifier(second))
         self.threshold = threshold
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from fasttts.config import import_function, is_function_name
-from fasttts.errors import BackendError, ConfigurationError
+from fasttts.errors import BackendError, ConfigurationError, shown
 from fasttts.interfaces import Verifier, fingerprint
 from fasttts.verifiers.function import FunctionVerifier, ScoreFunction
 from fasttts.verifiers.model_ref import ModelVerifier
@@ -25,7 +25,7 @@ def as_verifier(part: VerifierLike) -> Verifier:
     if callable(part):
         return FunctionVerifier(part)
     raise ConfigurationError(
-        f"verifier={part!r}: give a model's name, 'judge', 'module:function', a function "
+        f"verifier={shown(part)}: give a model's name, 'judge', 'module:function', a function "
         "score(problem, steps), or a verifier"
     )
 

@@ -16,8 +16,9 @@ from pydantic import model_validator
 
 from fasttts import FastTTS, __version__
 from fasttts.chat import ChatOptions, ChatRequest, forced_tools, offered_tools
+from fasttts.decoding.json_checks import check_json
 from fasttts.engine.registry import loaded_engine
-from fasttts.errors import ConfigurationError, shown
+from fasttts.errors import ConfigurationError, shown, wrong_type
 from langchain_fasttts.generations import PROVIDER, chat_result, chunks
 from langchain_fasttts.messages import engine_messages
 from langchain_fasttts.structured import (
@@ -29,6 +30,7 @@ from langchain_fasttts.structured import (
     response_schema,
     text_parser,
     tool_schema,
+    tool_schemas,
 )
 
 ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
@@ -129,7 +131,9 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         Raises:
             ConfigurationError: The choice names no tool, or `strict` is set without it.
         """
-        schemas = [tool_schema(tool) for tool in tools]
+        schemas = tool_schemas(tools)
+        if not isinstance(strict, bool | None):
+            raise wrong_type("strict", strict, "a bool or None")
         if not forced_tools(schemas, tool_choice) and strict and schemas:
             raise ConfigurationError(
                 "strict=True holds for forced calls only: set tool_choice='any', or leave it out"
@@ -162,10 +166,13 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         Raises:
             ConfigurationError: The method is unknown, or there is no schema.
         """
-        if method not in get_args(Method):
+        named: object = method
+        if not isinstance(named, str) or named not in get_args(Method):
             raise ConfigurationError(f"method={shown(method)} is none of {get_args(Method)}")
         if schema is None and method != "json_mode":
             raise ConfigurationError(f"method={method!r} needs a schema")
+        if not isinstance(include_raw, bool):
+            raise wrong_type("include_raw", include_raw, "a bool")
         trace = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
         if method == "function_calling" and schema is not None:
             name, parser = call_parser(schema)
@@ -185,15 +192,19 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         """Encodes a text in the generator's vocabulary; loads the engine."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
-        return self._resolve_engine().tokenizer.encode(text)
+        return self._token_ids(text)
 
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[ToolLike] | None = None
     ) -> int:
         """Counts the tokens of the prompt of messages and tools; loads the engine."""
-        schemas = [tool_schema(tool) for tool in tools or ()]
-        tokenizer = self._resolve_engine().tokenizer
-        return len(tokenizer.encode_chat(engine_messages(messages), offered_tools(schemas) or None))
+        schemas = offered_tools(None if tools is None else tool_schemas(tools)) or None
+        turns = engine_messages(messages)  # of any part of a conversation
+        try:
+            check_json(turns, max_chars=None)
+        except ValueError as error:
+            raise ConfigurationError(f"the messages cannot be rendered: {error}") from error
+        return len(self._resolve_engine().tokenizer.encode_chat(turns, schemas))
 
     @property
     def _llm_type(self) -> str:
@@ -289,6 +300,8 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
         `stream` has chosen the method already, `strict` is redundant, and `model` names one that
         another object of this process has loaded.
         """
+        if not isinstance(model, str | None):
+            raise wrong_type("model", model, "the name of a loaded model or None")
         if model is not None and model != self.model:
             engine = _loaded(model)
         return self._request(

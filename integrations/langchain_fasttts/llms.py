@@ -37,7 +37,7 @@ class FastTTSLLM(ChatOptions, LLM):
 
     def get_token_ids(self, text: str) -> list[int]:
         """Encodes a text in the generator's vocabulary; loads the engine."""
-        return self._resolve_engine().tokenizer.encode(text)
+        return self._token_ids(text)
 
     def _call(
         self,

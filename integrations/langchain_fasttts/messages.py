@@ -15,7 +15,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call
 
 from fasttts.chat import Reply, written_call
-from fasttts.errors import ConfigurationError, shown
+from fasttts.errors import ConfigurationError, shown, wrong_type
 from fasttts.types import Message
 
 _THOUGHTS = ("reasoning", "reasoning_content", "thinking", "redacted_thinking")
@@ -41,6 +41,8 @@ def engine_messages(messages: Sequence[BaseMessage]) -> list[Message]:
         ConfigurationError: A message has content other than text, a call that cannot be written,
             or no role in a chat.
     """
+    if not isinstance(messages, Sequence):
+        raise wrong_type("messages", messages, "a list of LangChain messages")
     return [_engine_message(message) for message in messages]
 
 
@@ -81,8 +83,10 @@ def _engine_message(message: BaseMessage) -> Message:
             return _plain("user", message)
         case ChatMessage():
             return _plain(message.role, message)
-        case _:
+        case BaseMessage():
             raise ConfigurationError(f"a message of type {message.type!r} has no role in a chat")
+        case _:
+            raise wrong_type("messages", message, "a list of LangChain messages")
 
 
 def _plain(role: str, message: BaseMessage) -> dict[str, Any]:

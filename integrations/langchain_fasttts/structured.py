@@ -1,7 +1,7 @@
 """Answers as objects: requests for a schema, and parsers of the replies."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from operator import itemgetter
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from fasttts.decoding.json_checks import check_json
-from fasttts.errors import ConfigurationError, shown
+from fasttts.errors import ConfigurationError, shown, wrong_type
 
 Schema = dict[str, Any] | type
 Method = Literal["json_schema", "function_calling", "json_mode"]
@@ -125,6 +125,20 @@ def tool_schema(tool: object) -> dict[str, Any]:
     return _of_objects(parameters, {"type": "function", "function": function})
 
 
+def tool_schemas(tools: object) -> list[dict[str, Any]]:
+    """Describes tools in OpenAI's form.
+
+    Raises:
+        ConfigurationError: They are no list, or one of them is no tool.
+    """
+    if isinstance(tools, str | bytes) or not isinstance(tools, Sequence):
+        raise wrong_type("tools", tools, "a list of tools, functions, classes or schemas")
+    try:
+        return [tool_schema(tool) for tool in tools]
+    except ConfigurationError as error:
+        raise ConfigurationError(f"tools: {error}") from error
+
+
 def _of_objects(parameters: Mapping[str, Any], tool: dict[str, Any]) -> dict[str, Any]:
     if parameters.get("type", "object") != "object" or not _VALUES.isdisjoint(parameters):
         raise ConfigurationError(
@@ -154,8 +168,8 @@ def _described(schema: Any, convert: Callable[[Any], dict[str, Any]]) -> dict[st
 
 def _refusal(schema: object, problem: str = "") -> ConfigurationError:
     return ConfigurationError(
-        f"{shown(schema, 200)} is no pydantic class, typed dictionary, function, tool or JSON "
-        f"schema{problem:.200}"
+        f"schema={shown(schema, 200)} is no pydantic class, typed dictionary, function, tool or "
+        f"JSON schema{problem:.200}"
     )
 
 

@@ -31,6 +31,7 @@ from fasttts.backends.fake import FakeVerifier
 from langchain_fasttts import ChatFastTTS
 from llama_index.llms.fasttts import FastTTS as LlamaIndexFastTTS
 from tests.hermes import HermesGenerator
+from tests.junk import JUNK, TEXT, Hostile
 
 fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -41,46 +42,7 @@ def shared() -> Iterator[FastTTS]:
         yield engine
 
 
-class Hostile:
-    """An object whose every use fails; hypothesis may print it all the same."""
-
-    is_used = False
-
-    def __repr__(self) -> str:
-        if self.is_used:
-            raise ZeroDivisionError("repr")
-        return "Hostile()"
-
-    def __bool__(self) -> bool:
-        raise ZeroDivisionError("bool")
-
-    def __eq__(self, other: object) -> bool:
-        raise ZeroDivisionError("eq")
-
-    __hash__ = object.__hash__
-
-
-def deep(size: int) -> list[Any]:
-    inner: list[Any] = []
-    for _ in range(size):
-        inner = [inner]
-    return inner
-
-
-def circular() -> list[Any]:
-    inner: list[Any] = []
-    inner.append({"inner": inner})
-    return inner
-
-
-TEXT = st.sampled_from(["", "a", "two words", "\x00", "{", "<tool_call>", "\ud800"])
 IDS = st.sampled_from([None, "", "call_1", "call_2"])
-JUNK = st.one_of(
-    st.none(), st.booleans(), st.integers(-2, 2), st.floats(), TEXT, st.binary(max_size=2),
-    st.lists(TEXT, max_size=2), st.dictionaries(TEXT, st.integers(), max_size=2),
-    st.builds(deep, st.sampled_from([1, 200, 5000])), st.builds(circular), st.builds(object),
-    st.builds(Hostile),
-)  # fmt: skip
 ARGUMENTS = st.one_of(
     st.dictionaries(st.sampled_from(["a", "b"]), st.one_of(st.integers(), TEXT), max_size=2),
     st.dictionaries(st.sampled_from(["a"]), JUNK, max_size=1),

@@ -17,9 +17,9 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
 from fasttts import Budget
-from fasttts.errors import ConfigurationError
+from fasttts.errors import wrong_type
 from fasttts.routing import RoutingPolicy
-from fasttts_agents.budget import BudgetExhausted, RunBudget, granted
+from fasttts_agents.budget import BudgetExhausted, RunBudget, check_budget, granted
 from fasttts_agents.langchain.budget_tool import BudgetTool
 from langchain_fasttts import ChatFastTTS
 
@@ -51,7 +51,7 @@ class DeliberationMiddleware(AgentMiddleware[DeliberationState, Any, Any]):
         tells_budget: Whether the model gets a tool that reports the remaining budget.
 
     Raises:
-        ConfigurationError: `budget_tokens` is negative.
+        ConfigurationError: `budget_tokens` is negative, or an argument is of the wrong type.
     """
 
     state_schema = DeliberationState
@@ -64,8 +64,11 @@ class DeliberationMiddleware(AgentMiddleware[DeliberationState, Any, Any]):
         tells_budget: bool = False,
     ) -> None:
         super().__init__()
-        if budget_tokens is not None and budget_tokens < 0:
-            raise ConfigurationError(f"budget_tokens={budget_tokens}: at least 0, or None")
+        check_budget(budget_tokens)
+        if policy is not None and not callable(getattr(policy, "decide", None)):
+            raise wrong_type("policy", policy, "a routing policy, with a method `decide`, or None")
+        if not isinstance(tells_budget, bool):
+            raise wrong_type("tells_budget", tells_budget, "a bool")
         self.policy = policy
         self.budget_tokens = budget_tokens
         self.tools = [BudgetTool()] if tells_budget else []

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+from fasttts.errors import wrong_type
 from fasttts.types import Usage
 
 
@@ -31,7 +32,13 @@ class TracePart:
 
 
 def trace_of(messages: Sequence[BaseMessage]) -> list[TracePart]:
-    """Lists the calls behind the messages of a run, in order, without those of other models."""
+    """Lists the calls behind the messages of a run, in order, without those of other models.
+
+    Raises:
+        ConfigurationError: They are no list of messages.
+    """
+    if not isinstance(messages, Sequence):
+        raise wrong_type("messages", messages, "a list of LangChain messages")
     return [part for message in messages for part in _parts(message)]
 
 

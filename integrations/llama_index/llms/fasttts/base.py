@@ -32,6 +32,7 @@ from typing_extensions import override
 from fasttts import FastTTS as Engine
 from fasttts.chat import ChatOptions, ChatRequest
 from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.errors import wrong_type
 from llama_index.llms.fasttts.messages import engine_messages
 from llama_index.llms.fasttts.responses import (
     astreamed_responses,
@@ -195,6 +196,8 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
             ValueError: There are none and `error_on_no_tool_call` is set.
         """
         found = selections(response)
+        if not isinstance(error_on_no_tool_call, bool):
+            raise wrong_type("error_on_no_tool_call", error_on_no_tool_call, "a bool")
         if not found and error_on_no_tool_call:
             raise ValueError(f"the model called no tool but said: {response.message.content!r}")
         return found
@@ -212,12 +215,18 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Makes the arguments of `chat`; both callers and `inspect` read this signature."""
+        if not isinstance(tool_required, bool):
+            raise wrong_type("tool_required", tool_required, "a bool")
+        if not isinstance(allow_parallel_tool_calls, bool):
+            raise wrong_type("allow_parallel_tool_calls", allow_parallel_tool_calls, "a bool")
+        if tool_required and tool_choice is None:
+            tool_choice = "required"
         arguments = tools_arguments(
             tools,
             user_msg,
             chat_history,
             is_parallel=allow_parallel_tool_calls,
-            tool_choice=(tool_choice or "required") if tool_required else tool_choice,
+            tool_choice=tool_choice,
         )
         return {**arguments, **kwargs}
 

@@ -17,7 +17,7 @@ from llama_index.core.base.llms.types import (
 from pydantic import BaseModel
 
 from fasttts.chat import Reply, ReplyCall, written_call
-from fasttts.errors import ConfigurationError, shown
+from fasttts.errors import ConfigurationError, shown, wrong_type
 from fasttts.types import Message
 
 _ROLES = {
@@ -41,6 +41,8 @@ def engine_messages(messages: Sequence[ChatMessage]) -> list[Message]:
     Raises:
         ConfigurationError: A message has content other than text.
     """
+    if not isinstance(messages, Sequence):
+        raise wrong_type("messages", messages, "a list of ChatMessage")
     return [_engine_message(message) for message in messages]
 
 
@@ -78,6 +80,8 @@ def reply_blocks(
 
 
 def _engine_message(message: ChatMessage) -> Message:
+    if not isinstance(message, ChatMessage):
+        raise wrong_type("messages", message, "a list of ChatMessage")
     role = _ROLES.get(message.role)
     if role is None:
         raise ConfigurationError(f"a message has the role {shown(message.role)}, which is none")

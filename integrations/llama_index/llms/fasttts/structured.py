@@ -17,10 +17,12 @@ from llama_index.core.instrumentation.events.llm import (
 from llama_index.core.llms.llm import LLM, dispatcher
 from llama_index.core.output_parsers import PydanticOutputParser
 from llama_index.core.program.utils import FlexibleModel, create_flexible_model
-from llama_index.core.prompts import PromptTemplate
+from llama_index.core.prompts import BasePromptTemplate, PromptTemplate
 from llama_index.core.types import Model
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
+
+from fasttts.errors import wrong_type
 
 _OF_FUNCTION_CALLS = ("tool_required", "tool_choice", "allow_parallel_tool_calls")
 """Options that LlamaIndex's callers pass to models that make objects by calling functions."""
@@ -34,11 +36,22 @@ def announce(output_cls: type[Model], prompt: PromptTemplate, prompt_args: dict[
         prompt: The prompt.
         prompt_args: Values of the prompt's variables.
     """
+    _check(output_cls, prompt, None)
     dispatcher.event(
         LLMStructuredPredictStartEvent(
             output_cls=output_cls, template=prompt, template_args=prompt_args
         )
     )
+
+
+def _check(output_cls: object, prompt: object, llm_kwargs: object) -> None:
+    if not isinstance(output_cls, type) or not issubclass(output_cls, BaseModel):
+        raise wrong_type("output_cls", output_cls, "a pydantic class")
+    if not isinstance(prompt, BasePromptTemplate):
+        raise wrong_type("prompt", prompt, "a PromptTemplate")
+    options = {} if llm_kwargs is None else llm_kwargs
+    if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
+        raise wrong_type("llm_kwargs", llm_kwargs, "a dictionary of options or None")
 
 
 def conclude(response: ChatResponse, output_cls: type[Model]) -> Model:
@@ -73,6 +86,7 @@ def prediction_arguments(
         llm_kwargs: Further options of the call; None for none.
         prompt_args: Values of the prompt's variables.
     """
+    _check(output_cls, prompt, llm_kwargs)
     *before, last = llm._extend_messages(prompt.format_messages(llm=llm, **prompt_args))
     words = PydanticOutputParser(output_cls).get_format_string(escape_json=False)
     asked = ChatMessage(

@@ -8,6 +8,7 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
 
 from fasttts.chat import forced_tools
+from fasttts.errors import wrong_type
 
 
 def tools_arguments(
@@ -28,8 +29,9 @@ def tools_arguments(
         tool_choice: LlamaIndex's or OpenAI's choice; None lets the model decide.
 
     Raises:
-        ConfigurationError: The choice names no tool.
+        ConfigurationError: The choice names no tool, or an argument is of the wrong type.
     """
+    _check(tools, user_msg, chat_history)
     schemas = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
     forced_tools(schemas, tool_choice)
     messages = list(chat_history or ())
@@ -45,8 +47,30 @@ def tools_arguments(
     }
 
 
+def _check(tools: object, user_msg: object, chat_history: object) -> None:
+    is_list = isinstance(tools, Sequence) and not isinstance(tools, str | bytes)
+    if not isinstance(tools, Sequence) or not is_list:
+        raise wrong_type("tools", tools, "a list of LlamaIndex tools")
+    for tool in tools:
+        if not isinstance(tool, BaseTool):
+            raise wrong_type("tools", tool, "a list of LlamaIndex tools")
+    if not isinstance(user_msg, str | ChatMessage | None):
+        raise wrong_type("user_msg", user_msg, "a str, a ChatMessage or None")
+    if isinstance(chat_history, str | bytes) or not isinstance(chat_history, Sequence | None):
+        raise wrong_type("chat_history", chat_history, "a list of ChatMessage or None")
+    for message in chat_history or ():
+        if not isinstance(message, ChatMessage):
+            raise wrong_type("chat_history", message, "a list of ChatMessage or None")
+
+
 def selections(response: ChatResponse) -> list[ToolSelection]:
-    """Returns the calls of a response, in their order."""
+    """Returns the calls of a response, in their order.
+
+    Raises:
+        ConfigurationError: It is no response of a chat.
+    """
+    if not isinstance(response, ChatResponse):
+        raise wrong_type("response", response, "a ChatResponse")
     return [
         ToolSelection(
             tool_id=block.tool_call_id or "",
