@@ -49,7 +49,7 @@ def generator() -> Iterator[int]:
 
 TEXT = st.sampled_from(["", "a", "two words", "\x00", "{", "<tool_call>", "\ud800"])
 JUNK = st.one_of(
-    st.none(), st.booleans(), st.integers(-2, 2), st.just(10**5000), st.floats(), TEXT,
+    st.none(), st.booleans(), st.integers(-2, 2), st.floats(), TEXT,
     st.binary(max_size=2), st.lists(TEXT, max_size=2), st.sets(st.integers(), max_size=1),
     st.dictionaries(st.one_of(TEXT, st.integers()), st.integers(), max_size=2),
     st.builds(deep, st.sampled_from([1, 200, 5000])), st.builds(circular), st.builds(generator),
@@ -57,6 +57,10 @@ JUNK = st.one_of(
     st.lists(st.one_of(st.none(), st.integers(), st.just({})), max_size=2),
     st.builds(lambda: {"a": Hostile()}),
 )  # fmt: skip
+
+
+ANYTHING = st.one_of(JUNK, st.just(10**5000))
+"""The same, and a number that cannot even be printed."""
 
 
 def drained(result: Any) -> None:

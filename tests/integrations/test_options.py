@@ -113,7 +113,7 @@ def test_offered_tools() -> None:
 
 def test_a_property_called_title_is_kept() -> None:
     schema = {"properties": {"title": {"title": "Title", "type": "string"}}, "required": ["title"]}
-    tool = {"function": {"parameters": schema}}
+    tool = {"function": {"name": "add", "parameters": schema}}
     (kept,) = offered_tools([tool])
     assert kept["function"]["parameters"]["properties"] == {"title": {"type": "string"}}
     assert kept["function"]["parameters"]["required"] == ["title"]

@@ -26,7 +26,7 @@ from langchain_fasttts import ChatFastTTS, FastTTSLLM
 from llama_index.llms.fasttts import FastTTS as LlamaIndexFastTTS
 from tests.hermes import HermesGenerator
 from tests.integrations.conversations import get_weather
-from tests.junk import JUNK, check_refusal
+from tests.junk import ANYTHING, check_refusal
 
 fuzzed = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -51,7 +51,7 @@ SEARCH = SearchConfig(n=4, max_tokens=2)
 @given(data=st.data())
 def test_options_of_the_chat_classes(shared: FastTTS, kind: Any, data: st.DataObject) -> None:
     option = data.draw(st.sampled_from([*ChatOptions.model_fields]))
-    junk = data.draw(JUNK)
+    junk = data.draw(ANYTHING)
     words = {"search_args": ("unknown option", "search_args"), "engine_args": ("unknown option",)}
     model = {"engine": shared, option: junk}
     check_refusal(lambda: kind(**model), option, *words.get(option, ()))
@@ -88,7 +88,7 @@ CALLS: dict[Any, Callable[..., Any]] = {
 @given(data=st.data())
 def test_options_of_a_call(shared: FastTTS, kind: Any, data: st.DataObject) -> None:
     option = data.draw(st.sampled_from(call_options(kind)))
-    junk = data.draw(JUNK)
+    junk = data.draw(ANYTHING)
     words = {"response_schema": ("schema",)}
     check_refusal(lambda: CALLS[kind](shared, **{option: junk}), option, *words.get(option, ()))
 
@@ -160,7 +160,7 @@ def test_methods_and_functions(shared: FastTTS, name: str, data: st.DataObject) 
     parameters = inspect.signature(function).parameters.values()
     named = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
     parameter = data.draw(st.sampled_from(named))
-    junk = data.draw(JUNK)
+    junk = data.draw(ANYTHING)
     if (name, parameter) == ("chat_with_tools", "tool_required"):
         assume(type(junk).__hash__ is not None)  # LlamaIndex keeps it in a cache
     arguments = {**valid, parameter: junk}

@@ -211,17 +211,17 @@ def test_closing_a_stream_stops_the_work() -> None:
         ([{"role": "user", "content": 5}], {}, "the content of a user message is text, not a int"),
         ([{"role": "user", "content": [{"type": "image"}]}], {}, "the models read text only"),
         (["x"], {}, "a message is a mapping of role and content, not a str: 'x'"),
-        (5, {}, "a problem is a str or a list of messages, not a int: 5"),
-        (None, {}, "not a NoneType"),
-        (b"x", {}, "not a bytes: b'x'"),
-        ({"role": "user", "content": "x"}, {}, "a list of messages, not a dict"),
+        (5, {}, "the problem is a str or a list of messages, not int: 5"),
+        (None, {}, "not NoneType"),
+        (b"x", {}, "not bytes: b'x'"),
+        ({"role": "user", "content": "x"}, {}, "a list of messages, not dict"),
         ("\ud800", {}, "'content' of a user message is not Unicode text: surrogates"),
         (
             [{"role": "user", "content": "x", "name": "\ud800"}],
             {},
             "'name' of a user message is not Unicode text",
         ),
-        ("x", {"system": 5}, "system is a str or None, not a int: 5"),
+        ("x", {"system": 5}, "system is a str or None, not int: 5"),
         ("x" * 5000, {}, "the prompt has 50.. tokens, the context 4096: shorten"),
         ("x", {"n": 3}, "not a multiple"),
         ("x", {"beams": 3}, "unknown option 'beams'"),
@@ -236,7 +236,7 @@ def test_bad_input_is_refused_before_anything_runs(
 
 @pytest.mark.parametrize("problems", ["abc", b"abc", 5, {"a": "b"}])
 def test_what_is_no_list_of_problems_is_refused(engine: FastTTS, problems: object) -> None:
-    with pytest.raises(ConfigurationError, match="problems are a list of questions or conver"):
+    with pytest.raises(ConfigurationError, match="problems is a list of questions or conver"):
         engine.search_many(problems)
 
 

@@ -20,7 +20,7 @@ from fasttts.config import engine_config, search_config
 from fasttts.routing import Always, Router
 from fasttts.verifiers import FunctionVerifier, Gate, Mean
 from tests.hermes import HermesGenerator
-from tests.junk import JUNK, check_refusal
+from tests.junk import ANYTHING, check_refusal
 
 fuzzed = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 PLAIN: dict[str, Any] = {"search": "none", "max_tokens": 2}
@@ -90,7 +90,7 @@ def test_methods_of_an_engine(engine: FastTTS, name: str, data: st.DataObject) -
     method = getattr(engine, name)
     names = parameters(method, list(SearchConfig.model_fields) if name == "search" else ())
     parameter = data.draw(st.sampled_from(names))
-    arguments = {**required(method), **METHODS[name], parameter: data.draw(JUNK)}
+    arguments = {**required(method), **METHODS[name], parameter: data.draw(ANYTHING)}
 
     def call() -> Any:
         result = method(**arguments)
@@ -142,7 +142,7 @@ NAMES = (
 def test_functions_and_classes(callables: Callables, name: str, data: st.DataObject) -> None:
     function, valid = callables[name]
     parameter = data.draw(st.sampled_from(parameters(function)))
-    junk = data.draw(JUNK)
+    junk = data.draw(ANYTHING)
 
     def call() -> None:
         made = function(**{**valid, parameter: junk})
@@ -164,7 +164,7 @@ CONFIGURATIONS = [
 @given(data=st.data())
 def test_configurations(kind: Any, data: st.DataObject) -> None:
     field = data.draw(st.sampled_from(list(kind.model_fields)))
-    junk = data.draw(JUNK)
+    junk = data.draw(ANYTHING)
     check_refusal(lambda: kind(**{field: junk}), field)
     if kind is EngineConfig:
         check_refusal(lambda: engine_config(**{field: junk}), field)
