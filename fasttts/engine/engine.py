@@ -23,7 +23,7 @@ from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.engine.core import EngineCore
 from fasttts.engine.handle import SearchHandle
 from fasttts.engine.loading import load_chosen
-from fasttts.engine.messages import check_tools
+from fasttts.engine.messages import tools_in_form
 from fasttts.engine.request import Problem, Prompt, prepare, render, seeded
 from fasttts.engine.result_cache import ResultCache
 from fasttts.engine.tool_template import renders_tools, unseen_tools
@@ -455,7 +455,7 @@ class FastTTS:
             raise wrong_type("text", text, "a str")
         if not isinstance(untagged_calls, bool):
             raise wrong_type("untagged_calls", untagged_calls, "a bool")
-        tools = check_tools(tools)
+        tools = tools_in_form(tools)
         parsed = self.generator.parse_tool_calls(text, tools)
         if parsed.tool_calls or not untagged_calls:
             return parsed

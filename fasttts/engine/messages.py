@@ -63,6 +63,25 @@ def check_tools(tools: object) -> tuple[Mapping[str, Any], ...]:
     Raises:
         ConfigurationError: They are no list of mappings, or these are no JSON of ordinary size.
     """
+    checked = tools_in_form(tools)
+    for tool in checked:
+        try:
+            check_json(dict(tool))
+        except ValueError as error:
+            name = shown(tool.get("function", tool).get("name"))
+            raise ConfigurationError(f"tools: {name} cannot be offered: {error}") from error
+    return checked
+
+
+def tools_in_form(tools: object) -> tuple[Mapping[str, Any], ...]:
+    """Returns tools that are mappings in OpenAI's form, whatever these hold.
+
+    Args:
+        tools: Tool schemas; None for none.
+
+    Raises:
+        ConfigurationError: They are not.
+    """
     if tools is None:
         return ()
     if not _is_list(tools):
@@ -70,11 +89,6 @@ def check_tools(tools: object) -> tuple[Mapping[str, Any], ...]:
     for tool in tools:
         if not isinstance(tool, Mapping) or not isinstance(tool.get("function", {}), Mapping):
             raise wrong_type("tools", tool, "a list of tools in OpenAI's form")
-        try:
-            check_json(dict(tool))
-        except ValueError as error:
-            name = shown(tool.get("function", tool).get("name"))
-            raise ConfigurationError(f"tools: {name} cannot be offered: {error}") from error
     return tuple(tools)
 
 

@@ -42,7 +42,11 @@ def read_untagged_calls(text: str, tools: Sequence[Mapping[str, Any]]) -> Parsed
 
 def _name_and_parameters(tool: Mapping[str, Any]) -> tuple[object, Mapping[str, Any]]:
     described = tool.get("function", tool)
-    return described.get("name"), described.get("parameters") or {}
+    name, parameters = described.get("name"), described.get("parameters")
+    return (
+        name if isinstance(name, str) else None,
+        parameters if isinstance(parameters, Mapping) else {},
+    )
 
 
 def _json_values(text: str) -> Iterator[Any]:
