@@ -328,10 +328,37 @@ engine.search("b", search="none", max_tokens=2)
 """
 
 
-def test_what_a_forked_process_does_at_its_exit_is_not_the_parent_s() -> None:
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM]
+VLLM_PROGRAM = """
+import multiprocessing, os, sys, time, weakref
+import fasttts.backends.vllm.engine_lifecycle
+
+def shutdown():
+    print("ended in the parent:", os.getpid() == parent, flush=True)
+
+shutdown.__module__ = "vllm.v1.engine.core_client"
+parent = os.getpid()
+client = multiprocessing.Process()
+weakref.finalize(client, shutdown)
+worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=[60], daemon=True)
+worker.start()
+child = os.fork()
+if child == 0:
+    sys.exit(0)
+os.waitpid(child, 0)
+worker.join(0.2)
+print("the worker lives:", worker.is_alive(), flush=True)
+"""
+PROGRAMS = {
+    PROGRAM: "closed in the parent: True\n",
+    VLLM_PROGRAM: "the worker lives: True\nended in the parent: True\n",
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=["an engine", "vLLM's processes"])
+def test_what_a_forked_process_does_at_its_exit_is_not_the_parent_s(program: str) -> None:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, "closed in the parent: True\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, PROGRAMS[program]), done.stderr
 
 
 def forked_health() -> bool:
