@@ -69,7 +69,9 @@ def check_tools(tools: object) -> tuple[Mapping[str, Any], ...]:
             check_json(dict(tool))
         except ValueError as error:
             name = shown(tool.get("function", tool).get("name"))
-            raise ConfigurationError(f"tools: {name} cannot be offered: {error}") from error
+            raise ConfigurationError(
+                f"tools: the tool {name} cannot be offered: {error}"
+            ) from error
     return checked
 
 
