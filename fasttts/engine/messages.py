@@ -68,10 +68,9 @@ def check_tools(tools: object) -> tuple[Mapping[str, Any], ...]:
         try:
             check_json(dict(tool))
         except ValueError as error:
-            name = shown(tool.get("function", tool).get("name"))
-            raise ConfigurationError(
-                f"tools: the tool {name} cannot be offered: {error}"
-            ) from error
+            name = tool.get("function", tool).get("name")
+            which = "a tool without a name" if name is None else f"the tool {shown(name)}"
+            raise ConfigurationError(f"tools: {which} cannot be offered: {error}") from error
     return checked
 
 

@@ -238,7 +238,7 @@ def test_a_tool_that_cannot_be_written_is_named() -> None:
     deep = nested({}, 100_000, lambda schema: {"items": schema})
     with pytest.raises(ConfigurationError, match="tool 'lookup' cannot be offered: nesting depth"):
         offered_tools([tool(**deep)])
-    with pytest.raises(ConfigurationError, match="tool without a function"):
+    with pytest.raises(ConfigurationError, match="tool without a name"):
         offered_tools([{"a": {1}}])
 
 
