@@ -76,6 +76,8 @@ def _describe(detail: ErrorDetails, model: type[BaseModel]) -> str:
     name = ".".join(map(str, detail["loc"]))
     if detail["type"] == "extra_forbidden":
         return f"unknown option '{name}': {did_you_mean(str(last), _fields(model, outer))}"
+    if detail["type"] == "string_unicode" and not name:
+        return "unknown option: its name is not Unicode text"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{name}={shown(detail['input'], 200)}: {message}" if name else message
 

@@ -172,6 +172,11 @@ def test_configurations(kind: Any, data: st.DataObject) -> None:
         check_refusal(lambda: search_config(**{field: junk}), field)
 
 
+def test_the_name_of_an_option_may_be_no_text(engine: FastTTS) -> None:
+    with pytest.raises(ConfigurationError, match="unknown option: its name is not Unicode"):
+        engine.search("Why?", **{"\ud800": 0})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
