@@ -129,7 +129,7 @@ def values() -> list[Any]:
         result.usage, result.timings, result.occupancy, stats, stats.health, stats.requests,
         stats.usage, prompt, config, config.budget, call, fasttts.EngineConfig(),
         fasttts.SchedulingConfig(), fasttts.ParsedOutput(content="", tool_calls=(call,)),
-        events[0].decision,
+        events[0].decision, result.record, *result.record.nodes, *result.votes,
     ]  # fmt: skip
 
 
