@@ -117,6 +117,7 @@ def values() -> list[Any]:
         events: list[Any] = list(Router(engine, Always()).stream("a", **OPTIONS))
         events += engine.stream("a", search="none", max_tokens=9)
         result = events[-1].result
+        voted = engine.search("a", search="self_consistency", extract=str.strip, **OPTIONS)
         with pytest.raises(fasttts.SearchError) as cut:
             engine.search("a", n=8, on_cut="raise", budget={"tokens": 20, "grace_tokens": 0})
         nodes = cut.value.tree
@@ -129,7 +130,7 @@ def values() -> list[Any]:
         result.usage, result.timings, result.occupancy, stats, stats.health, stats.requests,
         stats.usage, prompt, config, config.budget, call, fasttts.EngineConfig(),
         fasttts.SchedulingConfig(), fasttts.ParsedOutput(content="", tool_calls=(call,)),
-        events[0].decision, result.record, *result.record.nodes, *result.votes,
+        events[0].decision, result.record, *result.record.nodes, *voted.votes,
     ]  # fmt: skip
 
 
