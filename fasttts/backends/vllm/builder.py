@@ -13,6 +13,7 @@ from fasttts.backends.vllm.generation_config import model_sampling
 from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.judge import GeneratorJudge
 from fasttts.backends.vllm.model_runner import (
+    generator_environment,
     install_sampler,
     sampler_processors,
     uses_second_runner,
@@ -69,7 +70,7 @@ class EngineBuilder:
         )
         arguments["max_num_seqs"] += self._num_reserved_seqs
         arguments["logits_processors"] = sampler_processors(logits_processors) or None
-        llm = self.open_engine("generator", **arguments)
+        llm = self.open_engine("generator", environment=generator_environment(), **arguments)
         _log_opened(self.generator, time.perf_counter() - started_s)
         try:
             install_sampler(llm, logits_processors)

@@ -61,6 +61,11 @@ def sampler_processors(others: Sequence[type]) -> list[type]:
     return [_vllm_processor(others)] if _has_processors() else []
 
 
+def generator_environment() -> dict[str, str]:
+    """Variables that a generator's engine is opened with: vLLM caches those of its first engine."""
+    return {VARIABLE: "1" if uses_second_runner() else "0"}
+
+
 def verifier_environment(*, is_generative: bool) -> dict[str, str]:
     """Variables that a verifier's engine is opened with.
 

@@ -1,0 +1,168 @@
+"""Which model runner an engine gets, and how the sampling rule gets into the second one."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fasttts.decoding.sampling import Sampling
+
+pytestmark = pytest.mark.vllm
+
+VARIABLE = "VLLM_USE_V2_MODEL_RUNNER"
+
+
+@pytest.fixture(params=["0", "1"], ids=["first", "second"])
+def is_second(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setenv(VARIABLE, request.param)
+    return bool(request.param == "1")
+
+
+class Other:
+    """A processor before the rule: forbids token 0."""
+
+    def __init__(self, *_: Any) -> None:
+        self.diary: list[str] = []
+
+    def add_request(self, slot: int, params: Any) -> bool:
+        self.diary.append(f"add {slot}")
+        return False
+
+    def begin_iteration(self) -> None:
+        self.diary.append("begin")
+
+    def apply(self, logits: Any, places: Any) -> Any:
+        logits[:, 0] = float("-inf")
+        return logits
+
+
+def test_the_variable_decides_and_the_first_is_the_default(
+    is_second: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fasttts.backends.vllm.model_runner import generator_environment, uses_second_runner
+
+    assert uses_second_runner() is is_second
+    assert generator_environment() == {VARIABLE: "1" if is_second else "0"}
+    monkeypatch.delenv(VARIABLE)
+    assert not uses_second_runner()
+
+
+def test_processors_have_the_interface_of_the_runner(is_second: bool) -> None:
+    from vllm.v1.sample.logits_processor import LogitsProcessor as First
+    from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as Second
+
+    from fasttts.backends.vllm.model_runner import sampler_processors
+
+    *before, rule = sampler_processors([Other])
+    assert issubclass(rule, Second if is_second else First)
+    assert before == ([] if is_second else [Other])
+
+
+def test_bad_arguments_are_refused_by_either(is_second: bool) -> None:
+    from vllm import SamplingParams
+
+    from fasttts.backends.vllm.model_runner import sampler_processors
+    from fasttts.backends.vllm.sampler import ARGUMENT, sampler_arguments
+
+    rule: Any = sampler_processors([])[-1]
+    rule.validate_params(SamplingParams(extra_args=sampler_arguments(1, Sampling())))
+    with pytest.raises(ValueError, match="extra_args"):
+        rule.validate_params(SamplingParams(extra_args={ARGUMENT: 3}))
+
+
+def states() -> Any:
+    import torch
+
+    return SimpleNamespace(
+        device=torch.device("cpu"),
+        max_num_reqs=4,
+        prompt_len=SimpleNamespace(np=np.zeros(4, dtype=np.int32)),
+    )
+
+
+def test_what_comes_before_acts_before_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from vllm import SamplingParams
+
+    from fasttts.backends.vllm.model_runner import sampler_processors
+    from fasttts.backends.vllm.sampler import sampler_arguments
+
+    monkeypatch.setenv(VARIABLE, "1")
+    rule: Any = sampler_processors([Other])[-1](None, states())
+    params = SamplingParams(extra_args=sampler_arguments(1, Sampling(temperature=1.0)))
+    assert rule.add_request(2, params)
+    assert not rule.add_request(3, SamplingParams())
+    rule.apply_staged_writes()
+    context = SimpleNamespace(
+        idx_mapping=torch.tensor([3, 2]),
+        idx_mapping_np=np.array([3, 2]),
+        pos=torch.tensor([5, 5]),
+    )
+    logits = torch.zeros((2, 9))
+    logits[:, 0] = 50.0
+    applied = rule.apply(logits, context)
+    assert applied[0].tolist() == [float("-inf"), *[0.0] * 8]
+    assert applied[1].sum() == 1.0
+    assert applied[1, 0] == 0.0
+
+
+class OldSampler:
+    """The methods of the second runner's sampler in vLLM 0.24."""
+
+    def __init__(self) -> None:
+        self.diary: list[Any] = []
+
+    def add_request(self, req_idx: int, prompt_len: int, params: Any) -> None:
+        self.diary.append(("add", req_idx, prompt_len))
+
+    def apply_staged_writes(self) -> None:
+        self.diary.append("flush")
+
+    def apply_sampling_params(
+        self, logits: Any, slots: Any, host_slots: Any, positions: Any, *others: Any, **_: Any
+    ) -> Any:
+        self.diary.append(("process", others))
+        return logits + 1
+
+
+def test_a_sampler_without_processors_follows_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from vllm import SamplingParams
+
+    from fasttts.backends.vllm import model_runner
+    from fasttts.backends.vllm.sampler import sampler_arguments
+
+    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setattr(model_runner, "_PROCESSORS", "vllm.no_such_module")
+    assert model_runner.sampler_processors([Other]) == []
+    sampler, config = OldSampler(), SimpleNamespace(model_config=None)
+    runner = SimpleNamespace(sampler=sampler, req_states=states())
+    worker = SimpleNamespace(worker=SimpleNamespace(model_runner=runner))
+    core = SimpleNamespace(model_executor=SimpleNamespace(driver_worker=worker))
+    engine = SimpleNamespace(engine_core=SimpleNamespace(engine_core=core), vllm_config=config)
+    llm: Any = SimpleNamespace(llm_engine=engine)
+    model_runner.install_sampler(llm, [Other])
+    params = SamplingParams(extra_args=sampler_arguments(1, Sampling(temperature=1.0)))
+    added: Any = sampler
+    added.add_request(0, 3, params)
+    sampler.apply_staged_writes()
+    slots = torch.tensor([0])
+    logits = sampler.apply_sampling_params(
+        torch.zeros((1, 9)), slots, np.array([0]), torch.tensor([3]), "ids", skip_top_k_top_p=True
+    )
+    assert sampler.diary == [("add", 0, 3), "flush", ("process", ("ids",))]
+    assert logits.sum() == 1.0
+
+
+@pytest.mark.parametrize("is_generative", [True, False])
+@pytest.mark.parametrize("poolings", [{"embed"}, {"embed", "token_classify"}])
+def test_a_verifier_gets_a_runner_that_can_score(
+    is_second: bool, is_generative: bool, poolings: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fasttts.backends.vllm import model_runner
+
+    monkeypatch.setattr(model_runner, "_second_runner_poolings", lambda: poolings)
+    found = model_runner.verifier_environment(is_generative=is_generative)
+    needs_first = is_second and not is_generative and "token_classify" not in poolings
+    assert found == ({VARIABLE: "0"} if needs_first else {})
