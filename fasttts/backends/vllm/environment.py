@@ -30,8 +30,8 @@ _DEFAULTS = {
     # Else vLLM opens a socket to the internet to learn its own address.
     "VLLM_HOST_IP": "127.0.0.1",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
-    # The sampling rule is a logits processor of the first model runner; vLLM 0.24 and later may
-    # choose the second one by themselves.
+    # The sampling rule works in both model runners (`model_runner`), but the second has not been
+    # tried on a GPU; vLLM 0.24 and later may choose it by themselves.
     "VLLM_USE_V2_MODEL_RUNNER": "0",
     # Tokens are drawn by that processor, so FlashInfer's sampler would be compiled for nothing.
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
