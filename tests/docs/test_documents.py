@@ -26,7 +26,7 @@ def test_the_readme_has_code_to_run() -> None:
 
 @pytest.mark.vllm
 @pytest.mark.slow
-@pytest.mark.usefixtures("demo_engine", "main_thread_loop")
+@pytest.mark.usefixtures("demo_engine", "main_thread_loop", "unmeasured")
 @pytest.mark.parametrize("path", WITH_CODE, ids=lambda path: path.name)
 def test_python_blocks_run(
     path: Path,

@@ -31,6 +31,7 @@ class ChatModelSuite(ChatModelIntegrationTests):
 
 
 @pytest.mark.vllm
+@pytest.mark.usefixtures("unmeasured")
 class TestDemoModel(ChatModelSuite):
     @pytest.fixture(autouse=True)
     def _engine(self, demo_engine: FastTTS) -> None:

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from fasttts.cli import app
 
-pytestmark = [pytest.mark.real, pytest.mark.vllm]
+pytestmark = [pytest.mark.real, pytest.mark.vllm, pytest.mark.usefixtures("unmeasured")]
 
 QUESTION = "What is the capital of France? Answer with the city alone."
 

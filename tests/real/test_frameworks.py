@@ -17,7 +17,7 @@ from fasttts_agents.langchain import DeliberationMiddleware, trace_of
 from langchain_fasttts import ChatFastTTS
 from llama_index.llms.fasttts import FastTTS as LlamaIndexFastTTS
 
-pytestmark = [pytest.mark.real, pytest.mark.vllm]
+pytestmark = [pytest.mark.real, pytest.mark.vllm, pytest.mark.usefixtures("unmeasured")]
 
 CAPITAL = "What is the capital of France? Answer with the city alone."
 PLAIN = {"search": "none", "temperature": 0.0, "max_tokens": 32}

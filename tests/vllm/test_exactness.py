@@ -11,7 +11,7 @@ from fasttts.config import engine_config
 from fasttts.decoding.sampling import Sampling
 from fasttts.interfaces import GenerationRequest, Generator
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.usefixtures("unmeasured")]
 
 NUM_REQUESTS = 48
 NUM_TOKENS = 100

@@ -11,7 +11,7 @@ from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
 from tests.searches import Recorder, drive, make_run, same_tree, snapshot
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.usefixtures("unmeasured")]
 
 SCHEMA = {
     "type": "object",
