@@ -16,12 +16,12 @@ from fasttts import FastTTS
 from fasttts.cli import options, render, session
 from fasttts.cli.options import DEFAULTS
 from fasttts.cli.plot import check_plot
-from fasttts.cli.problem_file import read_questions
 from fasttts.cli.router_plot import save_router_plot
 from fasttts.config import SearchConfig, search_config
 from fasttts.decoding.sampling import derive_seed
 from fasttts.demo.problems import generate_problems
 from fasttts.errors import ConfigurationError, SearchError
+from fasttts.evaluation import read_problems
 from fasttts.routing import Router
 from fasttts.routing.calibration import Point, Rehearsal, Sample, cheapest, threshold_curve
 from fasttts.routing.gain import MIN_PROBLEMS, WORTHWHILE, Gain
@@ -37,17 +37,13 @@ File = Annotated[
     Path | None,
     typer.Argument(
         metavar="FILE",
-        help="JSON lines with 'problem' and 'answer'; without it, the bundled word problems.",
+        help="A file of problems with answers; without it, the bundled word problems.",
         show_default=False,
     ),
 ]
 Keep = Annotated[
     float,
     typer.Option(metavar="SHARE", help="Share of the accuracy of always searching to hold."),
-]
-CurvePlot = Annotated[
-    Path | None,
-    typer.Option("--plot", metavar="FILE", help="Draw the curve into a PNG file."),
 ]
 CurveFile = Annotated[
     Path | None,
@@ -68,7 +64,7 @@ def run(
     system: options.System = None,
     generator: options.Generator = None,
     verifier: options.Verifier = None,
-    plot: CurvePlot = None,
+    plot: options.CurvePlot = None,
     json_file: CurveFile = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
@@ -183,7 +179,7 @@ def _questions(file: Path | None, count: int, seed: int) -> list[Question]:
         )
     if file is None:
         return [(p.text, str(p.answer)) for p in generate_problems("dev", seed, count)]
-    found = read_questions(file, count, needs_answers=True)
+    found = [(problem.text, problem.answer) for problem in read_problems(file)][:count]
     if len(found) < MIN_PROBLEMS:
         raise ConfigurationError(
             f"{file} holds {len(found)} problems: a threshold takes at least {MIN_PROBLEMS}"

@@ -11,10 +11,10 @@ from fasttts.check import Check, CheckProblem, Deadline, make_report, word_probl
 from fasttts.cli import check_view, options, render, session
 from fasttts.cli.check_view import Asked
 from fasttts.cli.options import DEFAULTS
-from fasttts.cli.problem_file import read_questions
 from fasttts.config import DEMO, EngineConfig, search_config
 from fasttts.demo.problems import generate_problems
 from fasttts.errors import ConfigurationError
+from fasttts.evaluation import read_problems
 
 NUM_PROBLEMS = 32
 """Problems that are sampled at most."""
@@ -32,7 +32,7 @@ Problems = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="JSON lines with 'problem' and, where it is known, 'answer'; else built-in ones.",
+        help="A file of problems, with answers where they are known; else built-in ones.",
         show_default=False,
     ),
 ]
@@ -118,8 +118,8 @@ def _settings(generator: str | None, verifier: str | None) -> EngineConfig:
 def _problems(file: Path | None, settings: EngineConfig, seed: int) -> list[CheckProblem]:
     """Those of the file; else ones that the demonstration models, or others, can be right about."""
     if file is not None:
-        found = read_questions(file, NUM_PROBLEMS, needs_answers=False)
-        return [CheckProblem(text=text, answer=answer) for text, answer in found]
+        found = read_problems(file, needs_answers=False)[:NUM_PROBLEMS]
+        return [CheckProblem(text=problem.text, answer=problem.answer) for problem in found]
     if settings.generator != DEMO:
         return word_problems(seed, NUM_PROBLEMS)
     known = generate_problems("dev", seed, NUM_PROBLEMS)

@@ -1,45 +1,82 @@
-"""`fasttts eval`: the accuracy of search methods side by side."""
+"""`fasttts eval`: the accuracy of search methods, and their costs, side by side."""
 
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fasttts import FastTTS
-from fasttts.cli import options, render, session
+from fasttts import FastTTS, __version__
+from fasttts.cli import evaluate_view, options, render, session
+from fasttts.cli.check import check_seconds
+from fasttts.cli.evaluate_plot import save_evaluation_plot
+from fasttts.cli.option_values import parse_options
 from fasttts.cli.options import DEFAULTS
-from fasttts.cli.tree_page import make_folder, save_trees
-from fasttts.config import SearchConfig
-from fasttts.decoding.sampling import derive_seed
-from fasttts.demo.problems import Problem, generate_problems
+from fasttts.cli.plot import check_plot
+from fasttts.cli.tree_page import TreePages, make_folder
+from fasttts.config import EngineConfig, SearchConfig
+from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
 from fasttts.evaluation import (
+    MAX_IN_FLIGHT,
     METHODS,
-    Evaluation,
+    Comparison,
+    Journal,
+    Limits,
     Method,
-    ProblemOutcome,
-    Row,
-    is_correct,
+    ProblemSet,
+    Tally,
+    check_gradable,
+    digest,
+    load_problems,
     method_config,
-    summarize,
 )
 
-DATASETS = ("demo",)
 BASELINES: tuple[Method, ...] = ("greedy", "majority", "best_of_n")
 DEFAULT: tuple[Method, ...] = ("beam_search",)
+
+_OF_RESULTS = (
+    "generator",
+    "verifier",
+    "verifier_format",
+    "dtype",
+    "max_model_len",
+    "allow_control_tokens",
+    "generator_args",
+    "verifier_args",
+)
+"""Options of the engine that may change a result."""
 
 
 def run(
     dataset: options.Dataset,
     *,
-    num_problems: options.NumProblems = 100,
+    num_problems: options.EvalProblems = None,
+    methods: options.Methods = None,
     search: options.Compared = None,
     n: options.Count = DEFAULTS.n,
     beam_width: options.BeamWidth = DEFAULTS.beam_width,
+    seed: options.Seed = DEFAULTS.seed,
+    problem_field: options.ProblemField = None,
+    answer_field: options.AnswerField = None,
+    own_scoring: options.OwnScoring = False,
     min_operations: options.MinOperations = 4,
     max_operations: options.MaxOperations = 8,
-    seed: options.Seed = DEFAULTS.seed,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    max_tokens: options.MaxTokens = DEFAULTS.max_tokens,
+    step_pattern: options.StepPattern = None,
+    step_tokens: options.StepTokens = None,
+    thinking: options.Thinking = DEFAULTS.thinking,
+    answer: options.Answer = DEFAULTS.answer,
+    selection: options.ChosenBy = None,
+    aggregation: options.PathScore = DEFAULTS.aggregation,
+    option: options.SearchOptions = None,
+    system: options.System = None,
     generator: options.Generator = None,
     verifier: options.Verifier = None,
     dtype: options.DtypeName = None,
@@ -47,14 +84,20 @@ def run(
     max_num_seqs: options.MaxNumSeqs = None,
     kv_cache_memory_bytes: options.KvCacheMemory = None,
     gpu_memory_utilization: options.MemoryUtilization = None,
+    output: options.Output = None,
+    max_seconds: options.MaxSeconds = None,
+    max_tokens_total: options.MaxTokensTotal = None,
+    in_flight: options.InFlight = MAX_IN_FLIGHT,
+    plot: options.CurvePlot = None,
     trees: options.Trees = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
     """Compare search methods on problems of known answer.
 
-    Greedy decoding, majority vote, best-of-n and the searches named by --search answer the same
-    seeded problems; the table shows their accuracy with 95 % Wilson intervals.
+    DATASET is a file (JSON lines, JSON, CSV) or a name. All methods answer the same problems. The
+    tables show accuracy, costs, what fewer samples would give, and differences between methods,
+    with 95 % intervals. With --output the same command continues where it was stopped.
     """
     with session.reported_errors(debug=debug):
         settings = session.engine_settings(
@@ -67,85 +110,166 @@ def run(
             gpu_memory_utilization=gpu_memory_utilization,
         )
         settings = settings.model_copy(update={"cache_dir": None})  # seconds are measured
-        configs = {
-            method: method_config(method, n=n, beam_width=beam_width, seed=seed)
-            for method in _methods(search or DEFAULT, has_verifier=settings.verifier is not None)
+        search_options = {
+            "n": n,
+            "beam_width": beam_width,
+            "seed": seed,
+            "temperature": temperature,
+            "top_p": top_p,
+            "top_k": top_k,
+            "min_p": min_p,
+            "repetition_penalty": repetition_penalty,
+            "max_tokens": max_tokens,
+            "step_pattern": step_pattern,
+            "step_tokens": step_tokens,
+            "thinking": thinking,
+            "answer": answer,
+            "selection": selection,
+            "aggregation": aggregation,
+            **parse_options(option or ()),
         }
-        problems = _problems(dataset, seed, num_problems, min_operations, max_operations)
+        chosen = _methods(methods, search, has_verifier=settings.verifier is not None)
+        configs: dict[str, SearchConfig] = {
+            method: method_config(method, **search_options) for method in chosen
+        }
         for config in configs.values():
             session.check_search(config, settings)
+        check_plot(plot)
+        problems = load_problems(
+            dataset,
+            count=num_problems,
+            seed=seed,
+            problem_field=problem_field,
+            answer_field=answer_field,
+            min_operations=min_operations,
+            max_operations=max_operations,
+            own_scoring=own_scoring,
+        )
+        check_gradable(problems.problems, code_judge=None)
+        task = _Task(
+            problems=problems,
+            configs=configs,
+            seed=seed,
+            system=session.system_message(system),
+            settings=settings,
+            limits=_limits(max_seconds, max_tokens_total, in_flight),
+        )
         make_folder(trees)
-        with session.loaded(settings) as engine:
-            evaluation = _compare(engine, problems, configs, seed, trees)
-        _print(evaluation, as_json=as_json)
+        if problems.note is not None:
+            render.stderr().print(problems.note, style="dim", markup=False)
+        is_interrupted = _evaluate(task, output=output, trees=trees, plot=plot, as_json=as_json)
+        if is_interrupted:
+            raise KeyboardInterrupt
 
 
-def _methods(named: Sequence[str], *, has_verifier: bool) -> list[Method]:
-    """The named methods and the baselines that the models allow, in the table's order."""
-    for name in named:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """Everything that an evaluation is made of, checked."""
+
+    problems: ProblemSet
+    configs: Mapping[str, SearchConfig]
+    seed: int
+    system: str | None
+    settings: EngineConfig
+    limits: Limits
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the results depend on, as JSON data."""
+        return {
+            "fasttts": __version__,
+            "problems": {
+                "name": self.problems.name,
+                "num": len(self.problems.problems),
+                "digest": digest(self.problems.problems),
+                "judge": self.problems.judge.name,
+            },
+            "engine": self.settings.model_dump(mode="json", include=set(_OF_RESULTS)),
+            "system": self.system,
+            "methods": {name: each.model_dump(mode="json") for name, each in self.configs.items()},
+        }
+
+
+def _methods(
+    named: str | None, compared: Sequence[str] | None, *, has_verifier: bool
+) -> list[Method]:
+    """The methods to run: those named, or the baselines that the models allow and more."""
+    if named is not None and compared:
+        raise ConfigurationError("--methods names all methods, --search those beside the baselines")
+    names = list(compared or DEFAULT) if named is None else _split(named)
+    for name in names:
         if name not in METHODS:
-            raise ConfigurationError(f"unknown method {name!r}: use {', '.join(METHODS)}")
-    baselines = [method for method in BASELINES if has_verifier or method != "best_of_n"]
-    return [method for method in METHODS if method in (*baselines, *named)]
+            hint = did_you_mean(name, METHODS, f"use {', '.join(METHODS)}")
+            raise ConfigurationError(f"unknown method {name!r}: {hint}")
+    if named is None:
+        names += [each for each in BASELINES if has_verifier or each != "best_of_n"]
+    return [method for method in METHODS if method in names]
 
 
-def _problems(dataset: str, seed: int, count: int, low: int, high: int) -> list[Problem]:
-    if dataset not in DATASETS:
-        raise ConfigurationError(f"unknown data set {dataset!r}: use {', '.join(DATASETS)}")
-    if count < 1:
-        raise ConfigurationError(f"--num-problems {count}: at least 1 is needed")
-    try:
-        return generate_problems("test", seed, count, min_operations=low, max_operations=high)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
+def _split(names: str) -> list[str]:
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if not found:
+        raise ConfigurationError(f"--methods {names!r}: name at least one of {', '.join(METHODS)}")
+    return found
 
 
-def _compare(
-    engine: FastTTS,
-    problems: Sequence[Problem],
-    configs: Mapping[Method, SearchConfig],
-    seed: int,
-    trees: Path | None,
-) -> Evaluation:
-    rows = []
-    outcomes: dict[Method, Sequence[ProblemOutcome]] = {}
-    with render.progress_bar() as progress:
-        for method, config in configs.items():
-            task = progress.add_task(method, total=len(problems))
-            advance = partial(progress.advance, task)
-            row, found = _measure(engine, problems, method, config, advance)
-            rows.append(row)
-            if trees is not None:
-                outcomes[method] = found
-            progress.update(task, completed=len(problems))
-    if trees is not None:
-        save_trees(outcomes, trees)
-    return Evaluation(seed=seed, num_problems=len(problems), rows=tuple(rows))
+def _limits(seconds: float | None, tokens: int | None, in_flight: int) -> Limits:
+    if seconds is not None:
+        check_seconds("--max-seconds", seconds)
+    for flag, value in (("--max-tokens-total", tokens), ("--in-flight", in_flight)):
+        if value is not None and value < 1:
+            raise ConfigurationError(f"{flag} {value}: at least 1 is needed")
+    return Limits(seconds=seconds, tokens=tokens, max_in_flight=in_flight)
 
 
-def _measure(
-    engine: FastTTS,
-    problems: Sequence[Problem],
-    method: Method,
-    config: SearchConfig,
-    advance: Callable[[], None],
-) -> tuple[Row, Sequence[ProblemOutcome]]:
-    """Runs one method on all problems in one batch and grades it."""
-    start_s = time.perf_counter()
-    outcomes = engine.search_many(
-        [problem.text for problem in problems],
-        config=config,
-        seeds=[derive_seed(config.seed, index) for index in range(len(problems))],
-        on_result=lambda index, result: advance(),
+def _evaluate(
+    task: _Task, *, output: Path | None, trees: Path | None, plot: Path | None, as_json: bool
+) -> bool:
+    """Answers the problems that are not on file yet, prints all; whether Ctrl-C ended it."""
+    tally = Tally(task.configs, len(task.problems.problems))
+    end: evaluate_view.End = "complete"
+    with ExitStack() as stack:
+        journal = None
+        if output is not None:
+            journal = stack.enter_context(Journal(output, task.to_dict()))
+            for record in journal.records():
+                tally.add(record)
+        if not tally.is_complete:
+            engine = stack.enter_context(session.loaded(task.settings))
+            end = _run(engine, task, tally, journal, trees)
+        evaluation = tally.evaluation(task.problems.name, task.seed)
+        if as_json:
+            sys.stdout.write(evaluation.to_json() + "\n")
+        else:
+            render.stdout().print(evaluate_view.evaluation_view(evaluation))
+        if plot is not None:
+            save_evaluation_plot(evaluation, plot)
+        if end != "complete":
+            evaluate_view.say_what_is_left(evaluation, len(task.configs), end, output)
+    return end == "interrupted"
+
+
+def _run(
+    engine: FastTTS, task: _Task, tally: Tally, journal: Journal | None, trees: Path | None
+) -> evaluate_view.End:
+    """Runs the methods on the problems that the tally lacks."""
+    comparison = Comparison(
+        engine=engine,
+        problems=task.problems.problems,
+        configs=task.configs,
+        system=task.system,
+        judge=task.problems.judge,
+        limits=task.limits,
     )
-    seconds = time.perf_counter() - start_s
-    graded = zip(outcomes, problems, strict=True)
-    correct = [is_correct(outcome, problem.answer) for outcome, problem in graded]
-    return summarize(method, outcomes, correct, n=config.n, seconds=seconds), outcomes
-
-
-def _print(evaluation: Evaluation, *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(evaluation.to_json() + "\n")
-    else:
-        render.stdout().print(render.comparison_table(evaluation))
+    pages = None if trees is None else TreePages(trees, list(task.configs))
+    try:
+        with evaluate_view.progress(tally) as advance, closing(comparison.run(tally.done)) as found:
+            for evaluated in found:
+                if journal is not None:
+                    journal.append(evaluated.record)
+                tally.add(evaluated.record)
+                if pages is not None and evaluated.result is not None:
+                    pages.add(evaluated.record.index, evaluated.record.method, evaluated.result)
+                advance(evaluated.record.method)
+    except KeyboardInterrupt:
+        return "interrupted"
+    return "limit" if comparison.is_cut_short else "complete"

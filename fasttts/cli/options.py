@@ -23,15 +23,73 @@ Problem = Annotated[
     str, typer.Argument(metavar="PROBLEM", help="The problem; '-' reads it from stdin.")
 ]
 Dataset = Annotated[
-    str, typer.Argument(metavar="DATASET", help="'demo': the bundled word problems.")
+    str,
+    typer.Argument(
+        metavar="DATASET",
+        help="A file of problems, 'demo': the bundled word problems, or reasoning-gym:NAME.",
+    ),
+]
+Methods = Annotated[
+    str | None,
+    typer.Option(metavar="NAMES", help=f"These methods, with commas: {', '.join(METHODS)}."),
 ]
 Compared = Annotated[
     list[str] | None,
     typer.Option(
         "--search",
         metavar="METHOD",
-        help=f"Compared with the baselines: one of {', '.join(METHODS)}; repeatable.",
+        help="Compared with greedy, majority and best_of_n: one of the same; repeatable.",
     ),
+]
+EvalProblems = Annotated[
+    int | None,
+    typer.Option(
+        "--num-problems",
+        "--limit",
+        metavar="N",
+        help="Problems, drawn by --seed; by default all of a file, 100 of what is generated.",
+        show_default=False,
+    ),
+]
+ProblemField = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The field of a file that holds the problem.")
+]
+AnswerField = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The field of a file that holds the answer.")
+]
+OwnScoring = Annotated[
+    bool,
+    typer.Option(
+        "--own-scoring",
+        help="Grade with the code of the reasoning-gym set, which may run parts of answers.",
+    ),
+]
+SearchOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        help="Any other option of a search, such as lookahead_steps=2; repeatable.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep a line for each problem and method here; continue if it exists.",
+    ),
+]
+MaxSeconds = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Longest run, without loading the models.")
+]
+MaxTokensTotal = Annotated[
+    int | None, typer.Option(metavar="N", help="Sampled tokens after which the run ends.")
+]
+InFlight = Annotated[
+    int, typer.Option(metavar="N", help="Most problems in work, or waiting, at a time.")
+]
+CurvePlot = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curves into a PNG file.")
 ]
 SolveSearch = Annotated[
     str | None,

@@ -1,4 +1,4 @@
-"""Searches on a terminal: live progress, the chosen answer, the comparison.
+"""Searches on a terminal: live progress and the chosen answer.
 
 The models' text is never read as markup, so that brackets in it are printed unchanged; what a
 terminal would obey is escaped (`streams`).
@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -19,7 +18,6 @@ from rich.text import Text
 
 from fasttts.cli.printable import begins_with_joiner, printable_text
 from fasttts.cli.streams import PrintableConsole, ShieldedLive, ShieldedProgress
-from fasttts.evaluation import Evaluation
 from fasttts.types import Event, Finished, Progress, SearchResult, Step, TextDelta
 
 MAX_LIVE_LINES = 10
@@ -221,22 +219,3 @@ def _unlike_model(result: SearchResult) -> str:
         for name, value in result.unlike_model.items()
     )
     return f"sampling: {', '.join(values)}"
-
-
-def comparison_table(evaluation: Evaluation) -> Table:
-    """Tabulates the methods; tokens are those of one problem, seconds those of all."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    table.title = Text(f"{evaluation.num_problems} problems, seed {evaluation.seed}")
-    table.add_column("method")
-    for name in ("n", "accuracy", "95 % interval", "tokens/problem", "seconds"):
-        table.add_column(name, justify="right")
-    for row in evaluation.rows:
-        table.add_row(
-            row.method,
-            str(row.n),
-            f"{row.accuracy:.1%}",
-            f"{row.low:.1%} to {row.high:.1%}",
-            f"{row.tokens / evaluation.num_problems:,.0f}",
-            f"{row.seconds:.1f}",
-        )
-    return table

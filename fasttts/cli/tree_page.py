@@ -1,11 +1,13 @@
 """`--tree` and `--trees`: the pages of searches as files."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from fasttts.errors import ConfigurationError
-from fasttts.evaluation import Method, ProblemOutcome
 from fasttts.types import SearchResult
+
+_RESULTS = "results"
+"""Folder of the results behind an evaluation's pages."""
 
 
 def check_tree(file: Path | None) -> None:
@@ -49,25 +51,44 @@ def make_folder(folder: Path | None) -> None:
         raise ConfigurationError(f"--trees {folder}: {error}") from error
 
 
-def save_trees(outcomes: Mapping[Method, Sequence[ProblemOutcome]], folder: Path) -> None:
-    """Writes a page for each problem, with the searches of all methods side by side.
+class TreePages:
+    """The pages of an evaluation: one for each problem, with the searches of all methods.
+
+    Results are kept as files beside the pages, so that a page can be written again when the next
+    method has answered its problem, in this run or in a later one.
 
     Args:
-        outcomes: The outcomes of each method, in the order of the problems; errors are left out.
         folder: Where `problem-0000.html` and so on are written.
-
-    Raises:
-        ConfigurationError: A file cannot be written.
+        methods: The methods, in the order in which a page shows them.
     """
-    for number, of_problem in enumerate(zip(*outcomes.values(), strict=True)):
-        results = _results(of_problem)
-        if results:
-            page = results[0].to_html(*results[1:])
-            _write("--trees", folder / f"problem-{number:04}.html", page)
 
+    def __init__(self, folder: Path, methods: Sequence[str]) -> None:
+        self._folder = folder
+        self._methods = methods
 
-def _results(outcomes: Iterable[ProblemOutcome]) -> list[SearchResult]:
-    return [outcome for outcome in outcomes if isinstance(outcome, SearchResult)]
+    def add(self, index: int, method: str, result: SearchResult) -> None:
+        """Keeps a result, and writes the page of its problem anew.
+
+        Args:
+            index: Number of the problem.
+            method: The method that found it.
+            result: The result.
+
+        Raises:
+            ConfigurationError: A file cannot be written.
+        """
+        make_folder(self._folder / _RESULTS)
+        _write("--trees", self._file(index, method), result.to_json())
+        found = [
+            result if name == method else SearchResult.from_json(file.read_bytes())
+            for name in self._methods
+            if (file := self._file(index, name)).is_file()
+        ]
+        page = found[0].to_html(*found[1:])
+        _write("--trees", self._folder / f"problem-{index:04}.html", page)
+
+    def _file(self, index: int, method: str) -> Path:
+        return self._folder / _RESULTS / f"problem-{index:04}.{method}.json"
 
 
 def _write(option: str, file: Path, page: str) -> None:

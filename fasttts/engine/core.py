@@ -9,7 +9,8 @@ import contextlib
 import functools
 import logging
 import queue
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import aclosing, closing
 from typing import Any
 
@@ -178,42 +179,50 @@ class EngineCore:
             on_result: Called with index and result of each search that has one; None for no calls.
         """
         results: dict[int, SearchResult | SearchError] = {}
-        ended: queue.SimpleQueue[int] = queue.SimpleQueue()
-        with contextlib.ExitStack() as stack:
-            handles: list[SearchHandle] = []
-            while len(results) < len(runs):
-                self._submit_some(runs, handles, stack, ended, has_own=len(handles) > len(results))
-                index = ended.get()
-                try:
-                    result = handles[index].result()
-                except SearchError as error:
-                    results[index] = error
-                    continue
-                results[index] = result
-                if on_result is not None:
-                    on_result(index, result)
+        with closing(self.run_each(runs, max_in_flight=len(runs))) as ended:
+            for index, outcome in ended:
+                results[index] = outcome
+                if on_result is not None and isinstance(outcome, SearchResult):
+                    on_result(index, outcome)
         return [results[index] for index in range(len(runs))]
 
-    def _submit_some(
-        self,
-        runs: Sequence[SearchRun],
-        handles: list[SearchHandle],
-        stack: contextlib.ExitStack,
-        ended: "queue.SimpleQueue[int]",
-        *,
-        has_own: bool,
-    ) -> None:
-        """Submits the next runs while the queue has room; an own one that ends makes room."""
-        for index in range(len(handles), len(runs)):
-            try:
-                handle = stack.enter_context(self.submit(runs[index], is_watched=False))
-            except OverloadedError:
-                if has_own:
+    def run_each(
+        self, runs: Iterable[SearchRun], *, max_in_flight: int, timeout_s: float | None = None
+    ) -> Generator[tuple[int, SearchResult | SearchError], None, None]:
+        """Runs searches together and yields index and outcome of each as it ends.
+
+        Args:
+            runs: The searches; the next is taken when there is room for it.
+            max_in_flight: Most that are submitted at a time.
+            timeout_s: Seconds after which those that have not ended are cancelled and left out;
+                None waits for all.
+        """
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+        waiting = _Waiting(runs)
+        handles: dict[int, SearchHandle] = {}
+        try:
+            while True:
+                while len(handles) < max_in_flight and (run := waiting.first()) is not None:
+                    try:
+                        handle = self.submit(run, is_watched=False)
+                    except OverloadedError:
+                        if not handles:
+                            raise
+                        break  # an own search that ends makes room
+                    handles[index := waiting.remove_first()] = handle
+                    handle.when_done(functools.partial(ended.put, index))
+                if not handles:
                     return
-                raise
-            has_own = True
-            handle.when_done(functools.partial(ended.put, index))
-            handles.append(handle)
+                left_s = None if until_s is None else max(0.0, until_s - time.monotonic())
+                try:
+                    index = ended.get(timeout=left_s)
+                except queue.Empty:
+                    return
+                yield index, _outcome(handles.pop(index))
+        finally:
+            for handle in handles.values():
+                handle.cancel()
 
     def close(self) -> None:
         """Ends every search, stops the loop and frees both models.
@@ -276,6 +285,34 @@ class EngineCore:
             request.refused(failure)
             raise failure from error
         return SearchHandle(self._thread, listener, self._read)
+
+
+class _Waiting:
+    """Searches that are still to be submitted, by index; the first can be looked at."""
+
+    def __init__(self, runs: Iterable[SearchRun]) -> None:
+        self._runs = iter(runs)
+        self._first: SearchRun | None = None
+        self._num_removed = 0
+
+    def first(self) -> SearchRun | None:
+        """The first of them; None if there are no more."""
+        if self._first is None:
+            self._first = next(self._runs, None)
+        return self._first
+
+    def remove_first(self) -> int:
+        """Takes the first away and returns its index."""
+        self._first = None
+        self._num_removed += 1
+        return self._num_removed - 1
+
+
+def _outcome(handle: SearchHandle) -> SearchResult | SearchError:
+    try:
+        return handle.result()
+    except SearchError as error:
+        return error
 
 
 def _read_result(

@@ -323,6 +323,40 @@ class FastTTS:
         ]
         return self._core.run_many(runs, on_result)
 
+    def search_each(
+        self,
+        problems: Sequence[Problem],
+        *,
+        config: SearchConfig | None = None,
+        seeds: Sequence[int] | None = None,
+        max_in_flight: int = 256,
+        timeout_s: float | None = None,
+        **options: Any,
+    ) -> Generator[tuple[int, SearchResult | SearchError], None, None]:
+        """Solves problems together as `search_many` does, and yields each outcome as it ends.
+
+        Nothing is kept of what was yielded, so the number of problems is no matter of memory.
+        Closing the generator cancels what has not ended.
+
+        Args:
+            problems: Questions or conversations.
+            config: As for `search_many`.
+            seeds: As for `search_many`.
+            max_in_flight: Most problems that are in work, or wait for a place, at a time.
+            timeout_s: Seconds after which searches that have not ended are cancelled, and not
+                yielded; None waits for all.
+            options: Fields of `SearchConfig`.
+
+        Yields:
+            Index of a problem, and its result or the error when no candidate was complete.
+        """
+        configs = seeded(search_config(config, **options), seeds, problems)
+        runs = (
+            self._prepare(problem, each, {}, system=None, extract=None)
+            for problem, each in zip(problems, configs, strict=True)
+        )
+        yield from self._core.run_each(runs, max_in_flight=max_in_flight, timeout_s=timeout_s)
+
     def submit(
         self,
         problem: Problem,

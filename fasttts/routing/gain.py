@@ -1,16 +1,14 @@
 """Whether a search solves more problems than the draft alone: a paired comparison.
 
-The interval is that of Agresti and Min (2005, section 3): Wald's interval for the difference of two
-dependent shares, with half a problem added to each of the four outcomes. So it has a width where
-both solve the same problems, and a handful of problems decides nothing.
+The interval is that of `paired_interval`: a handful of problems decides nothing.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any, Literal, Self
 
+from fasttts.evaluation.intervals import paired_interval
 from fasttts.routing.calibration import Sample
 
 WORTHWHILE = 0.05
@@ -18,8 +16,6 @@ WORTHWHILE = 0.05
 
 MIN_PROBLEMS = 30
 """Fewest problems that a threshold is chosen from."""
-
-_Z_95 = NormalDist().inv_cdf(0.975)
 
 Verdict = Literal["better", "no better", "undecided"]
 
@@ -63,10 +59,7 @@ class Gain:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the difference, in [-1, 1]."""
-        total, changed = self.num_problems + 2, self.num_won + self.num_lost + 1
-        centre = (self.num_won - self.num_lost) / total
-        half = _Z_95 * math.sqrt(changed / total - centre**2) / math.sqrt(total)
-        return max(-1.0, centre - half), min(1.0, centre + half)
+        return paired_interval(self.num_problems, self.num_won, self.num_lost)
 
     @property
     def verdict(self) -> Verdict:

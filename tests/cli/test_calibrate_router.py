@@ -158,7 +158,7 @@ def test_the_table_fits_a_terminal(run: Run, load_with: LoadWith, file: Path) ->
         ("", (), "holds no problems"),
         ('{"problem": "1 + 1?", "answer": "2"}\n', (), "holds 1 problems: a threshold takes"),
         ('{"problem": "a", "answer": 1}', (), "holds 1 problems: a threshold takes at least 30"),
-        ('{"problem": 1}', (), "line 1: '{\"problem\": 1}' is not of the form"),
+        ('{"problem": 1}', (), "line 1: the field 'problem' is 1, not a text"),
         ("nonsense", (), "is not of the form"),
         ('{"problem": "a", "answer": 1}', ("--keep", "1.5"), "a share above 0"),
         ('{"problem": "a", "answer": 1}', ("--num-problems", "9"), "at least 30 problems"),

@@ -198,7 +198,7 @@ def test_lines_without_a_problem_are_named(run: Run, tmp_path: Path) -> None:
     file.write_text('{"answer": 2}', encoding="utf-8")
     done = run("check", "--problems", str(file))
     assert done.exit_code == 2
-    assert 'line 1: \'{"answer": 2}\' is not of the form {"problem": ...}' in done.stderr
+    assert "line 1: the field 'problem' is missing, not a text" in done.stderr
 
 
 class Interrupted(FakeTokenizer):

@@ -26,7 +26,7 @@ WITHOUT = (*SOLVE, "--generator", "some/model")
         ([], ["solve", "eval", "--version"]),
         (["--help"], ["solve", "eval", "--version"]),
         (["solve", "--help"], ["--search", "--json", "16 by default", "none, best_of_n"]),
-        (["eval", "--help"], ["--num-problems", "[default: 100]", "'demo'"]),
+        (["eval", "--help"], ["--num-problems", "100 of what", "'demo'"]),
     ],
 )
 def test_help_reads_well_at_80_columns(run: Run, arguments: list[str], words: list[str]) -> None:
@@ -72,7 +72,7 @@ def test_version(run: Run) -> None:
         ([*WITHOUT, "--search", "dvts"], "(--verifier, FASTTTS_VERIFIER), for example 'judge'"),
         ([*SOLVE, "--generator", ""], "generator=''"),
         (["eval", "demo", "--generator", "some/model"], "needs a verifier"),
-        (["eval", "gsm8k"], "unknown data set 'gsm8k': use demo"),
+        (["eval", "gsm8k"], "unknown data set 'gsm8k': use demo, reasoning-gym:NAME"),
         (["eval", "demo", "--search", "mcts"], "unknown method 'mcts': use greedy, majority"),
         (["eval", "demo", "-n", "10"], "n=10 is not a multiple of beam_width=4"),
         (["eval", "demo", "--num-problems", "0"], "at least 1"),

@@ -60,7 +60,7 @@ def test_eval_writes_a_page_for_each_problem(
     command = ("eval", "demo", "--num-problems", "3", "-n", "4", "--json", "--trees", str(folder))
     done = run(*command)
     assert done.exit_code == 0, done.output
-    pages = sorted(folder.iterdir())
+    pages = sorted(folder.glob("*.html"))
     assert [page.name for page in pages] == [f"problem-000{number}.html" for number in range(3)]
     for page in pages:
         found = results(page)

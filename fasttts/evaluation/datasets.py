@@ -1,0 +1,157 @@
+"""Problems by name: those of the demonstration models, data sets of reasoning-gym, and files."""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fasttts.answers.equality import answers_equal, group_equal
+from fasttts.config.validation import did_you_mean
+from fasttts.demo.problems import generate_problems
+from fasttts.errors import ConfigurationError
+from fasttts.evaluation.grading import AnswerJudge, Judge
+from fasttts.evaluation.problem_file import read_problems, sample
+from fasttts.evaluation.problems import Problem
+
+DEMO = "demo"
+GYM_PREFIX = "reasoning-gym:"
+_DEFAULT_COUNT = 100
+_FULL_MARKS = 1.0
+_FIELDS_HINT = " (--problem-field and --answer-field name other fields)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemSet:
+    """Problems, and who decides about answers to them.
+
+    Attributes:
+        name: The file or the data set.
+        problems: The problems.
+        judge: Decides about answers; programs need a judge of their own.
+        note: What a user should know about the set; None for nothing.
+    """
+
+    name: str
+    problems: tuple[Problem, ...]
+    judge: Judge
+    note: str | None = None
+
+
+def load_problems(
+    name: str,
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    problem_field: str | None = None,
+    answer_field: str | None = None,
+    min_operations: int = 4,
+    max_operations: int = 8,
+    own_scoring: bool = False,
+) -> ProblemSet:
+    """Loads problems.
+
+    Args:
+        name: "demo", "reasoning-gym:NAME", or a file.
+        count: How many; None takes all of a file, and 100 of a generated set.
+        seed: Draws the problems: a sample of a file, or generated ones.
+        problem_field: The field of a file with the text; None takes the layout's.
+        answer_field: The field of a file with the answer; None takes the layout's.
+        min_operations: Fewest operations of a demonstration problem.
+        max_operations: Most operations of a demonstration problem.
+        own_scoring: Whether a set of reasoning-gym grades answers with its own code.
+
+    Raises:
+        ConfigurationError: There is no such set, a row is no problem, or a number cannot work.
+    """
+    if count is not None and count < 1:
+        raise ConfigurationError(f"--num-problems {count}: at least 1 is needed")
+    if name == DEMO:
+        return _demo(
+            _DEFAULT_COUNT if count is None else count, seed, min_operations, max_operations
+        )
+    if name.startswith(GYM_PREFIX):
+        size = _DEFAULT_COUNT if count is None else count
+        return _gym(name, size, seed, own_scoring=own_scoring)
+    file = Path(name)
+    if not file.exists() and not file.suffix:
+        raise ConfigurationError(
+            f"unknown data set {name!r}: use demo, {GYM_PREFIX}NAME, or a file that exists"
+        )
+    problems = read_problems(
+        file, problem_field=problem_field, answer_field=answer_field, hint=_FIELDS_HINT
+    )
+    return ProblemSet(name=name, problems=sample(problems, count, seed), judge=AnswerJudge())
+
+
+def _demo(count: int, seed: int, low: int, high: int) -> ProblemSet:
+    try:
+        found = generate_problems("test", seed, count, min_operations=low, max_operations=high)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    problems = tuple(
+        Problem(id=str(number), text=problem.text, answer=str(problem.answer))
+        for number, problem in enumerate(found)
+    )
+    return ProblemSet(name=DEMO, problems=problems, judge=AnswerJudge())
+
+
+def _gym(name: str, count: int, seed: int, *, own_scoring: bool) -> ProblemSet:
+    try:
+        gym: Any = importlib.import_module("reasoning_gym")
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{name} needs reasoning-gym: pip install 'fasttts[reasoning-gym]'"
+        ) from error
+    dataset_name = name.removeprefix(GYM_PREFIX)
+    known = gym.factory.DATASETS
+    if dataset_name not in known:
+        raise ConfigurationError(
+            f"{name}: there is no such set, {did_you_mean(dataset_name, known)}"
+        )
+    dataset = gym.create_dataset(dataset_name, seed=seed, size=count)
+    entries = {str(number): dataset[number] for number in range(count)}
+    problems = tuple(
+        Problem(id=number, text=str(entry["question"]).strip(), answer=_gym_answer(entry))
+        for number, entry in entries.items()
+    )
+    has_own = type(dataset).score_answer is not gym.dataset.ProceduralDataset.score_answer
+    if own_scoring:
+        return ProblemSet(name=name, problems=problems, judge=_GymJudge(dataset, entries))
+    note = (
+        f"{name} has a scoring of its own, which may accept more than the one known answer: "
+        "--own-scoring runs it, and with it, for some sets, parts of answers as Python"
+    )
+    return ProblemSet(
+        name=name, problems=problems, judge=AnswerJudge(), note=note if has_own else None
+    )
+
+
+def _gym_answer(entry: dict[str, Any]) -> str | None:
+    return None if entry.get("answer") is None else str(entry["answer"])
+
+
+class _GymJudge:
+    """Lets a data set of reasoning-gym grade; equal answers are right as well."""
+
+    name = "reasoning-gym"
+
+    def __init__(self, dataset: Any, entries: dict[str, dict[str, Any]]) -> None:
+        self._dataset = dataset
+        self._entries = entries
+
+    def right(self, problem: Problem, answers: Sequence[str | None]) -> Sequence[bool]:
+        found = {answer: self._is_right(problem, answer) for answer in set(answers)}
+        return [found[answer] for answer in answers]
+
+    def groups(self, problem: Problem, answers: Sequence[str | None]) -> Sequence[Sequence[int]]:
+        return group_equal(answers)
+
+    def _is_right(self, problem: Problem, answer: str | None) -> bool:
+        if answer is None or answers_equal(answer, problem.answer):
+            return answer is not None
+        try:
+            score = self._dataset.score_answer(answer, self._entries[problem.id])
+        except Exception:  # noqa: BLE001  # the code of a set may raise anything on an odd answer
+            return False
+        return float(score) >= _FULL_MARKS

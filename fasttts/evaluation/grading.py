@@ -1,0 +1,174 @@
+"""Grades outcomes of searches: right, wrong, cut, without an answer, or an error."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from fasttts.answers.equality import answers_equal, group_equal
+from fasttts.errors import ConfigurationError, FastTTSError
+from fasttts.evaluation.problems import Problem
+from fasttts.types import Candidate, FinishReason, Path, SearchResult
+
+ProblemOutcome = SearchResult | FastTTSError
+"""An item that `search_many` returns for a problem; an error is a wrong answer."""
+
+Verdict = Literal["right", "wrong", "no answer", "cut", "error"]
+"""The kinds of outcomes: a right or a wrong answer, a text without one, a text that hit a cap
+before it announced a right one, or no result at all."""
+
+
+class Judge(Protocol):
+    """Tells right answers from wrong ones, and which are equal."""
+
+    @property
+    def name(self) -> str:
+        """A name; judges that decide differently have different ones."""
+        ...
+
+    def right(self, problem: Problem, answers: Sequence[str | None]) -> Sequence[bool]:
+        """Decides which answers are right.
+
+        Args:
+            problem: The problem.
+            answers: Answers of its candidates; None where one has none, which is wrong.
+        """
+        ...
+
+    def groups(self, problem: Problem, answers: Sequence[str | None]) -> Sequence[Sequence[int]]:
+        """Indices of answers that vote for the same, together; those without one are left out.
+
+        Args:
+            problem: The problem.
+            answers: As for `right`.
+        """
+        ...
+
+
+class AnswerJudge:
+    """Compares answers with the known one, by value."""
+
+    name = "equality"
+
+    def right(self, problem: Problem, answers: Sequence[str | None]) -> Sequence[bool]:
+        return [answers_equal(answer, problem.answer) for answer in answers]
+
+    def groups(self, problem: Problem, answers: Sequence[str | None]) -> Sequence[Sequence[int]]:
+        return group_equal(answers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradedCandidate:
+    """A candidate of a search, graded.
+
+    Attributes:
+        path: Position in the tree.
+        text: Its text.
+        answer: Its answer; None where there is none.
+        is_right: Whether it is the known answer; a text that was cut has to announce it.
+        group: Number of the group of equal answers that it votes with; None without an answer.
+        score: Its score; None without a verifier.
+        finish_reason: "length" where it hit a cap.
+        is_announced: As in `Candidate`.
+        is_malformed: As in `Candidate`.
+        num_tokens: Tokens of the text.
+    """
+
+    path: Path
+    text: str
+    answer: str | None
+    is_right: bool
+    group: int | None
+    score: float | None
+    finish_reason: FinishReason
+    is_announced: bool
+    is_malformed: bool
+    num_tokens: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the model ended it by itself."""
+        return self.finish_reason == "stop"
+
+
+def is_correct(outcome: ProblemOutcome, answer: int | str) -> bool:
+    """Whether an outcome's answer equals the known one; no answer is wrong.
+
+    Args:
+        outcome: A result, or the error of the search, which is wrong.
+        answer: The known answer.
+    """
+    problem = Problem(id="", text="", answer=str(answer))
+    return verdict_of(outcome, grade(problem, outcome, AnswerJudge())) == "right"
+
+
+def grade(problem: Problem, outcome: ProblemOutcome, judge: Judge) -> tuple[GradedCandidate, ...]:
+    """Grades every candidate of an outcome, in its order, which is best first.
+
+    Args:
+        problem: The problem.
+        outcome: What its search ended with; an error has no candidates.
+        judge: Decides what is right.
+    """
+    if not isinstance(outcome, SearchResult):
+        return ()
+    answers = [candidate.answer for candidate in outcome.candidates]
+    groups = {
+        index: number
+        for number, group in enumerate(judge.groups(problem, answers))
+        for index in group
+    }
+    right = judge.right(problem, answers)
+    return tuple(
+        _graded(candidate, right[index], groups.get(index))
+        for index, candidate in enumerate(outcome.candidates)
+    )
+
+
+def _graded(candidate: Candidate, is_right: bool, group: int | None) -> GradedCandidate:
+    return GradedCandidate(
+        path=candidate.path,
+        text=candidate.text,
+        answer=candidate.answer,
+        is_right=is_right and (candidate.is_complete or candidate.is_announced),
+        group=group,
+        score=candidate.score,
+        finish_reason=candidate.finish_reason,
+        is_announced=candidate.is_announced,
+        is_malformed=candidate.is_malformed,
+        num_tokens=candidate.num_tokens,
+    )
+
+
+def verdict_of(outcome: ProblemOutcome, candidates: Sequence[GradedCandidate]) -> Verdict:
+    """Classifies an outcome by its chosen candidate, which is the first.
+
+    Args:
+        outcome: A result or an error.
+        candidates: Its graded candidates.
+    """
+    if not isinstance(outcome, SearchResult) or not candidates:
+        return "error"
+    chosen = candidates[0]
+    if chosen.is_right:
+        return "right"
+    if not chosen.is_complete:
+        return "cut"
+    return "no answer" if chosen.answer is None else "wrong"
+
+
+def check_gradable(problems: Sequence[Problem], code_judge: Judge | None) -> None:
+    """Checks that there is a judge for every problem.
+
+    Args:
+        problems: The problems.
+        code_judge: Decides about programs; None where there is none.
+
+    Raises:
+        ConfigurationError: A problem has tests, and nothing here runs them.
+    """
+    found = next((problem for problem in problems if problem.tests is not None), None)
+    if found is not None and code_judge is None:
+        raise ConfigurationError(
+            f"problem {found.id!r} is about a program and comes with tests, and there is no judge "
+            "that runs programs here: --problem-field and --answer-field compare answers instead"
+        )
