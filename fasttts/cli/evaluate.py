@@ -262,14 +262,19 @@ def _run(
     )
     pages = None if trees is None else TreePages(trees, list(task.configs))
     try:
-        with evaluate_view.progress(tally) as advance, closing(comparison.run(tally.done)) as found:
+        with (
+            session.without_warnings(),
+            evaluate_view.progress(tally) as advance,
+            closing(comparison.run(tally.done)) as found,
+        ):
             for evaluated in found:
-                if journal is not None:
-                    journal.append(evaluated.record)
-                tally.add(evaluated.record)
+                record = evaluated.record
                 if pages is not None and evaluated.result is not None:
-                    pages.add(evaluated.record.index, evaluated.record.method, evaluated.result)
-                advance(evaluated.record.method)
+                    pages.add(record.index, record.method, evaluated.result)
+                if journal is not None:  # last: what is on file is not done again
+                    journal.append(record)
+                tally.add(record)
+                advance(record.method)
     except KeyboardInterrupt:
         return "interrupted"
     return "limit" if comparison.is_cut_short else "complete"

@@ -124,6 +124,18 @@ def _told_warnings() -> Iterator[None]:
 
 
 @contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keeps the warnings about single searches off the terminal while the body runs many."""
+    log = logging.getLogger("fasttts.engine")
+    usual = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(usual)
+
+
+@contextmanager
 def _impatient() -> Iterator[None]:
     """Lets Ctrl-C end the process at once; the system frees its resources."""
     usual = signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,7 +86,7 @@ def test_without_a_verifier_its_baseline_is_left_out(run: Run, engines: list[Fas
 def test_eval_is_reproducible(run: Run, engines: list[FastTTS]) -> None:
     first, second = (rows(run, "--search", "beam_search") for _ in range(2))
     for row in (*first.values(), *second.values()):
-        del row["seconds"]
+        del row["seconds"], row["goodput"]
     assert first == second
 
 
@@ -110,3 +111,200 @@ def test_a_search_that_fails_is_a_wrong_answer(run: Run, open_with: OpenWith) ->
     open_with(lambda _: FastTTS(FakeGenerator(lambda prompt: "a" * 1100), FakeVerifier()))
     found = rows(run, "--search", "best_of_n")
     assert found["best_of_n"]["accuracy"] == 0
+    assert found["best_of_n"]["num_cut"] == 8
+
+
+def test_methods_are_exactly_those_that_are_named(run: Run, engines: list[FastTTS]) -> None:
+    assert list(rows(run, "--methods", "beam_search, greedy")) == ["greedy", "beam_search"]
+
+
+def curves(run: Run, *arguments: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    done = run("eval", "demo", *SMALL, "--json", *arguments)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["curves"]
+    return {(curve["method"], curve["rule"]): curve["points"] for curve in found}
+
+
+def test_one_run_tells_of_every_power_of_two(run: Run, engines: list[FastTTS]) -> None:
+    found = curves(run, "-n", "8")
+    assert list(found) == [
+        ("majority", "pass"),
+        ("majority", "majority"),
+        ("best_of_n", "pass"),
+        ("best_of_n", "majority"),
+        ("best_of_n", "best"),
+        ("best_of_n", "weighted"),
+    ]
+    for points in found.values():
+        assert [point["k"] for point in points] == [1, 2, 4, 8]
+        assert all(p["low"] <= p["accuracy"] <= p["high"] for p in points)
+    passes = [point["accuracy"] for point in found["best_of_n", "pass"]]
+    assert passes == sorted(passes)
+    assert len({points[0]["accuracy"] for points in found.values()}) == 1, "one sample is one"
+
+
+@pytest.mark.parametrize("rule", ["best", "majority", "weighted"])
+def test_the_end_of_a_curve_is_what_the_search_chose(
+    run: Run, open_with: OpenWith, problems: list[Problem], rule: str
+) -> None:
+    """Scores of chance, answers that are often right: the vote and the score often disagree."""
+    known = {problem.text: problem.answer % 10 for problem in problems}
+
+    def digit(prompt: str) -> str | None:
+        text = next(text for text in known if text in prompt)
+        return None if known[text] % 3 else f"\\boxed{{{known[text]}}}"
+
+    open_with(lambda _: FastTTS(FakeGenerator(digit), FakeVerifier(), scheduling=UNTIMED))
+    done = run(
+        "eval", "demo", *SMALL, "-n", "16", "--json", "--methods", "best_of_n", "--selection", rule
+    )
+    document = json.loads(done.stdout)
+    (points,) = (curve["points"] for curve in document["curves"] if curve["rule"] == rule)
+    assert points[-1]["accuracy"] == document["rows"][0]["accuracy"]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Ten problems, of which the fake model says the digit at once."""
+    path = tmp_path / "digits.jsonl"
+    digits = [{"question": f"Say the digit {n}", "answer": f"It is.\n#### {n}"} for n in range(10)]
+    path.write_text("\n".join(map(json.dumps, digits)), encoding="utf-8")
+    return path
+
+
+def says_the_digit(prompt: str) -> str | None:
+    """Right on all but the last two, of which one has no answer and one no end."""
+    digit = int(prompt.split("Say the digit ")[1][0])
+    if digit == 8:
+        return "I do not know"
+    return "a" * 3000 if digit == 9 else f"It is \\boxed{{{digit}}}"
+
+
+def test_a_file_of_problems(run: Run, open_with: OpenWith, file: Path, tmp_path: Path) -> None:
+    open_with(lambda _: FastTTS(FakeGenerator(says_the_digit), FakeVerifier(), scheduling=UNTIMED))
+    output = tmp_path / "out.jsonl"
+    command = ("eval", str(file), "-n", "4", "--methods", "greedy,best_of_n")
+    done = run(*command, "--json", "--output", str(output))
+    assert done.exit_code == 0, done.output
+    for row in json.loads(done.stdout)["rows"]:
+        assert (row["num_right"], row["num_no_answer"], row["num_cut"]) == (8, 1, 1)
+        assert (row["num_wrong"], row["num_errors"]) == (0, 0)
+    header, *records = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    assert header["settings"]["problems"]["num"] == 10
+    found = {(record["method"], record["index"]): record for record in records}
+    assert len(found) == len(records) == 20
+    record = found["best_of_n", 3]
+    assert (record["text"], record["expected"], record["answer"]) == ("Say the digit 3", "3", "3")
+    assert [candidate["text"] for candidate in record["candidates"]] == ["It is \\boxed{3}"] * 4
+    assert record["verdict"] == "right"
+    assert set(record["run"]) >= {"total_s", "generated_tokens", "verifier_tokens"}
+
+
+def test_a_problem_beyond_the_context_is_an_error_of_its_own(
+    run: Run, open_with: OpenWith, file: Path
+) -> None:
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write("\n" + json.dumps({"question": "Say the digit 1" * 400, "answer": 1}))
+    open_with(lambda _: FastTTS(FakeGenerator(says_the_digit), FakeVerifier()))
+    done = run("eval", str(file), "--methods", "greedy", "--json")
+    (row,) = json.loads(done.stdout)["rows"]
+    assert (row["num_problems"], row["num_right"], row["num_errors"]) == (11, 8, 1)
+
+
+def test_a_part_of_a_file_is_drawn_by_the_seed(
+    run: Run, open_with: OpenWith, file: Path, tmp_path: Path
+) -> None:
+    open_with(lambda _: FastTTS(FakeGenerator(says_the_digit), FakeVerifier()))
+
+    def drawn(seed: str) -> set[str]:
+        output = tmp_path / f"{seed}.jsonl"
+        command = ("eval", str(file), "--methods", "greedy", "--limit", "5", "--seed", seed)
+        assert run(*command, "--output", str(output)).exit_code == 0
+        lines = output.read_text("utf-8").splitlines()[1:]
+        return {json.loads(line)["text"] for line in lines}
+
+    assert len(drawn("0")) == 5
+    assert drawn("0") != drawn("1")
+
+
+def test_every_option_of_a_search_is_passed_on(
+    run: Run, engines: list[FastTTS], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.jsonl"
+    given = {
+        "--temperature": "0.5",
+        "--top-p": "0.9",
+        "--top-k": "40",
+        "--min-p": "0.01",
+        "--repetition-penalty": "1.1",
+        "--max-tokens": "300",
+        "--step-tokens": "20",
+        "--answer": "boxed",
+        "--selection": "weighted",
+        "--aggregation": "min",
+    }
+    flags = [part for pair in given.items() for part in pair]
+    flags += ["--option", "max_depth=7", "--option", "budget.tokens=5000", "--option", "stop=[]"]
+    command = ("eval", "demo", "--num-problems", "1", "-n", "4", "--methods", "beam_search")
+    done = run(*command, *flags, "--output", str(output))
+    assert done.exit_code == 0, done.output
+    header = json.loads(output.read_text("utf-8").splitlines()[0])
+    config = header["settings"]["methods"]["beam_search"]
+    for flag, value in given.items():
+        assert str(config[flag.removeprefix("--").replace("-", "_")]) == value
+    assert (config["max_depth"], config["budget"]["tokens"], config["stop"]) == (7, 5000, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--methods", "greedy,mcts"), "unknown method 'mcts': use greedy"),
+        (("--methods", "bestofn"), "did you mean 'best_of_n'?"),
+        (("--methods", ","), "name at least one of greedy"),
+        (("--methods", "greedy", "--search", "dvts"), "--methods names all methods"),
+        (("--option", "lookahead"), "write NAME=VALUE"),
+        (("--option", "lookaheads=1"), "did you mean 'lookahead_steps'?"),
+        (("--plot", "curve.pdf"), "the picture is a PNG"),
+        (("--system", "preset:maths"), "did you mean"),
+    ],
+)
+def test_mistakes_are_reported_in_a_line(
+    run: Run, arguments: tuple[str, ...], message: str
+) -> None:
+    done = run("eval", "demo", *SMALL, *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_bad_rows_are_named_before_models_are_loaded(run: Run, file: Path) -> None:
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write('\n{"question": "Say the digit 1"}')
+    done = run("eval", str(file))
+    assert done.exit_code == 2
+    assert f"{file}, line 11: it has no answer" in done.stderr
+    assert "--answer-field" in done.stderr
+
+
+def test_problems_about_programs_need_a_judge(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "code.jsonl"
+    row = {"prompt": "Write f.", "test_list": ["assert f() == 1"], "task_id": 5}
+    path.write_text(json.dumps(row), encoding="utf-8")
+    done = run("eval", str(path))
+    assert done.exit_code == 2
+    assert "problem '5' is about a program" in done.stderr
+
+
+def test_a_plot_is_drawn(run: Run, engines: list[FastTTS], tmp_path: Path) -> None:
+    picture = tmp_path / "curves.png"
+    done = run("eval", "demo", *SMALL, "--plot", str(picture))
+    assert done.exit_code == 0, done.output
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_warnings_about_single_searches_stay_away(
+    run: Run, open_with: OpenWith, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_with(lambda _: FastTTS(FakeGenerator(says_the_digit), FakeVerifier()))
+    assert run("eval", str(file), "--methods", "greedy").exit_code == 0
+    assert caplog.records == []

@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console, RenderableType
 
 from fasttts.cli import render
-from fasttts.evaluation import Evaluation, Row
 from fasttts.types import (
     Candidate,
     Event,
@@ -117,17 +116,6 @@ def test_there_may_be_no_best_path_yet() -> None:
     assert drawn(render.best_path(progress(), WIDE)).strip() == ""
     unscored = drawn(render.best_path(progress(best_text="one"), WIDE))
     assert unscored.splitlines()[0] == "best path so far"
-
-
-def test_the_comparison_is_laid_out_like_this() -> None:
-    row = Row(
-        method="beam_search", n=16, accuracy=0.5, low=0.25, high=0.75, tokens=12345, seconds=4.04
-    )
-    evaluation = Evaluation(seed=1, num_problems=10, rows=(row,))
-    lines = [line.strip() for line in drawn(render.comparison_table(evaluation)).splitlines()]
-    assert lines[0] == "10 problems, seed 1"
-    assert " ".join(lines[2].split()) == "method n accuracy 95 % interval tokens/problem seconds"
-    assert " ".join(lines[4].split()) == "beam_search 16 50.0% 25.0% to 75.0% 1,234 4.0"
 
 
 @pytest.mark.parametrize("watch", [render.follow, render.write_text])
