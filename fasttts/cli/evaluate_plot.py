@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fasttts.cli.evaluate_view import curve_name, different_curves
+from fasttts.cli.evaluate_view import RULES, shown_curves
 from fasttts.errors import ConfigurationError
 from fasttts.evaluation import Evaluation, Row
 
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLORS = ("#2f6db3", "#d1495b", "#3a8f6b", "#8a5aa8", "#c77d1e", "#4b5563", "#0e9aa7", "#a3527e")
+_STYLES = ("-", "-", "-", "--")
 _MARKERS = ("s", "D", "^", "v", "P", "X", "o", "*", "p", "h")
 _SIZE_INCHES, _DOTS_PER_INCH = (8.0, 4.6), 150
-_SPREAD = 0.06
+_SPREAD = 0.1
 """Distance of methods with the same n on the logarithmic axis, in powers of two."""
 
 
@@ -41,8 +42,7 @@ def save_evaluation_plot(evaluation: Evaluation, file: Path) -> None:
 
 
 def _draw_curves(axes: "Axes", evaluation: Evaluation) -> None:
-    curves = different_curves(evaluation.curves)
-    for curve, color in zip(curves, _COLORS, strict=False):
+    for curve, color, style in zip(shown_curves(evaluation.curves), _COLORS, _STYLES, strict=False):
         sizes = [point.k for point in curve.points]
         axes.fill_between(
             sizes,
@@ -53,8 +53,8 @@ def _draw_curves(axes: "Axes", evaluation: Evaluation) -> None:
             linewidth=0,
         )
         accuracy = [100 * point.accuracy for point in curve.points]
-        label = f"{curve_name(curve, curves)} of k samples"
-        axes.plot(sizes, accuracy, color=color, marker=".", linewidth=1.5, label=label)
+        label = f"{RULES[curve.rule]} of k samples"
+        axes.plot(sizes, accuracy, style, color=color, marker=".", linewidth=1.5, label=label)
 
 
 def _draw_methods(axes: "Axes", evaluation: Evaluation) -> None:
@@ -86,7 +86,7 @@ def _finish(axes: "Axes", evaluation: Evaluation) -> None:
     sizes = [1 << exponent for exponent in range(largest.bit_length())]
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(size) for size in sizes])
-    axes.set_xlim(0.9, largest * 1.25)
+    axes.set_xlim(0.9, largest * 1.4)
     axes.set_ylim(0, 100)
     axes.set_xlabel("samples or beams")
     axes.set_ylabel("problems solved (%)")

@@ -1,6 +1,6 @@
 """An evaluation on a terminal: progress, tables, and the problems that are left."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -19,12 +19,21 @@ from rich.table import Table
 from rich.text import Text
 
 from fasttts.cli import render
-from fasttts.evaluation import Curve, Difference, Evaluation, Row, Tally
+from fasttts.evaluation import Curve, CurveRule, Difference, Evaluation, Row, Tally
 
 End = Literal["complete", "limit", "interrupted"]
 """How a run ended: by itself, at one of its limits, or by Ctrl-C."""
 
-_RULES = {"pass": "any is right", "majority": "majority", "best": "best", "weighted": "weighted"}
+RULES: Mapping[CurveRule, str] = {
+    "pass": "any is right",
+    "majority": "majority",
+    "best": "best",
+    "weighted": "weighted vote",
+}
+"""Names of the curves, for tables and plots."""
+
+
+_MOST_DIFFERENCES = 10
 
 
 @contextmanager
@@ -88,11 +97,11 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     parts: list[RenderableType] = [accuracy_table(evaluation)]
     if evaluation.rows:
         parts.append(cost_table(evaluation.rows))
-    curves = different_curves(evaluation.curves)
+    curves = shown_curves(evaluation.curves)
     if any(len(curve.points) > 1 for curve in curves):
         parts.append(curve_table(curves))
     if evaluation.differences:
-        parts.append(difference_table(evaluation.differences))
+        parts.append(difference_table(_shown_differences(evaluation)))
     return Group(*parts)
 
 
@@ -103,11 +112,11 @@ def accuracy_table(evaluation: Evaluation) -> Table:
     title = f"{evaluation.num_problems:,} problems, seed {evaluation.seed}"
     table = _table(title if not is_partial else f"{title}, not all of them done")
     table.add_column("method")
-    names = ("n", "accuracy", "95 % interval", "right", "wrong", "none", "cut", "error")
+    names = ("n", "accuracy", "95 % interval", "wrong", "none", "cut", "error")
     for name in names:
         table.add_column(name, justify="right")
     for row in evaluation.rows:
-        counts = (row.num_right, row.num_wrong, row.num_no_answer, row.num_cut, row.num_errors)
+        counts = (row.num_wrong, row.num_no_answer, row.num_cut, row.num_errors)
         table.add_row(
             row.method,
             str(row.n),
@@ -139,24 +148,16 @@ def cost_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def different_curves(curves: Sequence[Curve]) -> list[Curve]:
-    """The curves without those that repeat another method's, as methods share samples."""
-    found: list[Curve] = []
-    for curve in curves:
-        if not any(curve.rule == each.rule and curve.points == each.points for each in found):
-            found.append(curve)
-    return found
-
-
-def curve_name(curve: Curve, curves: Sequence[Curve]) -> str:
-    """Names a curve by its rule, and by its method where others have the rule as well.
+def shown_curves(curves: Sequence[Curve]) -> list[Curve]:
+    """The curves with one of each rule: methods share samples, and differ in ties alone.
 
     Args:
-        curve: The curve.
-        curves: All that are shown.
+        curves: The curves of all methods.
     """
-    is_shared = sum(each.rule == curve.rule for each in curves) > 1
-    return f"{_RULES[curve.rule]} ({curve.method})" if is_shared else _RULES[curve.rule]
+    first: dict[str, Curve] = {}
+    for curve in curves:
+        first.setdefault(curve.rule, curve)
+    return list(first.values())
 
 
 def curve_table(curves: Sequence[Curve]) -> Table:
@@ -168,7 +169,7 @@ def curve_table(curves: Sequence[Curve]) -> Table:
     table = _table("accuracy with k samples, 95 % intervals from resampled problems")
     table.add_column("k", justify="right")
     for curve in curves:
-        table.add_column(curve_name(curve, curves), justify="right")
+        table.add_column(RULES[curve.rule], justify="right")
     sizes = sorted({point.k for curve in curves for point in curve.points})
     for k in sizes:
         cells = []
@@ -200,9 +201,17 @@ def difference_table(differences: Sequence[Difference]) -> Table:
             f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
             str(each.num_won),
             str(each.num_lost),
-            f"{each.p_value:.3f}",
+            "<0.001" if each.p_value < 0.001 else f"{each.p_value:.3f}",
         )
     return table
+
+
+def _shown_differences(evaluation: Evaluation) -> Sequence[Difference]:
+    """All differences, or of many those to the method that solves most."""
+    if len(evaluation.differences) <= _MOST_DIFFERENCES:
+        return evaluation.differences
+    best = max(evaluation.rows, key=lambda row: row.accuracy).method
+    return [each for each in evaluation.differences if best in (each.first, each.second)]
 
 
 def _table(title: str) -> Table:

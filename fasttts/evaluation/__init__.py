@@ -10,7 +10,7 @@
     print(tally.evaluation("my problems", seed=0).to_json())
 """
 
-from fasttts.evaluation.curves import pass_at_k, problem_curves
+from fasttts.evaluation.curves import CurveRule, pass_at_k, problem_curves
 from fasttts.evaluation.datasets import ProblemSet, load_problems
 from fasttts.evaluation.grading import (
     AnswerJudge,
@@ -39,6 +39,7 @@ __all__ = [
     "Comparison",
     "Curve",
     "CurvePoint",
+    "CurveRule",
     "Difference",
     "Evaluated",
     "Evaluation",

