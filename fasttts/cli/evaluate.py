@@ -243,7 +243,7 @@ def _evaluate(
             render.stdout().print(evaluate_view.evaluation_view(evaluation))
         if plot is not None:
             save_evaluation_plot(evaluation, plot)
-        if end != "complete":
+        if not evaluation.is_complete:
             evaluate_view.say_what_is_left(evaluation, len(task.configs), end, output)
     return end == "interrupted"
 

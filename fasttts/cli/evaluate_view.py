@@ -166,7 +166,7 @@ def curve_table(curves: Sequence[Curve]) -> Table:
     Args:
         curves: The curves, at least one.
     """
-    table = _table("accuracy with k samples, 95 % intervals from resampled problems")
+    table = _table("accuracy with k samples (95 % interval)")
     table.add_column("k", justify="right")
     for curve in curves:
         table.add_column(RULES[curve.rule], justify="right")

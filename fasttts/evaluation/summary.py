@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from fasttts.config import SearchConfig
+from fasttts.errors import ConfigurationError
 from fasttts.evaluation.curves import CurveRule, problem_curves
 from fasttts.evaluation.grading import Verdict
 from fasttts.evaluation.intervals import (
@@ -195,7 +196,17 @@ class Tally:
         return len(self._kept[method])
 
     def add(self, record: Record) -> None:
-        """Counts a record; another of the same problem and method would replace it."""
+        """Counts a record; another of the same problem and method would replace it.
+
+        Raises:
+            ConfigurationError: Its method or its problem is none of this evaluation.
+        """
+        if record.method not in self._configs or not 0 <= record.index < self._num_problems:
+            raise ConfigurationError(
+                f"a record of problem {record.index} under {record.method!r} is of another "
+                f"evaluation: this one has {self._num_problems} problems, and the methods "
+                f"{', '.join(self._configs)}"
+            )
         config = self._configs[record.method]
         sizes = curve_sizes(config)
         self._kept[record.method][record.index] = _Kept(

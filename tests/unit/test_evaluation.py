@@ -194,6 +194,16 @@ def test_a_row_sums_up_its_outcomes() -> None:
     assert row.goodput == 9 / 2.0
 
 
+@pytest.mark.parametrize(("method", "index"), [("dvts", 0), ("greedy", 1)])
+def test_a_record_of_another_evaluation_is_refused(method: str, index: int) -> None:
+    tally = tally_of({"greedy": [answered("42")]})
+    strange = make_record(
+        index, FORTY_TWO, method, answered("1"), judge=AnswerJudge(), elapsed_s=0.5
+    )
+    with pytest.raises(ConfigurationError, match="is of another evaluation"):
+        tally.add(strange)
+
+
 def test_differences_are_of_the_problems_that_both_have_finished() -> None:
     right, wrong = answered("42"), answered("1")
     tally = tally_of({"greedy": [wrong, wrong, right], "beam_search": [right, right]})
