@@ -79,16 +79,22 @@ class TreePages:
         """
         make_folder(self._folder / _RESULTS)
         _write("--trees", self._file(index, method), result.to_json())
-        found = [
+        kept = [
             result if name == method else SearchResult.from_json(file.read_bytes())
             for name in self._methods
             if (file := self._file(index, name)).is_file()
         ]
+        found = [one for one in kept if _is_of_the_same(one, result)]
         page = found[0].to_html(*found[1:])
         _write("--trees", self._folder / f"problem-{index:04}.html", page)
 
     def _file(self, index: int, method: str) -> Path:
         return self._folder / _RESULTS / f"problem-{index:04}.{method}.json"
+
+
+def _is_of_the_same(one: SearchResult, other: SearchResult) -> bool:
+    """Whether two results are of one problem; an older evaluation may have left others."""
+    return (one.record.problem, one.seed) == (other.record.problem, other.seed)
 
 
 def _write(option: str, file: Path, page: str) -> None:

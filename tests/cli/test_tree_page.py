@@ -75,6 +75,27 @@ def test_eval_writes_a_page_for_each_problem(
     assert len(problems) == 3
 
 
+def searches(page: Path) -> list[str]:
+    return [each["config"]["search"] for each in results(page)]
+
+
+def test_a_run_that_continues_adds_to_the_pages(
+    run: Run, engines: list[FastTTS], tmp_path: Path
+) -> None:
+    page = tmp_path / "problem-0000.html"
+    command = ("eval", "demo", "--num-problems", "1", "-n", "4", "--trees", str(tmp_path))
+    assert run(*command, "--methods", "greedy").exit_code == 0
+    assert searches(page) == ["none"]
+    assert run(*command, "--methods", "beam_search").exit_code == 0
+    assert searches(page) == ["beam_search"]
+    output = ("--output", str(tmp_path / "out.jsonl"), "--methods", "greedy,beam_search")
+    assert run(*command, *output, "--max-tokens-total", "1").exit_code == 0
+    assert run(*command, *output).exit_code == 0
+    assert searches(page) == ["none", "beam_search"]
+    assert run(*command, "--seed", "1", "--methods", "greedy,best_of_n").exit_code == 0
+    assert searches(page) == ["none", "best_of_n"], "nothing of the other evaluation"
+
+
 def test_a_folder_that_is_a_file_is_refused_before_loading(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     command = ("eval", "demo", "--num-problems", "3", "-n", "4", "--trees")
