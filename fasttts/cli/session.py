@@ -13,8 +13,8 @@ import typer
 
 from fasttts import SYSTEM_PRESETS, FastTTS
 from fasttts.cli import render
-from fasttts.cli.unicode_text import check_text
 from fasttts.config import EngineConfig, SearchConfig, engine_config, is_function_name
+from fasttts.config.unicode_text import check_text
 from fasttts.config.validation import did_you_mean
 from fasttts.engine.loading import check_conversations
 from fasttts.errors import ConfigurationError, FastTTSError

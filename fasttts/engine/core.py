@@ -9,6 +9,7 @@ import contextlib
 import functools
 import logging
 import queue
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import aclosing, closing
@@ -197,7 +198,8 @@ class EngineCore:
             timeout_s: Seconds after which those that have not ended are cancelled and left out;
                 None waits for all.
         """
-        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        longest_s = threading.TIMEOUT_MAX if timeout_s is None else timeout_s
+        until_s = time.monotonic() + longest_s if longest_s < threading.TIMEOUT_MAX else None
         ended: queue.SimpleQueue[int] = queue.SimpleQueue()
         waiting = _Waiting(runs)
         handles: dict[int, SearchHandle] = {}

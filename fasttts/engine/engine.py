@@ -347,15 +347,24 @@ class FastTTS:
                 yielded; None waits for all.
             options: Fields of `SearchConfig`.
 
-        Yields:
-            Index of a problem, and its result or the error when no candidate was complete.
+        Returns:
+            A generator of each problem's index, with its result or the error when no candidate was
+            complete.
+
+        Raises:
+            ConfigurationError: An argument or an option cannot work; of a problem, when its turn
+                comes.
         """
+        if type(max_in_flight) is not int or max_in_flight < 1:
+            raise wrong_type("max_in_flight", max_in_flight, "a whole number of at least 1")
+        if not isinstance(timeout_s, int | float | None):
+            raise wrong_type("timeout_s", timeout_s, "a number of seconds or None")
         configs = seeded(search_config(config, **options), seeds, problems)
         runs = (
             self._prepare(problem, each, {}, system=None, extract=None)
             for problem, each in zip(problems, configs, strict=True)
         )
-        yield from self._core.run_each(runs, max_in_flight=max_in_flight, timeout_s=timeout_s)
+        return self._core.run_each(runs, max_in_flight=max_in_flight, timeout_s=timeout_s)
 
     def submit(
         self,

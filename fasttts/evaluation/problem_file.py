@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fasttts.config.unicode_text import check_text
 from fasttts.errors import ConfigurationError
 from fasttts.evaluation.layouts import LayoutError, read_row
 from fasttts.evaluation.problems import Problem
@@ -53,6 +54,7 @@ def read_problems(
             )
         except LayoutError as error:
             raise ConfigurationError(f"{file}, {place}: {error}{hint}") from error
+        check_text(f"{problem.text}{problem.answer}", f"{file}, {place}")
         problems.append(problem)
     if not problems:
         raise ConfigurationError(f"{file} holds no problems")
@@ -77,7 +79,7 @@ def _content(file: Path) -> str:
     try:
         data = file.read_bytes()
         return (gzip.decompress(data) if file.suffix == _COMPRESSED else data).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise ConfigurationError(f"{file} cannot be read: {error}") from error
 
 
@@ -96,7 +98,7 @@ def _document(content: str) -> list[Any] | None:
     """The rows of a JSON document; None where it is none, as JSON lines are."""
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(found, dict):
         found = next((found[name] for name in _LISTS if name in found), None)
@@ -109,7 +111,7 @@ def _lines(file: Path, content: str) -> Iterator[tuple[str, int, Any]]:
             continue
         try:
             yield f"line {number}", number, json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigurationError(
                 f"{file}, line {number}: {line[:60]!r} is not of the form "
                 '{"problem": ..., "answer": ...}'

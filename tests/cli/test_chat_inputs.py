@@ -24,7 +24,7 @@ from fasttts.cli.chat.commands import COMMANDS
 from fasttts.cli.chat.files import Folder
 from fasttts.cli.chat.history import Cost, Store, Turn
 from fasttts.cli.chat.tools import Toolbox, sound_call
-from fasttts.cli.problem_file import read_questions
+from fasttts.evaluation import read_problems
 from fasttts.memory.devices import read_device
 from tests.engines import OpenWith
 from tests.hermes import HermesGenerator
@@ -359,7 +359,9 @@ def test_a_model_at_such_a_path_is_refused(folder: Path, command: list[str], nam
 )
 def test_files_of_any_content_are_read_or_refused(folder: Path, content: bytes) -> None:
     for name, read in {
-        "problems.jsonl": lambda path: read_questions(path, 9, needs_answers=True),
+        "problems.jsonl": read_problems,
+        "problems.json": read_problems,
+        "problems.csv": read_problems,
         "device.json": read_device,
         "device.toml": read_device,
     }.items():
@@ -372,4 +374,5 @@ def test_a_problem_may_hold_every_end_of_a_line(folder: Path) -> None:
     text = "one\u2028two\x85three\x0cfour"
     file = folder / "problems.jsonl"
     file.write_text(json.dumps({"problem": text, "answer": 4}, ensure_ascii=False) + "\r\n\n")
-    assert read_questions(file, 9, needs_answers=True) == [(text, "4")]
+    (problem,) = read_problems(file)
+    assert (problem.text, problem.answer) == (text, "4")

@@ -50,7 +50,7 @@ VALID: dict[str, Any] = {"problem": "Why?", "problems": ["Why?"], "text": "a", "
 
 METHODS: dict[str, dict[str, Any]] = {
     "search": PLAIN, "asearch": PLAIN, "submit": PLAIN, "stream": PLAIN, "astream": PLAIN,
-    "search_many": PLAIN, "render": {}, "parse_tool_calls": {},
+    "search_many": PLAIN, "search_each": PLAIN, "render": {}, "parse_tool_calls": {},
 }  # fmt: skip
 WITHOUT_PARAMETERS = {"close", "restart", "stats"}
 LOADING = {"load", "from_config"}
@@ -94,6 +94,8 @@ def test_methods_of_an_engine(engine: FastTTS, name: str, data: st.DataObject) -
 
     def call() -> Any:
         result = method(**arguments)
+        if inspect.isgenerator(result):
+            return list(result)
         return result.result() if isinstance(result, fasttts.SearchHandle) else result
 
     check_refusal(call, parameter, *WORDS.get(parameter, ()))

@@ -15,8 +15,8 @@ from fasttts.cli.chat.events import ChatEvent, Grown, LeftOut, Replied, ToolRan
 from fasttts.cli.chat.history import Cost, StoredConversation, Turn, is_plain
 from fasttts.cli.chat.modes import EFFORTS, Effort, Mode, router_of
 from fasttts.cli.chat.tools import Toolbox, ToolOutcome, sound_call
-from fasttts.cli.unicode_text import check_text
 from fasttts.config import SearchConfig
+from fasttts.config.unicode_text import check_text
 from fasttts.engine import FastTTS
 from fasttts.routing import Decided
 from fasttts.routing.problem import has_problem

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fasttts.chat import ReplyCall, Tool, offered_tools
 from fasttts.cli.chat.calculator import calculate
 from fasttts.cli.chat.files import Folder
-from fasttts.cli.unicode_text import as_text
+from fasttts.config.unicode_text import as_text
 from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
 
