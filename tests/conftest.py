@@ -26,7 +26,8 @@ os.environ.setdefault("VLLM_CACHE_ROOT", str(user_cache_path("vllm")))
 # of two processes keep each other from the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from fasttts import FastTTS, shared_engine
+from fasttts import ConfigurationError, FastTTS, shared_engine
+from fasttts.code import CodeRunner, Limits
 from fasttts.config import engine_config
 from tests.engines import OpenWith
 
@@ -56,10 +57,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says how many tests on pretrained models and in a browser ran: skipped ones did not pass."""
+    """Says how many tests ran that some machines skip: skipped ones did not pass."""
     reports = [one for kind in terminalreporter.stats.values() for one in kind]
     reports = [one for one in reports if isinstance(one, pytest.TestReport)]
-    for marker, name in (("real", "real models"), ("browser", "browser")):
+    kinds = (("real", "real models"), ("browser", "browser"), ("sandbox", "sandbox"))
+    for marker, name in kinds:
         tests = [one for one in reports if marker in one.keywords]
         if tests:
             num_run = sum(one.when == "call" for one in tests)
@@ -78,6 +80,17 @@ def has_gpu() -> bool:
 def demo_engine() -> FastTTS:
     """The engine on the bundled models that the whole session shares; closed at exit."""
     return shared_engine(engine_config())
+
+
+@pytest.fixture(scope="session")
+def code_runner() -> Iterator[CodeRunner]:
+    """Runs programs in this machine's sandbox, within little time; closed at the end."""
+    try:
+        runner = CodeRunner(limits=Limits(cpu_s=1, wall_s=3.0, memory_bytes=256 << 20))
+    except ConfigurationError as error:
+        pytest.skip(f"needs a sandbox: {error}")
+    with runner:
+        yield runner
 
 
 @pytest.fixture

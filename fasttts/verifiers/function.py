@@ -50,6 +50,9 @@ class FunctionVerifier:
         ConfigurationError: `num_threads` is not positive, or an argument is of the wrong type.
     """
 
+    is_batched = False
+    """Scores of many requests do not cost less together."""
+
     def __init__(
         self, function: ScoreFunction, *, name: str | None = None, num_threads: int = 1
     ) -> None:

@@ -62,9 +62,12 @@ def is_serial(verifier: Verifier) -> bool:
 
 
 def is_batched(verifier: Verifier) -> bool:
-    """Whether scores of many requests cost less together: not where functions alone score."""
+    """Whether scores of many requests cost less together: not where functions alone score.
+
+    A verifier of which that is not so has an attribute `is_batched` that is false.
+    """
     leaves = (part for part in parts_of(verifier) if not getattr(part, "parts", ()))
-    return not all(isinstance(leaf, FunctionVerifier) for leaf in leaves)
+    return any(getattr(leaf, "is_batched", True) for leaf in leaves)
 
 
 def fault_of(verifier: Verifier) -> BackendError | None:

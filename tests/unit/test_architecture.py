@@ -28,7 +28,7 @@ BASE = {"fasttts.errors", "fasttts.types"}
 RULES = BASE | {"fasttts.decoding", "fasttts.config", "fasttts.interfaces", "fasttts.tree"}
 PURE = RULES | {"fasttts.answers", "fasttts.search", "fasttts.verifiers", "fasttts.memory"}
 RUNNING = PURE | {"fasttts.scheduling", "fasttts.streaming", "fasttts.observability"}
-PUBLIC = RUNNING | {"fasttts", "fasttts.engine", "fasttts.routing", "fasttts.evaluation"}
+PUBLIC = RUNNING | {"fasttts", "fasttts.code", "fasttts.engine", "fasttts.routing", "fasttts.evaluation"}
 
 MAY_IMPORT = {
     "fasttts.page": set(),
@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "fasttts.search": RULES | {"fasttts.answers"},
     "fasttts.verifiers": RULES,
     "fasttts.memory": RULES,
+    "fasttts.code": RULES | {"fasttts.answers", "fasttts.verifiers"},
     "fasttts.demo": {"fasttts.types"},
     "fasttts.backends": RULES,
     "fasttts.backends.vllm": RULES | {"fasttts.demo", "fasttts.memory", "fasttts.verifiers"},

@@ -1,0 +1,209 @@
+"""Tests of programs, in Python, and the layouts of data sets that they come in.
+
+`humaneval_tests` and `mbpp_tests` read the published layouts (HumanEval: Chen et al. 2021, arXiv
+2107.03374; MBPP: Austin et al. 2021, arXiv 2108.07732).
+"""
+
+import ast
+import builtins
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fasttts.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeTests:
+    """Tests of one problem.
+
+    Attributes:
+        tests: Statements; a test passes where its statements raise nothing.
+        names: What the tests take from the program: functions and classes.
+        setup: Statements that run once before the tests, out of the program's sight.
+        prompt: The beginning of a program that a completion goes on with; empty for whole programs.
+    """
+
+    tests: tuple[str, ...]
+    names: tuple[str, ...]
+    setup: str = ""
+    prompt: str = ""
+
+    def calls(self) -> tuple[str, ...]:
+        """The calls of the program with constant arguments that stand in the tests, each once."""
+        found: dict[str, None] = {}
+        for node in (node for test in self.tests for node in ast.walk(ast.parse(test))):
+            if _is_constant_call(node, {*self.names, "candidate"}):
+                found[ast.unparse(node)] = None
+        return tuple(found)
+
+
+def call_tests(name: str, pairs: Iterable[tuple[Sequence[Any], Any]]) -> CodeTests:
+    """Tests of one function by arguments and expected values, which are plain data.
+
+    Args:
+        name: The function.
+        pairs: Arguments and the expected value of each call.
+
+    Raises:
+        ConfigurationError: The name is no name, or a value is not plain.
+    """
+    if not name.isidentifier():
+        raise ConfigurationError(f"name={name!r}: give the name of a function")
+    tests = tuple(
+        f"assert {name}({', '.join(map(_literal, arguments))}) == {_literal(expected)}"
+        for arguments, expected in pairs
+    )
+    return CodeTests(tests=tests, names=(name,))
+
+
+def assert_tests(
+    tests: Sequence[str], *, setup: str = "", names: Sequence[str] = (), prompt: str = ""
+) -> CodeTests:
+    """Tests by statements, as MBPP has them.
+
+    Args:
+        tests: Statements, one text for each test.
+        setup: Statements before them.
+        names: What they take from the program; empty takes what they use and nobody defines.
+        prompt: As for `CodeTests`.
+
+    Raises:
+        ConfigurationError: There are no tests, or they are not Python, or use nothing of a program.
+    """
+    if not tests:
+        raise ConfigurationError("tests=[]: a program needs a test to pass")
+    trees = [_parse(source) for source in (setup, *tests)]
+    used = {n.id for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    unknown = used - {name for tree in trees for name in _defined(tree)} - set(dir(builtins))
+    modules = sorted(unknown & (sys.stdlib_module_names - set(names)))
+    found = tuple(names) or tuple(sorted(unknown - set(modules)))
+    if not found:
+        raise ConfigurationError(f"tests={list(tests)!r:.200} use no name of a program: give names")
+    # What a test forgot to import comes from the library, never from the program.
+    imports = "".join(f"import {name}\n" for name in modules)
+    return CodeTests(tests=tuple(tests), names=found, setup=imports + setup, prompt=prompt)
+
+
+def humaneval_tests(record: Mapping[str, Any]) -> CodeTests:
+    """The tests of a record with HumanEval's fields `prompt`, `entry_point` and `test`.
+
+    Each statement of `check(candidate)` that asserts is a test of its own, so that a program may
+    pass a share of them; all of them pass where `check` does.
+
+    Raises:
+        ConfigurationError: A field is missing, or the test has no function `check`.
+    """
+    prompt, name, test = _fields(record, "HumanEval", "prompt", "entry_point", "test")
+    tree = _parse(test)
+    check = next(
+        (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "check"), None
+    )
+    if check is None or len(check.args.args) != 1:
+        raise ConfigurationError("the record's test has no function check(candidate)")
+    tree.body.remove(check)
+    parts = [preamble(prompt, name), ast.unparse(tree), f"{check.args.args[0].arg} = {name}"]
+    return CodeTests(
+        tests=tuple(_single_tests(check)), names=(name,), setup="\n".join(parts), prompt=prompt
+    )
+
+
+def preamble(prompt: str, name: str) -> str:
+    """The part of a prompt before its function: imports, and functions to build on.
+
+    Args:
+        prompt: The beginning of a program.
+        name: The function that is to be completed.
+    """
+    found = [*re.finditer(rf"^(?:async )?def {re.escape(name)}\b", prompt, re.MULTILINE)]
+    return prompt[: found[-1].start()] if found else ""
+
+
+def mbpp_tests(record: Mapping[str, Any], *, with_challenges: bool = False) -> CodeTests:
+    """The tests of a record with MBPP's field `test_list`, in its full or its sanitized layout.
+
+    Args:
+        record: The record.
+        with_challenges: Whether those of `challenge_test_list` count too.
+
+    Raises:
+        ConfigurationError: A field is missing, or the tests use no name of a program.
+    """
+    (listed,) = _fields(record, "MBPP", "test_list")
+    tests = [*listed, *(record.get("challenge_test_list") or () if with_challenges else ())]
+    imports = "\n".join(record.get("test_imports") or ())
+    setup = f"{imports}\n{record.get('test_setup_code') or ''}".strip()
+    used = {n.id for test in tests for n in ast.walk(_parse(test)) if isinstance(n, ast.Name)}
+    names = [name for name in _defined(_parse(record.get("code") or "")) if name in used]
+    return assert_tests(tests, setup=setup, names=names)
+
+
+def _single_tests(check: ast.FunctionDef) -> Iterator[str]:
+    """Statements of a function body, in pieces that assert something each."""
+    if any(isinstance(node, ast.Return | ast.Nonlocal | ast.Global) for node in ast.walk(check)):
+        yield f"{ast.unparse(check)}\ncheck({check.args.args[0].arg})"
+        return
+    piece: list[ast.stmt] = []
+    for number, statement in enumerate(check.body, start=1):
+        piece.append(statement)
+        is_test = any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(statement))
+        if is_test or number == len(check.body):
+            yield "\n".join(map(ast.unparse, piece))
+            piece = []
+
+
+def _fields(record: Mapping[str, Any], layout: str, *names: str) -> list[Any]:
+    missing = [name for name in names if not record.get(name)]
+    if missing:
+        raise ConfigurationError(
+            f"a record of {layout}'s layout needs {', '.join(missing)}; it has {sorted(record)}"
+        )
+    return [record[name] for name in names]
+
+
+def _parse(source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        raise ConfigurationError(f"the tests are not Python: {error}: {source!r:.200}") from error
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    """Names that a module's statements bind, in their order."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((each.asname or each.name).partition(".")[0] for each in node.names)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            yield node.name
+
+
+def _is_constant_call(node: ast.AST, names: set[str]) -> bool:
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        return False
+    if node.func.id not in names:
+        return False
+    values = [*node.args, *(keyword.value for keyword in node.keywords)]
+    return not any(isinstance(n, ast.Name | ast.Call) for value in values for n in ast.walk(value))
+
+
+def _literal(value: Any) -> str:
+    """Source of a plain value."""
+    source = repr(value)
+    if value != value or source in {"inf", "-inf"}:  # noqa: PLR0124, not-a-number
+        return f"float({source!r})"
+    try:
+        if ast.literal_eval(source) == value:
+            return source
+    except (ValueError, SyntaxError):
+        pass
+    if value == set() and type(value) is set:
+        return source
+    raise ConfigurationError(f"{source:.200} is no plain value: give numbers, texts, collections")
