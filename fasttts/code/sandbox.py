@@ -190,16 +190,16 @@ def find_sandbox(choice: SandboxName | Sandbox = "auto") -> Sandbox:
         raise ConfigurationError(f"sandbox={choice!r}: choose of {get_args(SandboxName)}")
     if choice == "none":
         return Unprotected()
-    return _bubblewrap()
-
-
-@functools.cache
-def _bubblewrap() -> Sandbox:
     program, machine = shutil.which("bwrap"), try_machine()
     if program is None:
         raise _refusal("bubblewrap is not installed: install it (Debian, Fedora: bubblewrap)")
     if machine is None:
         raise _refusal(f"there is no filter of system calls for {platform.machine()} processors")
+    return _bubblewrap(program, machine)
+
+
+@functools.cache
+def _bubblewrap(program: str, machine: str) -> Sandbox:
     sandbox = Bubblewrap(program=program, machine=machine)
     if problem := _try_problem(sandbox):
         raise _refusal(f"bubblewrap does not work here ({problem}): allow user namespaces")

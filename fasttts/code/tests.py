@@ -6,6 +6,7 @@
 
 import ast
 import builtins
+import math
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -196,14 +197,14 @@ def _is_constant_call(node: ast.AST, names: set[str]) -> bool:
 
 def _literal(value: Any) -> str:
     """Source of a plain value."""
-    source = repr(value)
-    if value != value or source in {"inf", "-inf"}:  # noqa: PLR0124, not-a-number
-        return f"float({source!r})"
-    try:
-        if ast.literal_eval(source) == value:
-            return source
-    except (ValueError, SyntaxError):
-        pass
-    if value == set() and type(value) is set:
-        return source
-    raise ConfigurationError(f"{source:.200} is no plain value: give numbers, texts, collections")
+    kind = type(value)
+    if kind in {list, tuple, set, frozenset}:
+        items = "".join(f"{_literal(item)}, " for item in value)
+        return f"({items})" if kind is tuple else f"{kind.__name__}([{items}])"
+    if kind is dict:
+        return f"{{{', '.join(f'{_literal(k)}: {_literal(v)}' for k, v in value.items())}}}"
+    if kind is float and not math.isfinite(value):
+        return f"float('{value}')"
+    if value is None or kind in {bool, int, float, complex, str, bytes}:
+        return repr(value)
+    raise ConfigurationError(f"{value!r:.200} is no plain value: give numbers, texts, collections")
