@@ -1,21 +1,25 @@
 """The program in a text that a model wrote: between fences, or without any."""
 
+import itertools
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fasttts.answers.thoughts import without_thoughts
 from fasttts.code.tests import CodeTests, preamble
 
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([^`\n]*)$", re.MULTILINE)
+_FENCE = re.compile(r"^[ \t]*+(```++|~~~++)[ \t]*+([^`\n]*+)$", re.MULTILINE)
 _LANGUAGES = {"", "python", "py", "python3", "python2"}
 _CODE_LINE = re.compile(
     r"\s|$|#|@|[)\]}]|(?:def|class|async|from|import|if|elif|else|for|while|with|try|except"
-    r"|finally|return|raise|assert|global|del|pass|print)\b|[A-Za-z_][\w.\[\], ]*\s*[-+*/|&]?=[^=]"
+    r"|finally|return|raise|assert|global|del|pass|print)\b|[A-Za-z_][\w.\[\], :]*+[-+*/|&]?=[^=]"
 )
 _FIRST_LINE = re.compile(r"^(?:(?:async )?def |class |from \w|import \w|@\w)", re.MULTILINE)
 _INDENT = "    "
+
+STEP_JOIN = "\n\n"
+"""Stands between steps where their separators were left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,8 @@ class _Block:
     language: str
     text: str
     is_closed: bool
+    start: int
+    end: int
 
 
 def find_program(text: str, tests: CodeTests) -> Program | None:
@@ -72,27 +78,40 @@ def extract_program(text: str, tests: CodeTests) -> str | None:
     return None if found is None else found.text
 
 
+def is_cut_in_code(steps: Sequence[str]) -> bool:
+    """Whether a step ends inside a fenced block, so that its white space there is lost."""
+    ends = itertools.accumulate(len(step) + len(STEP_JOIN) for step in steps[:-1])
+    blocks = list(_blocks(STEP_JOIN.join(steps)))
+    return any(block.start < end <= block.end for end in ends for block in blocks)
+
+
 def _blocks(text: str) -> Iterator[_Block]:
     opened: re.Match[str] | None = None
     for fence in _FENCE.finditer(text):
         if opened is None:
             opened = fence
         elif fence[1][:3] == opened[1][:3] and len(fence[1]) >= len(opened[1]) and not fence[2]:
-            yield _block(opened, text[opened.end() + 1 : fence.start()], is_closed=True)
+            yield _block(opened, text[: fence.start()], is_closed=True)
             opened = None
     if opened is not None:
-        yield _block(opened, text[opened.end() + 1 :], is_closed=False)
+        yield _block(opened, text, is_closed=False)
 
 
 def _block(opened: re.Match[str], text: str, *, is_closed: bool) -> _Block:
     words = opened[2].split()
-    language = words[0].lower().strip("{}.") if words else ""
-    return _Block(language=language, text=textwrap.dedent(text), is_closed=is_closed)
+    start = opened.end() + 1
+    return _Block(
+        language=words[0].lower().strip("{}.") if words else "",
+        text=textwrap.dedent(text[start:]),
+        is_closed=is_closed,
+        start=start,
+        end=len(text),
+    )
 
 
 def _defines(code: str, tests: CodeTests) -> bool:
     names = "|".join(map(re.escape, tests.names))
-    pattern = rf"^(?:(?:async )?def|class) (?:{names})\b|^(?:{names})\s*(?::[^=\n]*)?=[^=]"
+    pattern = rf"^(?:(?:async )?def|class) (?:{names})\b|^(?:{names})[ \t]*+(?::[^=\n]*+)?=[^=]"
     return re.search(pattern, code, re.MULTILINE) is not None
 
 

@@ -160,7 +160,13 @@ class CodeRunner:
     def submit(
         self, functions: Sequence[Callable[[Cancellation], Value]]
     ) -> list[tuple[Call[Value], Cancellation]]:
-        """Runs functions in the runner's threads; each is given what ends its run."""
+        """Runs functions in the runner's threads; each is given what ends its run.
+
+        Raises:
+            CancelledError: The runner is closed.
+        """
+        if self._is_closed:
+            raise CancelledError("the runner is closed")
         pairs = [(function, Cancellation()) for function in functions]
         return [(self.pool.submit(functools.partial(f, c)), c) for f, c in pairs]
 

@@ -6,6 +6,7 @@
 
 import ast
 import builtins
+import itertools
 import math
 import re
 import sys
@@ -25,12 +26,22 @@ class CodeTests:
         names: What the tests take from the program: functions and classes.
         setup: Statements that run once before the tests, out of the program's sight.
         prompt: The beginning of a program that a completion goes on with; empty for whole programs.
+
+    Raises:
+        ConfigurationError: There are no tests, or no names.
     """
 
     tests: tuple[str, ...]
     names: tuple[str, ...]
     setup: str = ""
     prompt: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.tests or not self.names:
+            raise ConfigurationError(
+                f"tests={self.tests!r:.200}, names={self.names}: a program needs a test to pass, "
+                "which uses a name of it"
+            )
 
     def calls(self) -> tuple[str, ...]:
         """The calls of the program with constant arguments that stand in the tests, each once."""
@@ -74,15 +85,11 @@ def assert_tests(
     Raises:
         ConfigurationError: There are no tests, or they are not Python, or use nothing of a program.
     """
-    if not tests:
-        raise ConfigurationError("tests=[]: a program needs a test to pass")
     trees = [_parse(source) for source in (setup, *tests)]
     used = {n.id for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Name)}
     unknown = used - {name for tree in trees for name in _defined(tree)} - set(dir(builtins))
     modules = sorted(unknown & (sys.stdlib_module_names - set(names)))
     found = tuple(names) or tuple(sorted(unknown - set(modules)))
-    if not found:
-        raise ConfigurationError(f"tests={list(tests)!r:.200} use no name of a program: give names")
     # What a test forgot to import comes from the library, never from the program.
     imports = "".join(f"import {name}\n" for name in modules)
     return CodeTests(tests=tuple(tests), names=found, setup=imports + setup, prompt=prompt)
@@ -146,13 +153,15 @@ def _single_tests(check: ast.FunctionDef) -> Iterator[str]:
     if any(isinstance(node, ast.Return | ast.Nonlocal | ast.Global) for node in ast.walk(check)):
         yield f"{ast.unparse(check)}\ncheck({check.args.args[0].arg})"
         return
-    piece: list[ast.stmt] = []
-    for number, statement in enumerate(check.body, start=1):
-        piece.append(statement)
-        is_test = any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(statement))
-        if is_test or number == len(check.body):
-            yield "\n".join(map(ast.unparse, piece))
-            piece = []
+    ends = [end for end, each in enumerate(check.body, start=1) if _asserts(each)][:-1]
+    for start, end in itertools.pairwise([0, *ends, len(check.body)]):
+        yield "\n".join(map(ast.unparse, check.body[start:end]))
+
+
+def _asserts(statement: ast.stmt) -> bool:
+    """Whether a statement can fail by an assertion; `assert True` cannot."""
+    checks = (node.test for node in ast.walk(statement) if isinstance(node, ast.Assert))
+    return any(not isinstance(check, ast.Constant) or not check.value for check in checks)
 
 
 def _fields(record: Mapping[str, Any], layout: str, *names: str) -> list[Any]:

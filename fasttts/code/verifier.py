@@ -3,16 +3,19 @@
 import functools
 import hashlib
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
 from fasttts.code.processes import Cancellation
-from fasttts.code.programs import find_program
+from fasttts.code.programs import STEP_JOIN, find_program, is_cut_in_code
 from fasttts.code.runner import CodeRunner
 from fasttts.code.tests import CodeTests
 from fasttts.errors import BackendError, ConfigurationError
 from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.verifiers.async_scoring import AsyncScoring, finish
+
+logger = logging.getLogger(__name__)
 
 
 class CodeVerifier:
@@ -23,7 +26,9 @@ class CodeVerifier:
       become Python, or fails when its whole statements run, scores 0. Where the whole statements
       pass tests already, their share counts if it is more.
 
-    Fenced code is never cut into steps (`keep_code_blocks`), so most programs arrive whole.
+    Separators never cut fenced code into steps (`keep_code_blocks`), but `max_step_tokens` does,
+    and steps have lost the white space around them. With `aggregation="model"` the verifier reads the
+    text as it was written, which programs without fences need too.
 
     Args:
         tests: The shown tests: of all problems, or by the text of the problem.
@@ -52,6 +57,8 @@ class CodeVerifier:
         self._runner = runner or CodeRunner()
         self._is_own = runner is None
         self._unfinished = unfinished
+        self._has_warned = False
+        self._is_closed = False
 
     @property
     def name(self) -> str:
@@ -79,6 +86,8 @@ class CodeVerifier:
         Raises:
             BackendError: As for `score`.
         """
+        if self._is_closed:
+            raise BackendError("the verifier is closed", role="verifier")
         asked = [[r.steps[:end] for end in _ends(r)] for r in requests]
         calls = self._runner.submit(
             [
@@ -104,6 +113,7 @@ class CodeVerifier:
 
     def close(self) -> None:
         """Ends the processes, where the runner is its own."""
+        self._is_closed = True
         if self._is_own:
             self._runner.close()
 
@@ -120,9 +130,13 @@ class CodeVerifier:
             ) from None
 
     def _score(self, tests: CodeTests, steps: Sequence[str], cancellation: Cancellation) -> float:
-        program = find_program("\n\n".join(steps), tests)
+        program = find_program(STEP_JOIN.join(steps), tests)
         if program is None:
             return self._unfinished
+        if is_cut_in_code(steps):
+            self._warn_of_cuts()
+            share = self._runner.run(program.text, tests, cancellation=cancellation).share
+            return max(self._unfinished, share)
         if program.is_finished:
             return self._runner.run(program.text, tests, cancellation=cancellation).share
         whole = self._runner.whole_part(program.text, cancellation=cancellation)
@@ -130,6 +144,14 @@ class CodeVerifier:
             return 0.0
         verdict = self._runner.run(whole, tests, cancellation=cancellation)
         return max(self._unfinished, verdict.share) if verdict.is_loaded else 0.0
+
+    def _warn_of_cuts(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "a step ends inside fenced code, and what it scores may be wrong: let the verifier "
+                "read the text as it was written with aggregation='model', or raise max_step_tokens"
+            )
 
 
 def _ends(request: VerificationRequest) -> range:

@@ -28,7 +28,8 @@ BASE = {"fasttts.errors", "fasttts.types"}
 RULES = BASE | {"fasttts.decoding", "fasttts.config", "fasttts.interfaces", "fasttts.tree"}
 PURE = RULES | {"fasttts.answers", "fasttts.search", "fasttts.verifiers", "fasttts.memory"}
 RUNNING = PURE | {"fasttts.scheduling", "fasttts.streaming", "fasttts.observability"}
-PUBLIC = RUNNING | {"fasttts", "fasttts.code", "fasttts.engine", "fasttts.routing", "fasttts.evaluation"}
+PUBLIC = RUNNING | {"fasttts", "fasttts.code", "fasttts.engine"}
+PUBLIC |= {"fasttts.routing", "fasttts.evaluation"}
 
 MAY_IMPORT = {
     "fasttts.page": set(),

@@ -53,14 +53,14 @@ IN_THE_FUNCTION = {
             if os.fork() == 0:
                 while True: pass
         return x * 2""",
-    "starts a program": "import subprocess; subprocess.run(['/bin/true'], check=True); return x * 2",
+    "starts a program": "import subprocess; subprocess.run(['true']); return x * 2",
     "starts a shell": "import os; assert os.system('true') == 0; return x * 2",
     "starts a process of multiprocessing": """
         import multiprocessing
         multiprocessing.Process(target=print).start()
         return x * 2""",
     "becomes another program": "import os; os.execv('/bin/sh', ['sh', '-c', 'sleep 100'])",
-    "becomes Python again": "import os, sys; os.execv(sys.executable, ['python', '-c', 'print(2)'])",
+    "becomes Python again": "import os, sys; os.execv(sys.executable, ['python', '-c', '1'])",
     "starts threads without end": """
         import threading, time
         while True:
@@ -72,7 +72,7 @@ IN_THE_FUNCTION = {
     "listens": "import socket; socket.socket().bind(('', 0)); return x * 2",
     "asks for a name": "import socket; socket.getaddrinfo('localhost', 80); return x * 2",
     "reads the passwords": "open('/etc/passwd').read(); return x * 2",
-    "lists the home": "import os; os.listdir(os.path.expanduser('~')); return x * 2 * os.listdir('/root')",
+    "lists the home": "import os; os.listdir(os.path.expanduser('~')); return x * 2",
     "lists processes": "import os; os.listdir('/proc'); return x * 2",
     "writes a file": "open('found', 'w').write('x'); return x * 2",
     "writes to a temporary folder": "import tempfile; tempfile.mkstemp(); return x * 2",
@@ -180,7 +180,7 @@ WHOLE_PROGRAMS = {
     "exits while it ends": "import atexit, os\natexit.register(os._exit, 0)\ndouble = lambda x: 0",
     "prints results": "print('3 passed')\nprint('[\"test\", null]')\ndouble = print",
     "is no function": "double = 2",
-    "deletes itself": "class D:\n    def __del__(self):\n        import os; os._exit(0)\nd = D()\ndel d",
+    "deletes itself": "import os\nclass D:\n    def __del__(self): os._exit(0)\nd = D()\ndel d",
     "fills the module table": "import sys\nfor n in list(sys.modules): sys.modules[n] = None",
     "loops when loaded": "while True: pass\ndef double(x): return x * 2",
     "answers before it is asked": (

@@ -215,7 +215,7 @@ def test_limits_are_checked(options: dict[str, Any]) -> None:
         (lambda: mbpp_tests({"text": "f"}), "test_list"),
         (lambda: assert_tests([]), "needs a test"),
         (lambda: assert_tests(["assert f(1"]), "not Python"),
-        (lambda: assert_tests(["assert 1"]), "give names"),
+        (lambda: assert_tests(["assert 1"]), "uses a name"),
         (lambda: call_tests("f(", [((1,), 2)]), "name of a function"),
         (lambda: call_tests("f", [((object(),), 2)]), "no plain value"),
         (lambda: CodeRunner(sandbox="none", num_parallel=0), "num_parallel=0"),
@@ -224,6 +224,13 @@ def test_limits_are_checked(options: dict[str, Any]) -> None:
 def test_bad_input_is_refused(make: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         make()
+
+
+def test_what_cannot_fail_is_no_test() -> None:
+    body = ["assert True, 'first'", "assert c(1)", "x = 3", "assert c(x)", "x"]
+    check = "\n    ".join(["def check(c):", *body])
+    tests = humaneval_tests({**HUMANEVAL[0], "test": check}).tests
+    assert tests == ("assert True, 'first'\nassert c(1)", "x = 3\nassert c(x)\nx")
 
 
 def test_a_check_that_returns_stays_whole() -> None:

@@ -1,5 +1,7 @@
 """Where the program in a text stands, and what of it is whole."""
 
+import time
+
 import pytest
 
 from fasttts.code import CodeRunner, CodeTests, assert_tests, find_program
@@ -58,7 +60,7 @@ BODIES = [
     f"```python\n{CODE}\n```",
     "```python\n    return a + b\n```",
     f"```python\nimport os\n{CODE}\n```",
-    "```python\nfrom __future__ import annotations\n\ndef add(a: int, b: int) -> int:\n    return a + b\n```",
+    f"```python\nfrom __future__ import annotations\n\n{CODE}\n```",
 ]
 
 
@@ -81,11 +83,24 @@ def test_helpers_of_the_prompt_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "text"),
-    [(200_000, "```\n"), (200_000, "    x\n"), (200_000, "def a("), (200_000, "~")],
+    ("before", "repeated", "after"),
+    [
+        ("", "```\n", ""),
+        ("", "    x\n", ""),
+        ("", "def a(", ""),
+        ("", "~", "x`"),
+        ("def add(", "a ", ""),
+        ("def add():\na", " ", "?"),
+        ("```", " ", "`"),
+        ("```\nadd", " ", "?"),
+        ("```\n", "add: ", "?\n```"),
+    ],
 )
-def test_long_texts_are_read_once(length: int, text: str) -> None:
-    find_program(text * (length // len(text)), COMPLETED)
+def test_long_texts_are_read_once(before: str, repeated: str, after: str) -> None:
+    started = time.process_time()
+    find_program(before + repeated * (300_000 // len(repeated)) + after, COMPLETED)
+    find_program(before + repeated * (300_000 // len(repeated)) + after, ADD)
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.sandbox

@@ -57,6 +57,26 @@ def test_scores(code_runner: CodeRunner, steps: Sequence[str], expected: Sequenc
 
 
 @pytest.mark.sandbox
+def test_a_step_that_ends_in_code_is_no_mistake_of_the_program(
+    code_runner: CodeRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    verifier = CodeVerifier(SHOWN, runner=code_runner)
+    cut = [fenced("def add(a, b):\n    return a", end=""), "+ b\n```"]
+    assert scores(verifier, *cut) == (0.25, UNFINISHED)
+    assert scores(verifier, *cut, "It adds.")[-1] == UNFINISHED
+    assert scores(verifier, "".join(cut)) == (1.0,)
+    assert [record.message.count("aggregation='model'") for record in caplog.records] == [1]
+
+
+@pytest.mark.sandbox
+def test_a_closed_verifier_refuses(code_runner: CodeRunner) -> None:
+    verifier = CodeVerifier(SHOWN, runner=CodeRunner(sandbox=code_runner.sandbox))
+    verifier.close()
+    with pytest.raises(BackendError, match="closed"):
+        scores(verifier, "x")
+
+
+@pytest.mark.sandbox
 def test_in_combinations(code_runner: CodeRunner) -> None:
     verifier = CodeVerifier(SHOWN, runner=code_runner)
     program = fenced("def add(a, b):\n    return a * b")
