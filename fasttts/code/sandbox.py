@@ -150,6 +150,8 @@ def _files(limits: Limits) -> list[str]:
     found = []
     for folder in _python_folders():
         found += ["--ro-bind", folder, folder]
+    for folder in _package_folders():
+        found += ["--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
     found += ["--ro-bind", str(WORKER), "/worker.py", "--dir", "/dev"]
     for device in ("/dev/null", "/dev/urandom"):
         found += ["--dev-bind", device, device]
@@ -164,11 +166,25 @@ def _files(limits: Limits) -> list[str]:
 def _python_folders() -> tuple[str, ...]:
     """The interpreter, its standard library and the system's shared libraries."""
     executable = os.path.realpath(sys.executable)
-    own = [executable, sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
+    own = [executable, *_standard_library()]
     library = Path(sysconfig.get_config_var("LIBDIR") or "", f"lib{_python_library()}")
     own += [str(library)] if library.is_file() else []
     existing = [path for path in (*_LIBRARIES, *own) if os.path.exists(path)]
     return tuple(dict.fromkeys(existing))
+
+
+def _standard_library() -> list[str]:
+    """Its folders, of the interpreter itself where it runs in a virtual environment."""
+    base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    return [sysconfig.get_path(name, vars=base) for name in ("stdlib", "platstdlib")]
+
+
+@functools.cache
+def _package_folders() -> tuple[str, ...]:
+    """Folders of installed packages within them, which are hidden."""
+    names = ("site-packages", "dist-packages")
+    folders = [os.path.join(each, name) for each in _standard_library() for name in names]
+    return tuple(dict.fromkeys(folder for folder in folders if os.path.isdir(folder)))
 
 
 def _python_library() -> str:

@@ -27,8 +27,8 @@ class CodeVerifier:
       pass tests already, their share counts if it is more.
 
     Separators never cut fenced code into steps (`keep_code_blocks`), but `max_step_tokens` does,
-    and steps have lost the white space around them. With `aggregation="model"` the verifier reads the
-    text as it was written, which programs without fences need too.
+    and steps have lost the white space around them. With `aggregation="model"` the verifier reads
+    the text as it was written, which programs without fences need too.
 
     Args:
         tests: The shown tests: of all problems, or by the text of the problem.

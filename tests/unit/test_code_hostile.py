@@ -1,6 +1,8 @@
 """Programs that mean harm: contained, counted as failed, and nothing of them left behind."""
 
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -73,6 +75,11 @@ IN_THE_FUNCTION = {
     "asks for a name": "import socket; socket.getaddrinfo('localhost', 80); return x * 2",
     "reads the passwords": "open('/etc/passwd').read(); return x * 2",
     "lists the home": "import os; os.listdir(os.path.expanduser('~')); return x * 2",
+    "finds installed packages": """
+        import os, sys, sysconfig
+        folder = sysconfig.get_path('purelib')
+        assert os.listdir(folder)
+        return x * 2""",
     "lists processes": "import os; os.listdir('/proc'); return x * 2",
     "writes a file": "open('found', 'w').write('x'); return x * 2",
     "writes to a temporary folder": "import tempfile; tempfile.mkstemp(); return x * 2",
@@ -256,6 +263,25 @@ def test_its_processes_are_found_and_cancelled(marked_runner: CodeRunner) -> Non
     assert num_processes() >= 2
     cancellation.cancel()
     assert isinstance(call.exception(5), CancelledError)
+    assert wait_for_none() == 0
+
+
+CALLER = """
+import sys
+from fasttts.code import CodeRunner, Limits, call_tests
+with CodeRunner(limits=Limits(output_bytes={})) as runner:
+    runner.run("import time; time.sleep(100)", call_tests("double", [((1,), 2)]))
+"""
+
+
+def test_nothing_outlives_a_caller_that_is_killed(marked_runner: CodeRunner) -> None:
+    caller = subprocess.Popen([sys.executable, "-c", CALLER.format(OUTPUT_BYTES)])
+    deadline = time.monotonic() + 30
+    while num_processes() < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert num_processes() >= 2
+    caller.kill()
+    caller.wait()
     assert wait_for_none() == 0
 
 
