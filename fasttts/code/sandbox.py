@@ -136,10 +136,13 @@ class Unprotected:
         yield Command(arguments=[*python, *arguments], environment={"PYTHONHASHSEED": "0"})
 
 
+# No `--new-session`: bubblewrap binds its child's life to its own only after some work, and until
+# then the process group, which the worker's starter kills as a whole, is what ends the child. There
+# is no terminal to keep from it: the starter begins a session.
 _NAMESPACES = (
     *("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
     *("--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox"),
-    *("--cap-drop", "ALL", "--die-with-parent", "--new-session", "--clearenv"),
+    *("--cap-drop", "ALL", "--die-with-parent", "--clearenv"),
     *("--setenv", "PYTHONHASHSEED", "0", "--setenv", "HOME", "/tmp"),
     *("--setenv", "LANG", "C.UTF-8"),
 )

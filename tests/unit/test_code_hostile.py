@@ -1,17 +1,20 @@
 """Programs that mean harm: contained, counted as failed, and nothing of them left behind."""
 
+import functools
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from fasttts.code import CancelledError, CodeRunner, CodeTests, assert_tests, call_tests
+from fasttts.code import CancelledError, CodeRunner, CodeTests, Verdict, assert_tests, call_tests
+from fasttts.code.processes import Cancellation
+from fasttts.verifiers.daemon_pool import Call
 
 pytestmark = pytest.mark.sandbox
 
@@ -223,7 +226,7 @@ MARK = f'"output_bytes": {OUTPUT_BYTES}'
 @pytest.fixture(scope="module")
 def marked_runner(code_runner: CodeRunner) -> Iterator[CodeRunner]:
     limits = replace(code_runner.limits, output_bytes=OUTPUT_BYTES)
-    with CodeRunner(sandbox=code_runner.sandbox, limits=limits) as runner:
+    with CodeRunner(sandbox=code_runner.sandbox, limits=limits, num_parallel=4) as runner:
         yield runner
 
 
@@ -240,10 +243,6 @@ def is_sandboxed(process: Path) -> bool:
     return b"worker.py" in command and MARK.encode() in command
 
 
-def left_behind(before: set[str]) -> list[str]:
-    return sorted({*os.listdir(tempfile.gettempdir())} - before)
-
-
 def wait_for_none(limit_s: float = 5.0) -> int:
     """The kernel takes a moment to end all processes of a namespace."""
     deadline = time.monotonic() + limit_s
@@ -252,15 +251,17 @@ def wait_for_none(limit_s: float = 5.0) -> int:
     return num_left
 
 
-def test_its_processes_are_found_and_cancelled(marked_runner: CodeRunner) -> None:
-    program = "import time; time.sleep(100)"
+SLEEP = "import time; time.sleep(1000 + {})"
+
+
+@pytest.mark.parametrize("delay_ms", range(0, 60, 4))
+def test_a_run_is_cancelled_whenever_that_is(marked_runner: CodeRunner, delay_ms: int) -> None:
+    """Also while its sandbox is being made."""
+    program = SLEEP.format(delay_ms)
     ((call, cancellation),) = marked_runner.submit(
         [lambda given: marked_runner.run(program, DOUBLED, cancellation=given)]
     )
-    deadline = time.monotonic() + 10
-    while num_processes() < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert num_processes() >= 2
+    time.sleep(delay_ms / 1000)
     cancellation.cancel()
     assert isinstance(call.exception(5), CancelledError)
     assert wait_for_none() == 0
@@ -277,9 +278,9 @@ with CodeRunner(limits=Limits(output_bytes={})) as runner:
 def test_nothing_outlives_a_caller_that_is_killed(marked_runner: CodeRunner) -> None:
     caller = subprocess.Popen([sys.executable, "-c", CALLER.format(OUTPUT_BYTES)])
     deadline = time.monotonic() + 30
-    while num_processes() < 2 and time.monotonic() < deadline:
+    while num_processes() < 6 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert num_processes() >= 2
+    assert num_processes() == 6  # of each sandbox bubblewrap, the first process, Python
     caller.kill()
     caller.wait()
     assert wait_for_none() == 0
@@ -291,13 +292,53 @@ def test_a_right_program_passes(marked_runner: CodeRunner, tests: CodeTests) -> 
     assert (verdict.num_passed, verdict.problem) == (3, None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a program could leave something in."""
+
+    files: frozenset[str]
+    num_descriptors: int
+
+    @classmethod
+    def now(cls) -> "Place":
+        files = frozenset(os.listdir(tempfile.gettempdir()))
+        return cls(files=files, num_descriptors=len(os.listdir("/proc/self/fd")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """All hostile programs, several at a time."""
+
+    before: Place
+    calls: dict[str, Call[Verdict]]
+
+
+@pytest.fixture(scope="module")
+def runs(marked_runner: CodeRunner) -> Runs:
+    before = Place.now()
+    jobs = [
+        functools.partial(run, marked_runner, program, ASSERTED if number % 2 else DOUBLED)
+        for number, program in enumerate(PROGRAMS.values())
+    ]
+    calls = [call for call, _ in marked_runner.submit(jobs)]
+    return Runs(before=before, calls=dict(zip(PROGRAMS, calls, strict=True)))
+
+
+def run(runner: CodeRunner, program: str, tests: CodeTests, cancellation: Cancellation) -> Verdict:
+    return runner.run(program, tests, cancellation=cancellation)
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_hostile_program_fails_and_leaves_nothing(marked_runner: CodeRunner, name: str) -> None:
-    files = {*os.listdir(tempfile.gettempdir())}
-    descriptors = os.listdir("/proc/self/fd")
-    verdict = marked_runner.run(PROGRAMS[name], ASSERTED if len(name) % 2 else DOUBLED)
+def test_a_hostile_program_fails(runs: Runs, name: str) -> None:
+    verdict = runs.calls[name].result(60)
     assert not verdict.is_right
     assert verdict.problem
+
+
+def test_hostile_programs_leave_nothing_behind(runs: Runs) -> None:
+    for call in runs.calls.values():
+        call.result(60)
     assert wait_for_none() == 0
-    assert left_behind(files) == []
-    assert len(os.listdir("/proc/self/fd")) <= len(descriptors)
+    after = Place.now()
+    assert after.files - runs.before.files == set()
+    assert after.num_descriptors <= runs.before.num_descriptors
