@@ -91,21 +91,21 @@ def _blocks(text: str) -> Iterator[_Block]:
         if opened is None:
             opened = fence
         elif fence[1][:3] == opened[1][:3] and len(fence[1]) >= len(opened[1]) and not fence[2]:
-            yield _block(opened, text[: fence.start()], is_closed=True)
+            yield _block(text, opened, fence.start(), is_closed=True)
             opened = None
     if opened is not None:
-        yield _block(opened, text, is_closed=False)
+        yield _block(text, opened, len(text), is_closed=False)
 
 
-def _block(opened: re.Match[str], text: str, *, is_closed: bool) -> _Block:
+def _block(text: str, opened: re.Match[str], end: int, *, is_closed: bool) -> _Block:
     words = opened[2].split()
     start = opened.end() + 1
     return _Block(
         language=words[0].lower().strip("{}.") if words else "",
-        text=textwrap.dedent(text[start:]),
+        text=textwrap.dedent(text[start:end]),
         is_closed=is_closed,
         start=start,
-        end=len(text),
+        end=end,
     )
 
 

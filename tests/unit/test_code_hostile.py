@@ -84,11 +84,11 @@ IN_THE_FUNCTION = {
         assert os.listdir(folder)
         return x * 2""",
     "lists processes": "import os; os.listdir('/proc'); return x * 2",
-    "writes a file": "open('found', 'w').write('x'); return x * 2",
+    "writes a file": "[open(p + 'found', 'w') for p in ('/tmp/', '/', '')]; return x * 2",
     "writes to a temporary folder": "import tempfile; tempfile.mkstemp(); return x * 2",
     "overwrites its harness": "open('/worker.py', 'w').write(''); return x * 2",
     "overwrites the library": "import json; open(json.__file__, 'w').write(''); return x * 2",
-    "links to the outside": "import os; os.symlink('/etc/passwd', '/tmp/x'); return x * 2",
+    "links to the outside": "import os; os.symlink('/etc/passwd', '/tmp/linked'); return x * 2",
     "signals everybody": "import os; os.kill(-1, 9); return x * 3",
     "signals its parent": "import os; os.kill(os.getppid(), 9); return x * 3",
     "traces its parent": """
@@ -212,6 +212,9 @@ WHOLE_PROGRAMS = {
     ),
 }
 
+WRITTEN = ("/found", "found", "/tmp/found", "/tmp/linked")
+"""Files that the programs try to make."""
+
 PROGRAMS = {
     **{name: f"def double(x):\n        {body.strip()}\n" for name, body in IN_THE_FUNCTION.items()},
     **WHOLE_PROGRAMS,
@@ -293,35 +296,27 @@ def test_a_right_program_passes(marked_runner: CodeRunner, tests: CodeTests) -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """What a program could leave something in."""
-
-    files: frozenset[str]
-    num_descriptors: int
-
-    @classmethod
-    def now(cls) -> "Place":
-        files = frozenset(os.listdir(tempfile.gettempdir()))
-        return cls(files=files, num_descriptors=len(os.listdir("/proc/self/fd")))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Runs:
     """All hostile programs, several at a time."""
 
-    before: Place
+    folder: Path
+    num_descriptors: int
     calls: dict[str, Call[Verdict]]
 
 
 @pytest.fixture(scope="module")
-def runs(marked_runner: CodeRunner) -> Runs:
-    before = Place.now()
+def runs(marked_runner: CodeRunner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    folder = tmp_path_factory.mktemp("temporary")
+    num_descriptors = len(os.listdir("/proc/self/fd"))
     jobs = [
         functools.partial(run, marked_runner, program, ASSERTED if number % 2 else DOUBLED)
         for number, program in enumerate(PROGRAMS.values())
     ]
-    calls = [call for call, _ in marked_runner.submit(jobs)]
-    return Runs(before=before, calls=dict(zip(PROGRAMS, calls, strict=True)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        calls = [call for call, _ in marked_runner.submit(jobs)]
+        names = dict(zip(PROGRAMS, calls, strict=True))
+        yield Runs(folder=folder, num_descriptors=num_descriptors, calls=names)
 
 
 def run(runner: CodeRunner, program: str, tests: CodeTests, cancellation: Cancellation) -> Verdict:
@@ -339,6 +334,6 @@ def test_hostile_programs_leave_nothing_behind(runs: Runs) -> None:
     for call in runs.calls.values():
         call.result(60)
     assert wait_for_none() == 0
-    after = Place.now()
-    assert after.files - runs.before.files == set()
-    assert after.num_descriptors <= runs.before.num_descriptors
+    assert os.listdir(runs.folder) == []
+    assert [path for path in WRITTEN if Path(path).exists()] == []
+    assert len(os.listdir("/proc/self/fd")) <= runs.num_descriptors
