@@ -55,7 +55,7 @@ def find_program(text: str, tests: CodeTests) -> Program | None:
         text: What the model wrote; thoughts are left out.
         tests: What the program is for.
     """
-    said = without_thoughts(text)
+    said = without_thoughts(text).replace("\r\n", "\n")
     blocks = [block for block in _blocks(said) if block.language in _LANGUAGES]
     if not blocks:
         found = _unfenced(said, tests)

@@ -86,7 +86,7 @@ def assert_tests(
         ConfigurationError: There are no tests, or they are not Python, or use nothing of a program.
     """
     trees = [_parse(source) for source in (setup, *tests)]
-    used = {n.id for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    used = {name for tree in trees for name in _used(tree)}
     unknown = used - {name for tree in trees for name in _defined(tree)} - set(dir(builtins))
     modules = sorted(unknown & (sys.stdlib_module_names - set(names)))
     found = tuple(names) or tuple(sorted(unknown - set(modules)))
@@ -141,11 +141,33 @@ def mbpp_tests(record: Mapping[str, Any], *, with_challenges: bool = False) -> C
     """
     (listed,) = _fields(record, "MBPP", "test_list")
     tests = [*listed, *(record.get("challenge_test_list") or () if with_challenges else ())]
-    imports = "\n".join(record.get("test_imports") or ())
-    setup = f"{imports}\n{record.get('test_setup_code') or ''}".strip()
+    code = _parse(record.get("code") or "")
+    imports = [ast.unparse(node) for node in code.body if _imports_library(node)]
+    imports += record.get("test_imports") or ()
+    setup = "\n".join([*imports, record.get("test_setup_code") or ""]).strip()
     used = {n.id for test in tests for n in ast.walk(_parse(test)) if isinstance(n, ast.Name)}
-    names = [name for name in _defined(_parse(record.get("code") or "")) if name in used]
-    return assert_tests(tests, setup=setup, names=names)
+    # Never what it imports: a program's own `math.isclose` would find every answer close.
+    bound = [name for node in code.body for name in _bound(node)]
+    return assert_tests(tests, setup=setup, names=[name for name in bound if name in used])
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    """Names that a statement of a module binds, imports aside."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _imports_library(node: ast.stmt) -> bool:
+    """Whether a statement imports from the standard library alone."""
+    if isinstance(node, ast.Import):
+        modules = [each.name for each in node.names]
+    elif isinstance(node, ast.ImportFrom) and not node.level:
+        modules = [node.module or ""]
+    else:
+        return False
+    return all(module.partition(".")[0] in sys.stdlib_module_names for module in modules)
 
 
 def _single_tests(check: ast.FunctionDef) -> Iterator[str]:
@@ -178,6 +200,19 @@ def _parse(source: str) -> ast.Module:
         return ast.parse(source)
     except (SyntaxError, ValueError) as error:
         raise ConfigurationError(f"the tests are not Python: {error}: {source!r:.200}") from error
+
+
+def _used(tree: ast.Module) -> Iterator[str]:
+    """Names that statements use, but for those of which they use attributes alone.
+
+    `np.allclose` without an import is no reason to ask a program what is close.
+    """
+    nodes = list(ast.walk(tree))
+    owners = {id(n.value) for n in nodes if isinstance(n, ast.Attribute)}
+    for node in nodes:
+        is_module = isinstance(node, ast.Name) and node.id in sys.stdlib_module_names
+        if isinstance(node, ast.Name) and (is_module or id(node) not in owners):
+            yield node.id
 
 
 def _defined(tree: ast.Module) -> Iterator[str]:

@@ -64,6 +64,57 @@ def test_a_text_without_a_program() -> None:
     assert verdict.problem == "there is no program in the text"
 
 
+CHEATS = """
+class Any:
+    def __eq__(self, other): return True
+    def __ne__(self, other): return True
+    def __lt__(self, other): return True
+    def __bool__(self): return True
+    def __iter__(self): return iter(())
+    def __getattr__(self, name): return Any()
+    def __call__(self, *args, **kwargs): return Any()
+    def __sub__(self, other): return 0
+    __rsub__ = __sub__
+    def __abs__(self): return 0
+    __hash__ = None
+class math:
+    isclose = staticmethod(lambda *args, **kwargs: True)
+    nan = 0
+all = any = abs = permutations = encode_shifted = lambda *args: True
+"""
+"""What a program may define to please tests, and does not reach them."""
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("number", range(10))
+def test_no_problem_is_solved_by_cheating(code_runner: CodeRunner, number: int) -> None:
+    record = [*HUMANEVAL, *MBPP][number]
+    tests = humaneval_tests(record) if "entry_point" in record else mbpp_tests(record)
+    texts = [
+        f"```python\n{CHEATS}"
+        + "".join(f"def {name}(*args): return {value}\n" for name in tests.names)
+        for value in ("Any()", "Any", "0", "True", "iter(())", "float('nan')")
+    ]
+    verdicts = judge_many(texts, [tests] * len(texts), runner=code_runner)
+    assert all(verdict.is_loaded for verdict in verdicts)
+    assert not any(verdict.is_right for verdict in verdicts)
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("import math\nfrom math import isclose\ndef f(): pass\n", ("f",)),
+        ("import numpy as np\nx = 3\ndef f():\n    y = x\nclass G: pass", ("x", "f", "G")),
+    ],
+)
+def test_only_definitions_are_taken_from_programs(code: str, names: tuple[str, ...]) -> None:
+    asserts = ["assert math.isclose(f(), 2) and isclose(1, G)", "y = np = x\nassert y"]
+    tests = mbpp_tests({"code": code, "test_list": asserts})
+    assert tests.names == names
+    assert "import math" in tests.setup
+    assert "numpy" not in tests.setup
+
+
 @pytest.mark.sandbox
 def test_the_share_of_tests(code_runner: CodeRunner) -> None:
     tests = humaneval_tests(HUMANEVAL[0])
@@ -216,6 +267,7 @@ def test_limits_are_checked(options: dict[str, Any]) -> None:
         (lambda: assert_tests([]), "needs a test"),
         (lambda: assert_tests(["assert f(1"]), "not Python"),
         (lambda: assert_tests(["assert 1"]), "uses a name"),
+        (lambda: assert_tests(["assert np.allclose(1, 2)"]), "uses a name"),
         (lambda: call_tests("f(", [((1,), 2)]), "name of a function"),
         (lambda: call_tests("f", [((object(),), 2)]), "no plain value"),
         (lambda: CodeRunner(sandbox="none", num_parallel=0), "num_parallel=0"),

@@ -29,6 +29,7 @@ CALL = "print(add(1, 2))"
         ("1. So:\n   ```python\n   def add(a, b):\n       return a + b\n   ```", CODE),
         (f"<think>\n```python\ndef add(a, b): pass\n```\n</think>\n```python\n{CODE}\n```", CODE),
         (CODE, CODE),
+        (f"Here:\n```python\n{CODE}\n```\n".replace("\n", "\r\n"), CODE),
         (f"The function is\n\n{CODE}\n\nThat is all.", CODE),
         ("There is none.", None),
         ("```sql\nselect 1\n```", None),
