@@ -79,17 +79,21 @@ def assert_tests(
     Args:
         tests: Statements, one text for each test.
         setup: Statements before them.
-        names: What they take from the program; empty takes what they use and nobody defines.
+        names: What they take from the program; empty takes what they use and nobody defines, but
+            for names of which they use attributes alone, as those of modules.
         prompt: As for `CodeTests`.
 
     Raises:
         ConfigurationError: There are no tests, or they are not Python, or use nothing of a program.
     """
     trees = [_parse(source) for source in (setup, *tests)]
-    used = {name for tree in trees for name in _used(tree)}
-    unknown = used - {name for tree in trees for name in _defined(tree)} - set(dir(builtins))
-    modules = sorted(unknown & (sys.stdlib_module_names - set(names)))
-    found = tuple(names) or tuple(sorted(unknown - set(modules)))
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    defined = {name for tree in trees for name in _defined(tree)} | set(dir(builtins))
+    owners = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    used = {n.id for n in nodes if isinstance(n, ast.Name) and id(n) not in owners} - defined
+    owning = {n.id for n in nodes if isinstance(n, ast.Name) and id(n) in owners} - defined - used
+    found = tuple(names or sorted(used))
+    modules = sorted(owning & (sys.stdlib_module_names - set(found)))
     # What a test forgot to import comes from the library, never from the program.
     imports = "".join(f"import {name}\n" for name in modules)
     return CodeTests(tests=tuple(tests), names=found, setup=imports + setup, prompt=prompt)
@@ -200,19 +204,6 @@ def _parse(source: str) -> ast.Module:
         return ast.parse(source)
     except (SyntaxError, ValueError) as error:
         raise ConfigurationError(f"the tests are not Python: {error}: {source!r:.200}") from error
-
-
-def _used(tree: ast.Module) -> Iterator[str]:
-    """Names that statements use, but for those of which they use attributes alone.
-
-    `np.allclose` without an import is no reason to ask a program what is close.
-    """
-    nodes = list(ast.walk(tree))
-    owners = {id(n.value) for n in nodes if isinstance(n, ast.Attribute)}
-    for node in nodes:
-        is_module = isinstance(node, ast.Name) and node.id in sys.stdlib_module_names
-        if isinstance(node, ast.Name) and (is_module or id(node) not in owners):
-            yield node.id
 
 
 def _defined(tree: ast.Module) -> Iterator[str]:

@@ -138,4 +138,5 @@ def test_names_are_those_that_nobody_else_defines() -> None:
         setup="expected = 1.5",
     )
     assert tests.names == ("Pair", "mean")
+    assert assert_tests(["assert select([1]) == 1"]).names == ("select",)
     assert tests.setup.startswith("import math\n")  # never the program's idea of it
