@@ -86,7 +86,7 @@ def demo_engine() -> FastTTS:
 def code_runner() -> Iterator[CodeRunner]:
     """Runs programs in this machine's sandbox, within little time; closed at the end."""
     try:
-        runner = CodeRunner(limits=Limits(cpu_s=1, wall_s=2.5, memory_bytes=256 << 20))
+        runner = CodeRunner(limits=Limits(cpu_s=1, wall_s=20.0, memory_bytes=256 << 20))
     except ConfigurationError as error:
         pytest.skip(f"needs a sandbox: {error}")
     with runner:

@@ -228,7 +228,7 @@ MARK = f'"output_bytes": {OUTPUT_BYTES}'
 
 @pytest.fixture(scope="module")
 def marked_runner(code_runner: CodeRunner) -> Iterator[CodeRunner]:
-    limits = replace(code_runner.limits, output_bytes=OUTPUT_BYTES)
+    limits = replace(code_runner.limits, output_bytes=OUTPUT_BYTES, wall_s=2.0)
     with CodeRunner(sandbox=code_runner.sandbox, limits=limits, num_parallel=4) as runner:
         yield runner
 
@@ -246,7 +246,7 @@ def is_sandboxed(process: Path) -> bool:
     return b"worker.py" in command and MARK.encode() in command
 
 
-def wait_for_none(limit_s: float = 5.0) -> int:
+def wait_for_none(limit_s: float = 20.0) -> int:
     """The kernel takes a moment to end all processes of a namespace."""
     deadline = time.monotonic() + limit_s
     while (num_left := num_processes()) and time.monotonic() < deadline:
@@ -257,7 +257,7 @@ def wait_for_none(limit_s: float = 5.0) -> int:
 SLEEP = "import time; time.sleep(1000 + {})"
 
 
-@pytest.mark.parametrize("delay_ms", range(0, 60, 4))
+@pytest.mark.parametrize("delay_ms", range(0, 60, 8))
 def test_a_run_is_cancelled_whenever_that_is(marked_runner: CodeRunner, delay_ms: int) -> None:
     """Also while its sandbox is being made."""
     program = SLEEP.format(delay_ms)
@@ -266,7 +266,7 @@ def test_a_run_is_cancelled_whenever_that_is(marked_runner: CodeRunner, delay_ms
     )
     time.sleep(delay_ms / 1000)
     cancellation.cancel()
-    assert isinstance(call.exception(5), CancelledError)
+    assert isinstance(call.exception(20), CancelledError)
     assert wait_for_none() == 0
 
 
@@ -290,8 +290,8 @@ def test_nothing_outlives_a_caller_that_is_killed(marked_runner: CodeRunner) -> 
 
 
 @pytest.mark.parametrize("tests", [DOUBLED, ASSERTED], ids=["calls", "asserts"])
-def test_a_right_program_passes(marked_runner: CodeRunner, tests: CodeTests) -> None:
-    verdict = marked_runner.run("def double(x):\n    return x * 2", tests)
+def test_a_right_program_passes(code_runner: CodeRunner, tests: CodeTests) -> None:
+    verdict = code_runner.run("def double(x):\n    return x * 2", tests)
     assert (verdict.num_passed, verdict.problem) == (3, None)
 
 

@@ -199,6 +199,15 @@ def test_behaviour_votes(code_runner: CodeRunner) -> None:
 
 
 @pytest.mark.sandbox
+def test_behaviour_in_humanevals_layout(code_runner: CodeRunner) -> None:
+    record = HUMANEVAL[0]
+    behaviour = Behaviour(humaneval_tests(record), runner=code_runner)
+    right, wrong = record["canonical_solution"], WRONG["widest_gap"]
+    found = [behaviour(text) for text in (right, f"```\n{record['prompt']}{right}```", wrong)]
+    assert group_equal(found) == [[0, 1], [2]]
+
+
+@pytest.mark.sandbox
 def test_behaviour_knows_order_where_it_matters(code_runner: CodeRunner) -> None:
     tests = assert_tests(["assert f(1) == 2", "assert f('x') == 3"])
     behaviour = Behaviour(tests, runner=code_runner)

@@ -138,7 +138,7 @@ def test_a_search_that_ends_takes_its_processes_along(code_runner: CodeRunner) -
         ]
         flow = verifier.score_async(requests)
         assert not next(flow).done()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not children() - before and time.monotonic() < deadline:
             time.sleep(0.01)
         assert children() - before
@@ -152,7 +152,7 @@ def test_a_search_that_ends_takes_its_processes_along(code_runner: CodeRunner) -
 def test_many_run_at_once(code_runner: CodeRunner) -> None:
     with CodeRunner(sandbox=code_runner.sandbox, num_parallel=8) as runner:
         verifier = CodeVerifier(SHOWN, runner=runner)
-        program = "import time\ntime.sleep(0.5)\ndef add(a, b):\n    return a + b + {}"
+        program = "import time\ntime.sleep(1)\ndef add(a, b):\n    return a + b + {}"
         started = time.monotonic()
         found = verifier.score(
             [
@@ -160,7 +160,7 @@ def test_many_run_at_once(code_runner: CodeRunner) -> None:
                 for number in range(8)
             ]
         )
-        assert time.monotonic() - started < 8 * 0.5
+        assert time.monotonic() - started < 8
     assert [one.scores[0] for one in found] == [1.0, *[0.0] * 7]
 
 
