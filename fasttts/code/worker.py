@@ -10,9 +10,7 @@ a search.
     python -I -S worker.py tests   LIMITS   then one line of JSON on standard input
 """
 
-import ast
 import builtins
-import codeop
 import functools
 import io
 import json
@@ -413,6 +411,8 @@ _UNREADABLE = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryErr
 
 
 def _is_python(source: str) -> bool:
+    import ast  # a third of the time that a worker takes to start, and two of three need none
+
     try:
         ast.parse(source)
     except _UNREADABLE:
@@ -422,6 +422,8 @@ def _is_python(source: str) -> bool:
 
 def _is_beginning(source: str) -> bool:
     """Whether a program may begin with these lines."""
+    import codeop
+
     try:
         codeop.compile_command(source, symbol="exec")
     except _UNREADABLE:
