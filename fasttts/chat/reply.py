@@ -251,8 +251,8 @@ class ReplyStream:
 
 
 def _complete_calls(found: Sequence[ToolCall]) -> tuple[ReplyCall, ...]:
-    """All calls, or none if the arguments of one are not a JSON object."""
-    arguments = [_try_object(call.arguments) for call in found]
+    """All calls, or none if one has no text as its name or no JSON object as its arguments."""
+    arguments = [_try_arguments(call) for call in found]
     return tuple(
         ReplyCall(name=call.name, arguments=values)
         for call, values in zip(found, arguments, strict=True)
@@ -260,10 +260,11 @@ def _complete_calls(found: Sequence[ToolCall]) -> tuple[ReplyCall, ...]:
     )
 
 
-def _try_object(text: str) -> dict[str, Any] | None:
+def _try_arguments(call: ToolCall) -> dict[str, Any] | None:
     try:
-        value = json.loads(text)
-        check_json(value, max_chars=None)  # neither NaN nor half of a surrogate pair
+        value = json.loads(call.arguments)
+        # Neither NaN nor half of a surrogate pair: nobody could send them back.
+        check_json([call.name, value], max_chars=None)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -47,7 +47,7 @@ BAD_NAMES += [
     "[",
     "{0}",
 ]
-NO_JSON = ["NaN", "Infinity", "-Infinity", '"\\ud800"', "[" * 40 + "]" * 40, "1e999"]
+NO_JSON = ["NaN", "Infinity", "-Infinity", '"\\ud800"', "1e999"]
 
 SHORT = ("--max-tokens", "20")
 Chat = Callable[..., Result]
@@ -140,20 +140,45 @@ def test_names_that_are_no_text_reach_the_model_as_text(folder: Path) -> None:
     json.dumps([listed.text, missing.text, toolbox.schemas], ensure_ascii=False).encode()
 
 
-@pytest.mark.parametrize("value", [*NO_JSON, '{"a": [1e999]}', '{"\\udfff": 1}'])
-@pytest.mark.parametrize("name", ["calculator", "\\ud800"])
-def test_arguments_that_are_no_json_are_an_error_for_the_model(
-    chat: Chat, generator: HermesGenerator, name: str, value: str
-) -> None:
+def calls_calculator(value: str, name: str = "calculator") -> str:
     body = f'{{"name": "{name}", "arguments": {{"expression": {value}}}}}'
-    generator.answers |= {"2 + 2?": f"<tool_call>\n{body}\n</tool_call>", "": "It is 4."}
+    return f"<tool_call>\n{body}\n</tool_call>"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *map(calls_calculator, [*NO_JSON, '{"a": [1e999]}', '{"\\udfff": 1}']),
+        calls_calculator('"2 + 2"', name="\\ud800"),
+    ],
+)
+def test_a_call_that_is_no_json_stays_text(
+    chat: Chat, generator: HermesGenerator, call: str
+) -> None:
+    generator.answers |= {"2 + 2?": call, "": "It is 4."}
     done = chat(b"/plain what is 2 + 2?", b"/stats", b"/save x.md", options=("--tools",))
-    assert "refused: the arguments of" in done.stdout
+    assert "tool calculator" not in done.stdout
+    (conversation,) = Store().recent(5)
+    (turn,) = conversation.turns
+    assert ([each["content"] for each in turn.messages[1:]], conversation.num_damaged) == (
+        [call],
+        0,
+    )
+    assert call in Path("x.md").read_text()
+
+
+def test_arguments_of_many_levels_are_an_error_for_the_model(
+    chat: Chat, generator: HermesGenerator
+) -> None:
+    deep = calls_calculator("[" * 40 + "]" * 40)
+    generator.answers |= {"2 + 2?": deep, "": "It is 4."}
+    done = chat(b"/plain what is 2 + 2?", b"/stats", b"/save x.md", options=("--tools",))
+    assert "refused: the arguments of calculator" in done.stdout
     (conversation,) = Store().recent(5)
     (turn,) = conversation.turns
     assert (len(turn.messages), conversation.num_damaged) == (4, 0)
-    assert "are no JSON" in turn.messages[2]["content"]
-    assert Path("x.md").read_text().count("are no JSON") == 1
+    assert "more than 20 levels" in turn.messages[2]["content"]
+    assert Path("x.md").read_text().count("more than 20 levels") == 1
 
 
 def test_sound_calls_stay_as_they_are() -> None:

@@ -1,7 +1,6 @@
 """The tools of the chat: a calculator, a clock, and reading files below one directory."""
 
 import datetime
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -88,18 +87,13 @@ class ToolOutcome:
 def sound_call(call: ReplyCall) -> tuple[ReplyCall, ToolOutcome | None]:
     """Returns a call that messages and files can hold.
 
-    Arguments that JSON has no words for (NaN, an infinity, half of a character), or that are nested
-    too deeply, are left out, and the second part says so in place of a result.
+    Arguments that are nested too deeply are left out, and the second part says so in place of a
+    result.
     """
-    try:
-        if not _is_shallow(call.arguments, MAX_LEVELS):
-            raise ValueError(f"more than {MAX_LEVELS} levels")
-        json.dumps([call.name, call.arguments], ensure_ascii=False, allow_nan=False).encode()
-    except ValueError as error:
-        name = as_text(call.name)
-        fault = ToolOutcome(text=f"the arguments of {name} are no JSON: {error}", is_error=True)
-        return replace(call, name=name, arguments={}), fault
-    return call, None
+    if _is_shallow(call.arguments, MAX_LEVELS):
+        return call, None
+    problem = f"the arguments of {call.name} have more than {MAX_LEVELS} levels"
+    return replace(call, arguments={}), ToolOutcome(text=problem, is_error=True)
 
 
 def _is_shallow(value: Any, num_levels: int) -> bool:
