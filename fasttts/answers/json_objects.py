@@ -45,6 +45,8 @@ def _json_objects(text: str) -> Iterator[Mapping[str, Any]]:
     while position >= 0 and num_failed < _MAX_FAILED_OBJECTS:
         try:
             found, end = decoder.raw_decode(text, position)
+            if "\\u" in text[position:end]:
+                canonical_json(found).encode()  # an escape may be half of a character
         except (ValueError, ArithmeticError, RecursionError):
             num_failed, end = num_failed + 1, position + 1
         else:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from fasttts.answers.canonical_json import MalformedAnswer
 from fasttts.answers.extraction import Answer, AnswerReader
+from fasttts.decoding.json_checks import check_text
 from fasttts.decoding.sampling import PublishedSampling
 from fasttts.errors import SearchError
 from fasttts.memory import MemoryPlan
@@ -196,12 +197,20 @@ def _answer(reader: AnswerReader, text: str) -> tuple[Answer | None, bool]:
         raise SearchError(
             f"extract={reader.name} failed on a candidate's text: {type(error).__name__}: {error}"
         ) from error
-    found: object = None if answer is None else answer.text
-    if found is None or isinstance(found, str):
-        return answer, False
-    raise SearchError(
-        f"extract={reader.name} returned {found!r}, a {type(found).__name__}: return a str or None"
-    )
+    _check_answer(reader, None if answer is None else answer.text)
+    return answer, False
+
+
+def _check_answer(reader: AnswerReader, answer: object) -> None:
+    """Checks what a function of the user's gives: no document could hold anything but text."""
+    try:
+        if not isinstance(answer, str | None):
+            raise ValueError(f"a {type(answer).__name__}")
+        check_text(answer or "")
+    except ValueError as error:
+        raise SearchError(
+            f"extract={reader.name} returned {answer!r}, {error}: return a str or None"
+        ) from error
 
 
 def _is_of_the_keyboard(error: BaseException) -> bool:
