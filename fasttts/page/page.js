@@ -11,6 +11,15 @@ const state = {
   findOnMap: () => null,
 };
 
+const STOPS = {
+  complete: "",
+  seconds: " The search ended at its budget of seconds.",
+  tokens: " The search ended at its budget of tokens.",
+  verifier_calls: " The search ended at its budget of verifier calls.",
+  refused: " The search was refused: it could not have met its deadline.",
+  cancelled: " The search was cancelled.",
+};
+
 const grid = new TreeGrid({ toggle, select });
 
 /**
@@ -130,9 +139,8 @@ function drawOutcome({ result, entries }) {
   byId("over").replaceChildren(
     shown([methodOf(result), ...modelsOf(result), `seed ${result.seed}`].join(" \u00b7 ")),
   );
-  const reason = result.stop_reason === "complete" ? "" : ` The search ended at its budget of ${result.stop_reason}.`;
   const cut = result.finish_reason === "length" ? " It was cut off." : "";
-  byId("answer").replaceChildren("Answer: ", ...answerOf(result), plain(cut + reason));
+  byId("answer").replaceChildren("Answer: ", ...answerOf(result), cut + STOPS[result.stop_reason]);
   byId("numbers").replaceWith(numbers(result, entries));
   byId("warnings").hidden = !result.warnings.length;
   byId("warnings").replaceChildren(...result.warnings.map((one) => block("li", "", one)));

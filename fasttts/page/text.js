@@ -54,8 +54,9 @@ function byId(id) {
   return document.getElementById(id);
 }
 
+/** A number; null stands for one that JSON lacks. */
 function number(value) {
-  return value.toLocaleString("en-US");
+  return value === null ? "\u2013" : value.toLocaleString("en-US");
 }
 
 function score(value) {
@@ -63,5 +64,6 @@ function score(value) {
 }
 
 function seconds(value) {
+  if (value === null) return "\u2013";
   return value < 10 ? `${value.toFixed(2)} s` : `${value.toFixed(0)} s`;
 }

@@ -202,7 +202,7 @@ def _answer(reader: AnswerReader, text: str) -> tuple[Answer | None, bool]:
 
 
 def _check_answer(reader: AnswerReader, answer: object) -> None:
-    """Checks what a function of the user's gives: no document could hold anything but text."""
+    """Checks an answer of a user's function: documents can hold nothing but text."""
     try:
         if not isinstance(answer, str | None):
             raise ValueError(f"a {type(answer).__name__}")

@@ -3,9 +3,11 @@
 import contextlib
 import http.server
 import json
+import math
 import threading
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 from selenium.webdriver import ActionChains, Chrome, Keys
@@ -15,7 +17,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from fasttts.page import search_page
 from fasttts.streaming.live_result import LiveResult
-from fasttts.types import SearchResult, StepFinished
+from fasttts.types import SearchResult, StepFinished, StopReason, Timings
 from tests.page.conftest import Open
 from tests.pages import HOSTILE, hostile, large, small
 
@@ -400,6 +402,40 @@ def test_a_server_feeds_it(open_page: Open, chrome: Chrome) -> None:
     chrome.get("about:blank")
     faults = [each["message"] for each in chrome.get_log("browser")]
     assert [each for each in faults if "favicon" not in each] == []
+
+
+def test_a_search_that_did_not_complete_says_why(open_page: Open) -> None:
+    page = open_page(search_page([]))
+    told = set()
+    for reason in get_args(StopReason):
+        new_data(page, replace(small(), stop_reason=reason))
+        told.add(one(page, "#answer").text.removeprefix("Answer: 42").strip())
+    assert told == {
+        "",
+        *(f"The search ended at its budget of {one}." for one in ("seconds", "tokens")),
+        "The search ended at its budget of verifier calls.",
+        "The search was refused: it could not have met its deadline.",
+        "The search was cancelled.",
+    }
+
+
+def test_numbers_that_json_lacks_are_dashes(open_page: Open) -> None:
+    """As of a result that a function of the user's has changed."""
+    odd, made = math.nan, small()
+    nodes = tuple(replace(each, score=odd) for each in made.record.nodes)
+    page = open_page(
+        replace(
+            made,
+            score=odd,
+            votes=(replace(made.votes[0], weight=math.inf),),
+            timings=Timings(total_s=odd),
+            record=replace(made.record, nodes=nodes),
+        ).to_html()
+    )
+    assert rows(page) == ALL
+    assert one(page, "#votes td:last-child").text == "–"
+    shown = one(page, "#numbers").text.split("\n")
+    assert (shown[shown.index("score") + 1], shown[shown.index("time") + 1]) == ("–", "–")
 
 
 def test_a_page_of_nothing_says_so(open_page: Open) -> None:
