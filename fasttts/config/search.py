@@ -129,7 +129,7 @@ class SearchConfig(BaseModel):
     granularity: Annotated[tuple[Tokens, ...], Field(min_length=1)] = (1, 1, 1, 4)
     lookahead_steps: int = Field(default=1, ge=1, le=10_000)
     temperature: Annotated[float, Field(ge=0.0, le=100.0)] | None = None
-    top_k: Annotated[int, Field(ge=0)] | None = None
+    top_k: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     min_p: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0.0, le=100.0)] | None = None

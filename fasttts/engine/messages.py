@@ -119,7 +119,7 @@ def _message(message: object) -> Message:
         raise ConfigurationError(
             f"a message has the role {shown(role)}; known are {', '.join(ROLES)}"
         )
-    checked = {**message, "content": _content(role, message.get("content"))}
+    checked = {**message, "role": _exact(role), "content": _content(role, message.get("content"))}
     if (calls := _calls(role, message.get("tool_calls"))) and role != "assistant":
         raise ConfigurationError(f"a {role} message has tool_calls; an assistant makes calls")
     if calls:
@@ -152,12 +152,17 @@ def _call(role: str, call: object) -> dict[str, Any]:
 
 def _content(role: str, content: object) -> str | None:
     if content is None or isinstance(content, str):
-        return content
+        return None if content is None else _exact(content)
     if not _is_list(content):
         raise ConfigurationError(
             f"the content of a {role} message is text, not {_described(content)}"
         )
     return "".join(_part_text(role, part) for part in content)
+
+
+def _exact(text: str) -> str:
+    """A text of a subclass as what it holds: a template would print an enumeration's own name."""
+    return str.__str__(text)
 
 
 def _part_text(role: str, part: object) -> str:

@@ -25,6 +25,7 @@ from fasttts.errors import ConfigurationError, FastTTSError
         ({"temperature": float("nan")}, "temperature=nan: "),
         ({"top_p": 0}, "top_p=0: "),
         ({"top_k": -1}, "top_k=-1: "),
+        ({"top_k": 10**400}, "top_k=1000000"),
         ({"min_p": 2}, "min_p=2: "),
         ({"max_tokens": 0}, "max_tokens=0: "),
         ({"max_depth": 0}, "max_depth=0: "),

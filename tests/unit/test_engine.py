@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import enum
 import gc
 import json
 import threading
@@ -238,6 +239,21 @@ def test_bad_input_is_refused_before_anything_runs(
 def test_what_is_no_list_of_problems_is_refused(engine: FastTTS, problems: object) -> None:
     with pytest.raises(ConfigurationError, match="problems is a list of questions or conver"):
         engine.search_many(problems)
+
+
+class Word(str, enum.Enum):  # noqa: UP042, it prints otherwise
+    """Texts that print as `Word.USER` and `Word.QUESTION`."""
+
+    USER = "user"
+    QUESTION = "hello"
+
+
+def test_texts_of_subclasses_are_what_they_hold(engine: FastTTS) -> None:
+    plain = engine.render([{"role": "user", "content": "hello"}])
+    assert engine.render([{"role": Word.USER, "content": Word.QUESTION}]) == plain
+    assert engine.render([{"role": Word.USER, "content": [Word.QUESTION]}]) == plain
+    rendered = engine.render(Word.QUESTION)
+    assert (rendered, type(rendered.problem)) == (plain, str)
 
 
 @pytest.mark.parametrize("role", ROLES)
