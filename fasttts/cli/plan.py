@@ -10,7 +10,7 @@ import typer
 from fasttts import demo
 from fasttts.cli import memory_view, options, render, session
 from fasttts.config import DEMO, EngineConfig, engine_config
-from fasttts.errors import Role
+from fasttts.errors import ConfigurationError, Role
 from fasttts.memory import (
     Device,
     MemoryPlan,
@@ -110,6 +110,8 @@ def run(
     """
     with session.reported_errors(debug=debug):
         if list_gpus or list_models:
+            if as_json:
+                raise ConfigurationError("--list-gpus and --list-models print tables, not --json")
             render.stdout().print(*memory_view.lists(devices=list_gpus, models=list_models))
             return
         settings = _settings(

@@ -28,6 +28,8 @@ def check_plot(file: Path | None) -> None:
         raise ConfigurationError(f"--plot {file}: the picture is a PNG, so name it *.png")
     if not file.parent.is_dir():
         raise ConfigurationError(f"--plot {file}: there is no directory {file.parent}")
+    if file.is_dir():
+        raise ConfigurationError(f"--plot {file}: it is a directory")
 
 
 def save_plot(result: SearchResult, file: Path) -> None:

@@ -22,6 +22,8 @@ def check_tree(file: Path | None) -> None:
         raise ConfigurationError(f"--tree {file}: the page is HTML, so name it *.html")
     if not file.parent.is_dir():
         raise ConfigurationError(f"--tree {file}: there is no directory {file.parent}")
+    if file.is_dir():
+        raise ConfigurationError(f"--tree {file}: it is a directory")
 
 
 def save_tree(result: SearchResult, file: Path) -> None:

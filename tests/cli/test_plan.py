@@ -133,6 +133,9 @@ def test_lists(run: Run, option: str, words: list[str]) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert [word for word in words if word not in done.stdout] == []
     assert done.stdout in run("plan", "--list-gpus", "--list-models").stdout
+    refused = run("plan", option, "--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "print tables, not --json" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -76,11 +76,16 @@ def test_without_the_options_there_is_neither(run: Run, engines: list[FastTTS]) 
 
 @pytest.mark.parametrize(
     ("name", "complaint"),
-    [("occupancy.svg", "name it *.png"), ("absent/occupancy.png", "there is no directory")],
+    [
+        ("occupancy.svg", "name it *.png"),
+        ("absent/occupancy.png", "there is no directory"),
+        ("folder.png", "it is a directory"),
+    ],
 )
 def test_a_plot_that_cannot_be_is_refused_before_loading(
     run: Run, tmp_path: Path, name: str, complaint: str
 ) -> None:
+    (tmp_path / "folder.png").mkdir()
     done = run("solve", "2 + 2?", "--plot", str(tmp_path / name))
     assert (done.exit_code, done.stdout) == (2, "")
     assert complaint in done.stderr

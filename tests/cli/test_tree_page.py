@@ -33,11 +33,16 @@ def test_the_page_is_that_of_the_printed_result(
 
 @pytest.mark.parametrize(
     ("name", "complaint"),
-    [("tree.png", "name it *.html"), ("absent/tree.html", "there is no directory")],
+    [
+        ("tree.png", "name it *.html"),
+        ("absent/tree.html", "there is no directory"),
+        ("folder.html", "it is a directory"),
+    ],
 )
 def test_a_page_that_cannot_be_is_refused_before_loading(
     run: Run, tmp_path: Path, name: str, complaint: str
 ) -> None:
+    (tmp_path / "folder.html").mkdir()
     done = run("solve", "2 + 2?", "--tree", str(tmp_path / name))
     assert (done.exit_code, done.stdout) == (2, "")
     assert complaint in done.stderr
@@ -46,7 +51,7 @@ def test_a_page_that_cannot_be_is_refused_before_loading(
 def test_a_file_that_cannot_be_written_is_no_traceback(
     run: Run, engines: list[FastTTS], tmp_path: Path
 ) -> None:
-    (tmp_path / "taken.html").mkdir()
+    (tmp_path / "taken.html").symlink_to(tmp_path / "absent" / "tree.html")
     done = run("solve", "2 + 2?", "-n", "4", "--tree", str(tmp_path / "taken.html"))
     assert done.exit_code == 2
     assert "--tree" in done.stderr
