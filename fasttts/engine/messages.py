@@ -161,7 +161,7 @@ def _content(role: str, content: object) -> str | None:
 
 
 def _exact(text: str) -> str:
-    """A text of a subclass as what it holds: a template would print an enumeration's own name."""
+    """A text without its subclass: a template would print an enumeration's own name."""
     return str.__str__(text)
 
 

@@ -31,6 +31,7 @@ from langchain_fasttts.structured import (
     text_parser,
     tool_schema,
     tool_schemas,
+    traced,
 )
 
 ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
@@ -173,7 +174,7 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
             raise ConfigurationError(f"method={method!r} needs a schema")
         if not isinstance(include_raw, bool):
             raise wrong_type("include_raw", include_raw, "a bool")
-        trace = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        trace = {"kwargs": {"method": method, "strict": strict}, "schema": traced(schema)}
         if method == "function_calling" and schema is not None:
             name, parser = call_parser(schema)
             model = self.bind_tools(

@@ -93,6 +93,15 @@ def response_schema(asked: Any) -> Mapping[str, Any] | None:
     )
 
 
+def traced(schema: Schema | None) -> Schema:
+    """The schema as LangChain's traces take it; an empty one where LangChain cannot describe it."""
+    try:
+        convert_to_json_schema(schema)  # type: ignore[arg-type]  # it refuses None
+    except Exception:  # noqa: BLE001, LangChain leaves out of a trace what is a ValueError alone
+        return {}
+    return schema or {}
+
+
 def json_schema_of(schema: object) -> dict[str, Any]:
     """Describes a schema as a JSON schema; a JSON schema, with a title or without, as it is.
 

@@ -121,6 +121,7 @@ VALUES: dict[str, Any] = {
     "an enum": {"enum": ["a", "b"]},
     "a titled enum": {"title": "Letter", "enum": ["a", "b"]},
     "a choice": {"anyOf": [INTEGER, {"const": "none"}]},
+    "several types": {"type": ["integer", "null"], "minimum": 0},
 }
 
 
