@@ -38,7 +38,8 @@ class FastTTSError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Without a call of `__init__`, whose keyword arguments Python does not remember."""
-        return _made, (type(self), self.args), self.__dict__
+        arguments = super().__reduce__()[1]  # of a subclass that is an `OSError`, more than `args`
+        return _made, (type(self), arguments), self.__dict__
 
 
 def _made(kind: type[FastTTSError], args: tuple[Any, ...]) -> FastTTSError:

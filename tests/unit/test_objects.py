@@ -95,6 +95,17 @@ def test_errors_keep_their_class_message_and_attributes(kind: Any, way: Any) -> 
     assert isinstance(error.__cause__, KeyError)
 
 
+class FileError(FastTTSError, OSError):
+    """An error as a user may define one: `OSError` keeps the file outside of `args`."""
+
+
+@every_way
+def test_errors_of_users_keep_what_their_other_bases_hold(way: Any) -> None:
+    error = FileError(2, "no such file", "steps.json")
+    again = way(error)
+    assert (type(again), str(again)) == (FileError, "[Errno 2] no such file: 'steps.json'")
+
+
 def raise_made(index: int) -> None:
     error = made(ERRORS[index])
     error.add_note("a note")
