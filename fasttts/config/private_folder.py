@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fasttts.config.names import option_hint
 from fasttts.config.paths import user_path
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, wrong_type
 
 UNFINISHED = ".tmp"
 """Ending of files that are being written."""
@@ -148,8 +148,10 @@ def named_folder(path: str | Path, option: str) -> PrivateFolder:
         option: The option of the engine that names it, for messages.
 
     Raises:
-        ConfigurationError: It cannot be created, or is no directory.
+        ConfigurationError: It cannot be created, is no directory, or no path.
     """
+    if not isinstance(path, str | Path):
+        raise wrong_type(option, path, "a path, as a str or a Path")
     try:
         folder = PrivateFolder(user_path(path))
         folder.make()

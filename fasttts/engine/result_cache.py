@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fasttts.config.private_folder import UNFINISHED, PrivateFolder, named_folder
 from fasttts.engine.cache_key import SearchIdentity
+from fasttts.errors import wrong_type
 from fasttts.observability.requests import RequestTracker
 from fasttts.scheduling.run import SearchRequest
 from fasttts.types import SearchResult
@@ -48,10 +49,13 @@ class ResultCache:
         size_limit_bytes: Size beyond which the oldest results are dropped.
 
     Raises:
-        ConfigurationError: The directory cannot be created, or is none.
+        ConfigurationError: The directory cannot be created, or is none; or an argument is of the
+            wrong type.
     """
 
     def __init__(self, directory: str | Path, *, size_limit_bytes: int = 1 << 30) -> None:
+        if not isinstance(size_limit_bytes, int):
+            raise wrong_type("size_limit_bytes", size_limit_bytes, "an integer")
         self._folder = named_folder(directory, "cache_dir")
         self.directory = self._folder.path
         self._size_limit_bytes = size_limit_bytes

@@ -110,6 +110,15 @@ def test_what_is_no_question_is_refused(engine: Engine, text: str) -> None:
         FastTTS(engine=engine).complete(text)
 
 
+@pytest.mark.parametrize("prompt", [b"Why?", 3, None])
+async def test_a_prompt_that_is_no_text_is_named(engine: Engine, prompt: Any) -> None:
+    llm = FastTTS(engine=engine)
+    with pytest.raises(ConfigurationError, match="prompt is a str, not "):
+        llm.complete(prompt)
+    with pytest.raises(ConfigurationError, match="prompt is a str, not "):
+        await llm.acomplete(prompt)
+
+
 def test_a_model_can_be_copied(engine: Engine) -> None:
     assert copy.deepcopy(FastTTS(engine=engine)).engine is engine
 

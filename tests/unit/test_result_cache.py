@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -259,6 +260,22 @@ def test_what_can_be_no_directory_is_refused(name: str, tmp_path: Path) -> None:
     path = name if name.startswith("~") else str(tmp_path / name)
     with pytest.raises(ConfigurationError, match="cannot be used"):
         ResultCache(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"directory": None}, "cache_dir is a path, as a str or a Path, not NoneType"),
+        ({"directory": b"/tmp"}, "cache_dir is a path, as a str or a Path, not bytes"),
+        ({"size_limit_bytes": "1GiB"}, "size_limit_bytes is an integer, not str: '1GiB'"),
+        ({"size_limit_bytes": 1e9}, "size_limit_bytes is an integer, not float"),
+    ],
+)
+def test_arguments_of_the_wrong_type_are_named(
+    arguments: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        ResultCache(**{"directory": tmp_path, **arguments})
 
 
 def test_the_oldest_results_go(tmp_path: Path) -> None:

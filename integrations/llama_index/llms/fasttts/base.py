@@ -272,5 +272,7 @@ class FastTTS(ChatOptions, FunctionCallingLLM):
         return self._request(engine, engine_messages(messages), **kwargs)
 
     def _format(self, prompt: str, formatted: bool) -> str:
+        if not isinstance(prompt, str):
+            raise wrong_type("prompt", prompt, "a str")
         convert = self.completion_to_prompt
         return prompt if formatted or convert is None else convert(prompt)
