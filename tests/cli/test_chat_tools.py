@@ -36,6 +36,7 @@ from fasttts.cli.chat.tools import Toolbox
         ("7 % 4", "3"),
         ("+1 - -1", "2"),
         ("sqrt(2) * sqrt(2) - 2 < 1", None),
+        ("1+" * (MAX_CHARS // 2 - 1) + "1", "250"),
         ("max(1, 2, 3) - min(4, 5)", "-1"),
         ("round(pi, 2)", "3.14"),
         ("0.1 + 0.2", "0.30000000000000004"),
@@ -99,7 +100,7 @@ def test_the_calculator_refuses_what_is_no_arithmetic(expression: str) -> None:
         ("1e308 * 10", "too large or undefined"),
         ("10.0 ^ 400", "no value"),
         ("1" * (MAX_CHARS + 1), f"more than {MAX_CHARS} characters"),
-        ("-" * 100 + "1", "levels deep"),
+        ("-" * 300 + "1", "levels deep"),
     ],
 )
 def test_the_calculator_says_why_there_is_no_value(expression: str, reason: str) -> None:

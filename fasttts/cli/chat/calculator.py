@@ -18,7 +18,9 @@ from fasttts.errors import ConfigurationError
 Number = int | float
 
 MAX_CHARS = 500
-MAX_DEPTH = 50
+MAX_DEPTH = 250
+"""Of a tree: as many as a sum of that many characters has."""
+
 CHARACTERS = re.compile(r"[\w\s.,()*/%^+-]*", re.ASCII)
 """Python's parser reads no other syntax than that of arithmetic and of names."""
 
