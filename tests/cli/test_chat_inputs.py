@@ -90,7 +90,7 @@ def chat(folder: Path, generator: HermesGenerator, open_with: OpenWith) -> Chat:
     return run
 
 
-FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 LINES = st.one_of(
     st.binary(max_size=20),
     st.text(max_size=20).map(lambda text: text.encode(errors="surrogateescape")),

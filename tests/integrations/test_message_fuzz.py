@@ -33,7 +33,7 @@ from llama_index.llms.fasttts import FastTTS as LlamaIndexFastTTS
 from tests.hermes import HermesGenerator
 from tests.junk import JUNK, TEXT, Hostile
 
-fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fuzzed = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")
