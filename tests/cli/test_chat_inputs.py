@@ -318,6 +318,28 @@ def test_conversations_of_any_content_are_resumed(chat: Chat, lines: list[bytes]
         saved.unlink()
 
 
+@pytest.mark.parametrize(
+    ("place", "part"),
+    [
+        (("messages",), [{"role": "tool", "name": "f", "tool_call_id": "lost", "content": "2"}]),
+        (("messages", 2, "tool_call_id"), "lost"),
+        (("messages", 2, "tool_call_id"), 5),
+        (("messages", 0, "tool_calls"), TURN["messages"][1]["tool_calls"]),
+        (("messages", 0, "more"), json.loads("[" * 150 + "]" * 150)),
+        (("messages", 0, "content"), " "),
+    ],
+)
+def test_a_turn_that_no_model_could_be_shown_is_left_out(
+    chat: Chat, generator: HermesGenerator, place: tuple[Any, ...], part: Any
+) -> None:
+    lines = (changed(place, part), TURN)
+    conversation_file().write_text("\n".join(map(json.dumps, lines)))
+    generator.answers[""] = "It is 4."
+    done = chat(b"/plain and now?", options=("--resume", *SHORT))
+    assert "1 damaged lines of its file were left out" in done.stdout
+    assert "It is 4." in done.stdout
+
+
 def test_the_whole_turn_comes_back(chat: Chat) -> None:
     conversation_file().write_text(json.dumps(TURN))
     (found,) = Store().recent(5)

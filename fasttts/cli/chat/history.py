@@ -1,7 +1,8 @@
 """Conversations on disk: one append-only file each, one line for each turn.
 
 What the folder holds is not trusted: links are not followed, files that cannot be read are left
-out, and a line is a turn only where every message in it is one that a chat writes.
+out, and a line is a turn only where every message in it is one that a chat writes, and an engine
+takes them all.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from fasttts.chat import cost_report
 from fasttts.config.private_folder import PrivateFolder
+from fasttts.engine.messages import check_conversation
 from fasttts.errors import ConfigurationError
 from fasttts.types import Message, SearchResult
 
@@ -147,9 +149,12 @@ class StoredConversation:
         content = PrivateFolder(path.parent).read(path.name, MAX_FILE_BYTES)
         for line in filter(None, content.split(b"\n")):
             try:
-                conversation.turns.append(Turn.model_validate_json(line))
-            except (ValidationError, RecursionError):
+                turn = Turn.model_validate_json(line)
+                check_conversation(turn.messages)  # else no later message would be answered
+            except (ValidationError, RecursionError, ConfigurationError):
                 conversation.num_damaged += 1
+            else:
+                conversation.turns.append(turn)
         return conversation
 
     @property
