@@ -161,7 +161,7 @@ def _ends(request: VerificationRequest) -> range:
 def _result(call: Future[float]) -> float:
     try:
         return call.result()
-    except Exception as error:
+    except Exception as error:  # whatever broke the sandbox; what a program does is a result
         raise BackendError(
             f"a program could not be run: {type(error).__name__}: {error}", role="verifier"
         ) from error

@@ -444,7 +444,7 @@ def main(role: str, limits: Mapping[str, Any]) -> None:
         os.dup2(null, number)
     for name, value in limits.get("rlimits", {}).items():
         resource.setrlimit(getattr(resource, name), (value, value))
-    reader, writer = open(pipes[0], "rb"), open(pipes[1], "wb", buffering=0)  # noqa: SIM115
+    reader, writer = open(pipes[0], "rb"), open(pipes[1], "wb", buffering=0)  # noqa: SIM115, open until exit
     threading.stack_size(1 << 20)
     if role == "probe":
         write_all(writer, b"ready\n")
@@ -458,7 +458,7 @@ def main(role: str, limits: Mapping[str, Any]) -> None:
         send(writer, ["end", None])
         return
     answers, questions = limits["pipes"]
-    link = Link(open(answers, "rb"), open(questions, "wb", buffering=0), limits["output_bytes"])  # noqa: SIM115
+    link = Link(open(answers, "rb"), open(questions, "wb", buffering=0), limits["output_bytes"])  # noqa: SIM115, as well
     try:
         run_tests(job, link, lambda found: send(writer, found))
     except LostError as lost:

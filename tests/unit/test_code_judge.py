@@ -255,7 +255,7 @@ def test_no_sandbox_on_request_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         assert judge(ADDS, ADD, runner=runner).is_right
         assert not runner.run("import sys; sys.exit()", ADD).is_right
     with pytest.raises(ConfigurationError, match="choose of"):
-        CodeRunner(sandbox="docker")  # type: ignore[arg-type]
+        CodeRunner(sandbox="docker")  # type: ignore[arg-type]  # refused
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,16 +34,22 @@ FORTY_TWO = Problem(id="7", text="6 * 7?", answer="42")
 
 
 def candidate(
-    answer: str | None, *, finish_reason: FinishReason = "stop", **others: object
+    answer: str | None, *, finish_reason: FinishReason = "stop", **others: Any
 ) -> Candidate:
     text = f"\\boxed{{{answer}}}"
-    values = {"path": (0,), "score": None, "num_tokens": 3, "is_announced": True, **others}
+    values: dict[str, Any] = {
+        "path": (0,),
+        "score": None,
+        "num_tokens": 3,
+        "is_announced": True,
+        **others,
+    }
     return Candidate(
         text=text,
         steps=(Step(text=text),),
         answer=answer,
         finish_reason=finish_reason,
-        **values,  # type: ignore[arg-type]
+        **values,
     )
 
 
@@ -63,8 +70,8 @@ def result(*candidates: Candidate, generated_tokens: int = 10) -> SearchResult:
     )
 
 
-def answered(answer: str | None, **others: object) -> SearchResult:
-    return result(candidate(answer, **others))  # type: ignore[arg-type]
+def answered(answer: str | None, **others: Any) -> SearchResult:
+    return result(candidate(answer, **others))
 
 
 @pytest.mark.parametrize(
@@ -170,9 +177,9 @@ def test_programs_are_refused_without_a_judge_of_programs() -> None:
     check_gradable(problems[:1], None)
 
 
-def tally_of(outcomes: dict[str, Sequence[ProblemOutcome]], n: int = 1) -> Tally:
+def tally_of(outcomes: dict[Any, Sequence[ProblemOutcome]], n: int = 1) -> Tally:
     total = max(map(len, outcomes.values()))
-    tally = Tally({method: method_config(method, n=n, beam_width=1) for method in outcomes}, total)  # type: ignore[arg-type]
+    tally = Tally({method: method_config(method, n=n, beam_width=1) for method in outcomes}, total)
     for method, found in outcomes.items():
         for index, outcome in enumerate(found):
             record = make_record(

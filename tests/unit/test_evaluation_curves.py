@@ -4,6 +4,7 @@ import itertools
 import math
 import statistics
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +20,13 @@ from fasttts.types import Candidate
 ANSWERS = ("1", "2", "3", None)
 
 
-def graded(
-    index: int, answer: str | None, score: float | None, **others: object
-) -> GradedCandidate:
-    values = {"finish_reason": "stop", "is_announced": True, "is_malformed": False, **others}
+def graded(index: int, answer: str | None, score: float | None, **others: Any) -> GradedCandidate:
+    values: dict[str, Any] = {
+        "finish_reason": "stop",
+        "is_announced": True,
+        "is_malformed": False,
+        **others,
+    }
     return GradedCandidate(
         path=(index,),
         text="",
@@ -31,7 +35,7 @@ def graded(
         group=None if answer is None else int(answer) - 1,
         score=score,
         num_tokens=1,
-        **values,  # type: ignore[arg-type]
+        **values,
     )
 
 
@@ -64,12 +68,12 @@ samples = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(samples)
-def test_choices_are_those_of_the_search_on_every_subset(drawn: list[tuple[object, ...]]) -> None:
+def test_choices_are_those_of_the_search_on_every_subset(drawn: list[tuple[Any, ...]]) -> None:
     found = [
         graded(
             index,
-            answer,  # type: ignore[arg-type]
-            score,  # type: ignore[arg-type]
+            answer,
+            score,
             finish_reason=reason,
             is_announced=announced,
             is_malformed=malformed,
@@ -138,5 +142,5 @@ def test_curves_without_scores_need_none() -> None:
         ("self_consistency", 16, ()),
     ],
 )
-def test_independent_samples_have_curves(method: str, n: int, sizes: tuple[int, ...]) -> None:
-    assert curve_sizes(method_config(method, n=n)) == sizes  # type: ignore[arg-type]
+def test_independent_samples_have_curves(method: Any, n: int, sizes: tuple[int, ...]) -> None:
+    assert curve_sizes(method_config(method, n=n)) == sizes

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -102,7 +103,10 @@ JSON = st.recursive(
 def test_a_document_of_any_content_is_read_or_ignored(content: bytes) -> None:
     path = STORE.write(KEY, {})
     path.write_bytes(content)
-    parse: Callable[[object], float] = lambda found: sum(int(n) for n in found["numbers"])  # type: ignore[index]  # noqa: E731
+
+    def parse(found: Any) -> int:
+        return sum(int(number) for number in found["numbers"])
+
     assert isinstance(STORE.try_read(KEY, parse), int | None)
 
 
