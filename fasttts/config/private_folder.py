@@ -98,7 +98,7 @@ class PrivateFolder:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
                 os.replace(scratch, name, src_dir_fd=folder, dst_dir_fd=folder)
-            except BaseException:
+            except BaseException:  # an interrupt leaves nothing unfinished either
                 with contextlib.suppress(OSError):
                     os.unlink(scratch, dir_fd=folder)
                 raise

@@ -42,7 +42,7 @@ class Journal:
         try:
             self._lock()
             self._begin({"kind": _KIND, "version": 1, "settings": dict(settings)})
-        except BaseException:
+        except BaseException:  # an interrupt too
             self._file.close()
             raise
 

@@ -71,7 +71,7 @@ class Folder:
                 raise ConfigurationError(f"name a file; this directory holds {_listed(descriptor)}")
             if not stat.S_ISREG(mode):
                 raise ConfigurationError(f"{names[-1]!r} is no regular file")
-        except BaseException:
+        except BaseException:  # an interrupt too
             os.close(descriptor)
             raise
         return descriptor
