@@ -140,7 +140,7 @@ def _is_searched(outcome: SearchResult | SearchError) -> bool:
     return bool(outcome.routing["route"] == "search")
 
 
-class Remembering:
+class Remembering(FastTTS):
     """An engine that does nothing twice: equal work has an equal result."""
 
     def __init__(self, engine: FastTTS) -> None:

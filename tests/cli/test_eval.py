@@ -87,7 +87,8 @@ def test_without_a_verifier_its_baseline_is_left_out(run: Run, engines: list[Fas
 def test_eval_is_reproducible(run: Run, engines: list[FastTTS]) -> None:
     first, second = (rows(run, "--search", "beam_search") for _ in range(2))
     for row in (*first.values(), *second.values()):
-        del row["seconds"], row["goodput"]
+        for name in ("seconds", "goodput", "tokens", "verifier_tokens"):
+            del row[name]  # they depend on the schedule
     assert first == second
 
 

@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.interfaces import GenerationOutput
+from fasttts.evaluation import Journal, Record
 from tests.engines import OpenWith
 from tests.searches import UNTIMED
 
@@ -179,27 +179,23 @@ def test_two_processes_do_not_write_to_one_file(
     assert "another process writes to it" in done.stderr
 
 
-class Interrupted(FakeGenerator):
-    """Somebody presses Ctrl-C in its thousandth iteration."""
-
-    def __init__(self, num_left: int = 1000) -> None:
-        super().__init__()
-        self.num_left = num_left
-
-    def step(self) -> list[GenerationOutput]:
-        self.num_left -= 1
-        if self.num_left == 0:
-            signal.raise_signal(signal.SIGINT)
-        return super().step()
-
-
 def test_ctrl_c_shows_what_is_done_and_keeps_it(
     run: Run, open_with: OpenWith, whole: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "interrupted.jsonl"
     command = (*COMMAND, "--in-flight", "1", "--output", str(file))
-    open_with(lambda _: FastTTS(Interrupted(), FakeVerifier(), scheduling=UNTIMED))
-    done = run(*command)
+    append, written = Journal.append, []
+
+    def interrupted(journal: Journal, record: Record) -> None:
+        append(journal, record)
+        written.append(record)
+        if len(written) == NUM_PROBLEMS:
+            signal.raise_signal(signal.SIGINT)
+
+    open_with(lambda _: FastTTS(FakeGenerator(), FakeVerifier(), scheduling=UNTIMED))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "append", interrupted)
+        done = run(*command)
     assert done.exit_code == 130
     assert done.stdout.startswith("6 problems, seed 0, not all of them done")
     assert "the same command continues from" in done.stderr
