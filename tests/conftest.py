@@ -32,7 +32,7 @@ from fasttts.config import engine_config
 from tests.engines import OpenWith
 
 settings.register_profile("dev", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, max_examples=60)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 

@@ -35,6 +35,8 @@ from tests.engines import OpenWith
 from tests.hermes import HermesGenerator
 from tests.searches import UNTIMED
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 MARK = "EVIL"
 HOSTILE = (
     f"{MARK}\x1b[7;35mA\x1b[2J\x1b]0;owned\x07\x1b7\x1bP1q\x1b\\\x9b31m\x9d2\x9c\u202eB\u2066\u200f"

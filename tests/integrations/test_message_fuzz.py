@@ -33,6 +33,8 @@ from llama_index.llms.fasttts import FastTTS as LlamaIndexFastTTS
 from tests.hermes import HermesGenerator
 from tests.junk import JUNK, TEXT, Hostile
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 fuzzed = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

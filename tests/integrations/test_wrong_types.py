@@ -28,6 +28,8 @@ from tests.hermes import HermesGenerator
 from tests.integrations.conversations import get_weather
 from tests.junk import ANYTHING, check_refusal
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 fuzzed = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 

@@ -15,6 +15,8 @@ from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.search import BeamSearch, SelfConsistency
 from tests.searches import UNTIMED
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 OPTIONS: dict[str, Any] = {"n": 4, "max_tokens": 60}
 SOON_S = 20
 RAISES = object()

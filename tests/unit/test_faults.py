@@ -32,6 +32,8 @@ from fasttts.types import Health
 from fasttts.verifiers import Minimum
 from tests.searches import Recorder, alone, drive, make_run, same_tree
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 CONFIGS = st.builds(
     lambda search, seed: search_config(search=search, n=4, max_tokens=60, seed=seed),
     search=st.sampled_from(get_args(SearchMethod)),

@@ -20,6 +20,8 @@ from fasttts.search import BeamSearch, Branch
 from fasttts.verifiers import Gate, Mean
 from tests.searches import UNTIMED
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 OPTIONS = {"n": 4, "max_tokens": 60}
 
 

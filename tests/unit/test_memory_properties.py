@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from fasttts.memory.costs import Costs
 from fasttts.memory.partitions import STEP_BYTES, MemoryBudget, fastest
 from fasttts.memory.requirements import PROCESS_BYTES, generator_needs, verifier_needs
 from fasttts.memory.units import GIB, MIB
+
+pytestmark = pytest.mark.usefixtures("unmeasured")
 
 MATH = MODELS["Qwen2.5-Math-1.5B-Instruct"]
 MATH_7B = MODELS["Qwen2.5-Math-7B-Instruct"]

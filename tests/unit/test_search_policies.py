@@ -11,6 +11,8 @@ from fasttts.decoding.steps import WHOLE_ANSWER
 from fasttts.search import Beam, BeamSearch, BestOfNPolicy, Branch, make_policy
 from fasttts.search.aggregation import aggregate, on_grid
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 
 def beams(*scores: float, ended: tuple[int, ...] = ()) -> list[Beam]:
     return [Beam(path=(i,), score=s, is_answer_ended=i in ended) for i, s in enumerate(scores)]

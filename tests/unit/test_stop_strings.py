@@ -13,6 +13,8 @@ from fasttts.config import PLAIN, SearchMethod
 from fasttts.decoding.reader import StopScan, find_stop
 from tests.searches import UNTIMED
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 TOKENIZER = FakeTokenizer()
 QUESTION = "Step one.\n\nThe answer is 5.\n\nQuestion: next?\n\nThe answer is 9."
 ACTION = "Thought: look it up.\n\nAction: search\n\nObservation: nothing\n\nAnswer: 3."

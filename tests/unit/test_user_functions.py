@@ -16,6 +16,8 @@ from fasttts.backends.fake import FakeGenerator, FakeVerifier, hashed_score
 from fasttts.verifiers import FunctionVerifier, Mean
 from tests.searches import UNTIMED
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 VOTES: dict[str, Any] = {"search": "self_consistency", "n": 4, "max_tokens": 60}
 STEPS: dict[str, Any] = {"n": 4, "max_tokens": 60}
 SOON_S = 20

@@ -22,6 +22,8 @@ from fasttts.verifiers import FunctionVerifier, Gate, Mean
 from tests.hermes import HermesGenerator
 from tests.junk import ANYTHING, check_refusal
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 fuzzed = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 PLAIN: dict[str, Any] = {"search": "none", "max_tokens": 2}
 NOWHERE = "/nonexistent"
