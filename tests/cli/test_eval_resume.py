@@ -1,7 +1,6 @@
 """`fasttts eval --output`: killed, interrupted or limited, and continued."""
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -190,7 +189,7 @@ def test_ctrl_c_shows_what_is_done_and_keeps_it(
         append(journal, record)
         written.append(record)
         if len(written) == NUM_PROBLEMS:
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt  # as the handler of SIGINT does, where it is not ignored
 
     open_with(lambda _: FastTTS(FakeGenerator(), FakeVerifier(), scheduling=UNTIMED))
     with pytest.MonkeyPatch.context() as patch:
