@@ -1,6 +1,7 @@
 """`fasttts eval --output`: killed, interrupted or limited, and continued."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
