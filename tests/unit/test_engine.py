@@ -354,7 +354,7 @@ def failing_extractor(text: str) -> str:
     [
         (failing_extractor, "extract=failing_extractor failed on a candidate's text: KeyError"),
         (len, f"extract=len returned {len(SOLUTION)}, a int: return a str or None"),
-        (lambda text: "\ud800", r"returned '\\ud800', character 0 is half of a surrogate pair"),
+        (lambda text: "\ud800", r"returned '\\ud800', .*surrogates not allowed: return a str"),
     ],
 )
 def test_an_extractor_that_fails_is_named(
