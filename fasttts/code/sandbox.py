@@ -23,6 +23,9 @@ from fasttts.errors import ConfigurationError
 
 SandboxName = Literal["auto", "bubblewrap", "none"]
 WORKER: Final = Path(__file__).with_name("worker.py")
+_WORKER_INSIDE: Final = "/worker.py"
+"""The worker's place in the sandbox's own file system."""
+
 PROBE_LIMIT_S = 30.0
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/nix/store")
 _DANGER = (
@@ -105,7 +108,7 @@ class Bubblewrap:
             with open(writer, "wb") as file:
                 file.write(filter_program(self.machine))  # smaller than any pipe
             wrapped = [self.program, *_NAMESPACES, "--seccomp", str(reader), *_files(limits)]
-            python = [os.path.realpath(sys.executable), "-I", "-S", "-B", "/worker.py"]
+            python = [os.path.realpath(sys.executable), "-I", "-S", "-B", _WORKER_INSIDE]
             yield Command(
                 arguments=[*wrapped, "--", *python, *arguments],
                 environment={"PYTHONHASHSEED": "0"},
@@ -155,7 +158,7 @@ def _files(limits: Limits) -> list[str]:
         found += ["--ro-bind", folder, folder]
     for folder in _package_folders():
         found += ["--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
-    found += ["--ro-bind", str(WORKER), "/worker.py", "--dir", "/dev"]
+    found += ["--ro-bind", str(WORKER), _WORKER_INSIDE, "--dir", "/dev"]
     for device in ("/dev/null", "/dev/urandom"):
         found += ["--dev-bind", device, device]
     if limits.scratch_bytes:

@@ -86,6 +86,7 @@ IN_THE_FUNCTION = {
     "lists processes": "import os; os.listdir('/proc'); return x * 2",
     "writes a file": "[open(p + 'found', 'w') for p in ('/tmp/', '/', '')]; return x * 2",
     "writes to a temporary folder": "import tempfile; tempfile.mkstemp(); return x * 2",
+    # The path is one inside the sandbox.
     "overwrites its harness": "open('/worker.py', 'w').write(''); return x * 2",
     "overwrites the library": "import json; open(json.__file__, 'w').write(''); return x * 2",
     "links to the outside": "import os; os.symlink('/etc/passwd', '/tmp/linked'); return x * 2",
