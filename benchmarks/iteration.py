@@ -1,10 +1,9 @@
 """What an iteration costs: `python -m benchmarks.iteration --model 1.5B --batches 8,64,256,512`.
 
 Milliseconds of one decoding iteration of FastTTS's generator, and of vLLM alone with its own seeded
-sampling, on the same shape with dummy weights, in one process and in turn. Both use the model
-runner that VLLM_USE_V2_MODEL_RUNNER names; without it vLLM's arm gets the first one as well, so
-that the two differ in the sampling rule and in what is made of the outputs alone. The mean leaves
-out the first iterations, in which prompts are computed, and the last ones.
+sampling, on the same shape with dummy weights, in one process and in turn. Both use the same model
+runner, so that they differ in the sampling rule and in what is made of the outputs alone. The mean
+leaves out the first iterations, in which prompts are computed, and the last ones.
 """
 
 import argparse
@@ -18,6 +17,7 @@ from typing import Any
 
 from benchmarks.dummy_models import MAX_MODEL_LEN, SHAPES, write_generator
 from benchmarks.report import Report
+from fasttts.backends.vllm.environment import RUNNER_VARIABLE
 
 Row = dict[str, Any]
 ARMS = ("vllm", "fasttts")
@@ -177,10 +177,12 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=160, help="of each sequence")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--kv-gib", type=float, default=10.0, help="KV cache of each engine")
+    parser.add_argument("--runner", choices=["first", "second"], default="second", help="vLLM's")
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")
     arguments = parser.parse_args()
-    config = {**vars(arguments), "output": None, "runner": _runner()}
+    os.environ[RUNNER_VARIABLE] = "1" if arguments.runner == "second" else "0"
+    config = {**vars(arguments), "output": None}
     report = Report(
         benchmark="iteration",
         config=config,
@@ -192,11 +194,6 @@ def main() -> None:
     for found in rows(arguments):
         report.take(found)
     report.print()
-
-
-def _runner() -> str:
-    second = os.environ.get("VLLM_USE_V2_MODEL_RUNNER", "0") not in {"", "0"}
-    return "second" if second else "first"
 
 
 def _numbers(text: str) -> list[int]:

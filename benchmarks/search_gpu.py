@@ -5,6 +5,7 @@ real ones. The planner splits the memory between them.
 """
 
 import argparse
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +18,7 @@ from benchmarks.paired import Row, Workload, is_over, paired_rows
 from benchmarks.search_vllm import NUM_PROMPT_TOKENS, seeded_prompt, seeded_search
 from benchmarks.seeded_steps import ARGUMENTS, SeededSteps, steps_options
 from fasttts.backends.vllm import load_backends
-from fasttts.backends.vllm.model_runner import uses_second_runner
+from fasttts.backends.vllm.environment import RUNNER_VARIABLE
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import EngineConfig, engine_config
 from fasttts.demo.problems import generate_problems
@@ -72,9 +73,11 @@ def _open(pair: str, folder: Path, arguments: argparse.Namespace) -> Workload:
     generator_path = write_generator(folder, generator_shape)
     verifier_path = write_verifier(folder, verifier_shape)
     config = _engine_config(generator_path, verifier_path, arguments)
-    generator, verifier = load_backends(config, logits_processors=[_seeded_processor()])
+    is_second = arguments.runner == "second"
+    os.environ[RUNNER_VARIABLE] = "1" if is_second else "0"
+    generator, verifier = load_backends(config, logits_processors=[_seeded_processor(is_second)])
     assert isinstance(verifier, VLLMVerifier)
-    if uses_second_runner():
+    if is_second:
         from benchmarks.seeded_slots import watch
 
         options = config.generator_args["additional_config"][ARGUMENTS]
@@ -94,9 +97,9 @@ def _open(pair: str, folder: Path, arguments: argparse.Namespace) -> Workload:
     )
 
 
-def _seeded_processor() -> type:
+def _seeded_processor(is_second: bool) -> type:
     """What writes the text, in the model runner that the generator gets."""
-    if not uses_second_runner():
+    if not is_second:
         return SeededSteps
     from benchmarks.seeded_slots import SeededSlots
 

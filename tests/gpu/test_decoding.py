@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fasttts import FastTTS
-from tests.gpu.conftest import RUNNERS
+from fasttts.backends.vllm.environment import RUNNER_VARIABLE
+from tests.gpu.conftest import KV_CACHE_BYTES, RUNNERS
 from tests.vllm.inside import engine_of
 
 pytestmark = [pytest.mark.gpu, pytest.mark.vllm]
@@ -35,8 +36,8 @@ CALCULATOR = {
 @pytest.fixture(scope="module", params=RUNNERS)
 def engine(request: pytest.FixtureRequest) -> Iterator[FastTTS]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VLLM_USE_V2_MODEL_RUNNER", RUNNERS[request.param])
-        with FastTTS.load("demo", max_num_seqs=32) as engine:
+        patch.setenv(RUNNER_VARIABLE, RUNNERS[request.param])
+        with FastTTS.load("demo", max_num_seqs=32, kv_cache_memory_bytes=KV_CACHE_BYTES) as engine:
             yield engine
 
 

@@ -1,22 +1,22 @@
 """Which model runner an engine gets, and how the sampling rule gets into the second one."""
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fasttts import demo
+from fasttts.backends.vllm.environment import RUNNER_VARIABLE
 from fasttts.decoding.sampling import Sampling
 
 pytestmark = pytest.mark.vllm
 
-VARIABLE = "VLLM_USE_V2_MODEL_RUNNER"
 
-
-@pytest.fixture(params=["0", "1"], ids=["first", "second"])
-def is_second(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setenv(VARIABLE, request.param)
-    return bool(request.param == "1")
+@pytest.fixture(params=[False, True], ids=["first", "second"])
+def is_second(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
 
 
 class Other:
@@ -37,24 +37,60 @@ class Other:
         return logits
 
 
-def test_the_variable_decides_and_the_first_is_the_default(
-    is_second: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from fasttts.backends.vllm.model_runner import generator_environment, uses_second_runner
+ARGUMENTS = {"model": str(demo.generator_path()), "max_model_len": 64}
 
-    assert uses_second_runner() is is_second
-    assert generator_environment() == {VARIABLE: "1" if is_second else "0"}
-    monkeypatch.delenv(VARIABLE)
-    assert not uses_second_runner()
+
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm import platforms
+
+    monkeypatch.setattr(platforms.current_platform, "is_cpu", lambda: False)
+
+
+@pytest.mark.parametrize(("said", "expected"), [("0", False), ("1", True), ("", False)])
+def test_the_user_chooses_the_runner(
+    said: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fasttts.backends.vllm import model_runner
+
+    monkeypatch.setenv(RUNNER_VARIABLE, said)
+    assert model_runner.uses_second_runner(ARGUMENTS) is expected
+
+
+def test_a_cpu_has_the_first_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fasttts.backends.vllm import model_runner
+
+    monkeypatch.delenv(RUNNER_VARIABLE, raising=False)
+    assert not model_runner.uses_second_runner(ARGUMENTS)
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_a_gpu_has_the_second_runner_where_vllm_accepts_it(
+    accepts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vllm.engine import arg_utils
+
+    from fasttts.backends.vllm import model_runner
+
+    def create(arguments: Any) -> None:
+        assert os.environ[RUNNER_VARIABLE] == "1"
+        assert arguments.max_model_len == 64
+        if not accepts:
+            raise ValueError("Model Runner V2 does not yet support: something")
+
+    monkeypatch.delenv(RUNNER_VARIABLE, raising=False)
+    on_a_gpu(monkeypatch)
+    monkeypatch.setattr(arg_utils.EngineArgs, "create_engine_config", create)
+    assert model_runner.uses_second_runner(ARGUMENTS) is accepts
+    assert RUNNER_VARIABLE not in os.environ
 
 
 def test_processors_have_the_interface_of_the_runner(is_second: bool) -> None:
     from vllm.v1.sample.logits_processor import LogitsProcessor as First
     from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as Second
 
-    from fasttts.backends.vllm.model_runner import sampler_processors
+    from fasttts.backends.vllm import model_runner
 
-    *before, rule = sampler_processors([Other])
+    *before, rule = model_runner.sampler_processors([Other], is_second=is_second)
     assert issubclass(rule, Second if is_second else First)
     assert before == ([] if is_second else [Other])
 
@@ -62,10 +98,10 @@ def test_processors_have_the_interface_of_the_runner(is_second: bool) -> None:
 def test_bad_arguments_are_refused_by_either(is_second: bool) -> None:
     from vllm import SamplingParams
 
-    from fasttts.backends.vllm.model_runner import sampler_processors
+    from fasttts.backends.vllm import model_runner
     from fasttts.backends.vllm.sampler import ARGUMENT, sampler_arguments
 
-    rule: Any = sampler_processors([])[-1]
+    rule: Any = model_runner.sampler_processors([], is_second=is_second)[-1]
     rule.validate_params(SamplingParams(extra_args=sampler_arguments(1, Sampling())))
     with pytest.raises(ValueError, match="extra_args"):
         rule.validate_params(SamplingParams(extra_args={ARGUMENT: 3}))
@@ -81,15 +117,14 @@ def states() -> Any:
     )
 
 
-def test_what_comes_before_acts_before_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_before_acts_before_the_rule() -> None:
     import torch
     from vllm import SamplingParams
 
-    from fasttts.backends.vllm.model_runner import sampler_processors
+    from fasttts.backends.vllm import model_runner
     from fasttts.backends.vllm.sampler import sampler_arguments
 
-    monkeypatch.setenv(VARIABLE, "1")
-    rule: Any = sampler_processors([Other])[-1](None, states())
+    rule: Any = model_runner.sampler_processors([Other], is_second=True)[-1](None, states())
     params = SamplingParams(extra_args=sampler_arguments(1, Sampling(temperature=1.0)))
     assert rule.add_request(2, params)
     assert not rule.add_request(3, SamplingParams())
@@ -133,9 +168,8 @@ def test_a_sampler_without_processors_follows_the_rule(monkeypatch: pytest.Monke
     from fasttts.backends.vllm import model_runner
     from fasttts.backends.vllm.sampler import sampler_arguments
 
-    monkeypatch.setenv(VARIABLE, "1")
     monkeypatch.setattr(model_runner, "_PROCESSORS", "vllm.no_such_module")
-    assert model_runner.sampler_processors([Other]) == []
+    assert model_runner.sampler_processors([Other], is_second=True) == []
     sampler, config = OldSampler(), SimpleNamespace(model_config=None)
     runner = SimpleNamespace(sampler=sampler, req_states=states())
     worker = SimpleNamespace(worker=SimpleNamespace(model_runner=runner))
@@ -155,14 +189,21 @@ def test_a_sampler_without_processors_follows_the_rule(monkeypatch: pytest.Monke
     assert logits.sum() == 1.0
 
 
-@pytest.mark.parametrize("is_generative", [True, False])
 @pytest.mark.parametrize("poolings", [{"embed"}, {"embed", "token_classify"}])
-def test_a_verifier_gets_a_runner_that_can_score(
-    is_second: bool, is_generative: bool, poolings: set[str], monkeypatch: pytest.MonkeyPatch
+def test_a_reward_model_gets_a_runner_that_can_score(
+    poolings: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fasttts.backends.vllm import model_runner
 
+    monkeypatch.setenv(RUNNER_VARIABLE, "1")
     monkeypatch.setattr(model_runner, "_second_runner_poolings", lambda: poolings)
-    found = model_runner.verifier_environment(is_generative=is_generative)
-    needs_first = is_second and not is_generative and "token_classify" not in poolings
-    assert found == ({VARIABLE: "0"} if needs_first else {})
+    found = model_runner.uses_second_runner({**ARGUMENTS, "runner": "pooling"})
+    assert found is ("token_classify" in poolings)
+    assert model_runner.uses_second_runner({**ARGUMENTS, "runner": "generate"})
+
+
+def test_the_variable_of_each_runner(is_second: bool) -> None:
+    from fasttts.backends.vllm import model_runner
+
+    expected = {RUNNER_VARIABLE: "1" if is_second else "0"}
+    assert model_runner.runner_environment(is_second=is_second) == expected

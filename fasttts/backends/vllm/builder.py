@@ -13,11 +13,10 @@ from fasttts.backends.vllm.generation_config import model_sampling
 from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.judge import GeneratorJudge
 from fasttts.backends.vllm.model_runner import (
-    generator_environment,
     install_sampler,
+    runner_environment,
     sampler_processors,
     uses_second_runner,
-    verifier_environment,
 )
 from fasttts.backends.vllm.plugin import register
 from fasttts.backends.vllm.sleep_mode import DeviceOwner, SleepingGenerator, SleepingVerifier
@@ -69,12 +68,16 @@ class EngineBuilder:
             self.config, self.generator, self.verifier, self.device, planned
         )
         arguments["max_num_seqs"] += self._num_reserved_seqs
-        arguments["logits_processors"] = sampler_processors(logits_processors) or None
-        llm = self.open_engine("generator", environment=generator_environment(), **arguments)
+        is_second = uses_second_runner(arguments)
+        processors = sampler_processors(logits_processors, is_second=is_second)
+        arguments["logits_processors"] = processors or None
+        environment = runner_environment(is_second=is_second)
+        llm = self.open_engine("generator", environment=environment, **arguments)
         _log_opened(self.generator, time.perf_counter() - started_s)
         try:
-            install_sampler(llm, logits_processors)
-            generator = self._generator(llm)
+            if is_second:
+                install_sampler(llm, logits_processors)
+            generator = self._generator(llm, vllm_penalizes=is_second)
             self._tell_context(generator.max_model_len)
             return generator
         except BaseException:
@@ -96,7 +99,7 @@ class EngineBuilder:
         llm = self.open_engine(
             "verifier",
             has_own_process=self._verifier_has_own_process,
-            environment=verifier_environment(is_generative=arguments["runner"] == "generate"),
+            environment=runner_environment(is_second=uses_second_runner(arguments)),
             **arguments,
         )
         _log_opened(self.verifier, time.perf_counter() - started_s)
@@ -125,14 +128,14 @@ class EngineBuilder:
     def _takes_turns(self) -> bool:
         return self.plan is not None and self.plan.kind == "time_shared"
 
-    def _generator(self, llm: "LLM") -> VLLMGenerator:
+    def _generator(self, llm: "LLM", *, vllm_penalizes: bool) -> VLLMGenerator:
         described: dict[str, Any] = {
             "name": self.config.generator,
             "tool_call_parser": self.config.tool_call_parser,
             "allow_control_tokens": self.config.allow_control_tokens,
             "settings": {**self.config.generator_args, **self._prompt_settings},
             "published_sampling": model_sampling(llm.llm_engine.model_config),
-            "vllm_penalizes": uses_second_runner(),
+            "vllm_penalizes": vllm_penalizes,
         }
         if self._takes_turns:
             return SleepingGenerator(llm, device_owner=self.device_owner, **described)

@@ -30,12 +30,12 @@ _DEFAULTS = {
     # Else vLLM opens a socket to the internet to learn its own address.
     "VLLM_HOST_IP": "127.0.0.1",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
-    # The sampling rule works in both model runners (`model_runner`), but the second has not been
-    # tried on a GPU; vLLM 0.24 and later may choose it by themselves.
-    "VLLM_USE_V2_MODEL_RUNNER": "0",
     # Tokens are drawn by that processor, so FlashInfer's sampler would be compiled for nothing.
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
 }
+
+RUNNER_VARIABLE = "VLLM_USE_V2_MODEL_RUNNER"
+"""vLLM's variable; a user who sets it chooses the model runner of every engine that can have it."""
 
 SMALL_WEIGHT_BYTES = 1 << 26
 """Below this, one thread decodes as fast as several: the work between two barriers is shorter than

@@ -7,18 +7,19 @@ the place of the runner's own processing behind its penalties.
 
 import importlib
 import importlib.util
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fasttts.backends.vllm.environment import RUNNER_VARIABLE, set_environment
 from fasttts.backends.vllm.sampler import CounterSampler
 from fasttts.backends.vllm.slot_sampler import RowPlaces, SlotSampler
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
 
-VARIABLE = "VLLM_USE_V2_MODEL_RUNNER"
-"""vLLM's variable; where it is not set, `environment` sets it to the first runner."""
+logger = logging.getLogger(__name__)
 
 _PROCESSORS = "vllm.v1.worker.gpu.sample.logits_processor"
 """The second runner's interface of logits processors, in versions that have it."""
@@ -44,48 +45,60 @@ class SlotProcessor(Protocol):
         """Changes `logits` [B, V], in place or not, and returns them."""
 
 
-def uses_second_runner() -> bool:
-    """Whether the next generator gets the second model runner."""
-    return os.environ.get(VARIABLE, "0") not in {"", "0"}
+def uses_second_runner(arguments: Mapping[str, Any]) -> bool:
+    """Whether an engine gets the second model runner: as the user says, or where it can.
+
+    Without a word of the user's that is on a GPU, and where vLLM accepts the engine's arguments
+    for that runner.
+
+    Args:
+        arguments: Those of vLLM's `LLM`, `logits_processors` excepted.
+    """
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.platforms import current_platform
+
+    if arguments.get("runner") == "pooling" and _POOLING_TASK not in _second_runner_poolings():
+        return False
+    chosen = os.environ.get(RUNNER_VARIABLE)
+    if chosen is not None:
+        return chosen not in {"", "0"}
+    if current_platform.is_cpu():
+        return False
+    try:
+        with set_environment(runner_environment(is_second=True)):
+            EngineArgs(**arguments).create_engine_config()
+    except ValueError as error:  # what is wrong in either runner is said when the engine is opened
+        logger.debug("the first model runner is used: %s", error)
+        return False
+    return True
 
 
-def sampler_processors(others: Sequence[type]) -> list[type]:
+def runner_environment(*, is_second: bool) -> dict[str, str]:
+    """Variables that an engine is opened with: vLLM caches those of its first engine."""
+    return {RUNNER_VARIABLE: "1" if is_second else "0"}
+
+
+def sampler_processors(others: Sequence[type], *, is_second: bool) -> list[type]:
     """The logits processors that a generator is opened with, our sampling rule the last of them.
 
     Args:
         others: Processors that act before it: of vLLM's first interface for the first runner,
             `SlotProcessor` for the second.
+        is_second: Whether it gets the second runner.
     """
-    if not uses_second_runner():
+    if not is_second:
         return [*others, CounterSampler]
     return [_vllm_processor(others)] if _has_processors() else []
-
-
-def generator_environment() -> dict[str, str]:
-    """Variables that a generator's engine is opened with: vLLM caches those of its first engine."""
-    return {VARIABLE: "1" if uses_second_runner() else "0"}
-
-
-def verifier_environment(*, is_generative: bool) -> dict[str, str]:
-    """Variables that a verifier's engine is opened with.
-
-    Args:
-        is_generative: Whether the verifier's scores are probabilities of tokens, which both runners
-            give; else they are values of all positions.
-    """
-    if not uses_second_runner() or is_generative or _POOLING_TASK in _second_runner_poolings():
-        return {}
-    return {VARIABLE: "0"}
 
 
 def install_sampler(llm: "LLM", others: Sequence[type]) -> None:
     """Makes our sampling rule the second runner's sampler where that takes no processors.
 
     Args:
-        llm: A generator's engine.
+        llm: A generator's engine with the second runner.
         others: As for `sampler_processors`.
     """
-    if not uses_second_runner() or _has_processors():
+    if _has_processors():
         return
     engine: Any = llm.llm_engine.engine_core
     runner = engine.engine_core.model_executor.driver_worker.worker.model_runner
