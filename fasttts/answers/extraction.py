@@ -10,7 +10,7 @@ pages costs no more than its length.
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,7 +26,9 @@ Extractor = Callable[[str], str | None]
 """A candidate's text to its answer; None where it has none.
 
 It may raise `MalformedAnswer`. It is given what the text says, without thoughts, unless it has an
-attribute `reads_thoughts` that is true.
+attribute `reads_thoughts` that is true. Where it has a method `look_ahead`, that is given the texts
+of all candidates of a search before the function is given each, so that it can do slow work on all
+of them at once.
 """
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -58,6 +60,7 @@ class AnswerReader:
         reads_thoughts: Whether `find` is given thoughts too.
         is_open: Whether every text begins inside thoughts, which its prompt opened.
         is_function: Whether `find` calls a user's function, which may take any time.
+        ahead: Is given all texts before `find` is given each; None for nothing.
     """
 
     name: str
@@ -65,6 +68,7 @@ class AnswerReader:
     reads_thoughts: bool = False
     is_open: bool = False
     is_function: bool = False
+    ahead: Callable[[Sequence[str]], object] | None = None
 
     def __call__(self, text: str) -> str | None:
         """The answer alone."""
@@ -73,9 +77,19 @@ class AnswerReader:
 
     def read(self, text: str) -> Answer | None:
         """The answer in a text, and whether it is announced as one."""
-        if self.reads_thoughts:
-            return self.find(text)
-        return self.find(without_thoughts(text, is_open=self.is_open))
+        return self.find(self._said(text))
+
+    def look_ahead(self, texts: Sequence[str]) -> None:
+        """Tells the function behind it of texts that are going to be read.
+
+        Args:
+            texts: The texts.
+        """
+        if self.ahead is not None:
+            self.ahead([self._said(text) for text in texts])
+
+    def _said(self, text: str) -> str:
+        return text if self.reads_thoughts else without_thoughts(text, is_open=self.is_open)
 
 
 def reads_thoughts(function: Function) -> Function:
@@ -93,6 +107,7 @@ def as_reader(extract: Extractor) -> AnswerReader:
         find=functools.partial(_find, extract),
         reads_thoughts=bool(getattr(extract, "reads_thoughts", False)),
         is_function=True,
+        ahead=getattr(extract, "look_ahead", None),
     )
 
 

@@ -11,27 +11,29 @@ from fasttts import FastTTS, __version__
 from fasttts.cli import evaluate_view, options, render, session
 from fasttts.cli.check import check_seconds
 from fasttts.cli.evaluate_plot import save_evaluation_plot
+from fasttts.cli.evaluate_programs import open_programs
 from fasttts.cli.option_values import parse_options
 from fasttts.cli.options import DEFAULTS
 from fasttts.cli.plot import check_plot
 from fasttts.cli.tree_page import TreePages, make_folder
-from fasttts.config import EngineConfig, SearchConfig
+from fasttts.config import Aggregation, EngineConfig, SearchConfig
 from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
 from fasttts.evaluation import (
     MAX_IN_FLIGHT,
     METHODS,
+    TESTS,
     Comparison,
     Journal,
     Limits,
     Method,
     ProblemSet,
     Tally,
-    check_gradable,
     digest,
     load_problems,
     method_config,
 )
+from fasttts.interfaces import Verifier
 
 BASELINES: tuple[Method, ...] = ("greedy", "majority", "best_of_n")
 DEFAULT: tuple[Method, ...] = ("beam_search",)
@@ -61,8 +63,9 @@ def run(
     problem_field: options.ProblemField = None,
     answer_field: options.AnswerField = None,
     own_scoring: options.OwnScoring = False,
-    min_operations: options.MinOperations = 4,
-    max_operations: options.MaxOperations = 8,
+    sandbox: options.Sandbox = "auto",
+    min_operations: options.MinOperations = None,
+    max_operations: options.MaxOperations = None,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     top_k: options.TopK = None,
@@ -74,11 +77,11 @@ def run(
     thinking: options.Thinking = DEFAULTS.thinking,
     answer: options.Answer = DEFAULTS.answer,
     selection: options.ChosenBy = None,
-    aggregation: options.PathScore = DEFAULTS.aggregation,
+    aggregation: options.EvalPathScore = None,
     option: options.SearchOptions = None,
     system: options.System = None,
     generator: options.Generator = None,
-    verifier: options.Verifier = None,
+    verifier: options.EvalVerifier = None,
     dtype: options.DtypeName = None,
     max_model_len: options.MaxModelLen = None,
     max_num_seqs: options.MaxNumSeqs = None,
@@ -125,7 +128,7 @@ def run(
             "thinking": thinking,
             "answer": answer,
             "selection": selection,
-            "aggregation": aggregation,
+            "aggregation": aggregation or _aggregation(settings),
             **parse_options(option or ()),
         }
         chosen = _methods(methods, search, has_verifier=settings.verifier is not None)
@@ -145,19 +148,20 @@ def run(
             max_operations=max_operations,
             own_scoring=own_scoring,
         )
-        check_gradable(problems.problems, code_judge=None)
-        task = _Task(
-            problems=problems,
-            configs=configs,
-            seed=seed,
-            system=session.system_message(system),
-            settings=settings,
-            limits=_limits(max_seconds, max_tokens_total, in_flight),
-        )
-        make_folder(trees)
-        if problems.note is not None:
-            render.stderr().print(problems.note, style="dim", markup=False)
-        is_interrupted = _evaluate(task, output=output, trees=trees, plot=plot, as_json=as_json)
+        with open_programs(problems, settings, sandbox) as programs:
+            task = _Task(
+                problems=programs.problems,
+                configs=configs,
+                seed=seed,
+                system=session.system_message(system),
+                settings=settings,
+                verifier=programs.verifier,
+                limits=_limits(max_seconds, max_tokens_total, in_flight),
+            )
+            make_folder(trees)
+            if problems.note is not None:
+                render.stderr().print(problems.note, style="dim", markup=False)
+            is_interrupted = _evaluate(task, output=output, trees=trees, plot=plot, as_json=as_json)
         if is_interrupted:
             raise KeyboardInterrupt
 
@@ -171,6 +175,7 @@ class _Task:
     seed: int
     system: str | None
     settings: EngineConfig
+    verifier: Verifier | None
     limits: Limits
 
     def to_dict(self) -> dict[str, Any]:
@@ -187,6 +192,11 @@ class _Task:
             "system": self.system,
             "methods": {name: each.model_dump(mode="json") for name, each in self.configs.items()},
         }
+
+
+def _aggregation(settings: EngineConfig) -> Aggregation:
+    """The default: tests are given programs as they were written."""
+    return "model" if settings.verifier == TESTS else DEFAULTS.aggregation
 
 
 def _methods(
@@ -234,7 +244,7 @@ def _evaluate(
             for record in journal.records():
                 tally.add(record)
         if not tally.is_complete:
-            engine = stack.enter_context(session.loaded(task.settings))
+            engine = stack.enter_context(session.loaded(task.settings, task.verifier))
             end = _run(engine, task, tally, journal, trees)
         evaluation = tally.evaluation(task.problems.name, task.seed)
         if as_json:

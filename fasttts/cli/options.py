@@ -5,6 +5,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from fasttts.code.sandbox import SandboxName
 from fasttts.config import (
     ANSWER_RULES,
     JSON_FIELD,
@@ -26,7 +27,8 @@ Dataset = Annotated[
     str,
     typer.Argument(
         metavar="DATASET",
-        help="A file of problems, 'demo': the bundled word problems, or reasoning-gym:NAME.",
+        help="A file of problems, 'demo': the bundled word problems, 'programs': functions to "
+        "write, or reasoning-gym:NAME.",
     ),
 ]
 Methods = Annotated[
@@ -56,6 +58,15 @@ ProblemField = Annotated[
 ]
 AnswerField = Annotated[
     str | None, typer.Option(metavar="NAME", help="The field of a file that holds the answer.")
+]
+Sandbox = Annotated[
+    str,
+    typer.Option(
+        "--sandbox",
+        metavar="NAME",
+        help=f"Where models' programs run: {', '.join(get_args(SandboxName))}; with 'none' they "
+        "have your rights.",
+    ),
 ]
 OwnScoring = Annotated[
     bool,
@@ -199,8 +210,34 @@ System = Annotated[
     ),
 ]
 NumProblems = Annotated[int, typer.Option(metavar="N", help="Test problems.")]
-MinOperations = Annotated[int, typer.Option(metavar="N", help="Fewest operations of a problem.")]
-MaxOperations = Annotated[int, typer.Option(metavar="N", help="Most operations of a problem.")]
+MinOperations = Annotated[
+    int | None,
+    typer.Option(
+        "--min-operations",
+        metavar="N",
+        help="Fewest operations of a problem: 4 of 'demo', 2 of 'programs'.",
+        show_default=False,
+    ),
+]
+MaxOperations = Annotated[
+    int | None,
+    typer.Option(
+        "--max-operations",
+        metavar="N",
+        help="Most operations of a problem: 8 of 'demo', 4 of 'programs'.",
+        show_default=False,
+    ),
+]
+EvalPathScore = Annotated[
+    str | None,
+    typer.Option(
+        "--aggregation",
+        metavar="RULE",
+        help=f"How steps score a path: {', '.join(get_args(Aggregation))}. 'last' by default, "
+        "'model' with --verifier tests.",
+        show_default=False,
+    ),
+]
 Generator = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="'demo' (the default), a model directory or a hub name."),
@@ -210,6 +247,14 @@ Verifier = Annotated[
     typer.Option(
         metavar="NAME",
         help="A model, named in the same way; 'judge': the generator; or module:function.",
+    ),
+]
+EvalVerifier = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A model, named in the same way; 'judge': the generator; module:function; or 'tests': "
+        "the shown tests of problems about programs.",
     ),
 ]
 DtypeName = Annotated[

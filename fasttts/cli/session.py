@@ -18,6 +18,7 @@ from fasttts.config.unicode_text import check_text
 from fasttts.config.validation import did_you_mean
 from fasttts.engine.loading import check_conversations
 from fasttts.errors import ConfigurationError, FastTTSError
+from fasttts.interfaces import Verifier
 from fasttts.memory.units import parse_quantity
 from fasttts.search import resolve
 
@@ -58,8 +59,12 @@ def check_search(config: SearchConfig, settings: EngineConfig) -> None:
     resolve(config, has_verifier=settings.verifier is not None)
 
 
-def open_engine(settings: EngineConfig) -> FastTTS:
+def open_engine(settings: EngineConfig, verifier: Verifier | None = None) -> FastTTS:
     """Loads the models; a verifier's module may be in the current directory.
+
+    Args:
+        settings: The models.
+        verifier: In place of the verifier that they name; None for that one.
 
     Raises:
         ConfigurationError: The generator has no chat template, which every command needs.
@@ -67,7 +72,9 @@ def open_engine(settings: EngineConfig) -> FastTTS:
     check_conversations(settings)
     if settings.verifier is not None and is_function_name(settings.verifier):
         sys.path.insert(0, os.getcwd())
-    return FastTTS.from_config(settings)
+    if verifier is None:
+        return FastTTS.from_config(settings)
+    return FastTTS.from_config(settings, verifier=verifier)
 
 
 def read_problem(argument: str) -> str:
@@ -87,16 +94,20 @@ def read_problem(argument: str) -> str:
 
 
 @contextmanager
-def loaded(settings: EngineConfig) -> Iterator[FastTTS]:
+def loaded(settings: EngineConfig, verifier: Verifier | None = None) -> Iterator[FastTTS]:
     """Loads an engine for the body, and closes it afterwards.
 
     Closing vLLM takes seconds, so Ctrl-C is reported before it and a second one skips it.
+
+    Args:
+        settings: The models.
+        verifier: As for `open_engine`.
 
     Raises:
         typer.Exit: The body was interrupted; the code is `EXIT_INTERRUPTED`.
     """
     with _told_warnings(), render.loading():
-        engine = open_engine(settings)
+        engine = open_engine(settings, verifier)
     with engine:
         try:
             yield engine

@@ -1,5 +1,6 @@
 """Programs that models write: run in a sandbox, tested, judged, and compared by behaviour."""
 
+from fasttts.code.examples import humaneval_examples
 from fasttts.code.judge import Behaviour, judge, judge_many
 from fasttts.code.limits import Limits
 from fasttts.code.programs import Program, extract_program, find_program
@@ -23,6 +24,7 @@ __all__ = [
     "call_tests",
     "extract_program",
     "find_program",
+    "humaneval_examples",
     "humaneval_tests",
     "judge",
     "judge_many",

@@ -88,12 +88,30 @@ class Behaviour:
         """The identity of what decides about equality."""
         return f"behaviour {self._calls} {self._tests!r} {self._runner.fingerprint}"
 
+    def look_ahead(self, texts: Sequence[str]) -> None:
+        """Runs the programs of many texts at once; the runner keeps what they do.
+
+        Args:
+            texts: Texts of which the names are going to be asked for.
+        """
+        calls = self._runner.submit([functools.partial(self._name, text) for text in texts])
+        try:
+            for call, _ in calls:
+                call.exception()  # waits; it is raised where the name is asked for
+        finally:
+            for call, cancellation in calls:
+                call.cancel()
+                cancellation.cancel()
+
     def __call__(self, text: str) -> str | None:
         """The name of what the program in a text does."""
+        return self._name(text, None)
+
+    def _name(self, text: str, cancellation: Cancellation | None) -> str | None:
         program = extract_program(text, self._tests)
         if program is None:
             return None
-        found = self._runner.behaviour(program, self._tests, self._calls)
+        found = self._runner.behaviour(program, self._tests, self._calls, cancellation=cancellation)
         if found is None:
             return None
         # Letters alone: nothing that the equality of answers could take for mathematics.

@@ -329,6 +329,7 @@ class FastTTS:
         *,
         config: SearchConfig | None = None,
         seeds: Sequence[int] | None = None,
+        extractors: Sequence[Extractor | None] | None = None,
         max_in_flight: int = 256,
         timeout_s: float | None = None,
         **options: Any,
@@ -342,6 +343,8 @@ class FastTTS:
             problems: Questions or conversations.
             config: As for `search_many`.
             seeds: As for `search_many`.
+            extractors: For each problem what finds the answer in a candidate's text; None goes by
+                the option `answer`, for one problem or for all.
             max_in_flight: Most problems that are in work, or wait for a place, at a time.
             timeout_s: Seconds after which searches that have not ended are cancelled, and not
                 yielded; None waits for all.
@@ -360,9 +363,14 @@ class FastTTS:
         if not isinstance(timeout_s, int | float | None):
             raise wrong_type("timeout_s", timeout_s, "a number of seconds or None")
         configs = seeded(search_config(config, **options), seeds, problems)
+        if extractors is None:
+            extractors = [None] * len(configs)
+        elif not isinstance(extractors, Sequence) or len(extractors) != len(configs):
+            what = f"a list of {len(configs)} functions, one for each problem, or None"
+            raise wrong_type("extractors", extractors, what)
         runs = (
-            self._prepare(problem, each, {}, system=None, extract=None)
-            for problem, each in zip(problems, configs, strict=True)
+            self._prepare(problem, each, {}, system=None, extract=extract)
+            for problem, each, extract in zip(problems, configs, extractors, strict=True)
         )
         return self._core.run_each(runs, max_in_flight=max_in_flight, timeout_s=timeout_s)
 

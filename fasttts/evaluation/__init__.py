@@ -18,7 +18,6 @@ from fasttts.evaluation.grading import (
     Judge,
     ProblemOutcome,
     Verdict,
-    check_gradable,
     grade,
     is_correct,
 )
@@ -26,7 +25,8 @@ from fasttts.evaluation.intervals import mcnemar_p, paired_interval, wilson_inte
 from fasttts.evaluation.journal import Journal
 from fasttts.evaluation.methods import METHODS, Method, method_config
 from fasttts.evaluation.problem_file import read_problems
-from fasttts.evaluation.problems import CodeTests, Problem, digest
+from fasttts.evaluation.problems import Problem, digest
+from fasttts.evaluation.programs import TESTS, ProgramJudge, has_programs, shown_tests
 from fasttts.evaluation.records import Record, RunCost
 from fasttts.evaluation.runner import MAX_IN_FLIGHT, Comparison, Evaluated, Limits
 from fasttts.evaluation.summary import Curve, CurvePoint, Difference, Evaluation, Row, Tally
@@ -34,8 +34,8 @@ from fasttts.evaluation.summary import Curve, CurvePoint, Difference, Evaluation
 __all__ = [
     "MAX_IN_FLIGHT",
     "METHODS",
+    "TESTS",
     "AnswerJudge",
-    "CodeTests",
     "Comparison",
     "Curve",
     "CurvePoint",
@@ -51,14 +51,15 @@ __all__ = [
     "Problem",
     "ProblemOutcome",
     "ProblemSet",
+    "ProgramJudge",
     "Record",
     "Row",
     "RunCost",
     "Tally",
     "Verdict",
-    "check_gradable",
     "digest",
     "grade",
+    "has_programs",
     "is_correct",
     "load_problems",
     "mcnemar_p",
@@ -67,5 +68,6 @@ __all__ = [
     "pass_at_k",
     "problem_curves",
     "read_problems",
+    "shown_tests",
     "wilson_interval",
 ]

@@ -6,16 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fasttts.answers.equality import answers_equal, group_equal
+from fasttts.answers.equality import answers_equal
+from fasttts.code import call_tests
 from fasttts.config.validation import did_you_mean
 from fasttts.demo.problems import generate_problems
+from fasttts.demo.programs import generate_program_problems
 from fasttts.errors import ConfigurationError
 from fasttts.evaluation.grading import AnswerJudge, Judge
 from fasttts.evaluation.problem_file import read_problems, sample
 from fasttts.evaluation.problems import Problem
+from fasttts.types import Candidate
 
 DEMO = "demo"
+PROGRAMS = "programs"
 GYM_PREFIX = "reasoning-gym:"
+_OPERATIONS = {DEMO: (4, 8), PROGRAMS: (2, 4)}
+"""Fewest and most operations of a problem, unless the user says otherwise."""
+
 _DEFAULT_COUNT = 100
 _FULL_MARKS = 1.0
 _FIELDS_HINT = " (--problem-field and --answer-field name other fields)"
@@ -45,20 +52,21 @@ def load_problems(
     seed: int = 0,
     problem_field: str | None = None,
     answer_field: str | None = None,
-    min_operations: int = 4,
-    max_operations: int = 8,
+    min_operations: int | None = None,
+    max_operations: int | None = None,
     own_scoring: bool = False,
 ) -> ProblemSet:
     """Loads problems.
 
     Args:
-        name: "demo", "reasoning-gym:NAME", or a file.
+        name: "demo", "programs", "reasoning-gym:NAME", or a file.
         count: How many; None takes all of a file, and 100 of a generated set.
         seed: Draws the problems: a sample of a file, or generated ones.
         problem_field: The field of a file with the text; None takes the layout's.
         answer_field: The field of a file with the answer; None takes the layout's.
-        min_operations: Fewest operations of a demonstration problem.
-        max_operations: Most operations of a demonstration problem.
+        min_operations: Fewest operations of a problem of "demo" or "programs"; None takes the
+            set's own number.
+        max_operations: Most operations; the same.
         own_scoring: Whether a set of reasoning-gym grades answers with its own code.
 
     Raises:
@@ -66,17 +74,24 @@ def load_problems(
     """
     if count is not None and count < 1:
         raise ConfigurationError(f"--num-problems {count}: at least 1 is needed")
-    if name == DEMO:
-        return _demo(
-            _DEFAULT_COUNT if count is None else count, seed, min_operations, max_operations
-        )
+    size = _DEFAULT_COUNT if count is None else count
+    if name in (DEMO, PROGRAMS):
+        make = _demo if name == DEMO else _programs
+        low, high = _OPERATIONS[name]
+        low = low if min_operations is None else min_operations
+        high = high if max_operations is None else max_operations
+        try:
+            problems = make(size, seed, low, high)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+        return ProblemSet(name=name, problems=problems, judge=AnswerJudge())
     if name.startswith(GYM_PREFIX):
-        size = _DEFAULT_COUNT if count is None else count
         return _gym(name, size, seed, own_scoring=own_scoring)
     file = Path(name)
     if not file.exists() and not file.suffix:
         raise ConfigurationError(
-            f"unknown data set {name!r}: use demo, {GYM_PREFIX}NAME, or a file that exists"
+            f"unknown data set {name!r}: use {DEMO}, {PROGRAMS}, {GYM_PREFIX}NAME, or a file that "
+            "exists"
         )
     problems = read_problems(
         file, problem_field=problem_field, answer_field=answer_field, hint=_FIELDS_HINT
@@ -84,16 +99,25 @@ def load_problems(
     return ProblemSet(name=name, problems=sample(problems, count, seed), judge=AnswerJudge())
 
 
-def _demo(count: int, seed: int, low: int, high: int) -> ProblemSet:
-    try:
-        found = generate_problems("test", seed, count, min_operations=low, max_operations=high)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
-    problems = tuple(
+def _demo(count: int, seed: int, low: int, high: int) -> tuple[Problem, ...]:
+    found = generate_problems("test", seed, count, min_operations=low, max_operations=high)
+    return tuple(
         Problem(id=str(number), text=problem.text, answer=str(problem.answer))
         for number, problem in enumerate(found)
     )
-    return ProblemSet(name=DEMO, problems=problems, judge=AnswerJudge())
+
+
+def _programs(count: int, seed: int, low: int, high: int) -> tuple[Problem, ...]:
+    found = generate_program_problems(seed, count, min_operations=low, max_operations=high)
+    return tuple(
+        Problem(
+            id=problem.name,
+            text=problem.text,
+            tests=call_tests(problem.name, problem.hidden),
+            shown=call_tests(problem.name, problem.shown),
+        )
+        for problem in found
+    )
 
 
 def _gym(name: str, count: int, seed: int, *, own_scoring: bool) -> ProblemSet:
@@ -131,21 +155,23 @@ def _gym_answer(entry: dict[str, Any]) -> str | None:
     return None if entry.get("answer") is None else str(entry["answer"])
 
 
-class _GymJudge:
+class _GymJudge(AnswerJudge):
     """Lets a data set of reasoning-gym grade; equal answers are right as well."""
-
-    name = "reasoning-gym"
 
     def __init__(self, dataset: Any, entries: dict[str, dict[str, Any]]) -> None:
         self._dataset = dataset
         self._entries = entries
 
-    def right(self, problem: Problem, answers: Sequence[str | None]) -> Sequence[bool]:
+    @property
+    def name(self) -> str:
+        """The package's name."""
+        return "reasoning-gym"
+
+    def right(self, problem: Problem, candidates: Sequence[Candidate]) -> Sequence[bool]:
+        """Those to which the data set gives full marks."""
+        answers = [candidate.answer for candidate in candidates]
         found = {answer: self._is_right(problem, answer) for answer in set(answers)}
         return [found[answer] for answer in answers]
-
-    def groups(self, problem: Problem, answers: Sequence[str | None]) -> Sequence[Sequence[int]]:
-        return group_equal(answers)
 
     def _is_right(self, problem: Problem, answer: str | None) -> bool:
         if answer is None or answers_equal(answer, problem.answer):

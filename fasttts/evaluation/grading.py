@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from fasttts.answers.equality import answers_equal, group_equal
-from fasttts.errors import ConfigurationError, FastTTSError
+from fasttts.answers.extraction import Extractor
+from fasttts.config import SearchConfig
+from fasttts.errors import FastTTSError
 from fasttts.evaluation.problems import Problem
 from fasttts.types import Candidate, FinishReason, Path, SearchResult
 
@@ -18,28 +20,49 @@ before it announced a right one, or no result at all."""
 
 
 class Judge(Protocol):
-    """Tells right answers from wrong ones, and which are equal."""
+    """Tells right answers from wrong ones, and which are equal; to build on: `AnswerJudge`."""
 
     @property
     def name(self) -> str:
         """A name; judges that decide differently have different ones."""
         ...
 
-    def right(self, problem: Problem, answers: Sequence[str | None]) -> Sequence[bool]:
-        """Decides which answers are right.
+    def extractor(self, problem: Problem, config: SearchConfig) -> Extractor | None:
+        """What finds the answers that a search on the problem votes with.
 
         Args:
             problem: The problem.
-            answers: Answers of its candidates; None where one has none, which is wrong.
+            config: The search.
+
+        Returns:
+            None where the search's option `answer` says it.
         """
         ...
 
-    def groups(self, problem: Problem, answers: Sequence[str | None]) -> Sequence[Sequence[int]]:
-        """Indices of answers that vote for the same, together; those without one are left out.
+    def answers(self, problem: Problem, candidates: Sequence[Candidate]) -> Sequence[str | None]:
+        """The answers that stand in candidates; None where one has none, which is wrong.
 
         Args:
             problem: The problem.
-            answers: As for `right`.
+            candidates: The candidates of one search.
+        """
+        ...
+
+    def right(self, problem: Problem, candidates: Sequence[Candidate]) -> Sequence[bool]:
+        """Decides which candidates are right.
+
+        Args:
+            problem: The problem.
+            candidates: As for `answers`.
+        """
+        ...
+
+    def groups(self, problem: Problem, candidates: Sequence[Candidate]) -> Sequence[Sequence[int]]:
+        """Indices of candidates that vote for the same, together; those without a vote left out.
+
+        Args:
+            problem: The problem.
+            candidates: As for `answers`.
         """
         ...
 
@@ -47,13 +70,26 @@ class Judge(Protocol):
 class AnswerJudge:
     """Compares answers with the known one, by value."""
 
-    name = "equality"
+    @property
+    def name(self) -> str:
+        """The rule's name."""
+        return "equality"
 
-    def right(self, problem: Problem, answers: Sequence[str | None]) -> Sequence[bool]:
-        return [answers_equal(answer, problem.answer) for answer in answers]
+    def extractor(self, problem: Problem, config: SearchConfig) -> Extractor | None:
+        """None: the option `answer` says where answers stand."""
+        return None
 
-    def groups(self, problem: Problem, answers: Sequence[str | None]) -> Sequence[Sequence[int]]:
-        return group_equal(answers)
+    def answers(self, problem: Problem, candidates: Sequence[Candidate]) -> Sequence[str | None]:
+        """The candidates' own."""
+        return [candidate.answer for candidate in candidates]
+
+    def right(self, problem: Problem, candidates: Sequence[Candidate]) -> Sequence[bool]:
+        """Those that equal the known answer."""
+        return [answers_equal(candidate.answer, problem.answer) for candidate in candidates]
+
+    def groups(self, problem: Problem, candidates: Sequence[Candidate]) -> Sequence[Sequence[int]]:
+        """Equal answers."""
+        return group_equal([candidate.answer for candidate in candidates])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +99,8 @@ class GradedCandidate:
     Attributes:
         path: Position in the tree.
         text: Its text.
-        answer: Its answer; None where there is none.
-        is_right: Whether it is the known answer; a text that was cut has to announce it.
+        answer: Its answer, or its program; None where there is none.
+        is_right: Whether its answer is right; a text that was cut has to announce it.
         group: Number of the group of equal answers that it votes with; None without an answer.
         score: Its score; None without a verifier.
         finish_reason: "length" where it hit a cap.
@@ -111,24 +147,27 @@ def grade(problem: Problem, outcome: ProblemOutcome, judge: Judge) -> tuple[Grad
     """
     if not isinstance(outcome, SearchResult):
         return ()
-    answers = [candidate.answer for candidate in outcome.candidates]
+    candidates = outcome.candidates
     groups = {
         index: number
-        for number, group in enumerate(judge.groups(problem, answers))
+        for number, group in enumerate(judge.groups(problem, candidates))
         for index in group
     }
-    right = judge.right(problem, answers)
+    right = judge.right(problem, candidates)
+    answers = judge.answers(problem, candidates)
     return tuple(
-        _graded(candidate, right[index], groups.get(index))
-        for index, candidate in enumerate(outcome.candidates)
+        _graded(candidate, answers[index], right[index], groups.get(index))
+        for index, candidate in enumerate(candidates)
     )
 
 
-def _graded(candidate: Candidate, is_right: bool, group: int | None) -> GradedCandidate:
+def _graded(
+    candidate: Candidate, answer: str | None, is_right: bool, group: int | None
+) -> GradedCandidate:
     return GradedCandidate(
         path=candidate.path,
         text=candidate.text,
-        answer=candidate.answer,
+        answer=answer,
         is_right=is_right and (candidate.is_complete or candidate.is_announced),
         group=group,
         score=candidate.score,
@@ -154,21 +193,3 @@ def verdict_of(outcome: ProblemOutcome, candidates: Sequence[GradedCandidate]) -
     if not chosen.is_complete:
         return "cut"
     return "no answer" if chosen.answer is None else "wrong"
-
-
-def check_gradable(problems: Sequence[Problem], code_judge: Judge | None) -> None:
-    """Checks that there is a judge for every problem.
-
-    Args:
-        problems: The problems.
-        code_judge: Decides about programs; None where there is none.
-
-    Raises:
-        ConfigurationError: A problem has tests, and nothing here runs them.
-    """
-    found = next((problem for problem in problems if problem.tests is not None), None)
-    if found is not None and code_judge is None:
-        raise ConfigurationError(
-            f"problem {found.id!r} is about a program and comes with tests, and there is no judge "
-            "that runs programs here: --problem-field and --answer-field compare answers instead"
-        )

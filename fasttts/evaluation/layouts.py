@@ -7,10 +7,13 @@ row with a problem and an answer.
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fasttts.answers.boxes import boxed
-from fasttts.evaluation.problems import CodeTests, Problem
+from fasttts.code import CodeTests, assert_tests, humaneval_examples, humaneval_tests, mbpp_tests
+from fasttts.errors import ConfigurationError
+from fasttts.evaluation.problems import Problem
 
 _TEXT_FIELDS = ("problem", "question", "prompt", "text")
 _ANSWER_FIELDS = ("answer", "final_answer", "expected_answer", "target")
@@ -49,9 +52,13 @@ def read_row(
     fields = {name.lower(): value for name, value in row.items()}
     if problem_field is None and answer_field is None:
         for read in (_humaneval, _mbpp, _own_tests):
-            if (found := read(fields)) is not None:
-                text, tests = found
-                return Problem(id=_id(fields, number), text=text, tests=tests)
+            try:
+                found = read(fields)
+            except ConfigurationError as error:  # of the tests
+                raise LayoutError(str(error)) from error
+            if found is not None:
+                text, tests, shown = found
+                return Problem(id=_id(fields, number), text=text, tests=tests, shown=shown)
     text = _text(fields, _names(problem_field, _TEXT_FIELDS, fields))
     answer = _answer(fields, answer_field)
     if answer is None and needs_answer:
@@ -60,43 +67,44 @@ def read_row(
     return Problem(id=_id(fields, number), text=text, answer=answer)
 
 
-def _humaneval(fields: Row) -> tuple[str, CodeTests] | None:
+_Programming = tuple[str, CodeTests, CodeTests | None]
+"""A text, the tests that decide, and those that a search may use."""
+
+
+def _humaneval(fields: Row) -> _Programming | None:
     if not {"prompt", "test", "entry_point"} <= fields.keys():
         return None
     name = _text(fields, "entry_point")
     if not name.isidentifier():
         raise LayoutError(f"entry_point {name!r} is no name of a function")
-    hidden = f"{_text(fields, 'test')}\n\ncheck({name})"
-    tests = CodeTests(entry_point=name, setup="", shown=(), hidden=(hidden,))
+    _text(fields, "test")
     begun = str(fields["prompt"]).strip("\n")
-    return f"Write this Python function, all of it:\n\n```python\n{begun}\n```", tests
+    text = f"Write this Python function, all of it:\n\n```python\n{begun}\n```"
+    return text, humaneval_tests(fields), humaneval_examples(fields)
 
 
-def _mbpp(fields: Row) -> tuple[str, CodeTests] | None:
+def _mbpp(fields: Row) -> _Programming | None:
     if "test_list" not in fields or not {"text", "prompt"} & fields.keys():
         return None
-    listed = _texts(fields, "test_list")
-    imports = _texts(fields, "test_imports") if fields.get("test_imports") else ()
-    setup = "\n".join((*imports, str(fields.get("test_setup_code") or "")))
-    more = _texts(fields, "challenge_test_list") if fields.get("challenge_test_list") else ()
-    tests = CodeTests(
-        entry_point=None, setup=setup.strip(), shown=listed[:1], hidden=(*listed, *more)
-    )
+    for name in ("test_list", "test_imports", "challenge_test_list"):
+        if name == "test_list" or fields.get(name):
+            _texts(fields, name)
+    tests = mbpp_tests(fields, with_challenges=True)
     text = _text(fields, "text" if fields.get("text") else "prompt")
-    return f"{text}\nYour Python code has to pass this test:\n\n{listed[0]}", tests
+    shown = replace(tests, tests=tests.tests[:1])
+    return f"{text}\nYour Python code has to pass this test:\n\n{shown.tests[0]}", tests, shown
 
 
-def _own_tests(fields: Row) -> tuple[str, CodeTests] | None:
+def _own_tests(fields: Row) -> _Programming | None:
     if "hidden_tests" not in fields:
         return None
-    shown = _texts(fields, "shown_tests") if fields.get("shown_tests") else ()
-    tests = CodeTests(
-        entry_point=str(fields["entry_point"]) if fields.get("entry_point") else None,
-        setup=str(fields.get("setup") or ""),
-        shown=shown,
-        hidden=_texts(fields, "hidden_tests"),
-    )
-    return _text(fields, _names(None, _TEXT_FIELDS, fields)), tests
+    setup = str(fields.get("setup") or "")
+    names = (_text(fields, "entry_point"),) if fields.get("entry_point") else ()
+    tests = assert_tests(_texts(fields, "hidden_tests"), setup=setup, names=names)
+    shown = None
+    if fields.get("shown_tests"):
+        shown = assert_tests(_texts(fields, "shown_tests"), setup=setup, names=names)
+    return _text(fields, _names(None, _TEXT_FIELDS, fields)), tests, shown
 
 
 def _names(given: str | None, known: tuple[str, ...], fields: Row) -> str:

@@ -4,22 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeTests:
-    """Tests of a problem whose answer is a Python program; each is Python that raises if it fails.
-
-    Attributes:
-        entry_point: The function to write; None where the tests name it themselves.
-        setup: Python that runs before the program, such as imports.
-        shown: Tests that the problem's text shows, or that a search may use.
-        hidden: Tests that decide whether the answer is right.
-    """
-
-    entry_point: str | None
-    setup: str
-    shown: tuple[str, ...]
-    hidden: tuple[str, ...]
+from fasttts.code import CodeTests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +15,15 @@ class Problem:
         id: Its name in its file or data set, else its number.
         text: What the model is asked.
         answer: The known answer; None where it is not known, or tests decide.
-        tests: The tests of a program; None where the answer is no program.
+        tests: Hidden tests that decide about a program; None where the answer is no program.
+        shown: Tests that the text shows, or that a search may use; None where there are none.
     """
 
     id: str
     text: str
     answer: str | None = None
     tests: CodeTests | None = None
+    shown: CodeTests | None = None
 
 
 def digest(problems: tuple[Problem, ...]) -> str:

@@ -53,7 +53,7 @@ class Record(Document):
         verdict: What the outcome is.
         text: The problem's text.
         expected: The known answer; None where tests decide.
-        answer: The chosen answer; None where there is none.
+        answer: The chosen answer, or its program; None where there is none.
         stop_reason: Why the search ended; "complete" where no budget cut it short.
         error: The message of the error; None where there is a result.
         tokens: Tokens of the search tree, without what speculation wasted.
@@ -108,7 +108,7 @@ def make_record(
         verdict=verdict_of(outcome, candidates),
         text=problem.text,
         expected=problem.answer,
-        answer=None if result is None else result.answer,
+        answer=candidates[0].answer if candidates else None,
         stop_reason=getattr(outcome, "stop_reason", "complete"),
         error=None if result is not None else str(outcome),
         tokens=usage.required_tokens,

@@ -1,6 +1,8 @@
 """Runs methods on problems, many at once, and hands out a record of each as it ends."""
 
+import functools
 import time
+from collections import deque
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -13,7 +15,8 @@ from fasttts.errors import ConfigurationError
 from fasttts.evaluation.grading import AnswerJudge, Judge, ProblemOutcome
 from fasttts.evaluation.problems import Problem
 from fasttts.evaluation.records import Record, make_record
-from fasttts.types import SearchResult
+from fasttts.types import SearchResult, Usage
+from fasttts.verifiers.daemon_pool import Call, DaemonPool
 
 BLOCK_SIZE = 32
 """Problems that all methods answer before the next ones, where a budget may end the evaluation."""
@@ -66,6 +69,7 @@ class Comparison:
         judge: Decides what is right.
         limits: Limits of the run.
         is_cut_short: Whether a limit ended the run.
+        num_tokens: Tokens that were sampled, speculation included.
     """
 
     engine: FastTTS
@@ -75,12 +79,14 @@ class Comparison:
     judge: Judge = field(default_factory=AnswerJudge)
     limits: Limits = Limits()
     is_cut_short: bool = False
+    num_tokens: int = 0
 
     def run(self, done: Collection[tuple[str, int]] = ()) -> Generator[Evaluated, None, None]:
         """Yields the record of each problem under each method, as it ends.
 
         Method after method; where there is a limit, block of problems after block, so that the
-        methods have the same problems behind them when it is reached.
+        methods have the same problems behind them when it is reached. Answers are graded in a
+        thread beside the searches.
 
         Args:
             done: Methods and numbers of problems to leave out.
@@ -88,16 +94,10 @@ class Comparison:
         until_s = None
         if self.limits.seconds is not None:
             until_s = time.monotonic() + self.limits.seconds
-        num_tokens = 0
         for indices in self._blocks():
             for method in self.configs:
                 missing = [index for index in indices if (method, index) not in done]
-                for evaluated in self._of_method(method, missing, until_s):
-                    num_tokens += evaluated.record.run.generated_tokens
-                    yield evaluated
-                    if self.limits.tokens is not None and num_tokens >= self.limits.tokens:
-                        self.is_cut_short = True
-                        return
+                yield from self._of_method(method, missing, until_s)
                 if self.is_cut_short:
                     return
 
@@ -111,23 +111,31 @@ class Comparison:
         self, method: str, indices: Sequence[int], until_s: float | None
     ) -> Iterator[Evaluated]:
         last_s = time.perf_counter()
-        for index, outcome in self._outcomes(self.configs[method], indices, until_s):
-            now_s = time.perf_counter()
-            record = make_record(
-                index,
-                self.problems[index],
-                method,
-                outcome,
-                judge=self.judge,
-                elapsed_s=now_s - last_s,
-            )
-            last_s = now_s
-            result = outcome if isinstance(outcome, SearchResult) else None
-            yield Evaluated(record=record, result=result)
+        graded: deque[Call[Evaluated]] = deque()
+        ended = self._outcomes(self.configs[method], indices, until_s)
+        with closing(DaemonPool(1, name="fasttts-grade")) as grading, closing(ended):
+            for index, outcome in ended:
+                now_s = time.perf_counter()
+                grade = functools.partial(self._graded, index, method, outcome, now_s - last_s)
+                graded.append(grading.submit(grade))
+                last_s = now_s
+                while graded and graded[0].done():
+                    yield graded.popleft().result()
+            while graded:
+                yield graded.popleft().result()
+
+    def _graded(
+        self, index: int, method: str, outcome: ProblemOutcome, elapsed_s: float
+    ) -> Evaluated:
+        record = make_record(
+            index, self.problems[index], method, outcome, judge=self.judge, elapsed_s=elapsed_s
+        )
+        result = outcome if isinstance(outcome, SearchResult) else None
+        return Evaluated(record=record, result=result)
 
     def _outcomes(
         self, config: SearchConfig, indices: Sequence[int], until_s: float | None
-    ) -> Iterator[tuple[int, ProblemOutcome]]:
+    ) -> Generator[tuple[int, ProblemOutcome], None, None]:
         """What each search ends with; a problem that does not fit into the context is an error."""
         prompts: dict[int, Prompt] = {}
         for index in indices:
@@ -141,6 +149,7 @@ class Comparison:
             list(prompts.values()),
             config=config,
             seeds=[derive_seed(config.seed, index) for index in numbers],
+            extractors=[self.judge.extractor(self.problems[index], config) for index in numbers],
             max_in_flight=self.limits.max_in_flight,
             timeout_s=timeout_s,
         )
@@ -149,4 +158,8 @@ class Comparison:
             for position, outcome in ended:
                 num_ended += 1
                 yield numbers[position], outcome
+                self.num_tokens += getattr(outcome, "usage", Usage()).generated_tokens
+                if self.limits.tokens is not None and self.num_tokens >= self.limits.tokens:
+                    self.is_cut_short = True
+                    return
         self.is_cut_short |= num_ended < len(numbers)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from fasttts.answers.canonical_json import MalformedAnswer
@@ -82,7 +83,10 @@ def _ranking(run: SearchRun) -> Ranking:
     config = run.request.config
     if (error := without_result(run)) is not None:
         raise error
-    candidates = [_candidate(run, node, run.answer_reader) for node in _last_nodes(run)]
+    nodes = _last_nodes(run)
+    with _blamed(run.answer_reader):
+        run.answer_reader.look_ahead([node.path_text() for node in nodes])
+    candidates = [_candidate(run, node, run.answer_reader) for node in nodes]
     assert config.selection is not None, "the engine resolves the selection"
     return make_ranking(candidates, config.selection)
 
@@ -187,17 +191,31 @@ def _known_score(run: SearchRun, node: Node) -> float | None:
 def _answer(reader: AnswerReader, text: str) -> tuple[Answer | None, bool]:
     """The answer in a text, and whether the extractor reports it as malformed."""
     try:
-        answer = reader.read(text)
+        with _blamed(reader):
+            answer = reader.read(text)
     except MalformedAnswer:
         return None, True
+    _check_answer(reader, None if answer is None else answer.text)
+    return answer, False
+
+
+@contextmanager
+def _blamed(reader: AnswerReader) -> Iterator[None]:
+    """Names the extractor in what it raises.
+
+    Raises:
+        SearchError: It failed.
+    """
+    try:
+        yield
+    except MalformedAnswer:
+        raise
     except BaseException as error:  # a user's function may raise anything
         if _is_of_the_keyboard(error):
             raise
         raise SearchError(
             f"extract={reader.name} failed on a candidate's text: {type(error).__name__}: {error}"
         ) from error
-    _check_answer(reader, None if answer is None else answer.text)
-    return answer, False
 
 
 def _check_answer(reader: AnswerReader, answer: object) -> None:

@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "fasttts.streaming": PURE | {"fasttts.scheduling"},
     "fasttts.observability": PURE | {"fasttts.scheduling"},
     "fasttts.engine": RUNNING | {"fasttts.backends.vllm"},
-    "fasttts.evaluation": PURE | {"fasttts.demo", "fasttts.engine"},
+    "fasttts.evaluation": PURE | {"fasttts.code", "fasttts.demo", "fasttts.engine"},
     "fasttts.routing": PURE | {"fasttts.engine", "fasttts.evaluation"},
     "fasttts.check": PUBLIC,
     "fasttts.testing": RUNNING | {"fasttts.backends"},

@@ -13,11 +13,9 @@ from fasttts.errors import SearchError
 from fasttts.evaluation import (
     METHODS,
     AnswerJudge,
-    CodeTests,
     Problem,
     ProblemOutcome,
     Tally,
-    check_gradable,
     grade,
     is_correct,
     mcnemar_p,
@@ -166,15 +164,6 @@ def test_equal_answers_are_in_one_group() -> None:
     groups = [each.group for each in grade(FORTY_TWO, found, AnswerJudge())]
     assert groups[0] == groups[2] != groups[3]
     assert groups[1] is None
-
-
-def test_programs_are_refused_without_a_judge_of_programs() -> None:
-    tests = CodeTests(entry_point="f", setup="", shown=(), hidden=("assert f(1) == 2",))
-    problems = [FORTY_TWO, Problem(id="HumanEval/0", text="Write f.", tests=tests)]
-    with pytest.raises(ConfigurationError, match="'HumanEval/0' is about a program"):
-        check_gradable(problems, None)
-    check_gradable(problems, AnswerJudge())
-    check_gradable(problems[:1], None)
 
 
 def tally_of(outcomes: dict[Any, Sequence[ProblemOutcome]], n: int = 1) -> Tally:

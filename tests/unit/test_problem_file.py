@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from fasttts import ConfigurationError
-from fasttts.evaluation import CodeTests, Problem, load_problems, read_problems
+from fasttts.code import CodeTests
+from fasttts.evaluation import Problem, load_problems, read_problems
 from fasttts.evaluation.problem_file import sample
+from fasttts.types import Candidate
 
 ROWS: dict[str, tuple[dict[str, Any], Problem]] = {
     "plain": (
@@ -49,10 +51,13 @@ ROWS: dict[str, tuple[dict[str, Any], Problem]] = {
             id="HumanEval/0",
             text="Write this Python function, all of it:\n\n```python\ndef f(x):\n    ...\n```",
             tests=CodeTests(
-                entry_point="f",
-                setup="",
-                shown=(),
-                hidden=("def check(candidate):\n    assert candidate(1) == 1\n\ncheck(f)",),
+                tests=("assert candidate(1) == 1",),
+                names=("f",),
+                setup="\n\ncandidate = f",
+                prompt="def f(x):\n    ...\n",
+            ),
+            shown=CodeTests(
+                tests=("assert callable(f)",), names=("f",), prompt="def f(x):\n    ...\n"
             ),
         ),
     ),
@@ -69,11 +74,9 @@ ROWS: dict[str, tuple[dict[str, Any], Problem]] = {
             id="11",
             text="Write f.\nYour Python code has to pass this test:\n\nassert f(1) == 1",
             tests=CodeTests(
-                entry_point=None,
-                setup="import math",
-                shown=("assert f(1) == 1",),
-                hidden=("assert f(1) == 1", "assert f(2) == 2"),
+                tests=("assert f(1) == 1", "assert f(2) == 2"), names=("f",), setup="import math"
             ),
+            shown=CodeTests(tests=("assert f(1) == 1",), names=("f",), setup="import math"),
         ),
     ),
     "tests of one's own": (
@@ -81,9 +84,8 @@ ROWS: dict[str, tuple[dict[str, Any], Problem]] = {
         Problem(
             id="1",
             text="Write g.",
-            tests=CodeTests(
-                entry_point=None, setup="", shown=("assert g()",), hidden=("assert g() == 1",)
-            ),
+            tests=CodeTests(tests=("assert g() == 1",), names=("g",)),
+            shown=CodeTests(tests=("assert g()",), names=("g",)),
         ),
     ),
 }
@@ -187,15 +189,29 @@ def test_a_sample_follows_from_the_seed() -> None:
     assert sample(problems, None, 0) == sample(problems, 1000, 0) == tuple(problems)
 
 
+def answered(answer: str | None) -> Candidate:
+    """A candidate with an answer."""
+    return Candidate(
+        path=(0,),
+        text=answer or "",
+        steps=(),
+        score=None,
+        answer=answer,
+        is_announced=True,
+        finish_reason="stop",
+        num_tokens=1,
+    )
+
+
 def test_a_set_of_reasoning_gym_follows_from_the_seed() -> None:
     pytest.importorskip("reasoning_gym")
     found = load_problems("reasoning-gym:gsm_symbolic", count=5, seed=1)
     assert len(found.problems) == 5
     assert found.problems == load_problems("reasoning-gym:gsm_symbolic", count=5, seed=1).problems
     assert found.problems != load_problems("reasoning-gym:gsm_symbolic", count=5, seed=2).problems
-    answers = [problem.answer for problem in found.problems]
-    for problem, answer in zip(found.problems, answers, strict=True):
-        assert list(found.judge.right(problem, [answer, "-1", None])) == [True, False, False]
+    for problem in found.problems:
+        answers = [answered(problem.answer), answered("-1"), answered(None)]
+        assert list(found.judge.right(problem, answers)) == [True, False, False]
 
 
 def test_a_set_of_reasoning_gym_may_score_answers_itself() -> None:
@@ -205,7 +221,8 @@ def test_a_set_of_reasoning_gym_may_score_answers_itself() -> None:
     (problem,) = own.problems
     assert problem.answer == "6*(98 - 54) - 34 - 66"
     other = "(98 - 54)*6 - 66 - 34"
-    assert list(own.judge.right(problem, [other, "6 + 98", "nonsense"])) == [True, False, False]
+    answers = [answered(other), answered("6 + 98"), answered("nonsense")]
+    assert list(own.judge.right(problem, answers)) == [True, False, False]
     assert plain.note is not None
     assert "--own-scoring" in plain.note
 
