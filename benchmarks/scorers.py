@@ -32,6 +32,15 @@ class _Around:
         """Leaves the inner verifier open."""
 
 
+class Shared(_Around):
+    """Scores as another verifier does, which stays open when this one is closed."""
+
+    @property
+    def name(self) -> str:
+        """The inner verifier's."""
+        return self._inner.name
+
+
 class Waiting:
     """Scores between two iterations, also where the verifier could work beside them.
 

@@ -11,6 +11,70 @@ from collections import Counter
 from fasttts.demo.operations import Drawn, Draws
 
 
+def _evens(rng: random.Random) -> Drawn:
+    return "Keep only the even numbers.", lambda xs: [x for x in xs if x % 2 == 0]
+
+
+def _odds(rng: random.Random) -> Drawn:
+    return "Keep only the odd numbers.", lambda xs: [x for x in xs if x % 2]
+
+
+def _without_negatives(rng: random.Random) -> Drawn:
+    return "Remove all negative numbers.", lambda xs: [x for x in xs if x >= 0]
+
+
+def _above(rng: random.Random) -> Drawn:
+    k = rng.randint(1, 9)
+    return f"Keep only the numbers greater than {k}.", lambda xs: [x for x in xs if x > k]
+
+
+def _squares(rng: random.Random) -> Drawn:
+    return "Replace every number by its square.", lambda xs: [x * x for x in xs]
+
+
+def _absolute(rng: random.Random) -> Drawn:
+    return "Replace every number by its absolute value.", lambda xs: [abs(x) for x in xs]
+
+
+def _plus(rng: random.Random) -> Drawn:
+    k = rng.randint(2, 9)
+    return f"Add {k} to every number.", lambda xs: [x + k for x in xs]
+
+
+def _times(rng: random.Random) -> Drawn:
+    k = rng.randint(2, 9)
+    return f"Multiply every number by {k}.", lambda xs: [x * k for x in xs]
+
+
+def _ascending(rng: random.Random) -> Drawn:
+    return "Sort the numbers in ascending order.", sorted
+
+
+def _descending(rng: random.Random) -> Drawn:
+    return "Sort the numbers in descending order.", lambda xs: sorted(xs, reverse=True)
+
+
+def _backwards(rng: random.Random) -> Drawn:
+    return "Reverse the list.", lambda xs: xs[::-1]
+
+
+def _head(rng: random.Random) -> Drawn:
+    k = rng.randint(2, 5)
+    return f"Keep only the first {k} numbers, or all if there are fewer.", lambda xs: xs[:k]
+
+
+def _largest(rng: random.Random) -> Drawn:
+    return "Take the largest number, or 0 if the list is empty.", lambda xs: max(xs, default=0)
+
+
+def _smallest(rng: random.Random) -> Drawn:
+    return "Take the smallest number, or 0 if the list is empty.", lambda xs: min(xs, default=0)
+
+
+def _count(rng: random.Random) -> Drawn:
+    return "Take the number of elements of the list.", len
+
+
 def _remainder(rng: random.Random) -> Drawn:
     m = rng.randint(2, 4)
     r = rng.randrange(m)
@@ -43,7 +107,7 @@ def _halve_or_scale(rng: random.Random) -> Drawn:
 
 def _first_occurrences(rng: random.Random) -> Drawn:
     return (
-        "Of numbers that occur several times, keep the first occurrence only.",
+        "Remove duplicates: keep only the first occurrence of every number.",
         lambda xs: list(dict.fromkeys(xs)),
     )
 
@@ -51,8 +115,8 @@ def _first_occurrences(rng: random.Random) -> Drawn:
 def _last_occurrences(rng: random.Random) -> Drawn:
     return (
         (
-            "Of numbers that occur several times, keep the last occurrence only; do not change "
-            "the order of what is left."
+            "Remove duplicates: keep only the last occurrence of every number, and leave the "
+            "order of what is kept."
         ),
         lambda xs: list(dict.fromkeys(xs[::-1]))[::-1],
     )
@@ -258,13 +322,21 @@ def _signs(rng: random.Random) -> Drawn:
     )
 
 
-NUMBER_DRAWS: Draws = {
+EASY_WITH_NUMBERS: Draws = {
     "numbers": (
-        *(_remainder, _range, _clamp, _halve_or_scale, _first_occurrences, _last_occurrences),
-        *(_by_size, _by_last_digit, _running_sums, _running_max, _differences, _blocks),
-        *(_block_sums, _rotate, _every, _add_position, _rising, _zeros, _swap_pairs),
-        _digit_sums,
+        *(_evens, _odds, _without_negatives, _above, _squares, _absolute, _plus, _times),
+        *(_ascending, _descending, _backwards, _head, _first_occurrences),
     ),
-    "number": (_total, _spread, _second, _most_frequent, _alternating, _sign_changes),
-    "text": (_joined, _signs),
+    "number": (_total, _largest, _smallest, _count, _spread),
+    "text": (_joined,),
+}
+
+HARD_WITH_NUMBERS: Draws = {
+    "numbers": (
+        *(_remainder, _range, _clamp, _halve_or_scale, _last_occurrences, _by_size),
+        *(_by_last_digit, _running_sums, _running_max, _differences, _blocks, _block_sums),
+        *(_rotate, _every, _add_position, _rising, _zeros, _swap_pairs, _digit_sums),
+    ),
+    "number": (_second, _most_frequent, _alternating, _sign_changes),
+    "text": (_signs,),
 }

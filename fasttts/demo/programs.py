@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fasttts.demo.number_operations import NUMBER_DRAWS
+from fasttts.demo.number_operations import EASY_WITH_NUMBERS, HARD_WITH_NUMBERS
 from fasttts.demo.operations import Draws, Kind, Operation, draw_operation
-from fasttts.demo.text_operations import TEXT_DRAWS
+from fasttts.demo.text_operations import EASY_WITH_TEXTS, HARD_WITH_TEXTS
 
 __all__ = ["ProgramProblem", "generate_program_problems"]
 
@@ -31,7 +31,9 @@ _EDGES: dict[Kind, tuple[Any, ...]] = {
     "numbers": ([], [0], [-7], [5, 5, 5, 5], [12, -12, 0, 12], [100, 35, -48, 1000, 9, -3]),
     "text": ("", "a", "Z", "aaa", "EEL eel", "  two  spaces ", "1005 Abc 20", "hello, World!"),
 }
-_DRAWS: dict[Kind, Draws] = {"numbers": NUMBER_DRAWS, "text": TEXT_DRAWS}
+_EASY: dict[Kind, Draws] = {"numbers": EASY_WITH_NUMBERS, "text": EASY_WITH_TEXTS}
+_HARD: dict[Kind, Draws] = {"numbers": HARD_WITH_NUMBERS, "text": HARD_WITH_TEXTS}
+_SHARE_HARD = 0.2
 _SAID: dict[Kind, str] = {"numbers": "a list of integers", "text": "a text"}
 
 
@@ -89,7 +91,8 @@ def generate_program_problems(
 def _chain(rng: random.Random, kind: Kind, length: int) -> list[Operation]:
     chain: list[Operation] = []
     for number in range(1, length + 1):
-        chain.append(draw_operation(rng, _DRAWS[kind], may_end=number == length))
+        draws = _HARD if rng.random() < _SHARE_HARD else _EASY
+        chain.append(draw_operation(rng, draws[kind], may_end=number == length))
         kind = chain[-1].result
     return chain
 
@@ -156,8 +159,8 @@ def _text(name: str, kind: Kind, chain: Sequence[Operation], calls: Sequence[Cal
     steps = "\n".join(f"{number}. {each.sentence}" for number, each in enumerate(chain, 1))
     examples = "\n".join(f"{name}({value!r}) == {found!r}" for (value,), found in calls)
     return (
-        f"Write a Python function {name}({argument}) that takes {_SAID[kind]}, which may be empty, "
-        f"does these steps one after another, each with the result of the step before, and returns "
-        f"the result of the last one:\n\n{steps}\n\nExamples:\n\n{examples}\n\n"
+        f"Write a Python function {name}({argument}) that takes {_SAID[kind]}, which may be empty. "
+        "It does these steps in order, each on the result of the one before, and returns the "
+        f"result of the last:\n\n{steps}\n\nExamples:\n\n{examples}\n\n"
         "Answer with the function in one block of Python code."
     )

@@ -14,6 +14,76 @@ _SMALL = "abcdefghijklmnopqrstuvwxyz"
 _SPLIT = "Split the text into words at spaces (several spaces in a row count as one)"
 
 
+def _upper(rng: random.Random) -> Drawn:
+    return "Convert the text to upper case.", str.upper
+
+
+def _lower(rng: random.Random) -> Drawn:
+    return "Convert the text to lower case.", str.lower
+
+
+def _backwards(rng: random.Random) -> Drawn:
+    return "Reverse the text.", lambda text: text[::-1]
+
+
+def _without_spaces(rng: random.Random) -> Drawn:
+    return "Remove all spaces.", lambda text: text.replace(" ", "")
+
+
+def _replaced_spaces(rng: random.Random) -> Drawn:
+    mark = rng.choice("_-.")
+    return f"Replace every space by {mark!r}.", lambda text: text.replace(" ", mark)
+
+
+def _without_digits(rng: random.Random) -> Drawn:
+    return "Remove all digits.", lambda text: "".join(c for c in text if not c.isdigit())
+
+
+def _without_letter(rng: random.Random) -> Drawn:
+    letter = rng.choice("aeot")
+    return f"Remove every {letter!r}.", lambda text: text.replace(letter, "")
+
+
+def _head(rng: random.Random) -> Drawn:
+    k = rng.randint(4, 9)
+    return f"Keep only the first {k} characters, or all if there are fewer.", lambda text: text[:k]
+
+
+def _twice(rng: random.Random) -> Drawn:
+    return "Repeat the text twice, without anything in between.", lambda text: text * 2
+
+
+def _words_backwards(rng: random.Random) -> Drawn:
+    return (
+        f"{_SPLIT}, reverse the order of the words, and join them with single spaces.",
+        lambda text: " ".join(text.split()[::-1]),
+    )
+
+
+def _length(rng: random.Random) -> Drawn:
+    return "Take the number of characters.", len
+
+
+def _word_count(rng: random.Random) -> Drawn:
+    return "Count the words, which spaces separate.", lambda text: len(text.split())
+
+
+def _letter_count(rng: random.Random) -> Drawn:
+    letter = rng.choice("aeot")
+    return f"Count how often {letter!r} occurs.", lambda text: text.count(letter)
+
+
+def _digit_count(rng: random.Random) -> Drawn:
+    return "Count the digits.", lambda text: sum(c.isdigit() for c in text)
+
+
+def _digits(rng: random.Random) -> Drawn:
+    return (
+        "Make the list of all digits in the text as integers, in their order.",
+        lambda text: [int(c) for c in text if c.isdigit()],
+    )
+
+
 def _without_vowels(rng: random.Random) -> Drawn:
     return (
         "Remove the vowels a, e, i, o, u, small and capital ones.",
@@ -57,7 +127,10 @@ def _move_word(rng: random.Random) -> Drawn:
 
 
 def _swapped_case(rng: random.Random) -> Drawn:
-    return "Make small letters capital ones and capital letters small ones.", str.swapcase
+    return (
+        "Swap the case of every letter: small ones become capital, capital ones small.",
+        str.swapcase,
+    )
 
 
 def _stars(rng: random.Random) -> Drawn:
@@ -172,11 +245,20 @@ def _letter_numbers(rng: random.Random) -> Drawn:
     )
 
 
-TEXT_DRAWS: Draws = {
+EASY_WITH_TEXTS: Draws = {
     "text": (
-        *(_without_vowels, _reversed_words, _word_order, _long_words, _move_word, _stars),
-        *(_swapped_case, _shifted, _capital_places, _squeezed, _run_lengths, _halves),
+        *(_upper, _lower, _backwards, _without_spaces, _replaced_spaces, _without_digits),
+        *(_without_letter, _head, _twice, _words_backwards, _without_vowels, _swapped_case),
     ),
-    "number": (_vowel_count, _distinct_letters, _digit_total),
-    "numbers": (_word_lengths, _vowel_places, _letter_numbers),
+    "number": (_length, _word_count, _letter_count, _digit_count, _vowel_count),
+    "numbers": (_word_lengths, _digits),
+}
+
+HARD_WITH_TEXTS: Draws = {
+    "text": (
+        *(_reversed_words, _word_order, _long_words, _move_word, _stars, _shifted),
+        *(_capital_places, _squeezed, _run_lengths, _halves),
+    ),
+    "number": (_distinct_letters, _digit_total),
+    "numbers": (_vowel_places, _letter_numbers),
 }
