@@ -298,13 +298,63 @@ def test_bad_rows_are_named_before_models_are_loaded(run: Run, file: Path) -> No
     assert "--answer-field" in done.stderr
 
 
-def test_problems_about_programs_need_a_judge(run: Run, tmp_path: Path) -> None:
-    path = tmp_path / "code.jsonl"
-    row = {"prompt": "Write f.", "test_list": ["assert f() == 1"], "task_id": 5}
-    path.write_text(json.dumps(row), encoding="utf-8")
-    done = run("eval", str(path))
+PROGRAMS = [
+    {"prompt": "Write f.", "test_list": ["assert f() == 1"], "task_id": 5},
+    {"prompt": "Write g.", "hidden_tests": ["assert g() == 1"], "task_id": 6},
+    {"prompt": "Write h.", "hidden_tests": ["assert h()"], "shown_tests": ["assert h(1)"]},
+    {"prompt": "Write h.", "hidden_tests": ["assert h()"], "shown_tests": ["assert h(2)"]},
+]
+
+
+@pytest.fixture
+def without_bubblewrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, the only one in which programs are found."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("rows", "arguments", "message"),
+    [
+        ([0], (), "programs cannot be run safely here: bubblewrap is not installed"),
+        ([0], ("--sandbox", "docker"), "sandbox='docker': choose of"),
+        ([0, 1], ("--verifier", "tests"), "problem '6' has no tests that a search may use"),
+        ([2, 3], ("--verifier", "tests"), "has the text of another problem, and other tests"),
+    ],
+)
+def test_programs_that_cannot_be_run_or_scored_are_refused(
+    run: Run,
+    without_bubblewrap: Path,
+    rows: list[int],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    """Before models are loaded, and without a file of results."""
+    tmp_path = without_bubblewrap
+    path, output = tmp_path / "code.jsonl", tmp_path / "out.jsonl"
+    path.write_text("\n".join(json.dumps(PROGRAMS[row]) for row in rows), encoding="utf-8")
+    done = run("eval", str(path), "--output", str(output), *arguments)
     assert done.exit_code == 2
-    assert "problem '5' is about a program" in done.stderr
+    assert message in done.stderr
+    assert not output.exists()
+
+
+def test_programs_run_unprotected_only_if_the_user_says_so(
+    run: Run, open_with: OpenWith, without_bubblewrap: Path
+) -> None:
+    path = without_bubblewrap / "code.jsonl"
+    path.write_text(json.dumps(PROGRAMS[0]), encoding="utf-8")
+    text = "```python\ndef f():\n    return 1\n```"
+    open_with(lambda _: FastTTS(FakeGenerator(lambda prompt: text), FakeVerifier()))
+    done = run("eval", str(path), "--sandbox", "none", "--methods", "greedy", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["rows"][0]["num_right"] == 1
+
+
+def test_tests_score_programs_alone(run: Run) -> None:
+    done = run("eval", "demo", "--verifier", "tests")
+    assert done.exit_code == 2
+    assert "demo has no problems about programs" in done.stderr
 
 
 def test_a_plot_is_drawn(run: Run, engines: list[FastTTS], tmp_path: Path) -> None:
