@@ -15,7 +15,7 @@ from fasttts.interfaces import Verifier
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:
-    """What an evaluation needs where answers are programs.
+    """Problems with their judge, and the verifier that runs their tests.
 
     Attributes:
         problems: The problems, with a judge that runs programs where there are any.

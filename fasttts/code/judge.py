@@ -89,7 +89,7 @@ class Behaviour:
         return f"behaviour {self._calls} {self._tests!r} {self._runner.fingerprint}"
 
     def look_ahead(self, texts: Sequence[str]) -> None:
-        """Runs the programs of many texts at once; the runner keeps what they do.
+        """Runs the programs of many texts at once, whose values the runner keeps.
 
         Args:
             texts: Texts of which the names are going to be asked for.

@@ -1,4 +1,4 @@
-"""Steps of programs: what one is made of."""
+"""Operations: a sentence, and a function that does what it says."""
 
 import random
 from collections.abc import Callable, Mapping

@@ -65,7 +65,7 @@ class ProgramJudge:
         return f"{self._runner.fingerprint}, {self._others.name}"
 
     def extractor(self, problem: Problem, config: SearchConfig) -> Extractor | None:
-        """The program of a text, or where a search votes the name of what it does.
+        """Finds the program in a text, or the name of its behaviour where the search votes.
 
         Args:
             problem: The problem.

@@ -201,7 +201,7 @@ def _answer(reader: AnswerReader, text: str) -> tuple[Answer | None, bool]:
 
 @contextmanager
 def _blamed(reader: AnswerReader) -> Iterator[None]:
-    """Names the extractor in what it raises.
+    """Names the extractor in its errors.
 
     Raises:
         SearchError: It failed.
