@@ -227,7 +227,16 @@ def _is_constant_call(node: ast.AST, names: set[str]) -> bool:
     if node.func.id not in names:
         return False
     values = [*node.args, *(keyword.value for keyword in node.keywords)]
-    return not any(isinstance(n, ast.Name | ast.Call) for value in values for n in ast.walk(value))
+    parts = [part for value in values for part in ast.walk(value)]
+    called = {id(part.func) for part in parts if isinstance(part, ast.Call)}
+    # Plain data that has no literal is written as a call, as `call_tests` does: `set([1])`.
+    makers = {id(p) for p in parts if isinstance(p, ast.Name) and p.id in _MAKERS - names}
+    return called <= makers and not any(
+        isinstance(part, ast.Name) and id(part) not in called for part in parts
+    )
+
+
+_MAKERS = {"list", "tuple", "set", "frozenset", "dict", "float", "complex", "bytes"}
 
 
 def _literal(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Operations: a sentence, and a function that does what it says."""
+"""Operations of programs: orders in words, and functions that carry them out."""
 
 import random
 from collections.abc import Callable, Mapping

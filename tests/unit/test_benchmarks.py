@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import policies, routing, search, search_plots, service
+from benchmarks import evaluate, policies, routing, search, search_plots, service
 from benchmarks.routing_page import at_budget, curve
+from fasttts import EngineConfig, FastTTS
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from tests.engines import OpenWith
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +81,44 @@ def test_plain_requests_are_served_beside_searches(capsys: pytest.CaptureFixture
     assert row.keys() >= set(service.COLUMNS)
     assert (row["calls"], row["lost"], row["leaked"]) == (60, 0, 0)
     assert row["ttft_iterations_p95_load"] <= row["ttft_iterations_p95_idle"] + 3
+
+
+def test_methods_are_compared_with_the_plain_loop(
+    open_with: OpenWith, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["demo", "--folder", str(tmp_path), "--problems", "10", "-n", "4"]
+    command += ["--option", "max_tokens=200", "--methods", "greedy,beam_search"]
+    engines: list[FastTTS] = []
+
+    def open_engine(settings: EngineConfig) -> FastTTS:
+        assert settings.verifier == "demo"
+        engines.append(FastTTS(FakeGenerator(), FakeVerifier()))
+        return engines[-1]
+
+    open_with(open_engine)
+    evaluate.main(command)
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [(row["method"], row["arm"]) for row in document["rows"]] == [
+        (method, arm) for method in ("greedy", "beam_search") for arm in ("plain", "default")
+    ]
+    for row in document["rows"]:
+        assert row.keys() >= evaluate.COLUMNS.keys()
+        assert (row["num_problems"], row["same_answers"]) == (10, 1.0)
+        assert row["ratio_low"] <= row["goodput_ratio"] <= row["ratio_high"]
+        assert row["arm"] == "default" or row["goodput_ratio"] == 1.0
+    _cut(tmp_path / "plain.jsonl", 5)
+    _cut(tmp_path / "default.jsonl", 12)
+    evaluate.main(command)
+    again = json.loads(capsys.readouterr().out.splitlines()[-1])
+    for name in ("method", "arm", "num_problems", "accuracy", "same_answers"):
+        assert [row[name] for row in again["rows"]] == [row[name] for row in document["rows"]]
+    assert len(engines) == 2
+    evaluate.main(command)
+    assert len(engines) == 2, "all is done"
+    assert json.loads((tmp_path / "evaluate.json").read_text("utf-8")) == again
+
+
+def _cut(file: Path, num_lines: int) -> None:
+    """Leaves the first lines of a file, as a kill does."""
+    lines = file.read_text("utf-8").splitlines(keepends=True)
+    file.write_text("".join(lines[:num_lines]) + lines[num_lines][:20], encoding="utf-8")

@@ -1,5 +1,6 @@
 """From a model's text to a verdict, in both layouts, and equality by behaviour."""
 
+import math
 from typing import Any
 
 import pytest
@@ -214,6 +215,17 @@ def test_behaviour_knows_order_where_it_matters(code_runner: CodeRunner) -> None
     values = ["[1, 2]", "[2, 1]", "(1, 2)", "{1, 2}", "{2, 1}", "{1: 2, 3: 4}", "{3: 4, 1: 2}"]
     found = [behaviour(f"def f(x): return {value}") for value in values]
     assert [found.index(one) for one in found] == [0, 1, 2, 3, 3, 5, 5]
+
+
+@pytest.mark.parametrize(
+    "value", [[1, [2]], (), (1,), {1}, set(), frozenset((2,)), {1: [2]}, math.inf, 1j, b"x", None]
+)
+def test_calls_with_plain_data_are_found_in_tests(value: object) -> None:
+    (call,) = call_tests("add", [((value, 1), 2)]).calls()
+    arguments: object = eval(call.removeprefix("add"))
+    assert arguments == (value, 1)
+    calls = assert_tests(["assert add(set([x])) + add(str(1)) + add(min([2])) + add(add(3))"])
+    assert calls.calls() == ("add(3)",)
 
 
 def test_calls_are_found_in_tests() -> None:

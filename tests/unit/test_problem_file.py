@@ -227,6 +227,20 @@ def test_a_set_of_reasoning_gym_may_score_answers_itself() -> None:
     assert "--own-scoring" in plain.note
 
 
+def test_programs_are_drawn_by_the_seed() -> None:
+    found = load_problems("programs", count=20, seed=1)
+    assert found.problems == load_problems("programs", count=20, seed=1).problems
+    assert found.problems != load_problems("programs", count=20, seed=2).problems
+    for problem in found.problems:
+        assert problem.tests is not None
+        assert problem.shown is not None
+        assert problem.tests.names == problem.shown.names == (problem.id,)
+        assert len(problem.shown.calls()) == 3, "what programs vote by"
+        assert not set(problem.shown.calls()) & set(problem.tests.calls())
+    with pytest.raises(ConfigurationError, match="need 1 <="):
+        load_problems("programs", min_operations=5, max_operations=4)
+
+
 def test_an_unknown_set_of_reasoning_gym_is_named() -> None:
     pytest.importorskip("reasoning_gym")
     with pytest.raises(ConfigurationError, match="did you mean 'gsm_symbolic'"):
