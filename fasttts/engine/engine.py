@@ -365,9 +365,10 @@ class FastTTS:
         configs = seeded(search_config(config, **options), seeds, problems)
         if extractors is None:
             extractors = [None] * len(configs)
-        elif not isinstance(extractors, Sequence) or len(extractors) != len(configs):
+        given: object = extractors
+        if not isinstance(given, Sequence) or len(given) != len(configs):
             what = f"a list of {len(configs)} functions, one for each problem, or None"
-            raise wrong_type("extractors", extractors, what)
+            raise wrong_type("extractors", given, what)
         runs = (
             self._prepare(problem, each, {}, system=None, extract=extract)
             for problem, each, extract in zip(problems, configs, extractors, strict=True)
