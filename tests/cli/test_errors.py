@@ -72,7 +72,7 @@ def test_version(run: Run) -> None:
         ([*WITHOUT, "--search", "dvts"], "(--verifier, FASTTTS_VERIFIER), for example 'judge'"),
         ([*SOLVE, "--generator", ""], "generator=''"),
         (["eval", "demo", "--generator", "some/model"], "needs a verifier"),
-        (["eval", "gsm8k"], "unknown data set 'gsm8k': use demo, reasoning-gym:NAME"),
+        (["eval", "gsm8k"], "unknown data set 'gsm8k': use demo, programs, reasoning-gym:NAME"),
         (["eval", "demo", "--search", "mcts"], "unknown method 'mcts': use greedy, majority"),
         (["eval", "demo", "-n", "10"], "n=10 is not a multiple of beam_width=4"),
         (["eval", "demo", "--num-problems", "0"], "at least 1"),
