@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.arguments import VllmDevice, generator_arguments, verifier_arguments
+from fasttts.backends.vllm.block_allocation import skip_idle_allocations
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.backends.vllm.engine_lifecycle import close_engine, open_engine
 from fasttts.backends.vllm.generation_config import model_sampling
@@ -77,6 +78,8 @@ class EngineBuilder:
         try:
             if is_second:
                 install_sampler(llm, logits_processors)
+            core: Any = llm.llm_engine.engine_core
+            skip_idle_allocations(core.engine_core.scheduler)
             generator = self._generator(llm, vllm_penalizes=is_second)
             self._tell_context(generator.max_model_len)
             return generator
