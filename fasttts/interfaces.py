@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from fasttts.decoding.sampling import PublishedSampling, Sampling
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.errors import BackendError
-from fasttts.types import ParsedOutput
+from fasttts.types import Numerics, ParsedOutput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,3 +274,13 @@ def fingerprint(part: object) -> str | None:
     """
     found = getattr(part, "fingerprint", None)
     return found if isinstance(found, str) and found else None
+
+
+def numerics(part: object) -> Numerics:
+    """Returns the numerics of a generator or a verifier, from an attribute of this name.
+
+    They are "deterministic" where equal inputs give equal tokens or scores, whatever else is in the
+    batch. A part without the attribute promises nothing, which is "default".
+    """
+    found = getattr(part, "numerics", None)
+    return "deterministic" if found == "deterministic" else "default"

@@ -28,7 +28,7 @@ from fasttts.interfaces import (
     VerificationRequest,
     fingerprint,
 )
-from fasttts.types import Message, ParsedOutput
+from fasttts.types import Message, Numerics, ParsedOutput
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
@@ -121,6 +121,7 @@ class FakeGenerator:
     """
 
     name = "fake-generator"
+    numerics: Numerics = "deterministic"
     call_marker: str | None = None
     call_format: CallFormat | None = None
 
@@ -415,6 +416,7 @@ class FakeVerifier:
     """
 
     name = "fake-verifier"
+    numerics: Numerics = "deterministic"
 
     def __init__(self, function: ScoreFunction = hashed_score) -> None:
         self._function = function

@@ -261,6 +261,14 @@ DtypeName = Annotated[
     str | None,
     typer.Option("--dtype", metavar="TYPE", help=f"One of {', '.join(get_args(Dtype))}."),
 ]
+NumericsName = Annotated[
+    str | None,
+    typer.Option(
+        "--numerics",
+        metavar="KIND",
+        help="'deterministic': no schedule changes a result, on a GPU too; or 'default'.",
+    ),
+]
 MaxModelLen = Annotated[
     int | None,
     typer.Option(metavar="N", help="Longest prompt and answer; by default what memory holds."),

@@ -1,16 +1,21 @@
 """`--stats`: the counts of a search."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fasttts.types import SearchResult
+from fasttts.types import Numerics, SearchResult
 
 _Row = tuple[str, str, str]
 """A label, a count, and a remark."""
+
+_NUMERICS: Mapping[Numerics, str] = {
+    "default": "may depend on what shared the batch",
+    "deterministic": "no schedule changes the result",
+}
 
 
 def stats_view(result: SearchResult) -> RenderableType:
@@ -54,6 +59,7 @@ def _generator(result: SearchResult) -> Iterable[_Row]:
     yield "recomputed", f"{usage.recomputed_tokens:,}", "prefixes not in the cache"
     yield "preemptions", f"{usage.num_preemptions:,}", ""
     yield "peak KV cache use", f"{usage.peak_kv_cache_usage:.1%}", ""
+    yield "numerics", result.numerics, _NUMERICS[result.numerics]
 
 
 def _verifier(result: SearchResult) -> Iterable[_Row]:

@@ -13,6 +13,7 @@ from fasttts.code.runner import CodeRunner
 from fasttts.code.tests import CodeTests
 from fasttts.errors import BackendError, ConfigurationError
 from fasttts.interfaces import Verification, VerificationRequest
+from fasttts.types import Numerics
 from fasttts.verifiers.async_scoring import AsyncScoring, finish
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class CodeVerifier:
     """
 
     is_batched = False
+    numerics: Numerics = "deterministic"
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from fasttts.config.names import DEMO, JUDGE, VARIABLE_PREFIX, is_function_name
 from fasttts.config.scheduling import SchedulingConfig
 from fasttts.config.validation import check_variables, refusal
+from fasttts.types import Numerics
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Offloading = Literal["auto", "none", "kv", "sleep"]
@@ -36,6 +37,9 @@ class EngineConfig(BaseSettings):
             its name.
         dtype: Type of both models' weights; "auto" is float32 on a CPU, and the model's own
             elsewhere and where it is quantised.
+        numerics: "deterministic" opens engines whose results no schedule changes: on a GPU with
+            vLLM's batch-invariant kernels, on a CPU in float32, which is so by itself. "default"
+            takes the fastest kernels, whose last bits may depend on the batch on a GPU.
         max_model_len: Longest prompt plus output in tokens; None takes the model's where it fits,
             and where a GPU's memory is planned no more than 8192.
         max_num_seqs: Sequences decoded together in one iteration; None takes the plan's, or 128
@@ -71,6 +75,7 @@ class EngineConfig(BaseSettings):
     verifier: str | None = Field(default=None, min_length=1)
     verifier_format: VerifierFormat = "auto"
     dtype: Dtype = "auto"
+    numerics: Numerics = "default"
     max_model_len: Annotated[int, Field(ge=16, le=10_000_000)] | None = None
     max_num_seqs: Annotated[int, Field(ge=1, le=65_536)] | None = None
     gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)

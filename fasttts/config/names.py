@@ -22,6 +22,7 @@ FLAGS = frozenset(
         "generator",
         "verifier",
         "dtype",
+        "numerics",
         "max_model_len",
         "max_num_seqs",
         "kv_cache_memory_bytes",

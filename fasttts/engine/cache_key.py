@@ -1,7 +1,8 @@
 """Cache keys of searches: equal keys mean equal results.
 
-A key covers prompt, resolved options, seed, both models and the versions of all computing code. It
-leaves out everything that changes no result: slots, optimisations, memory, other calls.
+A key covers prompt, resolved options, seed, both models, what their numbers depend on (`numerics`)
+and the versions of all computing code. It leaves out what the promise of equal results excludes:
+slots, optimisations, memory, other calls.
 """
 
 import hashlib
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from fasttts.config import is_function_name
-from fasttts.interfaces import Generator, Verifier, fingerprint
+from fasttts.interfaces import Generator, Verifier, fingerprint, numerics
 from fasttts.scheduling.run import SearchRequest
 from fasttts.search.named import named_function
 from fasttts.tree import Node
+from fasttts.types import Numerics
+from fasttts.verifiers.resolve import joint_numerics
 
 _FORMAT = 2
 """Version of the entries' format."""
@@ -36,8 +39,10 @@ class SearchIdentity:
     """
 
     def __init__(self, generator: Generator, verifier: Verifier | None) -> None:
-        self._generator = _backend(generator)
-        self._verifier = None if verifier is None else _backend(verifier)
+        self._generator = _backend(generator, numerics(generator))
+        self._verifier = None
+        if verifier is not None:
+            self._verifier = _backend(verifier, joint_numerics(verifier))
 
     def key(self, request: SearchRequest) -> str | None:
         """Returns the key of a search; None where its inputs do not determine its result.
@@ -75,9 +80,11 @@ def _answer_prefix(node: Node | None) -> list[Any] | None:
     return None if node is None else [node.text, node.token_ids, node.steps, node.scores_S]
 
 
-def _backend(backend: Generator | Verifier) -> dict[str, Any] | None:
+def _backend(backend: Generator | Verifier, given: Numerics) -> dict[str, Any] | None:
     identity = fingerprint(backend)
-    return None if identity is None else {"name": backend.name, "fingerprint": identity}
+    if identity is None:
+        return None
+    return {"name": backend.name, "fingerprint": identity, "numerics": given}
 
 
 @cache

@@ -21,7 +21,7 @@ from fasttts.engine.handle import SearchHandle
 from fasttts.engine.result_cache import EngineCache, ResultCache
 from fasttts.errors import BackendError, FastTTSError, OverloadedError, SearchError, wrong_type
 from fasttts.interfaces import Generator as GeneratorBackend
-from fasttts.interfaces import Verifier, published_sampling
+from fasttts.interfaces import Verifier, numerics, published_sampling
 from fasttts.memory import MemoryPlan
 from fasttts.observability.requests import RequestTracker
 from fasttts.scheduling.gauges import Gauges
@@ -31,9 +31,9 @@ from fasttts.scheduling.recovery import user_failure
 from fasttts.scheduling.result import make_result
 from fasttts.scheduling.run import SearchRun
 from fasttts.streaming.listener import SearchListener
-from fasttts.types import Event, Health, SearchResult
+from fasttts.types import Event, Health, Numerics, SearchResult
 from fasttts.verifiers.ensemble import VerifierOption, check_loaded, resolve_verifier
-from fasttts.verifiers.resolve import fault_of
+from fasttts.verifiers.resolve import fault_of, joint_numerics
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class EngineCore:
         self._read = functools.partial(
             _read_result,
             cache=self._cache,
+            numerics_of=self._numerics,
             num_slots=min(slots, generator.max_num_seqs),
             generator=generator.name,
             verifier=verifier_name,
@@ -98,6 +99,13 @@ class EngineCore:
             requests.begin, generator=generator.name, verifier=verifier_name
         )
         self.is_closed = False
+
+    def _numerics(self, run: SearchRun) -> Numerics:
+        """What the models that take part in a search give."""
+        own = numerics(self.generator)
+        if self.verifier is None or not run.request.uses_verifier or own == "default":
+            return own
+        return joint_numerics(self.verifier)
 
     @property
     def health(self) -> Health:
@@ -318,10 +326,15 @@ def _outcome(handle: SearchHandle) -> SearchResult | SearchError:
 
 
 def _read_result(
-    ended: ResultListener, *, cache: EngineCache | None, **described: Any
+    ended: ResultListener,
+    *,
+    cache: EngineCache | None,
+    numerics_of: Callable[[SearchRun], Numerics],
+    **described: Any,
 ) -> SearchResult:
     """The result of a search that has ended, kept in the cache."""
-    result = make_result(ended.future.result(), total_s=ended.total_s, **described)
+    run = ended.future.result()
+    result = make_result(run, total_s=ended.total_s, numerics=numerics_of(run), **described)
     for warning in result.warnings:
         logger.warning("%s", warning)
     if cache is not None:

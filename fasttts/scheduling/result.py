@@ -18,6 +18,7 @@ from fasttts.tree import Node
 from fasttts.types import (
     Candidate,
     FinishReason,
+    Numerics,
     Occupancy,
     SearchRecord,
     SearchResult,
@@ -35,6 +36,7 @@ def make_result(
     num_slots: int,
     generator: str,
     verifier: str | None,
+    numerics: Numerics = "default",
     plan: MemoryPlan | None = None,
     published: PublishedSampling = PublishedSampling(),  # noqa: B008, immutable
 ) -> SearchResult:
@@ -46,6 +48,7 @@ def make_result(
         num_slots: Sequences that could run together.
         generator: The generator's name.
         verifier: The verifier's; None without one.
+        numerics: What the models that took part give.
         plan: How the two share the device; None where nothing was planned.
         published: The sampling that the generator's model comes with.
 
@@ -72,6 +75,7 @@ def make_result(
         config=config.model_dump(mode="json"),
         generator=generator,
         verifier=verifier if run.request.uses_verifier else None,
+        numerics=numerics,
         plan=None if plan is None else plan.to_dict(),
         stop_reason=run.budget.stop_reason,
         warnings=_warnings(run, ranking),

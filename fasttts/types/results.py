@@ -5,7 +5,7 @@ from typing import Any
 
 from fasttts.types.documents import Document
 from fasttts.types.record import RESULT_VERSION, SearchRecord, Step, Vote
-from fasttts.types.values import FinishReason, Path, StopReason
+from fasttts.types.values import FinishReason, Numerics, Path, StopReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,10 +167,13 @@ class SearchResult(Document):
         votes: The answers that were voted on, the one with the most votes first; empty where there
             was no vote.
         record: How the search went, node by node.
-        seed: The search seed; with the same models and `config` it gives the same result.
+        seed: The search seed; with the same models and `config` it gives the same result, where
+            `numerics` is "deterministic".
         config: The resolved search configuration, every option spelled out.
         generator: Name or path of the generator.
         verifier: Name or path of the verifier; None when none took part.
+        numerics: "deterministic" where generator and verifier are, so that no schedule and no other
+            call changes the result; "default" where one of them promises less.
         plan: The memory plan of the engine as JSON data, which `MemoryPlan.from_dict` reads; None
             where its memory was not planned.
         warnings: What a caller should know, each with the option to change: that all candidates
@@ -197,6 +200,7 @@ class SearchResult(Document):
     config: dict[str, Any]
     generator: str
     verifier: str | None
+    numerics: Numerics = "default"
     plan: dict[str, Any] | None = None
     stop_reason: StopReason = "complete"
     warnings: tuple[str, ...] = ()

@@ -20,6 +20,11 @@ StopReason = Literal["complete", "seconds", "tokens", "verifier_calls", "refused
 not have met its deadline ("refused"), or because its caller cancelled it."""
 
 
+Numerics = Literal["default", "deterministic"]
+"""Whether equal inputs give equal numbers in any batch: "deterministic" promises it; with "default"
+the last bits of a logit may depend on what else is computed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
     """A tool call found in generated text.

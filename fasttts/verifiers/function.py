@@ -20,6 +20,7 @@ from fasttts.errors import (
     wrong_type,
 )
 from fasttts.interfaces import Verification, VerificationRequest, fingerprint
+from fasttts.types import Numerics
 from fasttts.verifiers.async_calls import AsyncCalls
 from fasttts.verifiers.async_scoring import AsyncScoring, finish
 from fasttts.verifiers.daemon_pool import Call, DaemonPool
@@ -52,6 +53,9 @@ class FunctionVerifier:
 
     is_batched = False
     """Scores of many requests do not cost less together."""
+
+    numerics: Numerics = "deterministic"
+    """A pure function gives the same score in any batch."""
 
     def __init__(
         self, function: ScoreFunction, *, name: str | None = None, num_threads: int = 1

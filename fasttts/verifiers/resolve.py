@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from fasttts.config import import_function, is_function_name
 from fasttts.errors import BackendError, ConfigurationError, shown
-from fasttts.interfaces import Verifier, fingerprint
+from fasttts.interfaces import Verifier, fingerprint, numerics
+from fasttts.types import Numerics
 from fasttts.verifiers.function import FunctionVerifier, ScoreFunction
 from fasttts.verifiers.model_ref import ModelVerifier
 
@@ -68,6 +69,13 @@ def is_batched(verifier: Verifier) -> bool:
     """
     leaves = (part for part in parts_of(verifier) if not getattr(part, "parts", ()))
     return any(getattr(leaf, "is_batched", True) for leaf in leaves)
+
+
+def joint_numerics(verifier: Verifier) -> Numerics:
+    """What the verifier gives; a combination is "deterministic" where all its parts are."""
+    leaves = (part for part in parts_of(verifier) if not getattr(part, "parts", ()))
+    is_exact = all(numerics(leaf) == "deterministic" for leaf in leaves)
+    return "deterministic" if is_exact else "default"
 
 
 def fault_of(verifier: Verifier) -> BackendError | None:

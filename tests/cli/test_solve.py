@@ -216,6 +216,7 @@ def test_memory_flags_reach_the_engine(run: Run, open_with: OpenWith) -> None:
     open_with(open_engine)
     values = {
         "dtype": "bfloat16",
+        "numerics": "deterministic",
         "max_model_len": 2048,
         "max_num_seqs": 9,
         "kv_cache_memory_bytes": "2GiB",

@@ -55,11 +55,13 @@ class VllmDevice:
         is_cpu: Whether it is a CPU.
         name: The driver's name of the GPU, or "cpu".
         memory_bytes: All of the GPU's memory; 0 on a CPU.
+        capability: The GPU's compute capability; None where it is no CUDA device.
     """
 
     is_cpu: bool
     name: str
     memory_bytes: int
+    capability: tuple[int, int] | None = None
 
 
 def check_extra_arguments(option: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
@@ -185,7 +187,7 @@ def _shared_arguments(
     arguments = {
         "model": model.name,
         "trust_remote_code": config.trust_remote_code,
-        "dtype": _dtype(config, model, device),
+        "dtype": model_dtype(config, model, device),
         "enable_prefix_caching": True,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
@@ -195,8 +197,14 @@ def _shared_arguments(
     return arguments
 
 
-def _dtype(config: EngineConfig, model: Checkpoint, device: VllmDevice) -> str:
-    """The type of weights; vLLM's kernels for quantised ones know no float32."""
+def model_dtype(config: EngineConfig, model: Checkpoint, device: VllmDevice) -> str:
+    """Chooses the type of weights; vLLM's kernels for quantised ones know no float32.
+
+    Args:
+        config: The engine's options.
+        model: The model.
+        device: The device that it runs on.
+    """
     is_exact = device.is_cpu and config.dtype == "auto" and not model.is_quantized
     return "float32" if is_exact else config.dtype
 

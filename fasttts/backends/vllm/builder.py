@@ -19,6 +19,12 @@ from fasttts.backends.vllm.model_runner import (
     sampler_processors,
     uses_second_runner,
 )
+from fasttts.backends.vllm.numerics import (
+    PROCESS,
+    ProcessNumerics,
+    deterministic_arguments,
+    engine_numerics,
+)
 from fasttts.backends.vllm.plugin import register
 from fasttts.backends.vllm.sleep_mode import DeviceOwner, SleepingGenerator, SleepingVerifier
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
@@ -26,6 +32,7 @@ from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.backends.vllm.verifier_process import ConcurrentVerifier
 from fasttts.config import EngineConfig, option_name
 from fasttts.memory import MemoryPlan, engine_arguments
+from fasttts.types import Numerics
 from fasttts.verifiers.registry import Family, find_family
 
 if TYPE_CHECKING:
@@ -49,6 +56,7 @@ class EngineBuilder:
         plan: How they share the device; None where memory is not planned.
         judges: Whether the generator also judges, in reserved sequences of its batch.
         device_owner: The engine that is awake, where the plan lets one sleep while the other runs.
+        process: What this process's engines on a GPU run with.
         open_engine: Opens vLLM's engines; replaced in tests.
     """
 
@@ -59,6 +67,7 @@ class EngineBuilder:
     plan: MemoryPlan | None
     judges: bool = False
     device_owner: DeviceOwner = field(default_factory=DeviceOwner)
+    process: ProcessNumerics = PROCESS
     open_engine: "Callable[..., LLM]" = open_engine
 
     def open_generator(self, logits_processors: Sequence[type]) -> VLLMGenerator:
@@ -68,6 +77,7 @@ class EngineBuilder:
         arguments = generator_arguments(
             self.config, self.generator, self.verifier, self.device, planned
         )
+        arguments = self._with_numerics(arguments)
         arguments["max_num_seqs"] += self._num_reserved_seqs
         is_second = uses_second_runner(arguments)
         processors = sampler_processors(logits_processors, is_second=is_second)
@@ -127,6 +137,16 @@ class EngineBuilder:
                 option_name("max_model_len"),
             )
 
+    def _with_numerics(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Decides for this process, and completes an engine's arguments."""
+        if self.device.is_cpu or self.process.fix(self.config) == "default":
+            return arguments
+        return deterministic_arguments(arguments)
+
+    def _numerics(self, llm: "LLM") -> Numerics:
+        asked = "default" if self.device.is_cpu else self.process.check(self.config)
+        return engine_numerics(llm, self.device, asked)
+
     @property
     def _takes_turns(self) -> bool:
         return self.plan is not None and self.plan.kind == "time_shared"
@@ -139,6 +159,7 @@ class EngineBuilder:
             "settings": {**self.config.generator_args, **self._prompt_settings},
             "published_sampling": model_sampling(llm.llm_engine.model_config),
             "vllm_penalizes": vllm_penalizes,
+            "numerics": self._numerics(llm),
         }
         if self._takes_turns:
             return SleepingGenerator(llm, device_owner=self.device_owner, **described)
@@ -166,8 +187,8 @@ class EngineBuilder:
         # Every position's value: vLLM 0.32 looks step tags up by their index in the whole prompt,
         # which raises IndexError where the prefix cache has left positions out.
         pooler = PoolerConfig(tok_pooling_type="ALL")
-        arguments = verifier_arguments(
-            self.config, self.generator, self.verifier, self.device, planned
+        arguments = self._with_numerics(
+            verifier_arguments(self.config, self.generator, self.verifier, self.device, planned)
         )
         if self._family(self.verifier).is_generative:
             return {**arguments, "runner": "generate"}
@@ -190,6 +211,7 @@ class EngineBuilder:
                 **self._prompt_settings,
                 "family": family.name,
             },
+            "numerics": self._numerics(llm),
         }
         if self._takes_turns:
             return SleepingVerifier(llm, device_owner=self.device_owner, **described)

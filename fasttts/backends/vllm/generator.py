@@ -17,7 +17,7 @@ from fasttts.decoding.grammar import Constraint, Constraints
 from fasttts.decoding.sampling import PublishedSampling
 from fasttts.errors import BackendError, CapacityError, Role
 from fasttts.interfaces import CallFormat, GenerationOutput, GenerationRequest, MemoryPressure
-from fasttts.types import ParsedOutput
+from fasttts.types import Numerics, ParsedOutput
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
@@ -39,6 +39,11 @@ class VLLMGenerator:
         settings: Options of the model, for its fingerprint; None leaves it without one.
         published_sampling: The sampling of the model's `generation_config.json`.
         vllm_penalizes: Whether vLLM applies repetition penalties; else the sampler does.
+        numerics: What the engine gives.
+
+    Attributes:
+        published_sampling: The sampling that the model comes with.
+        numerics: What the engine gives; see `interfaces.numerics`.
     """
 
     def __init__(
@@ -52,7 +57,9 @@ class VLLMGenerator:
         settings: Mapping[str, Any] | None = None,
         published_sampling: PublishedSampling = PublishedSampling(),  # noqa: B008, immutable
         vllm_penalizes: bool = False,
+        numerics: Numerics = "default",
     ) -> None:
+        self.numerics = numerics
         self.published_sampling = published_sampling
         self._llm: LLM | None = llm
         self._engine = llm.llm_engine

@@ -6,6 +6,7 @@ from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.score_outputs import YesProbability
 from fasttts.errors import BackendError
 from fasttts.interfaces import Verification, VerificationRequest
+from fasttts.types import Numerics
 from fasttts.verifiers.generative import JudgeFormat
 from fasttts.verifiers.step_reader import Place, Reading, StepReader
 
@@ -42,6 +43,11 @@ class GeneratorJudge:
         """The generator's fingerprint, marked as a judge; None where it has none."""
         own = self._generator.fingerprint
         return None if own is None else f"judge({own})"
+
+    @property
+    def numerics(self) -> Numerics:
+        """What the generator gives."""
+        return self._generator.numerics
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
         """Scores each request's unscored steps; see `interfaces.Verifier.score`.

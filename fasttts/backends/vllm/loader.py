@@ -14,6 +14,7 @@ from fasttts.backends.vllm.checkpoint import Checkpoint, check_architectures, ch
 from fasttts.backends.vllm.environment import check_vllm_installed, prepare_environment, quiet
 from fasttts.backends.vllm.hub import check_on_hub
 from fasttts.backends.vllm.memory_plan import try_plan
+from fasttts.backends.vllm.numerics import check_numerics
 from fasttts.backends.vllm.tokenizer import check_tokenizer_file
 from fasttts.config import DEMO, JUDGE, EngineConfig
 from fasttts.errors import Role
@@ -101,6 +102,7 @@ def load_planned(
     with quiet():
         device = _prepare_vllm(config)
         models = _described(config, models)
+        check_numerics(config, device, models.generator, models.verifier)
         from fasttts.backends.vllm.builder import EngineBuilder
     plan = try_plan(config, models.generator, models.verifier, device)
     builder = EngineBuilder(
@@ -165,10 +167,12 @@ def _prepare_vllm(config: EngineConfig) -> VllmDevice:
     check_tool_call_parser(config.tool_call_parser)
     if current_platform.is_cpu():
         return VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)
+    capability = current_platform.get_device_capability() if current_platform.is_cuda() else None
     return VllmDevice(
         is_cpu=False,
         name=current_platform.get_device_name(),
         memory_bytes=int(current_platform.get_device_total_memory()),
+        capability=None if capability is None else (capability.major, capability.minor),
     )
 
 

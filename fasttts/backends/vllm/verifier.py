@@ -10,6 +10,7 @@ from fasttts.backends.vllm.fingerprint import model_fingerprint
 from fasttts.backends.vllm.score_outputs import score_query
 from fasttts.errors import BackendError, ContractError, Role
 from fasttts.interfaces import Verification, VerificationRequest
+from fasttts.types import Numerics
 from fasttts.verifiers.prompt_formats import VerifierFormat
 from fasttts.verifiers.step_reader import Place, Reading, StepReader
 
@@ -27,8 +28,10 @@ class VLLMVerifier:
         name: Model name or path, for results and logs.
         prompt_format: Prompt format of the model.
         settings: Options of the model, for its fingerprint; None leaves it without one.
+        numerics: What the engine gives.
 
     Attributes:
+        numerics: The same; see `interfaces.numerics`.
         reads_prefix_cache: False computes every prompt anew, for comparison.
         block_size: Tokens of a block of the prefix cache, which holds whole blocks only.
     """
@@ -40,7 +43,9 @@ class VLLMVerifier:
         name: str,
         prompt_format: VerifierFormat,
         settings: Mapping[str, Any] | None = None,
+        numerics: Numerics = "default",
     ) -> None:
+        self.numerics = numerics
         self._llm: LLM | None = llm
         self._engine = llm.llm_engine
         self._name = name

@@ -1,0 +1,214 @@
+"""What equal results need of vLLM, by `EngineConfig.numerics`.
+
+On a GPU the sums in a kernel depend on the shape of the batch, unless vLLM runs its batch-invariant
+kernels. They replace operators of torch when an engine starts, for the whole process and to its
+end, so the first engine of a process decides for all. On a CPU results are equal in float32 without
+anything being set, which `tests/vllm` shows; for other types nothing is promised.
+"""
+
+import os
+import threading
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from fasttts.backends.vllm.arguments import VllmDevice, model_dtype
+from fasttts.backends.vllm.checkpoint import Checkpoint
+from fasttts.config import EngineConfig, option_hint
+from fasttts.errors import ConfigurationError
+from fasttts.types import Numerics
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+VARIABLE = "VLLM_BATCH_INVARIANT"
+"""vLLM's variable; a user's own "1" counts as asking for "deterministic"."""
+
+_LEAST_CAPABILITY = (8, 0)
+"""Least compute capability of vLLM's batch-invariant kernels."""
+
+_QUANTIZATIONS = frozenset({"awq", "fp8"})
+"""Quantised weights that vLLM 0.24 multiplies in a batch-invariant way (`auto_awq.py`, `fp8.py`);
+Marlin's kernels, which most others use, do not."""
+
+_FLOAT32 = frozenset({"float", "float32", "torch.float32"})
+
+_COMPILATION = "compilation_config"
+_INDUCTOR: Mapping[str, Any] = {
+    # Else a kernel's reduction is chosen by timing, and another process may choose another one.
+    "deterministic": True,
+    "combo_kernels": False,
+}
+_NORM = "rms_norm"
+"""vLLM 0.24 leaves the norm to torch's compiler unless this operator is switched on."""
+
+
+class ProcessNumerics:
+    """What the engines of one process run on a GPU with: the first decides for all.
+
+    Args:
+        environ: The process's environment variables.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
+        self._environ = environ
+        self._lock = threading.Lock()
+        self._fixed: Numerics | None = None
+        self._is_set_here = False
+
+    def check(self, config: EngineConfig) -> Numerics:
+        """Returns what engines of a configuration are opened with.
+
+        That is the option, or "deterministic" where the user's environment has `VARIABLE`.
+
+        Raises:
+            ConfigurationError: The environment says the opposite of the option, or the first engine
+                of this process was opened with something else.
+        """
+        asked = "deterministic" if self._is_in_environment(config) else config.numerics
+        if self._fixed not in (None, asked):
+            raise ConfigurationError(
+                f"numerics={asked!r} {option_hint('numerics')}: the first engine of this process "
+                f"was opened with {self._fixed!r}, which vLLM cannot change: start another "
+                f"process, or give all engines of this one numerics={self._fixed!r}"
+            )
+        return asked
+
+    def fix(self, config: EngineConfig) -> Numerics:
+        """Decides for this process, before vLLM opens an engine; raises and returns as `check`."""
+        with self._lock:
+            asked = self.check(config)
+            self._fixed = asked
+            if asked == "deterministic" and VARIABLE not in self._environ:
+                self._environ[VARIABLE] = "1"
+                self._is_set_here = True
+            return asked
+
+    def _is_in_environment(self, config: EngineConfig) -> bool:
+        """Whether the user has switched batch-invariant kernels on."""
+        value = None if self._is_set_here else self._environ.get(VARIABLE)
+        if value not in (None, "0", "1"):
+            raise ConfigurationError(f"{VARIABLE}={value!r}: vLLM knows 0 and 1")
+        if value == "0" and config.numerics == "deterministic":
+            raise ConfigurationError(
+                f"{VARIABLE}=0 switches off what numerics='deterministic' needs: unset it"
+            )
+        return value == "1"
+
+
+PROCESS = ProcessNumerics()
+"""This process's."""
+
+
+def check_numerics(
+    config: EngineConfig,
+    device: VllmDevice,
+    generator: Checkpoint,
+    verifier: Checkpoint | None,
+    process: ProcessNumerics = PROCESS,
+) -> None:
+    """Checks, before any memory is taken, that the models can run with the numerics asked for.
+
+    Args:
+        config: The engine's options.
+        device: The device that the models run on.
+        generator: The generator's model.
+        verifier: The verifier's; None without one.
+        process: The process that opens them.
+
+    Raises:
+        ConfigurationError: They cannot; the message says which option to change.
+    """
+    models = [(generator, config.generator_args)]
+    if verifier is not None:
+        models.append((verifier, config.verifier_args))
+    if not device.is_cpu:
+        if process.check(config) == "deterministic":
+            _check_gpu(device)
+            for model, extra in models:
+                _check_quantization(model, extra)
+                _check_compilation(model, extra)
+    elif config.numerics == "deterministic":
+        for model, extra in models:
+            _check_float32(config, device, model, extra)
+
+
+def engine_numerics(llm: "LLM", device: VllmDevice, asked: Numerics) -> Numerics:
+    """Returns what numerics an open engine gives.
+
+    Args:
+        llm: The engine.
+        device: The device that it runs on.
+        asked: What it was opened with, on a GPU.
+    """
+    if not device.is_cpu:
+        return asked
+    is_exact = str(llm.llm_engine.model_config.dtype) in _FLOAT32
+    return "deterministic" if is_exact else "default"
+
+
+def deterministic_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds to the arguments of an engine on a GPU what equal results need beside `VARIABLE`.
+
+    vLLM itself switches off cascade attention and what splits a sum by the batch. What is left to
+    torch's compiler is the choice of kernels, which is made independent of timings.
+
+    Args:
+        arguments: Arguments of vLLM's `LLM`.
+    """
+    compilation = dict(arguments.get(_COMPILATION) or {})
+    operators = [name for name in compilation.get("custom_ops", ()) if name[1:] != _NORM]
+    inductor = {**compilation.get("inductor_compile_config", {}), **_INDUCTOR}
+    compilation |= {"custom_ops": [*operators, f"+{_NORM}"], "inductor_compile_config": inductor}
+    return {**arguments, _COMPILATION: compilation}
+
+
+def _check_gpu(device: VllmDevice) -> None:
+    from vllm import envs
+
+    if VARIABLE not in envs.environment_variables:
+        raise ConfigurationError(f"{_asked()} needs vLLM 0.24 or newer: this one has no {VARIABLE}")
+    capability = device.capability
+    if capability is None or capability < _LEAST_CAPABILITY:
+        found = "no CUDA device" if capability is None else "{}.{}".format(*capability)
+        raise ConfigurationError(
+            f"{_asked()} needs a GPU of compute capability {{}}.{{}} or more, and {device.name} is "
+            f"{found}: use numerics='default'".format(*_LEAST_CAPABILITY)
+        )
+
+
+def _check_quantization(model: Checkpoint, extra: Mapping[str, Any]) -> None:
+    named = (model.config.get("quantization_config") or {}).get("quant_method")
+    method = extra.get("quantization") or ("gguf" if model.is_gguf else named)
+    if method is not None and method not in _QUANTIZATIONS:
+        raise ConfigurationError(
+            f"{_asked()}: vLLM has no batch-invariant kernels for {model.role}={model.name!r}, "
+            f"whose weights are quantised by {method!r}: take a model of whole weights or one of "
+            f"{', '.join(sorted(_QUANTIZATIONS))}, or numerics='default'"
+        )
+
+
+def _check_compilation(model: Checkpoint, extra: Mapping[str, Any]) -> None:
+    given = extra.get(_COMPILATION)
+    if not isinstance(given, Mapping | None):
+        raise ConfigurationError(
+            f"{model.role}_args[{_COMPILATION!r}] is completed for {_asked()}: give a dict"
+        )
+
+
+def _check_float32(
+    config: EngineConfig, device: VllmDevice, model: Checkpoint, extra: Mapping[str, Any]
+) -> None:
+    dtype = str(extra.get("dtype") or model_dtype(config, model, device))
+    if dtype in _FLOAT32:
+        return
+    remedy = f"give dtype='float32' {option_hint('dtype')}"
+    if model.is_quantized or model.is_gguf:
+        remedy = "take a model of whole weights"
+    raise ConfigurationError(
+        f"{_asked()} holds on a CPU in float32 alone, and {model.role}={model.name!r} would run in "
+        f"{dtype!r}: {remedy}, or numerics='default'"
+    )
+
+
+def _asked() -> str:
+    return f"numerics='deterministic' {option_hint('numerics')}"
