@@ -1,4 +1,4 @@
-"""One search through the loop, measured."""
+"""Searches through the loop, measured."""
 
 import time
 from collections.abc import Sequence
@@ -56,6 +56,15 @@ class Measurement:
         return 1000 * own / max(1, counts.num_iterations)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A search to run."""
+
+    prompt_token_ids: Sequence[int]
+    problem: str
+    config: SearchConfig
+
+
 def measure(
     generator: Generator,
     verifier: Verifier,
@@ -66,23 +75,38 @@ def measure(
     config: SearchConfig,
 ) -> Measurement:
     """Runs one search to its end."""
-    config = resolve(config, has_verifier=True)
+    task = Task(prompt_token_ids=prompt_token_ids, problem=problem, config=config)
+    (measured,) = measure_together(generator, verifier, scheduling, [task])
+    return measured
+
+
+def measure_together(
+    generator: Generator, verifier: Verifier, scheduling: SchedulingConfig, tasks: Sequence[Task]
+) -> list[Measurement]:
+    """Runs searches to their end in one loop; each has the seconds of all."""
+    loop = Loop(generator, verifier, scheduling)
+    runs = [_run(task, generator) for task in tasks]
+    for run in runs:
+        loop.submit(run, _Listener())
+    started = time.perf_counter()
+    while loop.has_work:
+        loop.step()
+    seconds = time.perf_counter() - started
+    return [Measurement(run=run, seconds=seconds) for run in runs]
+
+
+def _run(task: Task, generator: Generator) -> SearchRun:
+    config = resolve(task.config, has_verifier=True)
     request = SearchRequest(
-        prompt_token_ids=prompt_token_ids,
-        problem=problem,
+        prompt_token_ids=task.prompt_token_ids,
+        problem=task.problem,
         config=config,
         uses_verifier=uses_verifier(config),
     )
-    run = SearchRun(
+    return SearchRun(
         request,
         make_policy(config),
         generator.tokenizer,
         max_model_len=generator.max_model_len,
         priority=1,
     )
-    loop = Loop(generator, verifier, scheduling)
-    loop.submit(run, _Listener())
-    started = time.perf_counter()
-    while loop.has_work:
-        loop.step()
-    return Measurement(run=run, seconds=time.perf_counter() - started)

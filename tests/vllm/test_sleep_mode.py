@@ -14,6 +14,7 @@ from fasttts.backends.vllm.builder import EngineBuilder
 from fasttts.backends.vllm.checkpoint import check_checkpoint
 from fasttts.backends.vllm.engine_lifecycle import open_engine
 from fasttts.backends.vllm.generator import VLLMGenerator
+from fasttts.backends.vllm.numerics import VARIABLE, ProcessNumerics
 from fasttts.backends.vllm.sleep_mode import DeviceOwner, SleepingGenerator, SleepingVerifier
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.verifier import VLLMVerifier
@@ -141,6 +142,7 @@ class Engine:
     def __init__(self, diary: list[str]) -> None:
         model = SimpleNamespace(
             max_model_len=64,
+            dtype="float32",
             try_get_generation_config=dict,
             generation_config="vllm",
             override_generation_config={},
@@ -186,15 +188,16 @@ class Opened:
     def __init__(self, diary: list[str]) -> None:
         self._diary = diary
         self.arguments: dict[Role, dict[str, Any]] = {}
+        self.environ: dict[str, str] = {}
 
     def open_engine(self, role: Role, **arguments: Any) -> Any:
         self.arguments[role] = arguments
         return Model(self._diary, Path(arguments["model"]))
 
 
-def builder(offloading: str, opened: Opened) -> EngineBuilder:
+def builder(offloading: str, opened: Opened, **options: Any) -> EngineBuilder:
     """The demonstration models on a GPU, planned as asked for."""
-    config = engine_config(offloading=offloading)
+    config = engine_config(offloading=offloading, **options)
     shapes = read_shape(demo.generator_path()), read_shape(demo.verifier_path())
     return EngineBuilder(
         config=config,
@@ -202,6 +205,7 @@ def builder(offloading: str, opened: Opened) -> EngineBuilder:
         verifier=check_checkpoint(str(demo.verifier_path()), "verifier"),
         device=VllmDevice(is_cpu=False, name="NVIDIA L4", memory_bytes=24 << 30),
         plan=plan_engines(config, DEVICES["l4"], *shapes),
+        process=ProcessNumerics(opened.environ),
         open_engine=opened.open_engine,
     )
 
@@ -226,6 +230,24 @@ def test_a_plan_of_turns_opens_backends_that_take_them(diary: list[str]) -> None
         "preempted",
         "level 1",
     ]
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("offloading", ["auto", "sleep"])
+@pytest.mark.parametrize("numerics", ["default", "deterministic"])
+def test_both_engines_on_a_gpu_are_opened_with_the_numerics(
+    diary: list[str], numerics: str, offloading: str
+) -> None:
+    opened = Opened(diary)
+    planned = builder(offloading, opened, numerics=numerics)
+    generator, verifier = planned.open_generator(()), planned.open_verifier()
+    assert verifier is not None
+    assert (generator.numerics, verifier.numerics) == (numerics, numerics)
+    is_deterministic = numerics == "deterministic"
+    assert opened.environ == ({VARIABLE: "1"} if is_deterministic else {})
+    for arguments in opened.arguments.values():
+        compilation = arguments.get("compilation_config", {})
+        assert ("+rms_norm" in compilation.get("custom_ops", ())) is is_deterministic
 
 
 @pytest.mark.vllm

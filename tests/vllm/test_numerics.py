@@ -1,0 +1,239 @@
+"""What `numerics` needs of vLLM: the process, the device, the models and the arguments."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fasttts.backends.vllm import load_backends
+from fasttts.backends.vllm.arguments import VllmDevice, generator_arguments, verifier_arguments
+from fasttts.backends.vllm.checkpoint import Checkpoint
+from fasttts.backends.vllm.numerics import (
+    VARIABLE,
+    ProcessNumerics,
+    check_numerics,
+    deterministic_arguments,
+)
+from fasttts.config import EngineConfig, engine_config
+from fasttts.errors import ConfigurationError
+from fasttts.interfaces import numerics
+
+pytestmark = pytest.mark.vllm
+
+CPU = VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)
+GPU = VllmDevice(
+    is_cpu=False, name="NVIDIA H100 80GB HBM3", memory_bytes=80 << 30, capability=(9, 0)
+)
+GENERATOR = Checkpoint(name="/g", role="generator", weight_bytes=1 << 30)
+VERIFIER = Checkpoint(name="/v", role="verifier", weight_bytes=1 << 30)
+
+
+def config(**options: Any) -> EngineConfig:
+    return engine_config(generator="/g", verifier="/v", **options)
+
+
+def deterministic(**options: Any) -> EngineConfig:
+    return config(numerics="deterministic", **options)
+
+
+def check(
+    settings: EngineConfig,
+    device: VllmDevice,
+    generator: Checkpoint = GENERATOR,
+    verifier: Checkpoint | None = VERIFIER,
+) -> None:
+    check_numerics(settings, device, generator, verifier, ProcessNumerics({}))
+
+
+def quantized(model: Checkpoint, method: str) -> Checkpoint:
+    return replace(model, config={"quantization_config": {"quant_method": method}})
+
+
+def test_the_first_engine_decides_for_its_process() -> None:
+    environ: dict[str, str] = {}
+    process = ProcessNumerics(environ)
+    assert process.check(deterministic()) == "deterministic"
+    assert process.check(config()) == "default"
+    assert environ == {}, "a check decides nothing"
+    assert process.fix(deterministic()) == "deterministic"
+    assert environ == {VARIABLE: "1"}
+    assert process.fix(deterministic()) == "deterministic"
+    with pytest.raises(
+        ConfigurationError,
+        match=r"numerics='default' \(--numerics, FASTTTS_NUMERICS\).*first engine.*"
+        r"'deterministic'.*start another process",
+    ):
+        process.check(config())
+
+
+def test_a_process_that_began_without_cannot_begin_with() -> None:
+    environ: dict[str, str] = {}
+    process = ProcessNumerics(environ)
+    assert process.fix(config()) == "default"
+    with pytest.raises(ConfigurationError, match=r"numerics='deterministic'.*'default'"):
+        check_numerics(deterministic(), GPU, GENERATOR, None, process)
+    with pytest.raises(ConfigurationError, match="start another process"):
+        process.fix(deterministic())
+    assert environ == {}
+
+
+def test_the_user_s_own_variable_asks_for_deterministic() -> None:
+    environ = {VARIABLE: "1"}
+    process = ProcessNumerics(environ)
+    assert process.fix(config()) == "deterministic"
+    assert process.fix(deterministic()) == "deterministic"
+    assert process.check(config()) == "deterministic"
+    assert environ == {VARIABLE: "1"}
+
+
+@pytest.mark.parametrize(("value", "reason"), [("0", "switches off"), ("yes", "knows 0 and 1")])
+def test_a_variable_against_the_option_is_refused(value: str, reason: str) -> None:
+    process = ProcessNumerics({VARIABLE: value})
+    with pytest.raises(ConfigurationError, match=f"{VARIABLE}=.*{reason}"):
+        process.check(deterministic())
+
+
+def test_a_variable_that_is_off_is_the_default() -> None:
+    assert ProcessNumerics({VARIABLE: "0"}).fix(config()) == "default"
+
+
+@pytest.mark.parametrize(
+    ("capability", "is_enough"), [((9, 0), True), ((8, 0), True), ((7, 5), False), (None, False)]
+)
+def test_batch_invariant_kernels_need_a_newer_gpu(
+    capability: tuple[int, int] | None, is_enough: bool
+) -> None:
+    device = replace(GPU, capability=capability)
+    check(config(), device)
+    if is_enough:
+        check(deterministic(), device)
+        return
+    found = "7.5" if capability else "no CUDA device"
+    with pytest.raises(ConfigurationError, match=rf"capability 8\.0 or more.*is {found}"):
+        check(deterministic(), device)
+
+
+def test_a_vllm_without_the_kernels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm import envs
+
+    monkeypatch.delitem(envs.environment_variables, VARIABLE)
+    with pytest.raises(ConfigurationError, match=r"needs vLLM 0\.24 or newer"):
+        check(deterministic(), GPU)
+
+
+@pytest.mark.parametrize("method", ["awq", "fp8"])
+def test_some_quantised_weights_have_batch_invariant_kernels(method: str) -> None:
+    check(deterministic(), GPU, quantized(GENERATOR, method), quantized(VERIFIER, method))
+
+
+@pytest.mark.parametrize(
+    ("generator", "verifier", "options", "named"),
+    [
+        (quantized(GENERATOR, "gptq"), VERIFIER, {}, "generator='/g'.*'gptq'"),
+        (GENERATOR, quantized(VERIFIER, "gptq"), {}, "verifier='/v'.*'gptq'"),
+        (replace(GENERATOR, is_gguf=True), None, {}, "generator='/g'.*'gguf'"),
+        (
+            GENERATOR,
+            VERIFIER,
+            {"verifier_args": {"quantization": "bitsandbytes"}},
+            "verifier='/v'.*'bitsandbytes'",
+        ),
+        (
+            GENERATOR,
+            VERIFIER,
+            {"generator_args": {"compilation_config": 3}},
+            r"generator_args\['compilation_config'\].*give a dict",
+        ),
+    ],
+)
+def test_models_without_batch_invariant_kernels_are_refused(
+    generator: Checkpoint, verifier: Checkpoint | None, options: dict[str, Any], named: str
+) -> None:
+    check(config(**options), GPU, generator, verifier)
+    with pytest.raises(ConfigurationError, match=named):
+        check(deterministic(**options), GPU, generator, verifier)
+
+
+@pytest.mark.parametrize(
+    ("options", "generator", "message"),
+    [
+        ({"dtype": "bfloat16"}, GENERATOR, r"float32 alone.*generator='/g'.*give dtype='float32'"),
+        ({"verifier_args": {"dtype": "half"}}, GENERATOR, "verifier='/v'.*'half'"),
+        ({}, quantized(GENERATOR, "gptq"), "'auto': take a model of whole weights"),
+    ],
+)
+def test_a_cpu_is_deterministic_in_float32_alone(
+    options: dict[str, Any], generator: Checkpoint, message: str
+) -> None:
+    check(config(**options), CPU, generator)
+    with pytest.raises(ConfigurationError, match=message):
+        check(deterministic(**options), CPU, generator)
+    check(deterministic(), CPU)
+    check(deterministic(dtype="float32"), CPU, verifier=None)
+
+
+def test_what_the_compiler_chooses_does_not_depend_on_time() -> None:
+    arguments = deterministic_arguments({"model": "/g"})
+    assert arguments == {
+        "model": "/g",
+        "compilation_config": {
+            "custom_ops": ["+rms_norm"],
+            "inductor_compile_config": {"deterministic": True, "combo_kernels": False},
+        },
+    }
+
+
+def test_other_options_of_the_compiler_are_kept() -> None:
+    user = {
+        "custom_ops": ["-rms_norm", "+silu_and_mul"],
+        "inductor_compile_config": {"deterministic": False, "max_autotune": True},
+    }
+    settings = deterministic(generator_args={"compilation_config": user})
+    opened = deterministic_arguments(generator_arguments(settings, GENERATOR, VERIFIER, GPU))
+    assert opened["compilation_config"] == {
+        "custom_ops": ["+silu_and_mul", "+rms_norm"],
+        "inductor_compile_config": {
+            "deterministic": True,
+            "combo_kernels": False,
+            "max_autotune": True,
+        },
+    }
+    assert user["custom_ops"] == ["-rms_norm", "+silu_and_mul"]
+    verifier = deterministic_arguments(verifier_arguments(settings, GENERATOR, VERIFIER, GPU))
+    assert verifier["compilation_config"].keys() == {
+        "cudagraph_capture_sizes",
+        "custom_ops",
+        "inductor_compile_config",
+    }
+
+
+def test_a_refusal_comes_before_anything_is_loaded() -> None:
+    with pytest.raises(ConfigurationError, match="dtype='float32'"):
+        load_backends(engine_config(numerics="deterministic", dtype="bfloat16"))
+    assert VARIABLE not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [("float32", "deterministic"), ("bfloat16", "default")]
+)
+def test_engines_on_a_cpu_say_what_their_type_gives(
+    tiny_generator: Path, tiny_verifier: Path, dtype: str, expected: str
+) -> None:
+    generator, verifier = load_backends(
+        engine_config(
+            generator=str(tiny_generator),
+            verifier=str(tiny_verifier),
+            dtype=dtype,
+            numerics="deterministic" if expected == "deterministic" else "default",
+            max_num_seqs=8,
+        )
+    )
+    try:
+        assert (numerics(generator), numerics(verifier)) == (expected, expected)
+        assert VARIABLE not in os.environ
+    finally:
+        assert verifier is not None
+        verifier.close()
+        generator.close()
