@@ -68,7 +68,8 @@ class ChatOptions(BaseModel):
         budget: Limits of a search, as a `Budget` or its fields.
         temperature: 0 is greedy.
         max_tokens: Longest reply in tokens.
-        seed: The search seed: the same call with the same seed gives the same reply.
+        seed: The search seed: the same call with the same seed gives the same reply, on
+            a GPU with the engine's `numerics` "deterministic".
         stop: Strings that end a reply; they are not part of it.
         on_overflow: Treatment of a conversation that is too long for the context: "error" raises,
             "truncate" drops its oldest turns; see `fitting_messages`.

@@ -119,7 +119,9 @@ SolveCount = Annotated[
 BeamWidth = Annotated[
     int, typer.Option(metavar="N", help="Children of each surviving beam; divides -n.")
 ]
-Seed = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same result.")]
+Seed = Annotated[
+    int, typer.Option(metavar="N", help="The same seed gives the same result; see --numerics.")
+]
 Temperature = Annotated[
     float | None,
     typer.Option(
@@ -266,7 +268,7 @@ NumericsName = Annotated[
     typer.Option(
         "--numerics",
         metavar="KIND",
-        help="'deterministic': no schedule changes a result, on a GPU too; or 'default'.",
+        help="'deterministic': batch-invariant kernels on a GPU, for equal results; or 'default'.",
     ),
 ]
 MaxModelLen = Annotated[

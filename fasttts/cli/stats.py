@@ -14,7 +14,7 @@ _Row = tuple[str, str, str]
 
 _NUMERICS: Mapping[Numerics, str] = {
     "default": "may depend on what shared the batch",
-    "deterministic": "no schedule changes the result",
+    "deterministic": "nothing known depends on the batch",
 }
 
 

@@ -12,8 +12,8 @@ class Budget(BaseModel):
     """Limits of one search; None is no limit.
 
     Tokens and verifier calls are counted on the tree, on the schedule of a loop with room for every
-    beam: the same budget gives the same result, whatever is speculative or waits. No result is a
-    function of seconds.
+    beam: the same budget ends the same tree at the same place, whatever is speculative or waits. No
+    result is a function of seconds.
 
     Attributes:
         seconds: Seconds from the call on, time in the queue included.

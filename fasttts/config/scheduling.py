@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class SchedulingConfig(BaseModel):
-    """Options of the step loop; none of them changes a result.
+    """Options of the step loop; none decides about a result.
+
+    They change none where its `numerics` are "deterministic"; see `SearchResult`.
 
     Attributes:
         slots: Sequences decoded together; None takes the generator's `max_num_seqs`.

@@ -47,13 +47,14 @@ class FastTTS:
     """A generator, a verifier and the loop that searches with them.
 
     All methods may be called from any thread or event loop; calls in flight share the models'
-    batches and do not change each other's results. Most users want `FastTTS.load`.
+    batches and, where `SearchResult.numerics` is "deterministic", do not change each other's
+    results. Most users want `FastTTS.load`.
 
     Args:
         generator: Any implementation of the protocol; owned and closed by the engine.
         verifier: The same, or a function `score(problem, steps)`, or a sequence of both, whose mean
             is taken; None for an engine that only decodes plainly or votes.
-        scheduling: Slots and optimisations of the step loop; no option changes a result.
+        scheduling: Slots and optimisations of the step loop; see `SchedulingConfig`.
         plan: How the two share the device, stored in every result; None where memory is not
             planned.
         reload: Returns new models for `restart`; None for an engine that cannot be restarted.

@@ -46,7 +46,7 @@ class Loop:
     Args:
         generator: Decodes.
         verifier: Scores; may be None when no submitted search uses one.
-        config: Slots and optimisations; no option changes a result.
+        config: Slots and optimisations; no option decides about a result.
         clock: Returns seconds; replaced in tests.
         account: Collects the cost; None makes a new one.
         longest_wait_s: Longest wait for scores while nothing decodes, in seconds; then the loop's

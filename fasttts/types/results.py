@@ -172,8 +172,9 @@ class SearchResult(Document):
         config: The resolved search configuration, every option spelled out.
         generator: Name or path of the generator.
         verifier: Name or path of the verifier; None when none took part.
-        numerics: "deterministic" where generator and verifier are, so that no schedule and no other
-            call changes the result; "default" where one of them promises less.
+        numerics: "deterministic" where the numbers of generator and verifier have nothing that is
+            known to depend on the batch, so that no schedule and no other call should change the
+            result; "default" where one of them promises less. `docs/design.md` has the limits.
         plan: The memory plan of the engine as JSON data, which `MemoryPlan.from_dict` reads; None
             where its memory was not planned.
         warnings: What a caller should know, each with the option to change: that all candidates

@@ -21,8 +21,8 @@ not have met its deadline ("refused"), or because its caller cancelled it."""
 
 
 Numerics = Literal["default", "deterministic"]
-"""Whether equal inputs give equal numbers in any batch: "deterministic" promises it; with "default"
-the last bits of a logit may depend on what else is computed."""
+"""Whether equal inputs give equal numbers in any batch: "deterministic" models have nothing that is
+known to depend on it; with "default" the last bits may depend on what else is computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

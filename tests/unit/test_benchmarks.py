@@ -3,15 +3,22 @@
 import contextlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import evaluate, policies, routing, search, search_plots, service
+from benchmarks.driving import measure
 from benchmarks.routing_page import at_budget, curve
+from benchmarks.tree_differences import first_difference, tree_digest
 from fasttts import EngineConfig, FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.config import PLAIN, search_config
+from fasttts.scheduling.run import SearchRun
+from fasttts.tree import Node
+from fasttts.types import Path as NodePath
 from tests.engines import OpenWith
 
 
@@ -122,3 +129,63 @@ def _cut(file: Path, num_lines: int) -> None:
     """Leaves the first lines of a file, as a kill does."""
     lines = file.read_text("utf-8").splitlines(keepends=True)
     file.write_text("".join(lines[:num_lines]) + lines[num_lines][:20], encoding="utf-8")
+
+
+def test_the_first_other_node_of_a_tree_is_found() -> None:
+    config = search_config(n=4, beam_width=2, max_tokens=60, seed=3)
+
+    def search() -> SearchRun:
+        generator = FakeGenerator()
+        prompt = generator.tokenizer.encode("2 + 2?")
+        return measure(
+            generator,
+            FakeVerifier(),
+            PLAIN,
+            prompt_token_ids=prompt,
+            problem="2 + 2?",
+            config=config,
+        ).run
+
+    expected = search()
+    assert first_difference(expected, search()) is None
+    assert tree_digest(search()) == tree_digest(expected)
+    nodes = sorted(expected.tree, key=lambda node: (len(node.path), node.path))
+    last, first = nodes[-1], nodes[0]
+
+    def changed(change: Callable[[Node], None], *paths: NodePath) -> SearchRun:
+        found = search()
+        for node in found.tree:
+            if node.path in paths:
+                change(node)
+        return found
+
+    def other_token(node: Node) -> None:
+        node.token_ids[1] += 1
+
+    def other_score(node: Node) -> None:
+        node.scores_S = (0.125,)
+
+    def no_children(node: Node) -> None:
+        node.children.clear()
+
+    def no_score(node: Node) -> None:
+        node.scores_S = None
+
+    tokens = first_difference(expected, changed(other_token, last.path, first.path))
+    assert tokens is not None
+    assert (tokens.path, tokens.kind, tokens.token) == (first.path, "tokens", 1)
+    assert tokens.to_dict().keys() == {"path", "kind", "num_nodes", "token"}
+    found = changed(other_score, last.path)
+    score = first_difference(expected, found)
+    assert score is not None
+    assert (score.path, score.kind, score.scores) == (
+        last.path,
+        "score",
+        (last.scores_S, (0.125,)),
+    )
+    assert tree_digest(found) != tree_digest(expected)
+    parent = next(node for node in nodes if node.children)
+    missing = first_difference(expected, changed(no_children, parent.path))
+    assert missing is not None
+    assert (missing.kind, missing.path) == ("missing", parent.children[0].path)
+    assert first_difference(expected, changed(no_score, last.path)) is None, "it was given up"

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import routing, search
+from benchmarks import exactness, routing, search
 from benchmarks.arms import MAIN_ARMS
+from fasttts.errors import ConfigurationError
+from tests.exactness_runs import check_same_trees, run_exactness
 
 COLUMNS = {
     "arm",
@@ -68,3 +70,42 @@ def test_routing_policies_are_measured_on_the_bundled_models(
     assert {file.name for file in tmp_path.iterdir()} == {
         f"routing.{k}" for k in ("json", "md", "png")
     }
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_every_schedule_gives_the_same_trees_in_a_process_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    rows = run_exactness(
+        *("--numerics", "deterministic", "--max-num-seqs", "64", "--max-model-len", "512"),
+        *("--searches", "3", "--beams", "8", "--max-tokens", "120", "--output", str(file)),
+        timeout_s=280,
+    )
+    check_same_trees(rows, searches=3)
+    document = json.loads(file.read_text(encoding="utf-8"))
+    assert document.keys() == {"benchmark", "config", "versions", "seed", "rows"}
+    assert {row["arm"]: row for row in document["rows"]} == rows
+    assert len(set(rows["plain"]["digests"])) == 3
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_no_search_begins_after_the_time_limit(tmp_path: Path) -> None:
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text('{"problem": "What is 2 + 2?"}\n', encoding="utf-8")
+    flags = ["--problems", str(problems), "--max-seconds", "0", "--max-num-seqs", "8"]
+    assert run_exactness(*flags, timeout_s=280) == {}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [(["--arms", "plain,fast"], "'fast' is none of plain, full"), (["--skip", "1"], "--skip 1")],
+)
+def test_wrong_flags_are_refused_before_anything_is_loaded(
+    flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text('{"problem": "What is 2 + 2?"}\n', encoding="utf-8")
+    with pytest.raises((SystemExit, ConfigurationError)) as refused:
+        exactness.main(["--problems", str(problems), *flags])
+    assert message in f"{refused.value}{capsys.readouterr().err}"
