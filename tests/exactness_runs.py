@@ -41,4 +41,5 @@ def check_same_trees(rows: Rows, *, searches: int) -> None:
         assert row["numerics"] == "deterministic"
         assert row["differences"] == []
         assert (row["searches"], row["same"]) == (searches, searches)
-    assert rows["full"]["generated_tokens"] > rows["plain"]["generated_tokens"], "it speculated"
+    costs = {arm: row["generated_tokens"] for arm, row in rows.items()}
+    assert max(costs.values()) > costs["plain"], "it speculated"

@@ -33,6 +33,7 @@ def cost_report(result: SearchResult) -> dict[str, Any]:
         "config": result.config,
         "generator": result.generator,
         "verifier": result.verifier,
+        "numerics": result.numerics,
         "routing": result.routing,
         "warnings": list(result.warnings),
     }
