@@ -11,9 +11,10 @@ import pytest
 
 from fasttts import ConfigurationError, FastTTS
 from fasttts.backends.vllm import load_backends
+from fasttts.backends.vllm.environment import RUNNER_VARIABLE
 from fasttts.config import engine_config
 from tests.exactness_runs import Rows, check_same_trees, run_exactness
-from tests.gpu.conftest import RUNNERS
+from tests.gpu.conftest import KV_CACHE_BYTES, RUNNERS
 
 pytestmark = [pytest.mark.gpu, pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -40,7 +41,7 @@ def run(runner: str, plan: str) -> Rows:
         *("--dtype", DTYPE, "--numerics", "deterministic", "--max-model-len", "512"),
         *("--searches", str(SEARCHES), "--max-tokens", "200"),
         *(part for option in options for part in ("--option", option)),
-        variables={"VLLM_USE_V2_MODEL_RUNNER": RUNNERS[runner]},
+        variables={RUNNER_VARIABLE: RUNNERS[runner]},
         timeout_s=1000,
     )
 
@@ -73,7 +74,7 @@ def test_a_pretrained_model_has_one_tree(dtype: str) -> None:
 
 
 def test_a_process_has_one_numerics() -> None:
-    with FastTTS.load("demo", max_num_seqs=8, gpu_memory_utilization=0.3) as engine:
+    with FastTTS.load("demo", max_num_seqs=8, kv_cache_memory_bytes=KV_CACHE_BYTES) as engine:
         assert engine.search("What is 2 + 2?", n=4, max_tokens=40).numerics == "default"
         with pytest.raises(ConfigurationError, match="start another process"):
             load_backends(engine_config(numerics="deterministic"))
