@@ -144,6 +144,7 @@ def main(argv: list[str] | None = None) -> None:
         loaded = time.monotonic()
         deadline = None if arguments.max_seconds is None else loaded + arguments.max_seconds
         options = {name: value for name, value in vars(arguments).items() if name != "output"}
+        options["problems"] = arguments.problems and arguments.problems.name
         report = Report(
             benchmark="exactness",
             config={**options, "load_s": round(loaded - started, 1)},
@@ -161,8 +162,10 @@ def main(argv: list[str] | None = None) -> None:
 def _rows(
     bench: Bench, tasks: Sequence[Task], names: Sequence[str], deadline: float | None
 ) -> Iterator[list[Row]]:
-    """All rows so far, after each pair of searches; the arms take turns."""
+    """All rows so far, after each pair of searches; arms take turns, once all is warmed up."""
     arms = [Arm(name=name) for name in names]
+    if not is_over(deadline):
+        bench.run(tasks[:1], FULL)
     for first in range(0, len(tasks), _NUM_TOGETHER):
         if is_over(deadline):
             return
