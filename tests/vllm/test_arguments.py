@@ -80,7 +80,22 @@ def test_a_cache_size_is_for_each_engine(device: VllmDevice) -> None:
         config(kv_cache_memory_bytes=5 * GIB), GENERATOR, VERIFIER, device
     )
     assert arguments["kv_cache_memory_bytes"] == 5 * GIB
-    assert "gpu_memory_utilization" not in arguments
+    # vLLM starts only where this share is free, and the other engine may have the rest.
+    expected = None if device.is_cpu else pytest.approx(8 / 24)
+    assert arguments.get("gpu_memory_utilization") == expected
+
+
+@pytest.mark.parametrize(("slots", "largest"), [(8, None), (256, None), (257, 576), (512, 1024)])
+def test_large_batches_have_graphs(slots: int, largest: int | None) -> None:
+    options = config(max_num_seqs=slots)
+    arguments = generator_arguments(options, GENERATOR, VERIFIER, GPU)
+    sizes = arguments.get("compilation_config", {}).get("cudagraph_capture_sizes")
+    if largest is None:  # vLLM's own are enough
+        assert sizes is None
+    else:
+        assert max(sizes) == largest >= 2 * slots
+        assert {1, 2, 4, 8, 256, 512} < set(sizes)
+    assert "compilation_config" not in generator_arguments(options, GENERATOR, VERIFIER, CPU)
 
 
 def test_a_plan_s_arguments_come_before_the_defaults_and_the_user_s_before_both() -> None:

@@ -213,9 +213,14 @@ def _memory_arguments(
     config: EngineConfig, model: Checkpoint, other: Checkpoint | None, device: VllmDevice
 ) -> dict[str, Any]:
     """Arguments of the KV cache of `model`'s engine, beside that of the `other` model."""
-    if config.kv_cache_memory_bytes is not None or device.is_cpu:
-        size = config.kv_cache_memory_bytes or _CPU_KV_CACHE_BYTES
-        return {"kv_cache_memory_bytes": size}
+    if device.is_cpu:
+        return {"kv_cache_memory_bytes": config.kv_cache_memory_bytes or _CPU_KV_CACHE_BYTES}
+    if config.kv_cache_memory_bytes is not None:
+        # vLLM sizes nothing by the share then, but refuses to start unless so much is free.
+        needed = (model.weight_bytes or 0) + config.kv_cache_memory_bytes
+        share = min(needed / device.memory_bytes, 1.0)
+        size = config.kv_cache_memory_bytes
+        return {"kv_cache_memory_bytes": size, "gpu_memory_utilization": share}
     share = _memory_share(model, other, config.gpu_memory_utilization, device.memory_bytes)
     return {"gpu_memory_utilization": share}
 
