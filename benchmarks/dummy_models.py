@@ -30,6 +30,15 @@ QWEN2_7B = {
     "vocab_size": 152_064,
     "tie_word_embeddings": False,
 }
+QWEN2_14B = {
+    "hidden_size": 5120,
+    "intermediate_size": 13_824,
+    "num_hidden_layers": 48,
+    "num_attention_heads": 40,
+    "num_key_value_heads": 8,
+    "vocab_size": 152_064,
+    "tie_word_embeddings": False,
+}
 TINY = {
     "hidden_size": 64,
     "intermediate_size": 128,
@@ -39,9 +48,14 @@ TINY = {
     "vocab_size": 2048,
     "tie_word_embeddings": True,
 }
-SHAPES: dict[str, dict[str, Any]] = {"1.5B": QWEN2_1_5B, "7B": QWEN2_7B, "tiny": TINY}
+SHAPES: dict[str, dict[str, Any]] = {
+    "1.5B": QWEN2_1_5B,
+    "7B": QWEN2_7B,
+    "14B": QWEN2_14B,
+    "tiny": TINY,
+}
 """Qwen2.5-Math 1.5B and 7B, whose process reward models (Qwen's 7B, Skywork's 1.5B) share their
-shapes; and one small enough for a test."""
+shapes; Qwen2.5-14B; and one small enough for a test."""
 
 MAX_MODEL_LEN = 4096
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")

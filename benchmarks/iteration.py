@@ -7,7 +7,6 @@ leaves out the first iterations, in which prompts are computed, and the last one
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -17,7 +16,7 @@ from typing import Any
 
 from benchmarks.dummy_models import MAX_MODEL_LEN, SHAPES, write_generator
 from benchmarks.report import Report
-from fasttts.backends.vllm.environment import RUNNER_VARIABLE
+from fasttts.backends.vllm.environment import RUNNER_VARIABLE, set_environment
 
 Row = dict[str, Any]
 ARMS = ("vllm", "fasttts")
@@ -181,7 +180,6 @@ def main() -> None:
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")
     arguments = parser.parse_args()
-    os.environ[RUNNER_VARIABLE] = "1" if arguments.runner == "second" else "0"
     config = {**vars(arguments), "output": None}
     report = Report(
         benchmark="iteration",
@@ -191,8 +189,9 @@ def main() -> None:
         output=arguments.output,
     )
     arguments.kv_bytes, arguments.closing = int(arguments.kv_gib * (1 << 30)), []
-    for found in rows(arguments):
-        report.take(found)
+    with set_environment({RUNNER_VARIABLE: "1" if arguments.runner == "second" else "0"}):
+        for found in rows(arguments):
+            report.take(found)
     report.print()
 
 

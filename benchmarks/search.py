@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--models", type=_words, help="of gpu: 1.5B+1.5B, 1.5B+7B, 7B+1.5B")
     parser.add_argument("--memory-gib", type=float, default=24.0, help="of gpu: both models")
     parser.add_argument(
-        "--runner", choices=["first", "second"], default="second", help="of gpu: vLLM's"
+        "--runner", choices=["first", "second"], help="of gpu: vLLM's; by default what it has"
     )
     parser.add_argument("--eager", action="store_true", help="of gpu: no CUDA graphs")
     parser.add_argument(

@@ -5,7 +5,6 @@ real ones. The planner splits the memory between them.
 """
 
 import argparse
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +17,7 @@ from benchmarks.paired import Row, Workload, is_over, paired_rows
 from benchmarks.search_vllm import NUM_PROMPT_TOKENS, seeded_prompt, seeded_search
 from benchmarks.seeded_steps import ARGUMENTS, SeededSteps, steps_options
 from fasttts.backends.vllm import load_backends
-from fasttts.backends.vllm.environment import RUNNER_VARIABLE
+from fasttts.backends.vllm.environment import RUNNER_VARIABLE, set_environment
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import EngineConfig, engine_config
 from fasttts.demo.problems import generate_problems
@@ -68,14 +67,22 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
+def default_runner() -> str:
+    """The model runner of vLLM that a generator gets here where nobody chooses."""
+    import torch
+
+    return "second" if torch.cuda.is_available() else "first"
+
+
 def _open(pair: str, folder: Path, arguments: argparse.Namespace) -> Workload:
     generator_shape, verifier_shape = pair.split("+")
     generator_path = write_generator(folder, generator_shape)
     verifier_path = write_verifier(folder, verifier_shape)
     config = _engine_config(generator_path, verifier_path, arguments)
-    is_second = arguments.runner == "second"
-    os.environ[RUNNER_VARIABLE] = "1" if is_second else "0"
-    generator, verifier = load_backends(config, logits_processors=[_seeded_processor(is_second)])
+    is_second = (arguments.runner or default_runner()) == "second"
+    with set_environment({RUNNER_VARIABLE: "1" if is_second else "0"}):
+        processors = [_seeded_processor(is_second)]
+        generator, verifier = load_backends(config, logits_processors=processors)
     assert isinstance(verifier, VLLMVerifier)
     if is_second:
         from benchmarks.seeded_slots import watch

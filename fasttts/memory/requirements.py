@@ -23,6 +23,10 @@ _LOGIT_COPIES = 4
 """Float32 arrays of [sequences, vocabulary] alive while tokens are sampled: logits, the filtered
 logits, noise and their sum."""
 
+_PENALTY_BYTES = 4 + 1 / 8
+"""For each sequence and token of the vocabulary: counts and a mask for penalties, which vLLM's
+second model runner keeps on the device whether there are penalties or not."""
+
 VERIFIER_CONTEXT_FACTOR = 2
 """A verifier prompt holds the generator's text with a tag after each step, under another system
 message and perhaps another tokenizer; twice the generator's context has room for that."""
@@ -43,7 +47,7 @@ class EngineRequirements:
         max_model_len: Longest sequence in tokens.
         max_num_batched_tokens: Most tokens of one iteration.
         activation_bytes: Peak of intermediate results, logits included.
-        runtime_bytes: CUDA graphs and buffers.
+        runtime_bytes: CUDA graphs, buffers and the state of sequences.
     """
 
     role: Role
@@ -170,8 +174,16 @@ def _needs(
         max_model_len=max_model_len,
         max_num_batched_tokens=batched_tokens,
         activation_bytes=_activation_bytes(costs.shape, batched_tokens, max_num_seqs),
-        runtime_bytes=0 if device.is_cpu else _GRAPH_BYTES,
+        runtime_bytes=_runtime_bytes(device, costs.shape, max_num_seqs),
     )
+
+
+def _runtime_bytes(device: Device, shape: ModelShape, num_sequences: int) -> int:
+    """CUDA graphs, and what is kept for each sequence that may run."""
+    if device.is_cpu:
+        return 0
+    counts = _PENALTY_BYTES * shape.vocab_size if shape.head == "lm" else 0
+    return _GRAPH_BYTES + math.ceil(num_sequences * counts)
 
 
 def _activation_bytes(shape: ModelShape, num_tokens: int, num_sequences: int) -> int:
