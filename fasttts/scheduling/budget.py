@@ -7,6 +7,7 @@ horizon of a growing tree bounds it from above.
 """
 
 import collections
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -103,11 +104,12 @@ class SearchBudget:
             return False
         return not any(n.is_attached and n.ends_at <= at for n in self._run.unscored.values())
 
-    def cut(self, reason: StopReason, at: int | None = None) -> list[Node]:
+    def cut(self, reason: StopReason, now: float, at: int | None = None) -> list[Node]:
         """Ends the search because a limit is reached, and begins to finish a path if necessary.
 
         Args:
             reason: Why the search ends.
+            now: The clock's seconds; a path begins only if some are left for it.
             at: The last iteration that counts; None takes the tree as it is.
 
         Returns:
@@ -125,19 +127,22 @@ class SearchBudget:
             if not node.is_ended:
                 self._nodes.show(node)
         if not any(node.finish_reason == "stop" for node in run.tree):
-            self._finish_best()
+            self._finish_best(now)
         return running
 
     def give_up(self) -> list[Node]:
-        """Ends the path that runs on after the end of the budget; returns its node if it runs."""
+        """Ends the path that runs on after the end of the budget; returns its node if it runs.
+
+        Its text may have been told by then, so it stays the result, as if its tokens had run out.
+        """
         node, self.last = self.last, None
         self._run.waiting.clear()
         if node is None or node.is_ended:
             return []
-        self._nodes.show(node)
+        self._nodes.end(node, "length")
         return [node] if node.request_id is not None else []
 
-    def _finish_best(self) -> None:
+    def _finish_best(self, now: float) -> None:
         """Lets the best living path run on; plain decoding ends where its budget does."""
         run = self._run
         node = best_partial(run.tree, self._policy)
@@ -145,12 +150,15 @@ class SearchBudget:
             if node is not None and node.token_ids:
                 self._nodes.end(node, "length")
             return
+        num_left = min(self._budget.grace_tokens, self._nodes.num_left(node))
+        if num_left <= 0 or self.is_late(now):
+            return
         if node.is_ended:
             node = self._nodes.new(node, 0)
             run.tree.attach(node)
             node.decided_at = run.counts.num_iterations
-        if self._nodes.extend(node, self._budget.grace_tokens):
-            self.last = run.waiting[node.path] = node
+        self._nodes.extend(node, num_left)
+        self.last = run.waiting[node.path] = node
 
 
 def _last_paid(nodes: Sequence[Node], num_tokens: int) -> int | None:
@@ -197,16 +205,15 @@ def living(tree: Iterable[Node], policy: SearchPolicy) -> list[Node]:
         tree: All nodes.
         policy: Groups the nodes.
     """
-    nodes = list(tree)
-    rounds: dict[Path, int] = {}
-    for node in nodes:
-        name = policy.group(node.path)
-        rounds[name] = max(rounds.get(name, 0), node.round)
+    newest: dict[Path, list[Node]] = {}
+    for node in tree:
+        found = newest.setdefault(policy.group(node.path), [])
+        if found and node.round > found[0].round:
+            found.clear()
+        if not found or node.round == found[0].round:
+            found.append(node)
     return [
         node
-        for node in nodes
-        if node.round == rounds[policy.group(node.path)]
-        and not node.is_answer_ended
-        and not node.children
-        and not node.is_dominated
+        for node in itertools.chain.from_iterable(newest.values())
+        if not node.is_answer_ended and not node.children and not node.is_dominated
     ]

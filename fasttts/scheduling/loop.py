@@ -385,15 +385,15 @@ class Loop:
             self._isolated(run, keep, None, "policy or tokenizer")
 
     def _keep_budget(self, run: SearchRun) -> None:
+        now = self._clock()  # once: a budget that ends in between is not cut yet
         if (spent := run.budget.horizon()) is not None:
             at, reason = spent
             self._is_stale = True
             self._slots.abort(run.budget.hold(at))
             if run.budget.is_known_until(at):
-                self._cut(run, reason, at)
-        now = self._clock()  # once: a budget that ends in between is not cut yet
+                self._cut(run, reason, now, at)
         if run.budget.stop_reason == "complete" and not run.is_done and run.budget.is_late(now):
-            self._cut(run, "seconds", None)
+            self._cut(run, "seconds", now)
         if run.budget.is_late(now):
             self._slots.abort(run.budget.give_up())
         if run.is_done:
@@ -412,10 +412,10 @@ class Loop:
         )
         return not is_busy and not run.unanswered and run in self._scheduler.active
 
-    def _cut(self, run: SearchRun, reason: StopReason, at: int | None) -> None:
+    def _cut(self, run: SearchRun, reason: StopReason, now: float, at: int | None = None) -> None:
         self._is_stale = True
         self._verifier_queue.forget(run)
-        self._slots.abort(run.budget.cut(reason, at))
+        self._slots.abort(run.budget.cut(reason, now, at))
 
     def _finish(self, run: SearchRun, error: BaseException | None) -> None:
         """Removes a run from the loop, frees its sequences and notifies its listener."""

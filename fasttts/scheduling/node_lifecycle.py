@@ -115,8 +115,12 @@ class NodeLifecycle:
             node.token_ids, node.text, node.limits.num_steps, node.text_before
         )
 
-    def extend(self, node: Node, num_tokens: int) -> bool:
-        """Lets a node run to the end of its answer; returns whether any token is left for it.
+    def num_left(self, node: Node) -> int:
+        """Tokens that an answer may have behind a node."""
+        return self.max_answer_tokens - node.num_path_tokens(len(self._tree.prompt_token_ids))
+
+    def extend(self, node: Node, num_tokens: int) -> None:
+        """Lets a node run to the end of its answer.
 
         It has no further steps: no decision follows.
 
@@ -124,15 +128,12 @@ class NodeLifecycle:
             node: The node.
             num_tokens: Most further tokens.
         """
-        num_path_tokens = node.num_path_tokens(len(self._tree.prompt_token_ids))
-        num_left = min(num_tokens, self.max_answer_tokens - num_path_tokens)
         node.limits = Limits(
-            max_tokens=len(node.token_ids) + num_left,
+            max_tokens=len(node.token_ids) + num_tokens,
             at_max_tokens="length",
             num_steps=None,
             at_step_end="length",
         )
-        return num_left > 0
 
     def has_vote(self, node: Node) -> bool:
         """Whether an answer in a node's text counts: it is complete, and the policy asks for it."""
@@ -157,12 +158,11 @@ class NodeLifecycle:
     def _limits(self, parent: Node | None, num_steps: int | None) -> Limits:
         """Limits of a child of `parent` (None for roots)."""
         config, depth = self._config, 1 if parent is None else parent.depth + 1
-        used = (
-            self._tree.num_answer_prefix_tokens
+        num_left = (
+            self.max_answer_tokens - self._tree.num_answer_prefix_tokens
             if parent is None
-            else parent.num_path_tokens(len(self._tree.prompt_token_ids))
+            else self.num_left(parent)
         )
-        num_left = self.max_answer_tokens - used
         max_tokens = num_left if num_steps is None else num_steps * config.max_step_tokens
         at_step_end: FinishReason = "length" if depth >= config.max_depth else "step"
         return Limits(

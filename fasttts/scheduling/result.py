@@ -121,8 +121,7 @@ def _last_nodes(run: SearchRun) -> list[Node]:
     ended = run.ended_nodes()
     if is_complete(run):
         return ended
-    leaves = ended or [node for node in run.tree if not node.children]
-    return [node for node in leaves if node.path_text().strip()]
+    return [node for node in ended or run.unfinished_nodes() if node.path_text().strip()]
 
 
 def _warnings(run: SearchRun, ranking: Ranking) -> tuple[str, ...]:

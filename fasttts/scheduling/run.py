@@ -289,8 +289,21 @@ class SearchRun:
         config = self.request.config
         if self._policy.is_revisiting or config.has_counted_budget:
             return []
-        late = [] if config.budget.seconds is None else living(self.tree, self._policy)
-        return [*self.frontier(), *self.ended_nodes(), *late]
+        ended = self.ended_nodes()
+        may_be_cut_off = not ended or config.budget.seconds is not None
+        late = self.unfinished_nodes() if may_be_cut_off else []
+        return [*self.frontier(), *ended, *late]
+
+    def unfinished_nodes(self) -> list[Node]:
+        """Lists nodes of which one ends the answer of a search that ends without any complete one.
+
+        A path that lost a decision is none of them: its text may contradict what was told of the
+        search since. Where nothing is told before the end, as branches may start at any node, it is
+        one.
+        """
+        if self._policy.is_revisiting:
+            return [node for node in self.tree if not node.children]
+        return living(self.tree, self._policy)
 
     def score(self, node: Node) -> float | None:
         """Aggregated score of the path to `node`; None while unscored."""

@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import pytest
@@ -27,10 +29,12 @@ from fasttts import (
     UsageReported,
 )
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.config import PLAIN, SearchMethod, search_config
+from fasttts.config import PLAIN, SearchConfig, SearchMethod, search_config
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.result import make_result
+from fasttts.search import Beam, Branch, StepPolicy
 from fasttts.streaming.listener import SearchListener
+from fasttts.types import Path
 from tests.searches import UNTIMED, drive, make_run, marked_generator
 
 ANSWER = "Two and two: 2 + 2 = 4.\n\nThe answer is \\boxed{4}."
@@ -103,7 +107,21 @@ SCHEDULES = [
 ]
 
 
-@settings(max_examples=40)
+LOST_PATH = {
+    "search": "varying_granularity",
+    "pool": (2, 2),
+    "temperature": 0.0,
+    "seed": 0,
+    "scheduling": UNTIMED,
+    "stop": [],
+    "aggregation": "last",
+    "max_depth": 40,
+    "is_late": False,
+}
+"""A search in which a path that lost has a better score than those that go on."""
+
+
+@settings(max_examples=100)
 @given(
     search=st.sampled_from([name for name in get_args(SearchMethod) if name != "none"]),
     pool=st.sampled_from([(1, 1), (2, 1), (2, 2), (4, 2), (8, 4)]),
@@ -111,14 +129,26 @@ SCHEDULES = [
     seed=st.integers(0, 10_000),
     scheduling=st.sampled_from(SCHEDULES),
     stop=st.sampled_from([[], ["e "], ["x"], ["tion", "ab"]]),
-    budget=st.fixed_dictionaries(
-        {"grace_tokens": st.sampled_from([0, 1000])},
-        optional={
-            "tokens": st.integers(10, 300),
-            "verifier_calls": st.integers(1, 20),
-            "seconds": st.floats(0.05, 0.5),
-            "grace_seconds": st.just(100.0),
-        },
+    aggregation=st.sampled_from(["last", "min", "mean"]),
+    max_depth=st.sampled_from([2, 5, 40]),
+    is_late=st.booleans(),
+    budget=st.one_of(
+        st.fixed_dictionaries(
+            {
+                "grace_tokens": st.sampled_from([0, 5, 1000]),
+                "seconds": st.integers(1, 500).map(lambda ticks: ticks / 1000),
+            },
+            optional={"grace_seconds": st.sampled_from([0.01, 0.05, 100.0])},
+        ),
+        st.fixed_dictionaries(
+            {"grace_tokens": st.sampled_from([0, 5, 1000])},
+            optional={
+                "tokens": st.integers(10, 300),
+                "verifier_calls": st.integers(1, 20),
+                "seconds": st.floats(0.05, 0.5),
+                "grace_seconds": st.sampled_from([0.05, 100.0]),
+            },
+        ),
     ),
 )
 @example(  # the rollout of a step is not what goes on
@@ -128,15 +158,20 @@ SCHEDULES = [
     seed=3,
     scheduling=UNTIMED,
     stop=[],
+    aggregation="last",
+    max_depth=40,
+    is_late=False,
     budget={},
 )
+@example(**LOST_PATH, budget={"grace_tokens": 0, "seconds": 0.05})
+@example(**LOST_PATH, budget={"grace_tokens": 0, "seconds": 0.5})
+@example(**LOST_PATH, budget={"grace_tokens": 1000, "seconds": 0.3, "grace_seconds": 0.05})
 def test_the_trunk_is_always_a_prefix_of_the_final_text(
-    pool: tuple[int, int], scheduling: SchedulingConfig, **options: Any
+    pool: tuple[int, int], scheduling: SchedulingConfig, is_late: bool, **options: Any
 ) -> None:
     n, beam_width = pool
-    told = Told(
-        marked_generator(), scheduling, n=n, beam_width=beam_width, max_tokens=200, **options
-    )
+    generator = marked_generator(is_late=is_late)
+    told = Told(generator, scheduling, n=n, beam_width=beam_width, max_tokens=200, **options)
     drive(told.loop)
     try:
         result = told.result()
@@ -146,6 +181,59 @@ def test_the_trunk_is_always_a_prefix_of_the_final_text(
     assert result.text.startswith(told.common_prefix)
     rest = common_prefix(list(told.listener.closing(result)))
     assert told.common_prefix + rest == result.text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaving(StepPolicy):
+    """Gives up path 0 after its first step and path 1 some steps later, with nothing complete."""
+
+    def group(self, path: Path) -> Path:
+        return path[:1]
+
+    def expand(self, frontier: Sequence[Beam], ended: Sequence[Beam]) -> Sequence[Branch]:
+        (beam,) = frontier
+        is_left = beam.is_answer_ended or beam.path[0] == 0 or len(beam.path) == 3
+        return [] if is_left else [Branch(path=beam.path, num_children=1)]
+
+
+def leaving(config: SearchConfig) -> Leaving:
+    return Leaving(n=config.n)
+
+
+def test_a_path_that_a_policy_gives_up_is_not_contradicted() -> None:
+    num_incomplete = 0
+    for seed in range(20):
+        told = Told(search=f"{__name__}:leaving", n=2, seed=seed)
+        drive(told.loop)
+        result = told.result()
+        assert result.text.startswith(told.common_prefix)
+        num_incomplete += [len(c.path) for c in result.candidates if not c.is_complete] == [1, 3]
+    assert num_incomplete
+
+
+def cut_by_time(**grace: Any) -> Told:
+    options = {name: LOST_PATH[name] for name in ("search", "temperature", "seed")}
+    budget = {"seconds": 0.05, **grace}
+    told = Told(marked_generator(), n=2, beam_width=2, budget=budget, **options)
+    drive(told.loop)
+    return told
+
+
+def test_of_paths_that_were_cut_off_only_those_that_go_on_are_candidates() -> None:
+    told = cut_by_time(grace_tokens=0)
+    result = told.result()
+    depth = max(len(node.path) for node in told.run.tree)
+    assert depth > 1
+    assert {len(candidate.path) for candidate in result.candidates} == {depth}
+
+
+def test_a_path_that_ran_on_after_the_budget_stays_the_result_where_its_time_ends() -> None:
+    told = cut_by_time(grace_tokens=1000, grace_seconds=0.05)
+    result = told.result()
+    assert (result.stop_reason, result.finish_reason) == ("seconds", "length")
+    assert len(result.candidates) == 1
+    assert result.text.startswith(told.common_prefix)
+    assert len(told.common_prefix) > len(cut_by_time(grace_tokens=0).common_prefix)
 
 
 @settings(max_examples=20)
