@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fasttts import FastTTS, __version__
-from fasttts.cli import evaluate_view, options, render, session
+from fasttts.cli import evaluate_tasks, evaluate_view, options, render, session
 from fasttts.cli.check import check_seconds
 from fasttts.cli.evaluate_plot import save_evaluation_plot
 from fasttts.cli.evaluate_programs import open_programs
@@ -53,8 +53,10 @@ _OF_RESULTS = (
 
 
 def run(
-    dataset: options.Dataset,
+    dataset: options.Dataset = None,
     *,
+    tasks: options.Tasks = None,
+    include_path: options.IncludePath = None,
     num_problems: options.EvalProblems = None,
     methods: options.Methods = None,
     search: options.Compared = None,
@@ -103,6 +105,8 @@ def run(
     DATASET is a file (JSON lines, JSON, CSV) or a name. All methods answer the same problems. The
     tables show accuracy, costs, what fewer samples would give, and differences between methods,
     with 95 % intervals. With --output the same command continues where it was stopped.
+
+    With --tasks, lm-evaluation-harness grades the same methods on tasks of its own or of yours.
     """
     with session.reported_errors(debug=debug):
         settings = session.engine_settings(
@@ -140,6 +144,33 @@ def run(
         }
         for config in configs.values():
             session.check_search(config, settings)
+        if dataset is None:
+            of_datasets = {
+                "--problem-field": problem_field,
+                "--answer-field": answer_field,
+                "--own-scoring": own_scoring,
+                "--max-seconds": max_seconds,
+                "--max-tokens-total": max_tokens_total,
+                "--plot": plot,
+                "--sandbox": sandbox != "auto",
+                f"--verifier {TESTS}": settings.verifier == TESTS,
+            }
+            evaluate_tasks.refuse_options_of_datasets(of_datasets)
+            evaluate_tasks.TasksRun(
+                names=_task_names(tasks),
+                include_path=include_path,
+                configs=configs,
+                limit=num_problems,
+                system=session.system_message(system),
+                settings=settings,
+                in_flight=_limits(None, None, in_flight).max_in_flight,
+                output=output,
+                trees=trees,
+                as_json=as_json,
+            ).run()
+            return
+        if tasks is not None or include_path is not None:
+            raise ConfigurationError(f"--tasks and DATASET {dataset!r}: evaluate one of the two")
         check_plot(plot)
         problems = load_problems(
             dataset,
@@ -216,6 +247,13 @@ def _methods(
     if named is None:
         names += [each for each in BASELINES if has_verifier or each != "best_of_n"]
     return [method for method in METHODS if method in names]
+
+
+def _task_names(named: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (named or "").split(",") if name.strip())
+    if not names:
+        raise ConfigurationError("name a DATASET, such as 'demo' or a file, or --tasks NAMES")
+    return names
 
 
 def _split(names: str) -> list[str]:

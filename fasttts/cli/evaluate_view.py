@@ -110,7 +110,7 @@ def accuracy_table(evaluation: Evaluation) -> Table:
     done = {row.num_problems for row in evaluation.rows} | {evaluation.num_problems}
     is_partial = len(done) > 1
     title = f"{evaluation.num_problems:,} problems, seed {evaluation.seed}"
-    table = _table(title if not is_partial else f"{title}, not all of them done")
+    table = make_table(title if not is_partial else f"{title}, not all of them done")
     table.add_column("method")
     names = ("n", "accuracy", "95 % interval", "wrong", "none", "cut", "error")
     for name in names:
@@ -133,7 +133,7 @@ def cost_table(rows: Sequence[Row]) -> Table:
     Args:
         rows: The methods.
     """
-    table = _table("costs")
+    table = make_table("costs")
     table.add_column("method")
     for name in ("tokens/problem", "verifier tokens", "seconds", "goodput, tokens/s"):
         table.add_column(name, justify="right")
@@ -166,7 +166,7 @@ def curve_table(curves: Sequence[Curve]) -> Table:
     Args:
         curves: The curves, at least one.
     """
-    table = _table("accuracy with k samples (95 % interval)")
+    table = make_table("accuracy with k samples (95 % interval)")
     table.add_column("k", justify="right")
     for curve in curves:
         table.add_column(RULES[curve.rule], justify="right")
@@ -190,7 +190,7 @@ def difference_table(differences: Sequence[Difference]) -> Table:
     Args:
         differences: The pairs.
     """
-    table = _table("differences on the same problems")
+    table = make_table("differences on the same problems")
     table.add_column("methods")
     for name in ("points", "95 % interval", "won", "lost", "p"):
         table.add_column(name, justify="right")
@@ -214,7 +214,8 @@ def _shown_differences(evaluation: Evaluation) -> Sequence[Difference]:
     return [each for each in evaluation.differences if best in (each.first, each.second)]
 
 
-def _table(title: str) -> Table:
+def make_table(title: str) -> Table:
+    """Makes a table without columns, under its title."""
     return Table(
         box=SIMPLE_HEAD, pad_edge=False, title_justify="left", title=Text(title), padding=(0, 1)
     )

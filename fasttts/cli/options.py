@@ -24,12 +24,23 @@ Problem = Annotated[
     str, typer.Argument(metavar="PROBLEM", help="The problem; '-' reads it from stdin.")
 ]
 Dataset = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="DATASET",
         help="A file of problems, 'demo': the bundled word problems, 'programs': functions to "
         "write, or reasoning-gym:NAME.",
+        show_default=False,
     ),
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="In place of DATASET: tasks of lm-evaluation-harness that generate, with commas.",
+    ),
+]
+IncludePath = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="A directory of further tasks.")
 ]
 Methods = Annotated[
     str | None,

@@ -9,7 +9,7 @@ from fasttts.errors import ConfigurationError
 
 
 def split_options(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Splits options, as a harness takes them from its command line, by what they configure.
+    """Splits options of a harness's command line into those of the search and of the engine.
 
     Args:
         given: Options of `SearchConfig` and `EngineConfig`, by name. The generator is the model's

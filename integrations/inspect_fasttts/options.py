@@ -1,4 +1,4 @@
-"""Options of the provider, and what a call of inspect-ai adds to them."""
+"""Options of the provider, and the requests that calls of inspect-ai make with them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -69,9 +69,8 @@ class ProviderOptions(ChatOptions):
         Raises:
             ConfigurationError: One is unknown, or its value cannot work.
         """
-        own = {name: value for name, value in args.items() if name in cls.model_fields}
-        if "model" in own:
-            raise ConfigurationError("-M model: the model is named behind 'fasttts/'")
+        fields = cls.model_fields.keys() - {"model"}  # inspect-ai gives it a name of its own
+        own = {name: value for name, value in args.items() if name in fields}
         rest = {name: value for name, value in args.items() if name not in own}
         search, engine = split_options(rest)
         search |= own.pop("search_args", {})

@@ -29,7 +29,7 @@ class ChatContext(str):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """What a task says about its answers.
+    """The options of a search for the answers of a task.
 
     Attributes:
         config: The model's options with those of the task.

