@@ -41,3 +41,11 @@ class Tokenizer(Protocol):
     def decode(self, token_ids: Sequence[int]) -> str:
         """Converts tokens to text; special tokens (end of turn, chat markers) are left out."""
         ...
+
+
+def text_start(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The tokens before every text of a model, from an attribute `text_start_ids`; empty without.
+
+    Prompts that are plain texts begin with them; a chat template writes them itself.
+    """
+    return tuple(getattr(tokenizer, "text_start_ids", ()))

@@ -1,7 +1,6 @@
 """The provider of inspect-ai: whole evaluations, and single calls."""
 
 import asyncio
-import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,9 +46,6 @@ from tests.harness_tasks import STORIES
 from tests.hermes import HermesGenerator
 from tests.searches import UNTIMED
 
-# inspect-ai leaves streams of its own event loop to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
-
 BEAMS = {"search": "beam_search", "n": 4, "beam_width": 2}
 
 
@@ -91,7 +87,6 @@ async def ask(engine: FastTTS, config: GenerateConfig | None = None, **options: 
 def evaluated(task: Task, asked: Model | str, **options: Any) -> EvalLog:
     (log,) = eval(task, model=asked, log_dir="logs", display="none", **options)
     assert log.status == "success", log.error
-    gc.collect()
     return log
 
 

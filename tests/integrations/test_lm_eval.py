@@ -89,6 +89,16 @@ def test_plain_texts_are_completed(engine: FastTTS, generator: HermesGenerator) 
     assert generator.prompts[-1] == "Q: 6 * 7?assistant: "
 
 
+def test_plain_texts_begin_as_the_models_texts_do(
+    generator: HermesGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator.answers[">6 * 7?"] = "42"
+    monkeypatch.setattr(generator.tokenizer, "text_start_ids", (ord(">"),), raising=False)
+    with FastTTS(generator, scheduling=UNTIMED) as engine:
+        model = FastTTSLM(engine=engine, search="none")
+        assert model.generate_until(requests("6 * 7?assistant: ")) == ["42"]
+
+
 def test_few_shot_turns_are_a_conversation_and_a_last_one_begins_the_answer(
     engine: FastTTS, generator: HermesGenerator
 ) -> None:

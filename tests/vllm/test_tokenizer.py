@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 import fasttts.demo
 from fasttts.backends.vllm.tokenizer import ChatTokenizer, check_tokenizer_file
@@ -42,6 +43,20 @@ def test_messages_go_through_the_template(tokenizer: ChatTokenizer) -> None:
 def test_markers_become_single_tokens(tokenizer: ChatTokenizer) -> None:
     token_ids = tokenizer.encode_chat([{"role": "user", "content": "x"}])
     assert token_ids.count(tokenizer.backend.convert_tokens_to_ids("<|im_start|>")) == 2
+
+
+def test_texts_begin_as_the_models_own_tokenizer_begins_them(
+    make_tokenizer: MakeTokenizer, tokenizer: ChatTokenizer
+) -> None:
+    assert tokenizer.text_start_ids == ()
+    own = make_tokenizer()
+    own.bos_token = "<|im_start|>"
+    bos = own.convert_tokens_to_ids("<|im_start|>")
+    assert ChatTokenizer(own, "tiny").text_start_ids == (), "it has one, and puts it nowhere"
+    own.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", bos)]
+    )
+    assert ChatTokenizer(own, "tiny").text_start_ids == (bos,)
 
 
 def test_tools_reach_the_template(tokenizer: ChatTokenizer) -> None:

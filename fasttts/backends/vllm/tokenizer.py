@@ -98,6 +98,12 @@ class ChatTokenizer:
         token_id: int | None = self._tokenizer.bos_token_id
         return token_id
 
+    @property
+    def text_start_ids(self) -> tuple[int, ...]:
+        """The tokens that the model's own tokenizer puts before every text."""
+        begun: list[int] = self._backend.encode("", add_special_tokens=True).ids
+        return tuple(begun[:1]) if begun[:1] == [self.bos_token_id] else ()
+
     def vocabulary(self, vocab_size: int) -> "LLTokenizer":
         """Converts the tokens for llguidance.
 
