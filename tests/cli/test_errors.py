@@ -102,7 +102,7 @@ def test_a_variable_that_cannot_be_read_is_one_line(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["solve"], ["solve", "a", "b"], ["solve", "a", "-n", "x"], ["solv"], ["eval"]]
+    "arguments", [["solve"], ["solve", "a", "b"], ["solve", "a", "-n", "x"], ["solv"]]
 )
 def test_wrong_usage_is_explained(run: Run, arguments: list[str]) -> None:
     done = run(*arguments)

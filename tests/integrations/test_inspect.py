@@ -356,3 +356,11 @@ def test_models_of_one_engine_share_its_connections(engine: FastTTS) -> None:
 
 
 SETTINGS = [(4, "float32"), (8, "float32"), (4, "bfloat16")]
+
+
+def test_the_package_has_one_name() -> None:
+    import inspect_fasttts
+
+    assert dir(inspect_fasttts) == ["FastTTSAPI"]
+    with pytest.raises(AttributeError, match="no attribute 'Model'"):
+        _ = inspect_fasttts.Model
