@@ -179,7 +179,7 @@ def _needs(
 
 
 def _runtime_bytes(device: Device, shape: ModelShape, num_sequences: int) -> int:
-    """CUDA graphs, and what is kept for each sequence that may run."""
+    """Bytes of CUDA graphs, and of the state of each sequence that may run."""
     if device.is_cpu:
         return 0
     counts = _PENALTY_BYTES * shape.vocab_size if shape.head == "lm" else 0
