@@ -44,7 +44,7 @@ class Reading:
 
 
 Read = Callable[[Mapping[Place, Sequence[int]]], Mapping[Place, Reading]]
-"""Runs prompts together."""
+"""Runs prompts, at least one, together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class StepReader:
         keys = {place: self._key(place, requests) for place in asked}
         prompts = {key: self._prompt(key, requests) for key in dict.fromkeys(keys.values())}
         places = {(i, s): self._position(prompts[keys[i, s]], s) for i, s in asked}
-        whole = read({key: prompt.token_ids for key, prompt in prompts.items()})
+        whole = read({key: prompt.token_ids for key, prompt in prompts.items()}) if prompts else {}
         hidden = {
             place: prompts[keys[place]].token_ids[: position + 1]
             for place, position in places.items()

@@ -199,7 +199,7 @@ class VLLMGenerator:
             params: Parameters of all of them.
 
         Returns:
-            vLLM's last output for each.
+            The engine core's last output for each.
 
         Raises:
             BackendError: The engine failed; every request in flight is lost.
@@ -221,7 +221,7 @@ class VLLMGenerator:
             outputs, ended = self._sequences.step()
         except Exception as error:  # whatever it is, the engine is lost
             raise self._fail(error) from error
-        answers |= {answer.request_id: answer for answer in ended}
+        answers |= ended
         return outputs
 
     def abort(self, request_ids: Sequence[str]) -> None:

@@ -71,5 +71,6 @@ class GeneratorJudge:
     def _read(self, prompts: Mapping[Place, Sequence[int]]) -> dict[Place, Reading]:
         params = self._score_query.params(reads_prefix_cache=True)
         outputs = self._generator.ask(list(prompts.values()), params)
-        readings = map(self._score_query.reading, outputs)
+        lengths = [len(token_ids) for token_ids in prompts.values()]
+        readings = self._score_query.readings(lengths, outputs)
         return dict(zip(prompts, readings, strict=True))

@@ -1,5 +1,7 @@
 """Requests to a verifier's model and their outputs: position values, or next-token odds."""
 
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fasttts.errors import ContractError
@@ -22,8 +24,13 @@ class ScoreQuery(Protocol):
         """Makes request parameters; without the prefix cache every position is computed."""
         ...
 
-    def reading(self, output: Any) -> Reading:
-        """Reads the scores of an output of vLLM."""
+    def readings(self, num_prompt_tokens: Sequence[int], outputs: Sequence[Any]) -> list[Reading]:
+        """Reads the scores of outputs of vLLM's engine core.
+
+        Args:
+            num_prompt_tokens: The length of each output's prompt.
+            outputs: The last output of each request.
+        """
         ...
 
 
@@ -46,26 +53,23 @@ class Values:
             skip_reading_prefix_cache=not reads_prefix_cache,
         )
 
-    def reading(self, output: Any) -> Reading:
-        """Converts the values, [positions, 1 or 2], to scores.
+    def readings(self, num_prompt_tokens: Sequence[int], outputs: Sequence[Any]) -> list[Reading]:
+        """Converts the values, [positions, 1 or 2] of each output, to scores.
 
         Raises:
             ContractError: The values have another shape, or positions are missing.
         """
         import torch
 
-        values = output.outputs.data
-        num_tokens, num_cached = len(output.prompt_token_ids), output.num_cached_tokens or 0
-        is_table = values.ndim == 2 and values.shape[1] in (1, 2)
-        if not is_table or len(values) < num_tokens - num_cached:
-            raise ContractError(
-                f"the verifier returned values of shape {tuple(values.shape)} for {num_tokens} "
-                f"prompt tokens of which {num_cached} were cached",
-                role="verifier",
-            )
-        odds = values.double()
+        tables = [output.pooling_output for output in outputs]
+        num_cached = [_num_cached_tokens(output) for output in outputs]
+        for numbers in zip(tables, num_prompt_tokens, num_cached, strict=True):
+            _check_table(*numbers)
+        odds = torch.cat(tables).double()
         odds = odds[:, 0] if odds.shape[1] == 1 else odds[:, 1] - odds[:, 0]
-        return Reading(num_tokens, num_cached, torch.sigmoid(odds).tolist())
+        scores = iter(torch.sigmoid(odds).tolist())
+        parts = [list(itertools.islice(scores, len(table))) for table in tables]
+        return list(map(Reading, num_prompt_tokens, num_cached, parts))
 
 
 class YesProbability:
@@ -96,17 +100,40 @@ class YesProbability:
             skip_reading_prefix_cache=not reads_prefix_cache,
         )
 
-    def reading(self, output: Any) -> Reading:
-        """Reads the score of the prompt's last position."""
+    def readings(self, num_prompt_tokens: Sequence[int], outputs: Sequence[Any]) -> list[Reading]:
+        """Reads the score of each prompt's last position."""
         import torch
 
-        (logprobs,) = output.outputs[0].logprobs
-        good, bad = (logprobs[token_id].logprob for token_id in self._choices)
-        score = float(torch.sigmoid(torch.tensor(good - bad, dtype=torch.float64)))
-        num_cached = output.num_cached_tokens or 0
-        return Reading(len(output.prompt_token_ids), num_cached, (score,))
+        odds = [self._odds(output.new_logprobs) for output in outputs]
+        scores = torch.sigmoid(torch.tensor(odds, dtype=torch.float64)).tolist()
+        return [
+            Reading(num_tokens, _num_cached_tokens(output), (score,))
+            for num_tokens, output, score in zip(num_prompt_tokens, outputs, scores, strict=True)
+        ]
+
+    def _odds(self, logprobs: Any) -> float:
+        """The log-odds in the log-probabilities, [1, tokens], of the position after a prompt."""
+        (token_ids,), (values,) = logprobs.logprob_token_ids, logprobs.logprobs
+        found = dict(zip(token_ids.tolist(), values.tolist(), strict=True))
+        good, bad = (found[token_id] for token_id in self._choices)
+        return float(good - bad)
 
 
 def score_query(choices: tuple[int, int] | None) -> ScoreQuery:
     """Makes the query for a format with these choices; None reads values."""
     return Values() if choices is None else YesProbability(choices)
+
+
+def _num_cached_tokens(output: Any) -> int:
+    stats = output.prefill_stats
+    return 0 if stats is None else int(stats.num_cached_tokens)
+
+
+def _check_table(values: Any, num_tokens: int, num_cached: int) -> None:
+    is_table = values.ndim == 2 and values.shape[1] in (1, 2)
+    if not is_table or len(values) < num_tokens - num_cached:
+        raise ContractError(
+            f"the verifier returned values of shape {tuple(values.shape)} for {num_tokens} "
+            f"prompt tokens of which {num_cached} were cached",
+            role="verifier",
+        )

@@ -2,8 +2,7 @@
 
 `LLMEngine` makes objects of every sequence's output in every iteration, for texts, log
 probabilities and statistics that the step loop does not read: at 256 sequences a seventh of what
-the host does. So sequences go to the engine core itself. Requests whose log probabilities are read
-still go through `LLMEngine`, beside them.
+the host does. So sequences go to the engine core itself.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +29,8 @@ class Sequences:
         """The engine core's ids of the sequences in flight: vLLM makes each unique."""
         self._request_ids: dict[str, str] = {}
         """The same the other way round."""
-        self._num_questions = 0
+        self._questions: dict[str, str] = {}
+        """The request ids of questions in flight, by the engine core's."""
         self._num_preemptions = 0
         self._preemptions_of: dict[str, int] = {}
 
@@ -49,17 +49,9 @@ class Sequences:
             params: Its parameters, without detokenisation.
             priority: Lower ones are scheduled first.
         """
-        request = self._engine.input_processor.process_inputs(
-            request_id,
-            _prompt(prompt_token_ids),
-            params,
-            supported_tasks=self._engine.get_supported_tasks(),
-            priority=priority,
-        )
-        self._engine.input_processor.assign_request_id(request)
-        self._client.add_request(request)
-        self._core_ids[request_id] = request.request_id
-        self._request_ids[request.request_id] = request_id
+        core_id = self._queue(request_id, prompt_token_ids, params, priority)
+        self._core_ids[request_id] = core_id
+        self._request_ids[core_id] = request_id
 
     def ask(
         self,
@@ -68,7 +60,7 @@ class Sequences:
         params: "SamplingParams",
         priority: int,
     ) -> None:
-        """Queues a request that `step` gives back as vLLM's own output.
+        """Queues a request whose last output `step` gives back as the engine core's own.
 
         Args:
             request_id: Names it.
@@ -76,18 +68,43 @@ class Sequences:
             params: Its parameters.
             priority: Lower ones are scheduled first.
         """
-        prompt = _prompt(prompt_token_ids)
-        self._engine.add_request(request_id, prompt, params, priority=priority)
-        self._num_questions += 1
+        core_id = self._queue(request_id, prompt_token_ids, params, priority)
+        self._questions[core_id] = request_id
 
-    def step(self) -> tuple[list[GenerationOutput], list[Any]]:
+    def _queue(
+        self,
+        request_id: str,
+        prompt_token_ids: Sequence[int],
+        params: "SamplingParams",
+        priority: int,
+    ) -> str:
+        """Adds a request to the engine core and returns its id there."""
+        from vllm.inputs import TokensPrompt
+
+        request = self._engine.input_processor.process_inputs(
+            request_id,
+            TokensPrompt(prompt_token_ids=list(prompt_token_ids)),
+            params,
+            supported_tasks=self._engine.get_supported_tasks(),
+            priority=priority,
+        )
+        self._engine.input_processor.assign_request_id(request)
+        self._client.add_request(request)
+        return request.request_id
+
+    def step(self) -> tuple[list[GenerationOutput], dict[str, Any]]:
         """Runs one iteration.
 
         Returns:
-            New tokens of sequences, and vLLM's outputs of questions that ended.
+            New tokens of sequences, and the engine core's outputs of questions that ended, by the
+            ids of these.
         """
         outputs = self._client.get_output().outputs
-        answers = self._answers(outputs) if self._num_questions else []
+        answers = {
+            self._questions.pop(output.request_id): output
+            for output in outputs
+            if output.request_id in self._questions and output.finished
+        }
         return [self._output(output) for output in outputs if self._is_live(output)], answers
 
     def abort(self, request_ids: Iterable[str]) -> None:
@@ -129,21 +146,8 @@ class Sequences:
             num_cached_tokens=prefill.num_cached_tokens if prefill is not None else 0,
         )
 
-    def _answers(self, outputs: list[Any]) -> list[Any]:
-        """What `LLMEngine` makes of the outputs; it knows of the questions alone."""
-        processed = self._engine.output_processor.process_outputs(outputs)
-        ended = [answer for answer in processed.request_outputs if answer.finished]
-        self._num_questions -= len(ended)
-        return ended
-
     def _forget(self, request_id: str) -> str:
         core_id = self._core_ids.pop(request_id)
         del self._request_ids[core_id]
         self._preemptions_of.pop(core_id, None)
         return core_id
-
-
-def _prompt(token_ids: Sequence[int]) -> Any:
-    from vllm.inputs import TokensPrompt
-
-    return TokensPrompt(prompt_token_ids=list(token_ids))

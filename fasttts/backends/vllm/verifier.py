@@ -16,6 +16,7 @@ from fasttts.verifiers.step_reader import Place, Reading, StepReader
 
 if TYPE_CHECKING:
     from vllm import LLM
+    from vllm.v1.engine import EngineCoreRequest
 
 _ROLE: Role = "verifier"
 
@@ -125,18 +126,34 @@ class VLLMVerifier:
             raise failure from error
 
     def _run(self, prompts: Mapping[Place, Sequence[int]]) -> dict[Place, Reading]:
+        """Steps the engine core, not `LLMEngine`, whose objects of every request nobody reads."""
+        core = self._engine.engine_core
+        requests = self._requests(list(prompts.values()))
+        for request in requests:
+            core.add_request(request)
+        outputs: dict[str, Any] = dict.fromkeys(request.request_id for request in requests)
+        while None in outputs.values():
+            outputs |= {
+                output.request_id: output
+                for output in core.get_output().outputs
+                if output.finished and output.request_id in outputs
+            }
+        lengths = [len(token_ids) for token_ids in prompts.values()]
+        readings = self._score_query.readings(lengths, list(outputs.values()))
+        return dict(zip(prompts, readings, strict=True))
+
+    def _requests(self, prompts: Sequence[Sequence[int]]) -> "list[EngineCoreRequest]":
+        """Has vLLM make a request of the first prompt; the others differ in name and tokens."""
+        from msgspec.structs import replace
         from vllm.inputs import TokensPrompt
 
-        waiting: dict[str, Place] = {}
-        for place, token_ids in prompts.items():
-            request_id = next(self._request_ids)
-            prompt = TokensPrompt(prompt_token_ids=list(token_ids))
-            params = self._score_query.params(reads_prefix_cache=self.reads_prefix_cache)
-            self._engine.add_request(request_id, prompt, params)
-            waiting[request_id] = place
-        readings: dict[Place, Reading] = {}
-        while waiting:
-            for output in self._engine.step():
-                if output.finished:
-                    readings[waiting.pop(output.request_id)] = self._score_query.reading(output)
-        return {place: readings[place] for place in prompts}
+        first = self._engine.input_processor.process_inputs(
+            "",
+            TokensPrompt(prompt_token_ids=list(prompts[0])),
+            self._score_query.params(reads_prefix_cache=self.reads_prefix_cache),
+            supported_tasks=self._engine.get_supported_tasks(),
+        )
+        return [
+            replace(first, request_id=next(self._request_ids), prompt_token_ids=list(token_ids))
+            for token_ids in prompts
+        ]
