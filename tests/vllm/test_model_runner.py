@@ -202,8 +202,16 @@ def test_a_reward_model_gets_a_runner_that_can_score(
     assert model_runner.uses_second_runner({**ARGUMENTS, "runner": "generate"})
 
 
-def test_the_variable_of_each_runner(is_second: bool) -> None:
+@pytest.mark.parametrize("said", ["0", "1"])
+def test_an_engine_is_opened_with_the_variable_of_its_runner(
+    is_second: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from fasttts.backends.vllm import model_runner
 
+    monkeypatch.setenv(RUNNER_VARIABLE, said)
     expected = {RUNNER_VARIABLE: "1" if is_second else "0"}
+    is_said = said == expected[RUNNER_VARIABLE]
+    found = model_runner.runner_environment(is_second=is_second)
+    assert found == ({} if is_said else expected)  # a CPU reads nothing again without need
+    on_a_gpu(monkeypatch)
     assert model_runner.runner_environment(is_second=is_second) == expected

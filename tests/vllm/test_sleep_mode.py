@@ -154,7 +154,9 @@ class Engine:
             scheduler_config=SimpleNamespace(max_num_seqs=4),
             cache_config=SimpleNamespace(block_size=16),
         )
-        core = SimpleNamespace(model_executor=Executor(diary))
+        blocks = SimpleNamespace(coordinator=None)
+        scheduler = SimpleNamespace(kv_cache_manager=blocks)
+        core = SimpleNamespace(model_executor=Executor(diary), scheduler=scheduler)
         self.engine_core = SimpleNamespace(engine_core=core)
         self._diary = diary
 

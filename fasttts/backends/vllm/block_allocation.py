@@ -17,10 +17,10 @@ def skip_idle_allocations(scheduler: Any) -> None:
         scheduler: vLLM's scheduler of an engine core (0.24 to 0.32).
     """
     manager = scheduler.kv_cache_manager
-    groups = getattr(manager.coordinator, "single_type_managers", ())
+    groups: tuple[Any, ...] = getattr(manager.coordinator, "single_type_managers", ())
     if getattr(scheduler, "connector", None) is not None or len(groups) != 1:
         return
-    (blocks,) = groups
+    blocks = groups[0]
     if type(blocks).__name__ != "FullAttentionManager" or not manager.enable_caching:
         return
     allocate, nothing = manager.allocate_slots, manager.empty_kv_cache_blocks

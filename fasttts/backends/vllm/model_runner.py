@@ -59,11 +59,8 @@ def uses_second_runner(arguments: Mapping[str, Any]) -> bool:
 
     if arguments.get("runner") == "pooling" and _POOLING_TASK not in _second_runner_poolings():
         return False
-    chosen = os.environ.get(RUNNER_VARIABLE)
-    if chosen is not None:
-        return chosen not in {"", "0"}
-    if current_platform.is_cpu():
-        return False
+    if RUNNER_VARIABLE in os.environ or current_platform.is_cpu():
+        return _is_second_chosen()
     try:
         with set_environment(runner_environment(is_second=True)):
             EngineArgs(**arguments).create_engine_config()
@@ -74,8 +71,23 @@ def uses_second_runner(arguments: Mapping[str, Any]) -> bool:
 
 
 def runner_environment(*, is_second: bool) -> dict[str, str]:
-    """Variables that an engine is opened with: vLLM caches those of its first engine."""
+    """Variables that an engine is opened with: vLLM caches those of its first engine.
+
+    None on a CPU that has that runner anyway. There vLLM must not read its variables again: it
+    would start one more process for an engine of its own process.
+
+    Args:
+        is_second: Whether it gets the second runner.
+    """
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu() and is_second == _is_second_chosen():
+        return {}
     return {RUNNER_VARIABLE: "1" if is_second else "0"}
+
+
+def _is_second_chosen() -> bool:
+    return os.environ.get(RUNNER_VARIABLE, "0") not in {"", "0"}
 
 
 def sampler_processors(others: Sequence[type], *, is_second: bool) -> list[type]:
