@@ -127,6 +127,11 @@ def _engine_config(generator: Path, verifier: Path, arguments: argparse.Namespac
         {"load_format": "dummy", "enforce_eager": arguments.eager, **planned}
         for planned in engine_arguments(plan)
     ]
+    for each in own:  # a share of the whole device, not of the part that was planned
+        if (share := each.get("gpu_memory_utilization")) is not None:
+            each["gpu_memory_utilization"] = (
+                share * plan.device.memory_bytes / this_device().memory_bytes
+            )
     options = steps_options(str(generator), num_prompt_tokens=NUM_PROMPT_TOKENS, writes_text=True)
     update = {
         "max_num_seqs": plan.generator.max_num_seqs,

@@ -188,6 +188,8 @@ class Generator(Protocol):
     def step(self) -> list[GenerationOutput]:
         """Runs one iteration: at most a few new tokens for each running request.
 
+        An engine that schedules ahead may report tokens one iteration late.
+
         Raises:
             BackendError: The engine failed; every request in flight is lost.
         """

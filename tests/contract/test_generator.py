@@ -66,6 +66,14 @@ def decode(
     raise AssertionError
 
 
+def first_outputs(generator: Generator) -> list[GenerationOutput]:
+    """Outputs of the first iteration that has any: an engine may report one iteration late."""
+    while generator.num_unfinished():
+        if outputs := generator.step():
+            return outputs
+    return []
+
+
 def preempt(generator: Any) -> None:
     generator.preempt_all()
 
@@ -148,7 +156,8 @@ def test_a_request_whose_grammar_fails_ends_alone(generator: Generator) -> None:
     assert isinstance(last.error, BackendError)
     tokens: dict[str, list[int]] = {one.request_id: [] for one in (*others, doomed)}
     collect(outputs, tokens)
-    assert generator.tokenizer.decode(tokens[doomed.request_id]) == "abc"
+    text = generator.tokenizer.decode(tokens[doomed.request_id])
+    assert text in {"ab", "abc"}  # its last token may be lost with it
     assert [tokens[one.request_id] for one in others] == expected
     assert all(output.error is None for output in outputs if output is not last)
     missing = StructuredOutputs(grammar="start: <|no_such_token|>\n")
@@ -252,7 +261,7 @@ def test_an_aborted_request_is_never_heard_of_again(generator: Generator) -> Non
         generator.add(one)
     generator.abort([waiting.request_id])
     tokens: dict[str, list[int]] = {}
-    collect(generator.step(), tokens)
+    collect(first_outputs(generator), tokens)
     assert set(tokens) == {kept.request_id, lost.request_id}
     generator.abort([lost.request_id, "never-heard-of"])
     generator.abort([lost.request_id])
@@ -266,7 +275,7 @@ def test_an_aborted_id_may_be_used_again(generator: Generator) -> None:
     first = request(prompt(generator), seed=5)
     expected = decode(generator, [request(prompt(generator), seed=5)])
     generator.add(first)
-    generator.step()
+    first_outputs(generator)
     generator.abort([first.request_id])
     assert decode(generator, [first]) == expected
 
@@ -276,10 +285,11 @@ def test_an_abort_frees_its_slot(generator: Generator) -> None:
     requests = [request(prompt(generator), seed=seed) for seed in range(slots + 1)]
     for one in requests:
         generator.add(one)
-    running = {output.request_id for output in generator.step()}
+    running = {output.request_id for output in first_outputs(generator)}
     assert running == {one.request_id for one in requests[:slots]}, "ties run in order of arrival"
     generator.abort([requests[0].request_id])
-    assert requests[-1].request_id in {output.request_id for output in generator.step()}
+    next_ones = [*generator.step(), *generator.step(), *generator.step()]
+    assert requests[-1].request_id in {output.request_id for output in next_ones}
     generator.abort([one.request_id for one in requests])
 
 
@@ -289,7 +299,7 @@ def test_lower_priorities_run_first(generator: Generator) -> None:
     first = [request(prompt(generator), seed=seed, priority=0) for seed in range(slots - 4)]
     for one in (*later, *first):
         generator.add(one)
-    running = {output.request_id for output in generator.step()}
+    running = {output.request_id for output in first_outputs(generator)}
     assert running == {one.request_id for one in (*first, *later[:4])}
     generator.abort([one.request_id for one in (*later, *first)])
 
@@ -319,7 +329,7 @@ def test_a_repeated_prompt_comes_from_the_prefix_cache(generator: Generator) -> 
 
     def num_cached() -> int:
         generator.add(request(start, max_tokens=1))
-        (output,) = generator.step()
+        (output,) = first_outputs(generator)
         return output.num_cached_tokens
 
     first, second = num_cached(), num_cached()
@@ -332,7 +342,7 @@ def test_pressure_tells_blocks_held_and_preemptions(generator: Generator) -> Non
     requests = [request(prompt(generator), seed=seed) for seed in range(16)]
     for one in requests:
         generator.add(one)
-    generator.step()
+    first_outputs(generator)
     running = generator.pressure()
     assert 0 <= idle.kv_cache_usage < running.kv_cache_usage <= 1
     assert running.num_preemptions == idle.num_preemptions

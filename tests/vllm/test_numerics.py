@@ -179,28 +179,29 @@ def test_what_the_compiler_chooses_does_not_depend_on_time() -> None:
     assert arguments == {
         "model": "/g",
         "compilation_config": {
-            "custom_ops": ["+rms_norm"],
+            "custom_ops": ["-rms_norm"],
             "inductor_compile_config": {"deterministic": True, "combo_kernels": False},
         },
+        "ir_op_priority": {"rms_norm": ["native"], "fused_add_rms_norm": ["native"]},
     }
 
 
 def test_other_options_of_the_compiler_are_kept() -> None:
     user = {
-        "custom_ops": ["-rms_norm", "+silu_and_mul"],
+        "custom_ops": ["+rms_norm", "+silu_and_mul"],
         "inductor_compile_config": {"deterministic": False, "max_autotune": True},
     }
     settings = deterministic(generator_args={"compilation_config": user})
     opened = deterministic_arguments(generator_arguments(settings, GENERATOR, VERIFIER, GPU))
     assert opened["compilation_config"] == {
-        "custom_ops": ["+silu_and_mul", "+rms_norm"],
+        "custom_ops": ["+silu_and_mul", "-rms_norm"],
         "inductor_compile_config": {
             "deterministic": True,
             "combo_kernels": False,
             "max_autotune": True,
         },
     }
-    assert user["custom_ops"] == ["-rms_norm", "+silu_and_mul"]
+    assert user["custom_ops"] == ["+rms_norm", "+silu_and_mul"]
     verifier = deterministic_arguments(verifier_arguments(settings, GENERATOR, VERIFIER, GPU))
     assert verifier["compilation_config"].keys() == {
         "cudagraph_capture_sizes",

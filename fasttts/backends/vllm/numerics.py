@@ -39,7 +39,11 @@ _INDUCTOR: Mapping[str, Any] = {
     "combo_kernels": False,
 }
 _NORM = "rms_norm"
-"""vLLM 0.24 leaves the norm to torch's compiler unless this operator is switched on."""
+"""Left to torch's compiler: vLLM's own kernel that adds the residual sums in blocks of another size
+from 256 tokens on, in batch-invariant mode too (`csrc/layernorm_kernels.cu`, 0.24)."""
+
+_NATIVE = {"rms_norm": ["native"], "fused_add_rms_norm": ["native"]}
+"""The same for engines that are not compiled."""
 
 
 class ProcessNumerics:
@@ -158,8 +162,8 @@ def deterministic_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     compilation = dict(arguments.get(_COMPILATION) or {})
     operators = [name for name in compilation.get("custom_ops", ()) if name[1:] != _NORM]
     inductor = {**compilation.get("inductor_compile_config", {}), **_INDUCTOR}
-    compilation |= {"custom_ops": [*operators, f"+{_NORM}"], "inductor_compile_config": inductor}
-    return {**arguments, _COMPILATION: compilation}
+    compilation |= {"custom_ops": [*operators, f"-{_NORM}"], "inductor_compile_config": inductor}
+    return {**arguments, _COMPILATION: compilation, "ir_op_priority": _NATIVE}
 
 
 def _check_gpu(device: VllmDevice) -> None:
