@@ -29,6 +29,8 @@ class GenerationRequest:
         grammar: A grammar from `StructuredOutputs.decoding_grammar` that masks the tokens; None
             allows all.
         num_answer_tokens: How many of the prompt's last tokens belong to the answer.
+        may_start_late: Whether the backend may take several iterations over the prompt where that
+            keeps the other requests fast: nobody waits for the first token.
     """
 
     request_id: str
@@ -39,6 +41,7 @@ class GenerationRequest:
     priority: int = 0
     grammar: str | None = None
     num_answer_tokens: int = 0
+    may_start_late: bool = False
 
     @property
     def answer_token_ids(self) -> Sequence[int]:

@@ -171,7 +171,7 @@ class Loop:
 
     def step(self) -> None:
         """Runs one iteration: running sequences gain a token, and ready groups are decided."""
-        if (self._is_stale or self._has_room) and self._scheduler.is_due():
+        if self._is_stale or self._has_room:
             is_new, self._is_stale, self._has_room = self._is_stale, False, False
             self._fill(is_new=is_new)
         self._decode()

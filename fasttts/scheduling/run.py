@@ -138,6 +138,7 @@ class SearchRun:
             priority=self.priority + (not node.is_attached),
             grammar=self.request.grammar,
             num_answer_tokens=num_answer_tokens,
+            may_start_late=not node.is_attached,
         )
 
     def started(self, node: Node, request_id: str) -> None:

@@ -20,10 +20,6 @@ from fasttts.tree import Node
 
 logger = logging.getLogger(__name__)
 
-_NUM_BETWEEN = 4
-"""Iterations between two starts of speculation, where a full batch is cheap: there an iteration in
-which sequences begin is dear instead, since no CUDA graph covers all of it."""
-
 
 class Scheduler:
     """Admits searches and assigns the generator's slots.
@@ -49,7 +45,6 @@ class Scheduler:
         self._arrivals = itertools.count()
         self._cost = IterationLatency()
         self._num_allowed = slots.num_slots
-        self._num_since_fill = 0
         self._failures: dict[SearchRun, FastTTSError] = {}
         self._guesses: Iterator[Owner] = iter(())
         """What is left of the last prediction, most useful first."""
@@ -80,22 +75,8 @@ class Scheduler:
 
     def measured(self, seconds: float) -> None:
         """Records the time of the last iteration of all slots."""
-        self._num_since_fill += 1
         if not self._slots.has_fresh:
             self._cost.measured(len(self._slots), seconds)
-
-    def is_due(self) -> bool:
-        """Whether slots should be filled now, if anything happened since the last time.
-
-        A required step starts at once; speculation may wait for others to start with.
-        """
-        return (
-            self._num_since_fill >= _NUM_BETWEEN
-            or not self._slots.has_sequences
-            or bool(self._queue)
-            or any(run.waiting for run in self._active)
-            or self._rule() != "score"
-        )
 
     def fill(self, *, is_new: bool = True) -> list[Failure]:
         """Admits searches while there is room and starts the steps that should run.
@@ -107,7 +88,6 @@ class Scheduler:
         Returns:
             The searches that failed on the way; they have to be removed, and what they held freed.
         """
-        self._num_since_fill = 0
         if is_new or not self._go_on():
             self._admit()
             self._fill_slots()

@@ -3,6 +3,7 @@
 The one place in which tests reach for them.
 """
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,3 +30,20 @@ def lose_device(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _executor_of(backend: Any) -> Any:
     return engine_of(backend).engine_core.engine_core.model_executor
+
+
+def pace_starts(backend: Any, starts: Any) -> Any:
+    """Has a generator pace all its starts, or none; counts the iterations that are gentle."""
+    backend._sequences._starts = starts
+    if starts is None:
+        return None
+    options, pace, added = starts._options, starts.pace, starts.added
+    counted = SimpleNamespace(num_gentle=0)
+
+    def counting(num_sequences: int) -> None:
+        pace(num_sequences)
+        counted.num_gentle += options.long_prefill_token_threshold == 1
+
+    starts.pace = counting
+    starts.added = lambda core_id, **_: added(core_id, may_take_long=True)
+    return counted

@@ -143,6 +143,7 @@ class Engine:
         model = SimpleNamespace(
             max_model_len=64,
             dtype="float32",
+            enforce_eager=True,
             try_get_generation_config=dict,
             generation_config="vllm",
             override_generation_config={},

@@ -12,6 +12,7 @@ from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.backends.vllm.engine_lifecycle import close_engine, open_engine
 from fasttts.backends.vllm.generation_config import model_sampling
 from fasttts.backends.vllm.generator import VLLMGenerator
+from fasttts.backends.vllm.gentle_starts import GentleStarts
 from fasttts.backends.vllm.judge import GeneratorJudge
 from fasttts.backends.vllm.model_runner import (
     install_sampler,
@@ -89,8 +90,10 @@ class EngineBuilder:
             if is_second:
                 install_sampler(llm, logits_processors)
             core: Any = llm.llm_engine.engine_core
-            skip_idle_allocations(core.engine_core.scheduler)
-            generator = self._generator(llm, vllm_penalizes=is_second)
+            scheduler = core.engine_core.scheduler
+            skip_idle_allocations(scheduler)
+            starts = GentleStarts(scheduler) if self._has_graphs(llm) else None
+            generator = self._generator(llm, vllm_penalizes=is_second, starts=starts)
             self._tell_context(generator.max_model_len)
             return generator
         except BaseException:
@@ -151,7 +154,12 @@ class EngineBuilder:
     def _takes_turns(self) -> bool:
         return self.plan is not None and self.plan.kind == "time_shared"
 
-    def _generator(self, llm: "LLM", *, vllm_penalizes: bool) -> VLLMGenerator:
+    def _has_graphs(self, llm: "LLM") -> bool:
+        return not self.device.is_cpu and not llm.llm_engine.model_config.enforce_eager
+
+    def _generator(
+        self, llm: "LLM", *, vllm_penalizes: bool, starts: GentleStarts | None
+    ) -> VLLMGenerator:
         described: dict[str, Any] = {
             "name": self.config.generator,
             "tool_call_parser": self.config.tool_call_parser,
@@ -159,6 +167,7 @@ class EngineBuilder:
             "settings": {**self.config.generator_args, **self._prompt_settings},
             "published_sampling": model_sampling(llm.llm_engine.model_config),
             "vllm_penalizes": vllm_penalizes,
+            "starts": starts,
             "numerics": self._numerics(llm),
         }
         if self._takes_turns:

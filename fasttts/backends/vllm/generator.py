@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fasttts.backends.vllm.engine_lifecycle import close_engine
 from fasttts.backends.vllm.error_translation import translate
 from fasttts.backends.vllm.fingerprint import model_fingerprint
+from fasttts.backends.vllm.gentle_starts import GentleStarts
 from fasttts.backends.vllm.sequences import Sequences
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.tool_parsers import CALL_FORMATS, call_marker, parse_tool_calls
@@ -39,6 +40,7 @@ class VLLMGenerator:
         settings: Options of the model, for its fingerprint; None leaves it without one.
         published_sampling: The sampling of the model's `generation_config.json`.
         vllm_penalizes: Whether vLLM applies repetition penalties; else the sampler does.
+        starts: Paces sequences that begin; None where that saves nothing.
         numerics: What the engine gives.
 
     Attributes:
@@ -57,13 +59,14 @@ class VLLMGenerator:
         settings: Mapping[str, Any] | None = None,
         published_sampling: PublishedSampling = PublishedSampling(),  # noqa: B008, immutable
         vllm_penalizes: bool = False,
+        starts: GentleStarts | None = None,
         numerics: Numerics = "default",
     ) -> None:
         self.numerics = numerics
         self.published_sampling = published_sampling
         self._llm: LLM | None = llm
         self._engine = llm.llm_engine
-        self._sequences = Sequences(self._engine)
+        self._sequences = Sequences(self._engine, starts)
         self._name = name
         self._settings = settings
         self._vllm_penalizes = vllm_penalizes
@@ -142,7 +145,13 @@ class VLLMGenerator:
         params = self._params(request, constraint)
         token_ids, priority = request.prompt_token_ids, request.priority
         try:
-            self._sequences.add(request.request_id, token_ids, params, priority)
+            self._sequences.add(
+                request.request_id,
+                token_ids,
+                params,
+                priority,
+                may_take_long=request.may_start_late,
+            )
         except Exception as error:  # vLLM raises many types; each becomes one of ours
             raise translate(error, _ROLE, f"request {request.request_id!r}") from error
         self._live[request.request_id] = constraint

@@ -8,6 +8,7 @@ the host does. So sequences go to the engine core itself.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fasttts.backends.vllm.gentle_starts import GentleStarts
 from fasttts.interfaces import GenerationOutput, MemoryPressure
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ class Sequences:
 
     Args:
         engine: The engine; nobody else adds or aborts sequences, or steps it.
+        starts: Paces those that begin; None where that saves nothing.
     """
 
-    def __init__(self, engine: "LLMEngine") -> None:
+    def __init__(self, engine: "LLMEngine", starts: GentleStarts | None = None) -> None:
         self._engine = engine
+        self._starts = starts
         self._client: Any = engine.engine_core
         self._core_ids: dict[str, str] = {}
         """The engine core's ids of the sequences in flight: vLLM makes each unique."""
@@ -40,6 +43,8 @@ class Sequences:
         prompt_token_ids: Sequence[int],
         params: "SamplingParams",
         priority: int,
+        *,
+        may_take_long: bool = False,
     ) -> None:
         """Queues a sequence.
 
@@ -48,9 +53,12 @@ class Sequences:
             prompt_token_ids: Its prompt.
             params: Its parameters, without detokenisation.
             priority: Lower ones are scheduled first.
+            may_take_long: Whether nobody waits for its first token.
         """
         core_id = self._queue(request_id, prompt_token_ids, params, priority)
         self._core_ids[request_id] = core_id
+        if self._starts is not None:
+            self._starts.added(core_id, may_take_long=may_take_long)
         self._request_ids[core_id] = request_id
 
     def ask(
@@ -99,6 +107,8 @@ class Sequences:
             New tokens of sequences, and the engine core's outputs of questions that ended, by the
             ids of these.
         """
+        if self._starts is not None:
+            self._starts.pace(0 if self._questions else len(self._core_ids))
         outputs = self._client.get_output().outputs
         answers = {
             self._questions.pop(output.request_id): output
@@ -136,6 +146,8 @@ class Sequences:
     def _output(self, output: Any) -> GenerationOutput:
         prefill = output.prefill_stats
         request_id = self._request_ids[output.request_id]
+        if self._starts is not None:
+            self._starts.begun(output.request_id)
         is_finished = output.finish_reason is not None
         if is_finished:
             self._forget(request_id)
@@ -148,6 +160,8 @@ class Sequences:
 
     def _forget(self, request_id: str) -> str:
         core_id = self._core_ids.pop(request_id)
+        if self._starts is not None:
+            self._starts.begun(core_id)
         del self._request_ids[core_id]
         self._preemptions_of.pop(core_id, None)
         return core_id
