@@ -81,6 +81,9 @@ class EngineCore:
             identity = SearchIdentity(generator, self.verifier)
             self._cache = EngineCache(cache, identity, requests)
         self.published_sampling = published_sampling(generator)
+        self._own_numerics = self._joint_numerics = numerics(generator)
+        if self.verifier is not None and self._own_numerics == "deterministic":
+            self._joint_numerics = joint_numerics(self.verifier)
         loop = Loop(generator, self.verifier, scheduling, account=requests.account)
         self._thread = LoopThread(loop)
         slots = scheduling.slots or generator.max_num_seqs
@@ -102,10 +105,7 @@ class EngineCore:
 
     def _numerics(self, run: SearchRun) -> Numerics:
         """What the models that take part in a search give."""
-        own = numerics(self.generator)
-        if self.verifier is None or not run.request.uses_verifier or own == "default":
-            return own
-        return joint_numerics(self.verifier)
+        return self._joint_numerics if run.request.uses_verifier else self._own_numerics
 
     @property
     def health(self) -> Health:
