@@ -367,9 +367,12 @@ class FastTTS:
         if extractors is None:
             extractors = [None] * len(configs)
         given: object = extractors
-        if not isinstance(given, Sequence) or len(given) != len(configs):
+        is_list = isinstance(given, Sequence) and not isinstance(given, str | bytes)
+        if not is_list or len(extractors) != len(configs):
             what = f"a list of {len(configs)} functions, one for each problem, or None"
             raise wrong_type("extractors", given, what)
+        for number, each in enumerate(extractors):
+            _check_extractor(f"extractors[{number}]", each)
         runs = (
             self._prepare(problem, each, {}, system=None, extract=extract)
             for problem, each, extract in zip(problems, configs, extractors, strict=True)
@@ -602,8 +605,7 @@ class FastTTS:
     ) -> SearchRun:
         """Checks everything about a search and renders its prompt."""
         self._core.check_process()
-        if extract is not None and not callable(extract):
-            raise wrong_type("extract", extract, "a function of a text or None")
+        _check_extractor("extract", extract)
         config = resolve(
             search_config(base, **options),
             has_verifier=self.verifier is not None,
@@ -611,6 +613,11 @@ class FastTTS:
         )
         prompt = self.render(problem, system=system, tools=tools)
         return prepare(prompt, config, self.generator, extract)
+
+
+def _check_extractor(option: str, extract: object) -> None:
+    if extract is not None and not callable(extract):
+        raise wrong_type(option, extract, "a function of a text or None")
 
 
 def _has_format(config: SearchConfig | None, options: Mapping[str, Any]) -> bool:

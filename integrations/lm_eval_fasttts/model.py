@@ -26,7 +26,7 @@ from fasttts.search import resolve
 from fasttts.types import SearchResult
 from lm_eval_fasttts.requests import TaskOptions, chat_context, make_prompt, task_options
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("fasttts.lm_eval")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

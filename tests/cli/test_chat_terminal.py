@@ -31,7 +31,7 @@ from fasttts.backends.fake import FakeVerifier
 from fasttts.cli import main, session
 from tests.hermes import HermesGenerator
 
-def open_engine(settings):
+def open_engine(settings, verifier=None):
     generator = HermesGenerator()
     generator.answers |= {answers}
     generator.step_s = {step_s}
