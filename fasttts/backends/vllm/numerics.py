@@ -39,8 +39,8 @@ _INDUCTOR: Mapping[str, Any] = {
     "combo_kernels": False,
 }
 _NORM = "rms_norm"
-"""Left to torch's compiler: vLLM's own kernel that adds the residual sums in blocks of another size
-from 256 tokens on, in batch-invariant mode too (`csrc/layernorm_kernels.cu`, 0.24)."""
+"""Left to torch's compiler: before 0.27 vLLM's own kernel that adds the residual sums in blocks of
+another size from 256 tokens on, in batch-invariant mode too (vLLM's pull request 48391)."""
 
 _NATIVE = {"rms_norm": ["native"], "fused_add_rms_norm": ["native"]}
 """The same for engines that are not compiled."""
