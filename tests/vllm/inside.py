@@ -47,3 +47,8 @@ def pace_starts(backend: Any, starts: Any) -> Any:
     starts.pace = counting
     starts.added = lambda core_id, **_: added(core_id, may_take_long=True)
     return counted
+
+
+def paces_starts(backend: Any) -> bool:
+    """Whether a generator paces its starts."""
+    return backend._sequences._starts is not None

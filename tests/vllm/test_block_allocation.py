@@ -28,6 +28,7 @@ def test_nothing_is_left_out(engine: FastTTS, monkeypatch: pytest.MonkeyPatch) -
     core: Any = engine_of(engine.generator).engine_core
     manager = core.engine_core.scheduler.kv_cache_manager
     (blocks,) = manager.coordinator.single_type_managers
+    assert "allocate_slots" in vars(manager)  # it is not vLLM's own method
     skipping, allocate = manager.allocate_slots, type(manager).allocate_slots
     asked: Counter[bool] = Counter()
 

@@ -22,6 +22,7 @@ from fasttts.config import engine_config, search_config
 from fasttts.errors import CapacityError, Role
 from fasttts.memory import DEVICES, plan_engines, read_shape
 from fasttts.verifiers.prompt_formats import ProcessRewardFormat
+from tests.vllm.inside import paces_starts
 
 QUESTION = "Tom has 3 boxes of 12 pencils each. Tom gives 5 pencils to Mia. How many are left?"
 
@@ -139,24 +140,25 @@ class BesideIt(SleepingVerifier):
 class Engine:
     """What of vLLM's engine a backend asks when it is built and when it changes turns."""
 
-    def __init__(self, diary: list[str]) -> None:
+    def __init__(self, diary: list[str], *, is_eager: bool) -> None:
         model = SimpleNamespace(
             max_model_len=64,
             dtype="float32",
-            enforce_eager=True,
+            enforce_eager=is_eager,
             try_get_generation_config=dict,
             generation_config="vllm",
             override_generation_config={},
             get_vocab_size=lambda: 300,
         )
         self.model_config = model
+        options = SimpleNamespace(max_num_seqs=4, long_prefill_token_threshold=0)
         self.vllm_config = SimpleNamespace(
             model_config=model,
-            scheduler_config=SimpleNamespace(max_num_seqs=4),
+            scheduler_config=options,
             cache_config=SimpleNamespace(block_size=16),
         )
         blocks = SimpleNamespace(coordinator=None)
-        scheduler = SimpleNamespace(kv_cache_manager=blocks)
+        scheduler = SimpleNamespace(kv_cache_manager=blocks, scheduler_config=options)
         core = SimpleNamespace(model_executor=Executor(diary), scheduler=scheduler)
         self.engine_core = SimpleNamespace(engine_core=core)
         self._diary = diary
@@ -175,8 +177,8 @@ class Engine:
 class Model:
     """What of vLLM's `LLM` a backend asks when it is built."""
 
-    def __init__(self, diary: list[str], folder: Path) -> None:
-        self.llm_engine = Engine(diary)
+    def __init__(self, diary: list[str], folder: Path, *, is_eager: bool) -> None:
+        self.llm_engine = Engine(diary, is_eager=is_eager)
         self._folder = folder
 
     def get_tokenizer(self) -> Any:
@@ -195,7 +197,8 @@ class Opened:
 
     def open_engine(self, role: Role, **arguments: Any) -> Any:
         self.arguments[role] = arguments
-        return Model(self._diary, Path(arguments["model"]))
+        is_eager = arguments.get("enforce_eager", False)
+        return Model(self._diary, Path(arguments["model"]), is_eager=is_eager)
 
 
 def builder(offloading: str, opened: Opened, **options: Any) -> EngineBuilder:
@@ -262,6 +265,13 @@ def test_other_plans_open_plain_backends(diary: list[str]) -> None:
     assert type(verifier) is VLLMVerifier
     assert not opened.arguments["verifier"]["has_own_process"]
     assert diary == []
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("is_eager", [False, True])
+def test_starts_are_paced_where_there_are_graphs(diary: list[str], is_eager: bool) -> None:
+    planned = builder("auto", Opened(diary), generator_args={"enforce_eager": is_eager})
+    assert paces_starts(planned.open_generator(())) is not is_eager
 
 
 CPU = VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)

@@ -3,7 +3,8 @@
 CUDA graphs cover iterations in which every sequence computes one token. A sequence begins with the
 tokens of its prompt that no whole block of the prefix cache holds, up to sixteen, and an iteration
 that computes several of one sequence runs layer by layer: as long as three or four others (1.5B,
-H200). So a start that nobody waits for computes one token of its prompt in each iteration.
+H200, estimated from a profile). So a start that nobody waits for computes one token of its prompt
+in each iteration.
 """
 
 from typing import Any
