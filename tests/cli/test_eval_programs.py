@@ -227,31 +227,14 @@ def command_of(pid: int) -> str:
 
 
 KILLED = """
-import json, os, random, signal, sys
+import json, sys
 from fasttts import FastTTS
-from fasttts.cli import app
+from tests.killing import run_until_done
 from tests.program_writer import ProgramWriter
 
-class Mortal(ProgramWriter):
-    num_left = None
-
-    def step(self):
-        if Mortal.num_left is not None:
-            Mortal.num_left -= 1
-            if Mortal.num_left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return super().step()
-
-answers = json.loads(sys.argv[1])
-FastTTS.from_config = lambda settings, verifier=None: FastTTS(Mortal(answers), verifier)
-rng, statuses = random.Random(1), []
-while (not statuses or statuses[-1]) and len(statuses) < 40:
-    num_left = rng.randint(100, 1500)
-    if (child := os.fork()) == 0:
-        Mortal.num_left = num_left
-        app(sys.argv[2:])
-    statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-print(statuses, file=sys.stderr)
+generator = ProgramWriter(json.loads(sys.argv[1]))
+FastTTS.from_config = lambda settings, verifier=None: FastTTS(generator, verifier)
+run_until_done(generator, sys.argv[2:], shortest=100, longest=1500)
 """
 
 

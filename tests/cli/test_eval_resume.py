@@ -24,30 +24,14 @@ NUM_PROBLEMS = 6
 COMMAND = ("eval", "demo", "--num-problems", str(NUM_PROBLEMS), "-n", "4", "--max-tokens", "200")
 
 KILLED = """
-import os, random, signal, sys
+import sys
 from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.cli import app
+from tests.killing import run_until_done
 
-class Mortal(FakeGenerator):
-    num_left = None
-
-    def step(self):
-        if Mortal.num_left is not None:
-            Mortal.num_left -= 1
-            if Mortal.num_left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return super().step()
-
-FastTTS.from_config = lambda settings: FastTTS(Mortal(), FakeVerifier())
-rng, statuses = random.Random(1), []
-while (not statuses or statuses[-1]) and len(statuses) < 40:
-    num_left = rng.randint(20, 400)
-    if (child := os.fork()) == 0:
-        Mortal.num_left = num_left
-        app(sys.argv[1:])
-    statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-print(statuses, file=sys.stderr)
+generator = FakeGenerator()
+FastTTS.from_config = lambda settings: FastTTS(generator, FakeVerifier())
+run_until_done(generator, sys.argv[1:], shortest=20, longest=400)
 """
 
 
