@@ -140,7 +140,9 @@ class BesideIt(SleepingVerifier):
 class Engine:
     """What of vLLM's engine a backend asks when it is built and when it changes turns."""
 
-    def __init__(self, diary: list[str], *, is_eager: bool) -> None:
+    def __init__(self, diary: list[str], *, is_eager: bool, graphs: str) -> None:
+        from vllm.config import CUDAGraphMode
+
         model = SimpleNamespace(
             max_model_len=64,
             dtype="float32",
@@ -156,6 +158,7 @@ class Engine:
             model_config=model,
             scheduler_config=options,
             cache_config=SimpleNamespace(block_size=16),
+            compilation_config=SimpleNamespace(cudagraph_mode=CUDAGraphMode[graphs]),
         )
         blocks = SimpleNamespace(coordinator=None)
         scheduler = SimpleNamespace(kv_cache_manager=blocks, scheduler_config=options)
@@ -177,8 +180,8 @@ class Engine:
 class Model:
     """What of vLLM's `LLM` a backend asks when it is built."""
 
-    def __init__(self, diary: list[str], folder: Path, *, is_eager: bool) -> None:
-        self.llm_engine = Engine(diary, is_eager=is_eager)
+    def __init__(self, diary: list[str], folder: Path, *, is_eager: bool, graphs: str) -> None:
+        self.llm_engine = Engine(diary, is_eager=is_eager, graphs=graphs)
         self._folder = folder
 
     def get_tokenizer(self) -> Any:
@@ -190,15 +193,17 @@ class Model:
 class Opened:
     """Notes the arguments with which engines are opened, by their role, and opens none."""
 
-    def __init__(self, diary: list[str]) -> None:
+    def __init__(self, diary: list[str], graphs: str = "FULL_AND_PIECEWISE") -> None:
         self._diary = diary
+        self._graphs = graphs
         self.arguments: dict[Role, dict[str, Any]] = {}
         self.environ: dict[str, str] = {}
 
     def open_engine(self, role: Role, **arguments: Any) -> Any:
         self.arguments[role] = arguments
         is_eager = arguments.get("enforce_eager", False)
-        return Model(self._diary, Path(arguments["model"]), is_eager=is_eager)
+        folder = Path(arguments["model"])
+        return Model(self._diary, folder, is_eager=is_eager, graphs=self._graphs)
 
 
 def builder(offloading: str, opened: Opened, **options: Any) -> EngineBuilder:
@@ -268,10 +273,22 @@ def test_other_plans_open_plain_backends(diary: list[str]) -> None:
 
 
 @pytest.mark.vllm
-@pytest.mark.parametrize("is_eager", [False, True])
-def test_starts_are_paced_where_there_are_graphs(diary: list[str], is_eager: bool) -> None:
-    planned = builder("auto", Opened(diary), generator_args={"enforce_eager": is_eager})
-    assert paces_starts(planned.open_generator(())) is not is_eager
+@pytest.mark.parametrize(
+    ("is_eager", "graphs", "is_paced"),
+    [
+        (False, "FULL_AND_PIECEWISE", True),
+        (False, "FULL_DECODE_ONLY", True),
+        (False, "FULL", False),  # batches with starts have graphs as well
+        (False, "PIECEWISE", False),  # decoding has none that are better
+        (True, "FULL_AND_PIECEWISE", False),
+    ],
+)
+def test_starts_are_paced_where_graphs_end_at_them(
+    diary: list[str], is_eager: bool, graphs: str, is_paced: bool
+) -> None:
+    opened = Opened(diary, graphs=graphs)
+    planned = builder("auto", opened, generator_args={"enforce_eager": is_eager})
+    assert paces_starts(planned.open_generator(())) is is_paced
 
 
 CPU = VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)

@@ -92,7 +92,7 @@ class EngineBuilder:
             core: Any = llm.llm_engine.engine_core
             scheduler = core.engine_core.scheduler
             skip_idle_allocations(scheduler)
-            starts = GentleStarts(scheduler) if self._has_graphs(llm) else None
+            starts = GentleStarts(scheduler) if self._graphs_end_at_starts(llm) else None
             generator = self._generator(llm, vllm_penalizes=is_second, starts=starts)
             self._tell_context(generator.max_model_len)
             return generator
@@ -154,8 +154,12 @@ class EngineBuilder:
     def _takes_turns(self) -> bool:
         return self.plan is not None and self.plan.kind == "time_shared"
 
-    def _has_graphs(self, llm: "LLM") -> bool:
-        return not self.device.is_cpu and not llm.llm_engine.model_config.enforce_eager
+    def _graphs_end_at_starts(self, llm: "LLM") -> bool:
+        """Whether CUDA graphs cover decoding as a whole, and batches with starts in parts."""
+        if self.device.is_cpu or llm.llm_engine.model_config.enforce_eager:
+            return False
+        mode = llm.llm_engine.vllm_config.compilation_config.cudagraph_mode
+        return mode is not None and mode.mixed_mode() != mode.decode_mode()
 
     def _generator(
         self, llm: "LLM", *, vllm_penalizes: bool, starts: GentleStarts | None
