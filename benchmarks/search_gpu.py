@@ -41,7 +41,7 @@ def gpu_rows(arguments: argparse.Namespace, deadline: float | None) -> Iterator[
         if is_over(deadline):
             return
         with tempfile.TemporaryDirectory() as folder:
-            workload = _open(pair, Path(folder), arguments)
+            workload = open_pair(pair, Path(folder), arguments)
             try:
                 for beams in arguments.beams:
                     rows: list[Row] = []
@@ -74,7 +74,14 @@ def default_runner() -> str:
     return "second" if torch.cuda.is_available() else "first"
 
 
-def _open(pair: str, folder: Path, arguments: argparse.Namespace) -> Workload:
+def open_pair(pair: str, folder: Path, arguments: argparse.Namespace) -> Workload:
+    """Loads a pair of models that do the seeded search.
+
+    Args:
+        pair: Shapes of generator and verifier, such as "1.5B+7B".
+        folder: Takes their directories.
+        arguments: Those of `benchmarks.search`.
+    """
     generator_shape, verifier_shape = pair.split("+")
     generator_path = write_generator(folder, generator_shape)
     verifier_path = write_verifier(folder, verifier_shape)

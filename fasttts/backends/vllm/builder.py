@@ -159,7 +159,7 @@ class EngineBuilder:
         if self.device.is_cpu or llm.llm_engine.model_config.enforce_eager:
             return False
         mode = llm.llm_engine.vllm_config.compilation_config.cudagraph_mode
-        return mode is not None and mode.mixed_mode() != mode.decode_mode()
+        return bool(mode.mixed_mode() != mode.decode_mode())
 
     def _generator(
         self, llm: "LLM", *, vllm_penalizes: bool, starts: GentleStarts | None

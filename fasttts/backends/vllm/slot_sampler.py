@@ -50,6 +50,21 @@ class RowPlaces:
     positions_B: torch.Tensor
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """What an iteration needs of the requests in its rows, as long as they are the same.
+
+    Attributes:
+        host_slots_B: Their slots.
+        keys_B: Their noise counters behind position 0, int64.
+        filters: Their temperatures and filters.
+    """
+
+    host_slots_B: npt.NDArray[np.int32]
+    keys_B: torch.Tensor
+    filters: Filters
+
+
 class SlotSampler:
     """Draws the tokens of the requests that have our arguments; leaves the others alone.
 
@@ -70,6 +85,7 @@ class SlotSampler:
         self._has_news = True
         self._device_keys_S = torch.empty(0)
         self._device_options_S = torch.empty(0)
+        self._batch: _Batch | None = None
 
     def add_request(self, slot: int, params: "SamplingParams") -> bool:
         """Begins a request in a slot, which may hold an ended one.
@@ -87,7 +103,7 @@ class SlotSampler:
         is_sampled = not sampling.is_greedy
         self._is_sampled_S[slot] = is_sampled
         if is_sampled:
-            self._keys_S[slot] = noise_key(seed, 0)
+            self._keys_S[slot] = noise_key(seed, 1)
             self._options_S[slot] = options(sampling)
             self._has_news = True
         return is_sampled or constraint is not None
@@ -102,6 +118,7 @@ class SlotSampler:
             self._device_keys_S = async_tensor_h2d(keys_S, device=self._device)
             self._device_options_S = async_tensor_h2d(self._options_S.copy(), device=self._device)
             self._has_news = False
+            self._batch = None
         self._grammars.fetch()
 
     def apply(self, logits: torch.Tensor, places: RowPlaces) -> torch.Tensor:
@@ -130,8 +147,18 @@ class SlotSampler:
         return logits
 
     def _draw(self, logits_BV: torch.Tensor, places: RowPlaces) -> torch.Tensor:
-        slots_B = places.slots_B.to(torch.int64)
-        positions_B = places.positions_B.to(torch.int64) + 1
-        keys_B = self._device_keys_S[slots_B] + positions_B * _POSITION_TERM
-        filters = Filters.of(self._device_options_S[slots_B], self._options_S[places.host_slots_B])
-        return self._rows.draw(logits_BV, keys_B[:, None], filters)
+        batch = self._batch
+        if batch is None or not np.array_equal(batch.host_slots_B, places.host_slots_B):
+            batch = self._batch = self._read(places)
+        keys_B = torch.add(batch.keys_B, places.positions_B, alpha=_POSITION_TERM)
+        return self._rows.draw(logits_BV, keys_B[:, None], batch.filters)
+
+    def _read(self, places: RowPlaces) -> _Batch:
+        """What the device keeps of the requests in these rows."""
+        slots_B, host_slots_B = places.slots_B.to(torch.int64), places.host_slots_B.copy()
+        options_B = self._device_options_S[slots_B]
+        return _Batch(
+            host_slots_B=host_slots_B,
+            keys_B=self._device_keys_S[slots_B],
+            filters=Filters.of(options_B, self._options_S[host_slots_B]),
+        )
