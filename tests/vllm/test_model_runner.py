@@ -160,6 +160,11 @@ class OldSampler:
         self.diary.append(("process", others))
         return logits + 1
 
+    def sample(self, *rows: Any, return_logprobs: bool = False) -> tuple[Any, Any]:
+        self.diary.append("take the largest")
+        processed = self.apply_sampling_params(*rows, skip_top_k_top_p=True)
+        return processed.argmax(dim=1), processed
+
 
 def test_a_sampler_without_processors_follows_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
@@ -187,6 +192,22 @@ def test_a_sampler_without_processors_follows_the_rule(monkeypatch: pytest.Monke
     )
     assert sampler.diary == [("add", 0, 3), "flush", ("process", ("ids",))]
     assert logits.sum() == 1.0
+
+    # Where all rows are the rule's, its tokens are taken as they are.
+    sampler.diary.clear()
+    rows = (torch.zeros((1, 9)), slots, np.array([0]), torch.tensor([3]), "ids")
+    tokens, processed = sampler.sample(*rows)
+    assert sampler.diary == [("process", ("ids",))]
+    assert processed[0].tolist() == [-torch.inf, *[1.0] * 8]
+    assert tokens.tolist() == logits.argmax(dim=1).tolist()
+    with_probabilities, _ = sampler.sample(*rows, return_logprobs=True)
+    assert sampler.diary[1:] == ["take the largest", ("process", ("ids",))]
+    assert torch.equal(with_probabilities, tokens)
+    added.add_request(1, 3, SamplingParams())  # a question, which vLLM answers
+    both = (torch.zeros((2, 9)), torch.tensor([0, 1]), np.array([0, 1]), torch.tensor([3, 3]))
+    (first, _), _ = sampler.sample(*both)
+    assert first == tokens[0]
+    assert sampler.diary[-2] == "take the largest"
 
 
 @pytest.mark.parametrize("poolings", [{"embed"}, {"embed", "token_classify"}])

@@ -124,8 +124,9 @@ class _Chain:
     def __init__(self, others: Sequence[type], vllm_config: Any, request_states: Any) -> None:
         is_cpu = request_states.device.type == "cpu"
         is_eager = is_cpu or vllm_config.model_config.enforce_eager
-        self._links: list[SlotProcessor] = [other(vllm_config, request_states) for other in others]
-        self._links.append(SlotSampler(request_states, compiles=not is_eager))
+        self._others: list[SlotProcessor] = [other(vllm_config, request_states) for other in others]
+        self._rule = SlotSampler(request_states, compiles=not is_eager)
+        self._links: list[SlotProcessor] = [*self._others, self._rule]
 
     def add_request(self, slot: int, params: "SamplingParams") -> bool:
         are_changing = [link.add_request(slot, params) for link in self._links]
@@ -139,6 +140,16 @@ class _Chain:
         for link in self._links:
             logits = link.apply(logits, places)
         return logits
+
+    def draws(self, host_slots: Any) -> bool:
+        """Whether the rule draws the tokens of all these slots."""
+        return self._rule.draws(host_slots)
+
+    def draw(self, logits: Any, places: RowPlaces) -> Any:
+        """The tokens of rows that the rule draws."""
+        for link in self._others:
+            logits = link.apply(logits, places)
+        return self._rule.draw(logits, places)
 
 
 def _second_runner_poolings() -> frozenset[str]:
@@ -170,9 +181,7 @@ def _vllm_processor(others: Sequence[type]) -> type:
             self._chain.begin_iteration()
 
         def apply(self, logits: Any, ctx: Any) -> Any:
-            places = RowPlaces(
-                slots_B=ctx.idx_mapping, host_slots_B=ctx.idx_mapping_np, positions_B=ctx.pos
-            )
+            places = _places(ctx.idx_mapping, ctx.idx_mapping_np, ctx.pos)
             return self._chain.apply(logits, places)
 
     return SlotSampling
@@ -186,7 +195,7 @@ def _follow(sampler: Any, chain: _Chain) -> None:
         chain: The processors; their rows are greedy for vLLM.
     """
     add_request, flush = sampler.add_request, sampler.apply_staged_writes
-    process = sampler.apply_sampling_params
+    process, take_largest = sampler.apply_sampling_params, sampler.sample
 
     def add(req_idx: int, prompt_len: int, params: "SamplingParams") -> None:
         add_request(req_idx, prompt_len, params)
@@ -200,8 +209,25 @@ def _follow(sampler: Any, chain: _Chain) -> None:
         logits: Any, slots: Any, host_slots: Any, positions: Any, *others: Any, **options: Any
     ) -> Any:
         processed = process(logits, slots, host_slots, positions, *others, **options)
-        places = RowPlaces(slots_B=slots, host_slots_B=host_slots, positions_B=positions)
-        return chain.apply(processed, places)
+        return chain.apply(processed, _places(slots, host_slots, positions))
+
+    def sample(
+        logits: Any,
+        slots: Any,
+        host_slots: Any,
+        positions: Any,
+        *others: Any,
+        return_logprobs: bool = False,
+    ) -> tuple[Any, Any]:
+        rows = (logits, slots, host_slots, positions, *others)
+        if return_logprobs or not chain.draws(host_slots):
+            return take_largest(*rows, return_logprobs=return_logprobs)  # type: ignore[no-any-return]  # vLLM's
+        processed = process(*rows, skip_top_k_top_p=True)
+        return chain.draw(processed, _places(slots, host_slots, positions)), processed
 
     sampler.add_request, sampler.apply_staged_writes = add, begin
-    sampler.apply_sampling_params = apply
+    sampler.apply_sampling_params, sampler.sample = apply, sample
+
+
+def _places(slots: Any, host_slots: Any, positions: Any) -> RowPlaces:
+    return RowPlaces(slots_B=slots, host_slots_B=host_slots, positions_B=positions)

@@ -121,6 +121,20 @@ class SlotSampler:
             self._batch = None
         self._grammars.fetch()
 
+    def draws(self, host_slots_B: npt.NDArray[np.int32]) -> bool:
+        """Whether every one of these slots has a request whose tokens are drawn here."""
+        return bool(self._is_sampled_S[host_slots_B].all())
+
+    def draw(self, logits: torch.Tensor, places: RowPlaces) -> torch.Tensor:
+        """Masks rows of `logits` in place and draws their tokens, int64 [B].
+
+        Args:
+            logits: Shape [B, V].
+            places: The rows' slots and positions; `draws` holds for the slots.
+        """
+        self._grammars.mask(logits, places.host_slots_B)
+        return self._draw(logits, places)[:, 0]
+
     def apply(self, logits: torch.Tensor, places: RowPlaces) -> torch.Tensor:
         """Masks rows of `logits`, and leaves one token possible in sampled ones, in place.
 
