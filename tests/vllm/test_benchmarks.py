@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import exactness, routing, search
+from benchmarks import draft_bounds, exactness, routing, search
 from benchmarks.arms import MAIN_ARMS
 from fasttts.errors import ConfigurationError
 from tests.exactness_runs import check_same_trees, run_exactness
@@ -109,3 +109,40 @@ def test_wrong_flags_are_refused_before_anything_is_loaded(
     with pytest.raises((SystemExit, ConfigurationError)) as refused:
         exactness.main(["--problems", str(problems), *flags])
     assert message in f"{refused.value}{capsys.readouterr().err}"
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_right_drafts_are_kept_and_wrong_ones_are_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, flags = tmp_path / "rows.json", ["--ks", "2", "--batches", "1,3", "--passes", "12"]
+    draft_bounds.main(
+        "--shapes tiny --arms sync,drafts --comparisons ours,vllm --repetitions 1 --kv-gib 0.2 "
+        f"--turns {tmp_path / 'turns'} --output {file}".split()
+        + flags
+    )
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert json.loads(file.read_text(encoding="utf-8")) == document
+    kept = {(row["arm"], row["k"], row["batch"]): row["kept"] for row in document["rows"]}
+    arms = {("sync", 0): 1, ("right", 2): 3, ("right, vLLM's", 2): 3}
+    arms |= {("wrong", 2): 1, ("wrong, vLLM's", 2): 1}
+    assert kept == {(*arm, batch): num for arm, num in arms.items() for batch in (1, 3)}
+    draft_bounds.main([str(file), "--output", str(tmp_path / "joined.json")])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["rows"] == document["rows"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--arms drafts,fast", "'fast' is none of async, sync, second, drafts"),
+        ("--ks 0", "numbers from 1"),
+        ("--ks 32", "--passes 30 with K of 32"),
+    ],
+)
+def test_wrong_flags_of_draft_bounds_are_refused(
+    flags: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        draft_bounds.main(flags.split())
+    assert message in capsys.readouterr().err
