@@ -52,7 +52,7 @@ class RowPlaces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Batch:
-    """What an iteration needs of the requests in its rows, as long as they are the same.
+    """What is read of the requests in the rows, as long as they are the same.
 
     Attributes:
         host_slots_B: Their slots.
