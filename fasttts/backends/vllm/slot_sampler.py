@@ -52,7 +52,7 @@ class RowPlaces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Batch:
-    """What is read of the requests in the rows, as long as they are the same.
+    """Counters and filters of the requests in a batch.
 
     Attributes:
         host_slots_B: Their slots.
