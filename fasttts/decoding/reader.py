@@ -156,6 +156,11 @@ class ReadingRules:
         self._stop = stop
         self._may_end: dict[int, bool] = {}
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a step ends after a number of tokens."""
+        return self._rule.num_tokens is not None
+
     def may_end(self, token_id: int) -> bool:
         """Whether a token could complete a step or a stop string."""
         known = self._may_end.get(token_id)
@@ -200,7 +205,7 @@ class ReadingRules:
                 beyond their end belongs to the last.
             before: Gives the answer's text before the node.
         """
-        ends = self._ends(token_ids, text, before)
+        ends = () if num_steps == 1 else self._ends(token_ids, text, before)
         inner = itertools.islice(ends, None if num_steps is None else num_steps - 1)
         bounds = [0, *inner, len(text)]
         pieces = [self._rule.clean(text[i:j]) for i, j in itertools.pairwise(bounds)]

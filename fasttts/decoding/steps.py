@@ -15,6 +15,7 @@ from fasttts.decoding.tokenizer import INCOMPLETE
 _CLOSING_TAG = "</think>"
 _TAGS = re.compile("</?think>")
 _FENCE = re.compile(" {0,3}(```|~~~)")
+_MARKS = ("```", "~~~")
 _FENCE_CHARS = 6
 
 MAX_MATCH_CHARS = 512
@@ -202,6 +203,11 @@ class _CodeBlocks:
 
     def push(self, text: str) -> None:
         """Takes text that was added."""
+        begun = self._line or ""
+        if not any(mark in begun + text for mark in _MARKS):  # only the last line can matter yet
+            before, newline, text = text.rpartition("\n")
+            self._position += len(before)
+            text = newline + text
         for number, part in enumerate(text.split("\n")):
             if number:
                 self._position += 1

@@ -6,11 +6,10 @@ It is synchronous and single-threaded; `fasttts.engine.engine` runs it in a thre
 
 import concurrent.futures
 import contextlib
-import functools
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, CapacityError, OverloadedError, SearchError
@@ -34,6 +33,9 @@ from fasttts.types import StopReason
 logger = logging.getLogger(__name__)
 
 _Found = TypeVar("_Found")
+_Arguments = TypeVarTuple("_Arguments")
+
+_DECODING = "policy or tokenizer"
 
 _MANY_SLOTS = 128
 """With more slots than this, speculative steps are chosen anew when a score arrives, not when a
@@ -237,8 +239,9 @@ class Loop:
                 raise ValueError("none of its sequences decodes, and none was reported as ended")
             num_sampled = 0
             for output in outputs:
-                if self._slots.is_running(output):
-                    num_sampled += self._take_output(output)
+                owner = self._slots.owner(output)
+                if owner is not None:
+                    num_sampled += self._take_output(*owner, output)
                 elif output.is_finished:
                     self._is_stale = True
             self._account.sampled(num_sampled)
@@ -263,12 +266,17 @@ class Loop:
         raise AssertionError("an attempt returns or raises")
 
     def _isolated(
-        self, run: SearchRun, work: Callable[[], _Found], otherwise: _Found, what: str = "policy"
+        self,
+        run: SearchRun,
+        what: str,
+        otherwise: _Found,
+        work: Callable[[*_Arguments], _Found],
+        *arguments: *_Arguments,
     ) -> _Found:
         """Ends a search, and no other, with what its policy or its tokenizer raises in `work`."""
         started = time.perf_counter()
         try:
-            return work()
+            return work(*arguments)
         except BaseException as error:
             logger.warning("a search failed", exc_info=error)
             self.cancel(run, user_failure(what, error))
@@ -289,19 +297,17 @@ class Loop:
             counts.num_preemptions += self._pressure.num_new_preemptions
             counts.peak_kv_cache_usage = max(counts.peak_kv_cache_usage, self._pressure.usage)
 
-    def _take_output(self, output: GenerationOutput) -> int:
+    def _take_output(self, run: SearchRun, node: Node, output: GenerationOutput) -> int:
         """Adds new tokens to their node, and to its first child where the node ends.
 
         Returns:
             How many of them were taken.
         """
-        run, node = self._slots.owner(output)
         if output.error is not None:
             self._take_failure(run, node, output.error)
             return 0
         before = run.counts.generated_tokens
-        take = functools.partial(self._take_tokens, run, node, output)
-        self._isolated(run, take, None, "policy or tokenizer")
+        self._isolated(run, _DECODING, None, self._take_tokens, run, node, output)
         return run.counts.generated_tokens - before
 
     def _take_tokens(self, run: SearchRun, node: Node, output: GenerationOutput) -> None:
@@ -310,7 +316,7 @@ class Loop:
             num_taken = run.take_tokens(node, token_ids)
             run.counts.generated_tokens += num_taken
             self._listeners[run].on_tokens(run, node, token_ids[:num_taken])
-            if not node.is_ended:
+            if node.finish_reason is None:
                 return
             self._is_stale = self._is_stale or self._slots.num_slots <= _MANY_SLOTS
             if output.is_finished or not self._runs_on(run, node):
@@ -340,7 +346,7 @@ class Loop:
             return
         for run in self._scheduler.active:
             if run.unscored:
-                self._slots.abort(self._isolated(run, run.drop_dominated, []))
+                self._slots.abort(self._isolated(run, "policy", [], run.drop_dominated))
 
     def _verify(self) -> None:
         failures = self._verifier_queue.advance(self._scheduler.active, is_idle=not self._slots)
@@ -362,7 +368,7 @@ class Loop:
 
     def _commit(self) -> None:
         for run in self._scheduler.active:
-            while self._isolated(run, functools.partial(self._commit_ready, run), False):
+            while self._isolated(run, "policy", False, self._commit_ready, run):
                 self._is_stale = True
 
     def _commit_ready(self, run: SearchRun) -> bool:
@@ -381,8 +387,7 @@ class Loop:
         budget, so a search that is done is cut like any other.
         """
         for run in list(self._listeners):
-            keep = functools.partial(self._keep_budget, run)
-            self._isolated(run, keep, None, "policy or tokenizer")
+            self._isolated(run, _DECODING, None, self._keep_budget, run)
 
     def _keep_budget(self, run: SearchRun) -> None:
         now = self._clock()  # once: a budget that ends in between is not cut yet

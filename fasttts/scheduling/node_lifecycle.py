@@ -42,6 +42,8 @@ class NodeLifecycle:
         self._tokenizer = tokenizer
         self._extract = extract
         self._eos_token_ids = tokenizer.eos_token_ids
+        self._inner: set[int] = set()
+        """Tokens that were seen to end nothing; none where steps are counted in tokens."""
         self._reading = ReadingRules(tokenizer, config.step_rule, config.stop)
         self.max_answer_tokens = min(config.max_tokens, max_model_len - len(tree.prompt_token_ids))
         if config.search == "none" and config.budget.tokens is not None:
@@ -68,10 +70,16 @@ class NodeLifecycle:
     def finish_reason(self, node: Node) -> FinishReason | None:
         """Why a node ends with its newest token; None where it continues."""
         newest, limits = node.token_ids[-1], node.limits
+        if newest in self._inner and len(node.token_ids) < limits.max_tokens:
+            return None
         if newest in self._eos_token_ids:
             return "stop"
-        is_read = limits.num_steps is not None or bool(self._config.stop)
-        reader = self._read(node) if is_read and self._reading.may_end(newest) else None
+        reader = None
+        if limits.num_steps is not None or self._config.stop:
+            if self._reading.may_end(newest):
+                reader = self._read(node)
+            elif not self._reading.counts_tokens:
+                self._inner.add(newest)
         if reader is not None and reader.stop_at is not None:
             return "stop"
         if len(node.token_ids) >= limits.max_tokens:

@@ -87,19 +87,19 @@ class Slots:
         for run, node in lost.values():
             self.start(run, node)
 
-    def is_running(self, output: GenerationOutput) -> bool:
-        """Whether the sequence of an output has not been aborted meanwhile."""
-        if output.is_finished:
-            self._unaborted.discard(output.request_id)
-        return output.request_id in self._owners
+    def owner(self, output: GenerationOutput) -> Owner | None:
+        """Returns the owner of an output; None where its sequence has been aborted meanwhile.
 
-    def owner(self, output: GenerationOutput) -> Owner:
-        """Returns the owner of an output; counts a new sequence's cached prompt tokens."""
-        run, node = self._owners[output.request_id]
-        if output.request_id in self._fresh:
-            self._fresh.discard(output.request_id)
-            run.counts.cached_tokens += output.num_cached_tokens
-        return run, node
+        Counts a new sequence's cached prompt tokens.
+        """
+        request_id = output.request_id
+        if self._unaborted and output.is_finished:
+            self._unaborted.discard(request_id)
+        owner = self._owners.get(request_id)
+        if owner is not None and request_id in self._fresh:
+            self._fresh.discard(request_id)
+            owner[0].counts.cached_tokens += output.num_cached_tokens
+        return owner
 
     def hand_on(self, node: Node, child: Node) -> None:
         """Lets the sequence of an ended node continue as its first child.
