@@ -1,7 +1,8 @@
 """Groups of beams that decide together, and the steps that each decision still needs."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node
@@ -160,14 +161,14 @@ def dominated(
     places = [i for i, n in enumerate(frontier) if n.beam is None and n.finish_reason == "step"]
     if not places:
         return []
-    worst = [node.beam or _guess(node, 0.0) for node in frontier]
+    worst = [node.beam or unscored_beam(node.path, node.is_answer_ended) for node in frontier]
     if not _is_full(frontier, policy.expand(worst, ended)):
         return []
     found = []
     for place in places:
         node = frontier[place]
         beams = worst.copy()
-        beams[place] = _guess(node, best_score(node))
+        beams[place] = replace(worst[place], score=best_score(node))
         if all(branch.path != node.path for branch in policy.expand(beams, ended)):
             found.append(node)
     return found
@@ -179,8 +180,15 @@ def _is_full(frontier: Sequence[Node], branches: Sequence[Branch]) -> bool:
     return all(branch.path in scored for branch in branches)
 
 
-def _guess(node: Node, score: float) -> Beam:
-    return Beam(path=node.path, score=score, is_answer_ended=node.is_answer_ended)
+@functools.lru_cache(maxsize=1 << 14)
+def unscored_beam(path: Path, is_answer_ended: bool = False) -> Beam:
+    """A beam without a score, as if it got the worst; kept, since predictions ask for it often.
+
+    Args:
+        path: Its position.
+        is_answer_ended: Whether nothing can follow it.
+    """
+    return Beam(path=path, score=0.0, is_answer_ended=is_answer_ended)
 
 
 def _attached_ancestor(node: Node) -> Path:

@@ -182,6 +182,9 @@ class SearchRun:
         if self.budget.held:
             return
         groups = [self._guesses_of(group, config, rule) for group in self._groups]
+        if len(groups) == 1:
+            yield from groups[0]
+            return
         for turn in itertools.zip_longest(*groups):
             yield from (node for node in turn if node is not None)
 

@@ -14,21 +14,22 @@ Source: FastTTS, arXiv 2509.00195, section 4.1, which ranks by the parent's scor
     deep ("paper"). Calling the policy, and going deeper, is ours.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from fasttts.config import SchedulingConfig
-from fasttts.scheduling.groups import Group
+from fasttts.scheduling.groups import Group, unscored_beam
 from fasttts.search.aggregation import count_votes
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node, SearchTree
 from fasttts.types import Path
 
 Rule = Literal["score", "likely", "paper"]
-Place = tuple[Path, Node | None]
-"""A beam of a predicted frontier; None where it was not started."""
+Place = tuple[Beam, Node | None]
+"""A beam of a predicted frontier as if it got the worst score; None where it was not started."""
 
 
 class Guess(NamedTuple):
@@ -60,7 +61,7 @@ def predict(
     if rule == "paper":
         yield from _by_parents_score(group.frontier, group.speculative, config.num_bins, policy)
         return
-    level: list[Place] = [(node.path, node) for node in group.frontier]
+    level: list[Place] = [(unscored_beam(node.path), node) for node in group.frontier]
     family = _Family(tree, group)
     ended = group.ended
     for depth in itertools.count():
@@ -91,7 +92,7 @@ class _Family:
     def __init__(self, tree: SearchTree, group: Group) -> None:
         self._tree = tree
         self._speculative = group.speculative
-        self._places: dict[Path, Node | None] = {node.path: node for node in group.frontier}
+        self._nodes: dict[Path, Node | None] = {node.path: node for node in group.frontier}
         self._num_children: dict[Path, int] = {}
 
     def grow(self, branches: Sequence[Branch]) -> tuple[list[Place], list[Guess]]:
@@ -101,32 +102,33 @@ class _Family:
         for branch in branches:
             path = branch.path
             parent = self._node(path)
-            places = self._next_places(branch, parent)
-            children += places
+            is_started = parent is not None or not path
+            first = self._num_children.get(path)
+            if first is None:
+                first = len(self._tree.children(parent)) if is_started else 0
+            self._num_children[path] = last = first + branch.num_children
+            paths, beams = _children(path, first, last)
+            nodes = [*map(self._speculative.get, paths)] if is_started else [None] * len(paths)
+            self._nodes.update(zip(paths, nodes, strict=True))
+            children += zip(beams, nodes, strict=True)
             if not path or (parent is not None and _is_promising(parent)):
                 guesses += [
-                    Guess(parent, child[-1], node)
-                    for child, node in places
+                    Guess(parent, number, node)
+                    for number, node in enumerate(nodes, first)
                     if node is None or node.finish_reason is None
                 ]
-        self._places.update(children)
         return children, guesses
 
     def _node(self, path: Path) -> Node | None:
         """The beam at a path; None where it was not started and for the prompt."""
-        return self._places[path] if path in self._places else self._tree.at(path)
+        return self._nodes[path] if path in self._nodes else self._tree.at(path)
 
-    def _next_places(self, branch: Branch, parent: Node | None) -> list[Place]:
-        path = branch.path
-        is_started = parent is not None or not path
-        first = self._num_children.get(path)
-        if first is None:
-            first = len(self._tree.children(parent)) if is_started else 0
-        self._num_children[path] = last = first + branch.num_children
-        paths = [(*path, number) for number in range(first, last)]
-        if not is_started:
-            return [(child, None) for child in paths]
-        return list(zip(paths, map(self._speculative.get, paths), strict=True))
+
+@functools.lru_cache(maxsize=1 << 13)
+def _children(path: Path, first: int, last: int) -> tuple[tuple[Path, ...], tuple[Beam, ...]]:
+    """Paths of some children of a beam, and the children as if they got the worst score."""
+    paths = tuple((*path, number) for number in range(first, last))
+    return paths, tuple(map(unscored_beam, paths))
 
 
 def _is_promising(node: Node) -> bool:
@@ -136,8 +138,7 @@ def _is_promising(node: Node) -> bool:
 def _unscored_as_worst(level: Sequence[Place]) -> list[Beam]:
     """Every beam, those without a score as if nothing better came."""
     return [
-        node.beam if node is not None and node.beam is not None else _guess(path, 0.0)
-        for path, node in level
+        worst if node is None or node.beam is None else node.beam for worst, node in level
     ]
 
 
@@ -153,8 +154,8 @@ def _guessed(level: Sequence[Place], ended: Sequence[Beam], policy: SearchPolicy
         # The most frequent answer, which good news would confirm.
         answer = max(votes, key=lambda answer: (votes[answer], answer), default=None)
     return [
-        _guess(path, next(guesses), answer, is_announced) if beam is None else beam
-        for beam, (path, _) in zip(beams, level, strict=True)
+        _guess(worst.path, next(guesses), answer, is_announced) if beam is None else beam
+        for beam, (worst, _) in zip(beams, level, strict=True)
     ]
 
 
@@ -166,7 +167,7 @@ def _better_of_two(known: Sequence[float], count: int) -> list[float]:
     return [known[int(share * len(known))] for share in shares]
 
 
-def _guess(path: Path, score: float, answer: str | None = None, is_announced: bool = True) -> Beam:
+def _guess(path: Path, score: float, answer: str | None, is_announced: bool) -> Beam:
     return Beam(
         path=path,
         score=score,
