@@ -31,6 +31,9 @@ Rule = Literal["score", "likely", "paper"]
 Place = tuple[Beam, Node | None]
 """A beam of a predicted frontier as if it got the worst score; None where it was not started."""
 
+_Children = tuple[tuple[Path, ...], tuple[Beam, ...]]
+"""Paths of children, and the children as if they got the worst score."""
+
 
 class Guess(NamedTuple):
     """A predicted child.
@@ -97,27 +100,33 @@ class _Family:
 
     def grow(self, branches: Sequence[Branch]) -> tuple[list[Place], list[Guess]]:
         """All children of a prediction; and of them, the unfinished ones of scored beams."""
-        children: list[Place] = []
-        guesses: list[Guess] = []
+        paths: list[Path] = []
+        beams: list[Beam] = []
+        parents: list[Node | None] = []
         for branch in branches:
-            path = branch.path
-            parent = self._node(path)
+            parent = self._node(branch.path)
+            own_paths, own_beams = self._next_children(branch, parent)
+            paths += own_paths
+            beams += own_beams
+            parents += [parent] * branch.num_children
+        nodes = [*map(self._speculative.get, paths)]
+        self._nodes.update(zip(paths, nodes, strict=True))
+        guesses = [
+            Guess(parent, path[-1], node)
+            for parent, path, node in zip(parents, paths, nodes, strict=True)
+            if (node is None or node.finish_reason is None)
+            and (len(path) == 1 if parent is None else _is_promising(parent))
+        ]
+        return list(zip(beams, nodes, strict=True)), guesses
+
+    def _next_children(self, branch: Branch, parent: Node | None) -> _Children:
+        path = branch.path
+        first = self._num_children.get(path)
+        if first is None:
             is_started = parent is not None or not path
-            first = self._num_children.get(path)
-            if first is None:
-                first = len(self._tree.children(parent)) if is_started else 0
-            self._num_children[path] = last = first + branch.num_children
-            paths, beams = _children(path, first, last)
-            nodes = [*map(self._speculative.get, paths)] if is_started else [None] * len(paths)
-            self._nodes.update(zip(paths, nodes, strict=True))
-            children += zip(beams, nodes, strict=True)
-            if not path or (parent is not None and _is_promising(parent)):
-                guesses += [
-                    Guess(parent, number, node)
-                    for number, node in enumerate(nodes, first)
-                    if node is None or node.finish_reason is None
-                ]
-        return children, guesses
+            first = len(self._tree.children(parent)) if is_started else 0
+        self._num_children[path] = last = first + branch.num_children
+        return _children(path, first, last)
 
     def _node(self, path: Path) -> Node | None:
         """The beam at a path; None where it was not started and for the prompt."""
@@ -125,8 +134,7 @@ class _Family:
 
 
 @functools.lru_cache(maxsize=1 << 13)
-def _children(path: Path, first: int, last: int) -> tuple[tuple[Path, ...], tuple[Beam, ...]]:
-    """Paths of some children of a beam, and the children as if they got the worst score."""
+def _children(path: Path, first: int, last: int) -> _Children:
     paths = tuple((*path, number) for number in range(first, last))
     return paths, tuple(map(unscored_beam, paths))
 
