@@ -24,7 +24,7 @@ from fasttts.scheduling.recovery import (
 )
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.scheduler import Scheduler
-from fasttts.scheduling.slots import Slots
+from fasttts.scheduling.slots import Occupancy, Slots
 from fasttts.scheduling.usage import Account, PressureGauge
 from fasttts.scheduling.verifier_queue import VerifierQueue
 from fasttts.tree import Node
@@ -167,7 +167,7 @@ class Loop:
     def _fail(self, runs: Iterable[SearchRun], error: BaseException) -> None:
         for run in runs:
             try:
-                self._finish(run, error)
+                self.cancel(run, error)
             except Exception:  # a broken backend may refuse; the listener is notified
                 logger.exception("a sequence could not be aborted")
 
@@ -221,21 +221,21 @@ class Loop:
         if not self._slots.has_sequences:
             return
         started = self._clock()
-        runs = self._slots.runs()
+        occupancy = self._slots.occupancy()
         try:
             outputs = self._generate()
         except BackendError as error:
             if not isinstance(error, CapacityError):
                 self.fault = error
-            self._fail(runs, error)
+            self._fail(occupancy, error)
             return
         try:
             self._pressure.read(self._generator.pressure())
             seconds = self._clock() - started
-            if runs:
-                self._count_iteration(seconds)
+            if occupancy:
+                self._count_iteration(seconds, occupancy)
             warn_if_slow("the generator", self._generator, seconds)
-            if not outputs and runs and self._generator.num_unfinished() == 0:
+            if not outputs and occupancy and self._generator.num_unfinished() == 0:
                 raise ValueError("none of its sequences decodes, and none was reported as ended")
             num_sampled = 0
             for output in outputs:
@@ -247,7 +247,7 @@ class Loop:
             self._account.sampled(num_sampled)
         except Exception as error:  # a generator may be a user's class and return anything
             logger.warning("the generator broke its contract", exc_info=error)
-            self._fail([run for run in runs if run in self._listeners], broken_generator(error))
+            self._fail(occupancy, broken_generator(error))
 
     def _generate(self) -> list[GenerationOutput]:
         """Runs an iteration of the generator; adds sequences again after a retryable failure."""
@@ -266,28 +266,22 @@ class Loop:
         raise AssertionError("an attempt returns or raises")
 
     def _isolated(
-        self,
-        run: SearchRun,
-        what: str,
-        otherwise: _Found,
-        work: Callable[[*_Arguments], _Found],
-        *arguments: *_Arguments,
-    ) -> _Found:
+        self, run: SearchRun, what: str, work: Callable[[*_Arguments], _Found], *args: *_Arguments
+    ) -> _Found | None:
         """Ends a search, and no other, with what its policy or its tokenizer raises in `work`."""
         started = time.perf_counter()
         try:
-            return work(*arguments)
+            return work(*args)
         except BaseException as error:
             logger.warning("a search failed", exc_info=error)
             self.cancel(run, user_failure(what, error))
-            return otherwise
+            return None
         finally:
             if (seconds := time.perf_counter() - started) > SLOW_S:
                 logger.warning("a search's %s held up the step loop for %.1f s", what, seconds)
 
-    def _count_iteration(self, seconds: float) -> None:
+    def _count_iteration(self, seconds: float, occupancy: Occupancy) -> None:
         self._scheduler.measured(seconds)
-        occupancy = self._slots.occupancy()
         self._account.iterated(seconds, occupancy.values(), self._pressure)
         for run, (num_required, num_speculative) in occupancy.items():
             counts = run.counts
@@ -307,7 +301,7 @@ class Loop:
             self._take_failure(run, node, output.error)
             return 0
         before = run.counts.generated_tokens
-        self._isolated(run, _DECODING, None, self._take_tokens, run, node, output)
+        self._isolated(run, _DECODING, self._take_tokens, run, node, output)
         return run.counts.generated_tokens - before
 
     def _take_tokens(self, run: SearchRun, node: Node, output: GenerationOutput) -> None:
@@ -346,7 +340,7 @@ class Loop:
             return
         for run in self._scheduler.active:
             if run.unscored:
-                self._slots.abort(self._isolated(run, "policy", [], run.drop_dominated))
+                self._slots.abort(self._isolated(run, "policy", run.drop_dominated) or ())
 
     def _verify(self) -> None:
         failures = self._verifier_queue.advance(self._scheduler.active, is_idle=not self._slots)
@@ -368,7 +362,7 @@ class Loop:
 
     def _commit(self) -> None:
         for run in self._scheduler.active:
-            while self._isolated(run, "policy", False, self._commit_ready, run):
+            while self._isolated(run, "policy", self._commit_ready, run):
                 self._is_stale = True
 
     def _commit_ready(self, run: SearchRun) -> bool:
@@ -387,7 +381,7 @@ class Loop:
         budget, so a search that is done is cut like any other.
         """
         for run in list(self._listeners):
-            self._isolated(run, _DECODING, None, self._keep_budget, run)
+            self._isolated(run, _DECODING, self._keep_budget, run)
 
     def _keep_budget(self, run: SearchRun) -> None:
         now = self._clock()  # once: a budget that ends in between is not cut yet

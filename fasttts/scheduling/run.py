@@ -86,6 +86,8 @@ class SearchRun:
         self.unscored: dict[Path, Node] = {}
         self.unanswered: dict[Node, Call[Answer | None]] = {}
         """Nodes in whose text a user's function looks for the answer."""
+        self._has_news = True
+        """Whether a frontier may have changed since dominated steps were looked for."""
         self._extraction: DaemonPool | None = None
         self._policy = policy
         prompt_end = tokenizer.decode(request.prompt_token_ids[-_MAX_MARKER_TOKENS:])
@@ -240,13 +242,14 @@ class SearchRun:
             The speculative nodes behind them.
         """
         dropped: list[Node] = []
-        if self.request.config.has_counted_budget:
-            return dropped  # which steps are dominated depends on what ran first
+        if self.request.config.has_counted_budget or not self._has_news:
+            return dropped  # under such a budget, which are dominated depends on what ran first
+        self._has_news = False
         for group in self._groups:
             if not group.has_news():
                 continue
             for node in dominated(group.frontier, group.ended, self._policy, self._best_score):
-                node.is_dominated = True
+                node.is_dominated = self._has_news = True
                 node.beam = Beam(path=node.path, score=0.0, is_answer_ended=False)
                 self.unscored.pop(node.path, None)
                 dropped += self._given_up(group.drop_behind(node))
@@ -349,6 +352,7 @@ class SearchRun:
 
     def _enter_frontier(self, nodes: Sequence[Node], old: Group) -> list[Node]:
         """Makes nodes the frontier of their groups; returns speculative nodes that are dropped."""
+        self._has_news = True
         begins_at = max((node.ends_at for node in old.frontier), default=0)
         for node in nodes:
             node.begins_at, node.decided_at = begins_at, self.counts.num_iterations
@@ -405,6 +409,7 @@ class SearchRun:
             self._answer(node, self._nodes.find_answer(node.path_text()))
 
     def _answer(self, node: Node, found: Answer | None) -> None:
+        self._has_news |= node.is_attached
         node.beam = Beam(
             path=node.path,
             score=0.0 if node.scores_S is None else self._score_path(node),
@@ -415,6 +420,7 @@ class SearchRun:
 
     def _end(self, node: Node, reason: FinishReason) -> None:
         self._nodes.end(node, reason)
+        self._has_news |= node.is_attached
         if node is self.budget.last:
             return
         config = self.request.config

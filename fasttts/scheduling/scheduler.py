@@ -211,6 +211,8 @@ class Scheduler:
         """The speculative nodes, most useful first, one of each run in turn."""
         rule = self._rule()
         streams = [self._guesses_of(run, rule) for run in runs]
+        if len(streams) == 1:
+            return streams[0]
         turns = itertools.chain.from_iterable(itertools.zip_longest(*streams))
         return (owner for owner in turns if owner is not None)
 

@@ -12,6 +12,8 @@ from fasttts.tree import Node
 logger = logging.getLogger(__name__)
 
 Owner = tuple[SearchRun, Node]
+Occupancy = dict[SearchRun, tuple[int, int]]
+"""The required and the speculative sequences of each search in the generator."""
 
 
 class Slots:
@@ -148,17 +150,12 @@ class Slots:
         """Aborts all sequences of a search."""
         self.abort([node for owner, node in self._owners.values() if owner is run])
 
-    def runs(self) -> set[SearchRun]:
-        """Searches with a sequence in the generator."""
-        return {run for run, _ in self._owners.values()}
-
-    def occupancy(self) -> dict[SearchRun, tuple[int, int]]:
+    def occupancy(self) -> Occupancy:
         """Counts the required and the speculative sequences of each search in the generator."""
-        total = collections.Counter(run for run, _ in self._owners.values())
-        required = collections.Counter(
-            run for run, node in self._owners.values() if node.is_attached
-        )
-        return {run: (required[run], number - required[run]) for run, number in total.items()}
+        owners = self._owners.values()
+        total = collections.Counter([run for run, _ in owners])
+        ahead = collections.Counter([run for run, node in owners if not node.is_attached])
+        return {run: (number - ahead[run], ahead[run]) for run, number in total.items()}
 
     def check_integrity(self, runs: Sequence[SearchRun]) -> None:
         """Recounts the slots against the searches and the generator.

@@ -145,9 +145,7 @@ def _is_promising(node: Node) -> bool:
 
 def _unscored_as_worst(level: Sequence[Place]) -> list[Beam]:
     """Every beam, those without a score as if nothing better came."""
-    return [
-        worst if node is None or node.beam is None else node.beam for worst, node in level
-    ]
+    return [worst if node is None or node.beam is None else node.beam for worst, node in level]
 
 
 def _guessed(level: Sequence[Place], ended: Sequence[Beam], policy: SearchPolicy) -> list[Beam]:

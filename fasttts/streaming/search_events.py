@@ -52,7 +52,7 @@ class SearchEvents:
                 self._scored.add(node.path)
                 yield StepScored(path=node.path, score=score)
             is_leaf = not node.children and not node.is_answer_ended
-            if is_leaf and node.path not in frontier | self._pruned:
+            if is_leaf and node.path not in frontier and node.path not in self._pruned:
                 pruned.append(node.path)
         if pruned:
             self._pruned.update(pruned)
