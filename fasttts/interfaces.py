@@ -6,7 +6,7 @@ Everything above this file is pure Python and runs on the fake backend as well a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fasttts.decoding.sampling import PublishedSampling, Sampling
 from fasttts.decoding.tokenizer import Tokenizer
@@ -49,9 +49,8 @@ class GenerationRequest:
         return self.prompt_token_ids[len(self.prompt_token_ids) - self.num_answer_tokens :]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationOutput:
-    """New tokens of one request from one iteration.
+class GenerationOutput(NamedTuple):
+    """New tokens of one request from one iteration; a tuple, as one is made for every token.
 
     Attributes:
         request_id: The request that the tokens belong to.

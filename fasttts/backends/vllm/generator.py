@@ -3,7 +3,6 @@
 import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.engine_lifecycle import close_engine
@@ -185,7 +184,8 @@ class VLLMGenerator:
         """Runs one iteration; see `interfaces.Generator.step`."""
         self._check_usable()
         new, self._late = self._late or self._iterate({}), []
-        new = [self._checked(output) for output in new]
+        if any(self._live.values()):
+            new = [self._checked(output) for output in new]
         for output in new:
             if output.is_finished:
                 del self._live[output.request_id]
@@ -198,7 +198,7 @@ class VLLMGenerator:
             return output
         if not output.is_finished:
             self._sequences.abort([output.request_id])
-        return replace(output, token_ids=(), is_finished=True, error=constraint.failure)
+        return output._replace(token_ids=(), is_finished=True, error=constraint.failure)
 
     def ask(self, prompts: Sequence[Sequence[int]], params: "SamplingParams") -> list[Any]:
         """Runs prompts to their end, ahead of the queue and together with running sequences.
@@ -333,4 +333,4 @@ def _merged(outputs: Iterable[GenerationOutput]) -> list[GenerationOutput]:
 
 def _joined(old: GenerationOutput, new: GenerationOutput) -> GenerationOutput:
     token_ids = [*old.token_ids, *new.token_ids]
-    return replace(old, token_ids=token_ids, is_finished=new.is_finished)
+    return old._replace(token_ids=token_ids, is_finished=new.is_finished)

@@ -110,12 +110,15 @@ class Sequences:
         if self._starts is not None:
             self._starts.pace(0 if self._questions else len(self._core_ids))
         outputs = self._client.get_output().outputs
-        answers = {
-            self._questions.pop(output.request_id): output
-            for output in outputs
-            if output.request_id in self._questions and output.finished
-        }
-        return [self._output(output) for output in outputs if self._is_live(output)], answers
+        answers = {}
+        if self._questions:
+            answers = {
+                self._questions.pop(output.request_id): output
+                for output in outputs
+                if output.request_id in self._questions and output.finished
+            }
+        live = self._request_ids
+        return [self._output(output) for output in outputs if output.request_id in live], answers
 
     def abort(self, request_ids: Iterable[str]) -> None:
         """Ends sequences and frees their blocks.
@@ -140,14 +143,12 @@ class Sequences:
             kv_cache_usage=scheduler.kv_cache_manager.usage, num_preemptions=self._num_preemptions
         )
 
-    def _is_live(self, output: Any) -> bool:
-        return output.request_id in self._request_ids
-
     def _output(self, output: Any) -> GenerationOutput:
         prefill = output.prefill_stats
-        request_id = self._request_ids[output.request_id]
+        core_id = output.request_id
+        request_id = self._request_ids[core_id]
         if self._starts is not None:
-            self._starts.begun(output.request_id)
+            self._starts.begun(core_id)
         is_finished = output.finish_reason is not None
         if is_finished:
             self._forget(request_id)
