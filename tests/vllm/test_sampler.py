@@ -304,32 +304,3 @@ def test_vllm_penalizes_alike() -> None:
 
 def test_the_sampler_takes_part_in_greedy_decoding() -> None:
     assert not Batch().sampler.is_argmax_invariant()
-
-
-@pytest.mark.parametrize("vocab_size", [1, 63, 64, 300, 301, 9496])
-@pytest.mark.parametrize("num_rows", [1, 2, 7])
-def test_a_vocabulary_in_parts_gives_the_same_tokens(vocab_size: int, num_rows: int) -> None:
-    import torch
-
-    from fasttts.backends.vllm import gumbel
-
-    generator = torch.Generator().manual_seed(vocab_size + num_rows)
-    scaled_BV = torch.randn(num_rows, vocab_size, generator=generator)
-    scaled_BV[0, : vocab_size // 2] = -torch.inf
-    keys_B = torch.randint(0, 1 << 62, (num_rows, 1), generator=generator)
-    terms_V = gumbel.token_terms(vocab_size, torch.device("cpu"))
-    expected_B = gumbel.pick(scaled_BV, keys_B, terms_V)
-    assert torch.equal(gumbel.pick_in_parts(scaled_BV, keys_B, terms_V), expected_B)
-
-
-def test_the_first_of_equal_sums_is_taken_in_parts_as_well() -> None:
-    import torch
-
-    from fasttts.backends.vllm import gumbel
-
-    sums_BV = torch.full((2, 128), -torch.inf)
-    sums_BV[0, [5, 70]] = torch.inf  # of a temperature that is next to nothing
-    sums_BV[1, [64, 65]] = torch.inf
-    terms_V = gumbel.token_terms(128, torch.device("cpu"))
-    keys_B = torch.zeros(2, 1, dtype=torch.int64)
-    assert gumbel.pick_in_parts(sums_BV, keys_B, terms_V).tolist() == [[5], [64]]

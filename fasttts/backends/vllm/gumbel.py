@@ -7,14 +7,9 @@ decides is computed in float64, row by row in an order that does not depend on t
 Axes: B rows, V vocabulary.
 """
 
-import math
-
 import torch
 
 from fasttts.decoding import sampling as rule
-
-_MOST_PARTS = 64
-"""Parts of a vocabulary; a power of two, which most sizes of vocabularies are multiples of."""
 
 
 def _signed(value: int) -> int:
@@ -59,25 +54,6 @@ def pick(scaled_BV: torch.Tensor, keys_B: torch.Tensor, terms_V: torch.Tensor) -
         terms_V: The result of `token_terms`.
     """
     return gumbel_noise(keys_B, terms_V).add_(scaled_BV).argmax(dim=1, keepdim=True)
-
-
-def pick_in_parts(
-    scaled_BV: torch.Tensor, keys_B: torch.Tensor, terms_V: torch.Tensor
-) -> torch.Tensor:
-    """Does the same as `pick`, in parts of the vocabulary that a GPU searches at once.
-
-    Few rows would leave most of it idle; the first of equal sums wins here as well.
-
-    Args:
-        scaled_BV: Filtered logits over temperature, [B, V].
-        keys_B: Noise counters, int64 [B, 1].
-        terms_V: The result of `token_terms`.
-    """
-    num_parts = math.gcd(len(terms_V), _MOST_PARTS)
-    sums = gumbel_noise(keys_B, terms_V).add_(scaled_BV).unflatten(1, (num_parts, -1))
-    best, places = sums.max(dim=2)
-    part_B = best.argmax(dim=1, keepdim=True)
-    return torch.add(places.gather(1, part_B), part_B, alpha=sums.shape[2])
 
 
 def keep_min_p(scaled_BV: torch.Tensor, log_min_p_B: torch.Tensor) -> torch.Tensor:

@@ -103,8 +103,7 @@ class RowSampler:
         is_cpu = device.type == "cpu"
         self._device = device
         self._chunk_elements = _CHUNK_ELEMENTS_CPU if is_cpu else _CHUNK_ELEMENTS_DEVICE
-        in_parts = gumbel.pick_in_parts
-        self._pick = torch.compile(in_parts, dynamic=True) if compiles else gumbel.pick
+        self._pick = torch.compile(gumbel.pick, dynamic=True) if compiles else gumbel.pick
         self._terms_V = torch.empty(0, dtype=torch.int64)
 
     def draw(self, logits_BV: torch.Tensor, keys_B: torch.Tensor, filters: Filters) -> torch.Tensor:
