@@ -98,21 +98,6 @@ def test_large_batches_have_graphs(slots: int, largest: int | None) -> None:
     assert "compilation_config" not in generator_arguments(options, GENERATOR, VERIFIER, CPU)
 
 
-@pytest.mark.parametrize("capability", [None, (8, 9), (9, 0), (10, 0)])
-def test_graphs_cover_all_batches_where_attention_can_be_in_them(
-    capability: tuple[int, int] | None,
-) -> None:
-    device = replace(GPU, capability=capability)
-    options = config(max_num_seqs=512)
-    found = generator_arguments(options, GENERATOR, VERIFIER, device)["compilation_config"]
-    scored = verifier_arguments(options, GENERATOR, VERIFIER, device)["compilation_config"]
-    expected = "FULL" if capability == (9, 0) else None
-    assert found.get("cudagraph_mode") == scored.get("cudagraph_mode") == expected
-    assert max(found["cudagraph_capture_sizes"]) == 1024
-    alone = generator_arguments(config(), GENERATOR, None, device)
-    assert ("compilation_config" in alone) is (expected is not None)
-
-
 def test_a_plan_s_arguments_come_before_the_defaults_and_the_user_s_before_both() -> None:
     planned = {"kv_cache_memory_bytes": GIB, "max_num_seqs": 50, "gpu_memory_utilization": 0.3}
     options = config(generator_args={"max_num_seqs": 7}, verifier_args={"max_num_seqs": 8})

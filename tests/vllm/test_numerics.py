@@ -205,7 +205,6 @@ def test_other_options_of_the_compiler_are_kept() -> None:
     verifier = deterministic_arguments(verifier_arguments(settings, GENERATOR, VERIFIER, GPU))
     assert verifier["compilation_config"].keys() == {
         "cudagraph_capture_sizes",
-        "cudagraph_mode",
         "custom_ops",
         "inductor_compile_config",
     }

@@ -29,10 +29,6 @@ without (1.5B parameters, H200)."""
 _MAX_GRAPH_TOKENS = 512
 """Tokens of the largest batch that vLLM captures a CUDA graph for by itself."""
 
-_FULL_GRAPHS = 9
-"""The major compute capability whose attention (FlashAttention 3) may be part of a CUDA graph in
-batches of any kind. Elsewhere vLLM leaves attention out where a sequence of the batch begins."""
-
 _GENERATOR_SHARE = 0.8
 """Share of the memory beside both models' weights; the verifier needs far less."""
 
@@ -173,23 +169,16 @@ def _generator_graphs(max_num_seqs: int, device: VllmDevice) -> dict[str, Any]:
     A batch in which some sequences begin has more tokens than sequences.
     """
     largest = 2 * max_num_seqs
-    if largest <= _MAX_GRAPH_TOKENS:
-        return _graphs(device)
+    if device.is_cpu or largest <= _MAX_GRAPH_TOKENS:
+        return {}
     sizes = [1, 2, 4, *range(8, 256, 8), *range(256, 512, 16), *range(512, largest + 63, 64)]
-    return _graphs(device, cudagraph_capture_sizes=sizes)
+    return {"compilation_config": {"cudagraph_capture_sizes": sizes}}
 
 
 def _verifier_graphs(device: VllmDevice) -> dict[str, Any]:
-    return _graphs(device, cudagraph_capture_sizes=list(_VERIFIER_GRAPH_SIZES))
-
-
-def _graphs(device: VllmDevice, **options: Any) -> dict[str, Any]:
-    """Options of CUDA graphs as an argument of vLLM; none where it has no need of them."""
     if device.is_cpu:
         return {}
-    if device.capability is not None and device.capability[0] == _FULL_GRAPHS:
-        options["cudagraph_mode"] = "FULL"
-    return {"compilation_config": options} if options else {}
+    return {"compilation_config": {"cudagraph_capture_sizes": list(_VERIFIER_GRAPH_SIZES)}}
 
 
 def _shared_arguments(
