@@ -35,11 +35,11 @@ class EngineConfig(BaseSettings):
             generator it defaults to the bundled verifier.
         verifier_format: Prompt format of the verifier's model; "auto" goes by its configuration and
             its name.
-        dtype: Type of both models' weights; "auto" is float32 on a CPU, and the model's own
-            elsewhere and where it is quantised.
-        numerics: "deterministic" opens engines without anything that is known to depend on the
-            batch: on a GPU with vLLM's batch-invariant kernels, on a CPU in float32, which is so by
-            itself. "default" takes the fastest kernels, whose last bits may depend on the batch.
+        dtype: Type of both models' weights; "auto" is float32 on a CPU and for deterministic
+            numerics, and the model's own elsewhere and where it is quantised.
+        numerics: "deterministic" opens engines in float32 without anything that is known to depend
+            on the batch: on a GPU with vLLM's batch-invariant kernels, on a CPU as they are.
+            "default" takes the fastest kernels, whose last bits may depend on the batch.
         max_model_len: Longest prompt plus output in tokens; None takes the model's where it fits,
             and where a GPU's memory is planned no more than 8192.
         max_num_seqs: Sequences decoded together in one iteration; None takes the plan's, or 128

@@ -118,12 +118,13 @@ def planned_scheduling(scheduling: SchedulingConfig, plan: MemoryPlan | None) ->
 def _in_type(shape: ModelShape, config: EngineConfig, device: Device) -> ModelShape:
     """The model in the type it will run in.
 
-    "auto" is float32 on a CPU, unless the checkpoint is quantised; otherwise it is the checkpoint's
-    type, but bfloat16 for float32.
+    "auto" is float32 on a CPU and for deterministic numerics, unless the checkpoint is quantised;
+    otherwise it is the checkpoint's type, but bfloat16 for float32.
     """
     if config.dtype != "auto":
         return shape.with_dtype(config.dtype)
-    if device.is_cpu and shape.weight_bits is None:
+    is_exact = device.is_cpu or config.numerics == "deterministic"
+    if is_exact and shape.weight_bits is None:
         return shape.with_dtype("float32")
     return shape.with_dtype("bfloat16" if shape.dtype == "float32" else "auto")
 

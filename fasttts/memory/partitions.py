@@ -77,13 +77,16 @@ class MemoryBudget:
     @property
     def resident_kv_bytes(self) -> int:
         """Memory for KV caches with both models on the device; negative when they do not fit."""
+        return self._kv_bytes(self._num_processes)
+
+    def _kv_bytes(self, num_processes: int) -> int:
         fixed = sum(needs.fixed_bytes for needs in (self._generator, self._verifier) if needs)
-        return self._usable_bytes - self._num_processes * self._process_bytes - fixed
+        return self._usable_bytes - num_processes * self._process_bytes - fixed
 
     def resident(self) -> Iterator[Partition]:
         """Lists the partitions without offloading."""
         kind: Kind = "alone" if self._verifier is None else "side_by_side"
-        for generator_bytes, verifier_bytes in self._divisions():
+        for generator_bytes, verifier_bytes in self._divisions(self.resident_kv_bytes):
             yield Partition(
                 kind=kind,
                 generator_kv_bytes=generator_bytes,
@@ -93,12 +96,17 @@ class MemoryBudget:
             )
 
     def kv_offload(self) -> Iterator[Partition]:
-        """Lists the same partitions with host memory for the blocks of all beams."""
+        """Lists partitions with host memory for the blocks of all beams.
+
+        vLLM moves the blocks of every engine in a process that offloads, so the verifier has a
+        process of its own.
+        """
         if self._device.link_bytes_per_s is None:
             return
         enough = self._generator.enough_kv_bytes
         offload = self._generator.whole_blocks(min(enough, self._device.host_memory_bytes))
-        for generator_bytes, verifier_bytes in self._divisions():
+        left = self._kv_bytes(1 if self._verifier is None else 2)
+        for generator_bytes, verifier_bytes in self._divisions(left):
             if generator_bytes < enough and offload > 0:
                 yield Partition(
                     kind="kv_offload",
@@ -141,13 +149,15 @@ class MemoryBudget:
         fixed = awake.fixed_bytes + asleep.runtime_bytes
         return self._usable_bytes - 2 * self._process_bytes - fixed
 
-    def _divisions(self) -> Iterator[tuple[int, int]]:
+    def _divisions(self, left: int) -> Iterator[tuple[int, int]]:
         """Bytes of the generator's and of the verifier's KV cache, in whole blocks.
 
         The verifier's grow in steps from its minimum to the size that holds every beam; the
         generator has the rest.
+
+        Args:
+            left: Bytes of both.
         """
-        left = self.resident_kv_bytes
         for verifier_bytes in self._verifier_sizes(left - self._generator.min_kv_bytes):
             rest = min(left - verifier_bytes, self._most_kv_bytes)
             if rest >= self._generator.min_kv_bytes:

@@ -34,7 +34,7 @@ class EnginePlan:
         offload_bytes: Host memory for KV blocks.
         is_asleep_between: Whether the engine sleeps while the other one runs.
         has_own_process: Whether it runs outside this process, by option, or because vLLM's sleep
-            mode serves one engine in a process.
+            mode and its offloading serve one engine in a process.
         memory_share: Share of the device's memory, everything included.
     """
 

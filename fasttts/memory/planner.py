@@ -156,6 +156,7 @@ def _engine_plan(
     task: PlanningTask, needs: EngineRequirements, chosen: Partition, max_num_seqs: int
 ) -> EnginePlan:
     is_generator, is_shared = needs.role == "generator", chosen.kind == "time_shared"
+    is_apart = is_shared or chosen.kind == "kv_offload" or task.verifier_process
     kv_bytes = chosen.generator_kv_bytes if is_generator else chosen.verifier_kv_bytes
     process_bytes = 0 if task.device.is_cpu else PROCESS_BYTES
     used = process_bytes + needs.fixed_bytes + kv_bytes
@@ -175,7 +176,7 @@ def _engine_plan(
         max_model_len=needs.max_model_len,
         offload_bytes=chosen.offload_bytes if is_generator else 0,
         is_asleep_between=is_shared,
-        has_own_process=(is_shared or task.verifier_process) and not is_generator,
+        has_own_process=is_apart and not is_generator,
         memory_share=used / task.device.memory_bytes,
     )
 
@@ -211,7 +212,7 @@ def _does_not_fit(task: PlanningTask, offloading: Offloading) -> CapacityError:
 def _remedy(task: PlanningTask) -> str:
     smaller = "free memory, " if task.device.is_cpu else ""
     if any(needs.shape.dtype == "float32" for needs in task.engines):
-        smaller += f"set {option_name('dtype')} to bfloat16, "
+        smaller += f"set {option_name('dtype')} to bfloat16 with default numerics, "
     return (
         f"{smaller}choose smaller or quantised models, lower {option_name('max_model_len')} or "
         f"raise {option_name('gpu_memory_utilization')}"

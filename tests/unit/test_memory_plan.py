@@ -109,6 +109,13 @@ def test_blocks_overflow_to_the_host_where_that_is_faster() -> None:
     plan = make_plan(TIGHT, MATH, SKYWORK, workload, gpu_memory_utilization=1.0)
     assert plan.kind == "kv_offload"
     assert plan.generator.num_resident_beams < 512
+    # vLLM holds every engine of a process that offloads to have the offloaded blocks.
+    assert plan.verifier is not None
+    assert (plan.generator.has_own_process, plan.verifier.has_own_process) == (False, True)
+    engines = (plan.generator, plan.verifier)
+    taken = sum(each.weight_bytes + each.activation_bytes + each.runtime_bytes for each in engines)
+    caches = sum(each.kv_cache_memory_bytes for each in engines)
+    assert taken + caches + 2 * PROCESS_BYTES <= plan.usable_bytes
     assert plan.times.transfer_s > 0
     without = make_plan(
         TIGHT, MATH, SKYWORK, workload, gpu_memory_utilization=1.0, offloading="none"

@@ -123,22 +123,19 @@ def test_a_vllm_without_the_kernels_is_refused(monkeypatch: pytest.MonkeyPatch) 
         check(deterministic(), GPU)
 
 
-@pytest.mark.parametrize("method", ["awq", "fp8"])
-def test_some_quantised_weights_have_batch_invariant_kernels(method: str) -> None:
-    check(deterministic(), GPU, quantized(GENERATOR, method), quantized(VERIFIER, method))
-
-
 @pytest.mark.parametrize(
     ("generator", "verifier", "options", "named"),
     [
-        (quantized(GENERATOR, "gptq"), VERIFIER, {}, "generator='/g'.*'gptq'"),
-        (GENERATOR, quantized(VERIFIER, "gptq"), {}, "verifier='/v'.*'gptq'"),
-        (replace(GENERATOR, is_gguf=True), None, {}, "generator='/g'.*'gguf'"),
+        (quantized(GENERATOR, "gptq"), VERIFIER, {}, "generator='/g'.*quantised"),
+        (GENERATOR, quantized(VERIFIER, "fp8"), {}, "verifier='/v'.*quantised"),
+        (replace(GENERATOR, is_gguf=True), None, {}, "generator='/g'.*quantised"),
+        (GENERATOR, VERIFIER, {"dtype": "bfloat16"}, "generator='/g'.*bfloat16.*dtype='float32'"),
+        (GENERATOR, VERIFIER, {"verifier_args": {"dtype": "half"}}, "verifier='/v'.*half"),
         (
             GENERATOR,
             VERIFIER,
             {"verifier_args": {"quantization": "bitsandbytes"}},
-            "verifier='/v'.*'bitsandbytes'",
+            "verifier='/v'.*quantised",
         ),
         (
             GENERATOR,
@@ -148,7 +145,7 @@ def test_some_quantised_weights_have_batch_invariant_kernels(method: str) -> Non
         ),
     ],
 )
-def test_models_without_batch_invariant_kernels_are_refused(
+def test_models_that_a_gpu_does_not_run_alike_are_refused(
     generator: Checkpoint, verifier: Checkpoint | None, options: dict[str, Any], named: str
 ) -> None:
     check(config(**options), GPU, generator, verifier)
@@ -160,8 +157,8 @@ def test_models_without_batch_invariant_kernels_are_refused(
     ("options", "generator", "message"),
     [
         ({"dtype": "bfloat16"}, GENERATOR, r"float32 alone.*generator='/g'.*give dtype='float32'"),
-        ({"verifier_args": {"dtype": "half"}}, GENERATOR, "verifier='/v'.*'half'"),
-        ({}, quantized(GENERATOR, "gptq"), "'auto': take a model of whole weights"),
+        ({"verifier_args": {"dtype": "half"}}, GENERATOR, "verifier='/v'.*half"),
+        ({}, quantized(GENERATOR, "gptq"), "quantised weights: take a model of whole weights"),
     ],
 )
 def test_a_cpu_is_deterministic_in_float32_alone(
@@ -172,6 +169,13 @@ def test_a_cpu_is_deterministic_in_float32_alone(
         check(deterministic(**options), CPU, generator)
     check(deterministic(), CPU)
     check(deterministic(dtype="float32"), CPU, verifier=None)
+
+
+def test_deterministic_engines_on_a_gpu_run_in_float32_unasked() -> None:
+    for settings, dtype in ((config(), "auto"), (deterministic(), "float32")):
+        check(settings, GPU)
+        assert generator_arguments(settings, GENERATOR, VERIFIER, GPU)["dtype"] == dtype
+        assert verifier_arguments(settings, GENERATOR, VERIFIER, GPU)["dtype"] == dtype
 
 
 def test_what_the_compiler_chooses_does_not_depend_on_time() -> None:

@@ -273,6 +273,16 @@ def test_other_plans_open_plain_backends(diary: list[str]) -> None:
 
 
 @pytest.mark.vllm
+@pytest.mark.parametrize("name", ["kv_offloading_size", "kv_transfer_config"])
+def test_a_verifier_shares_no_process_with_blocks_that_move(diary: list[str], name: str) -> None:
+    opened = Opened(diary)
+    generator_args = {name: 1.0 if name == "kv_offloading_size" else {"kv_connector": "any"}}
+    planned = builder("none", opened, generator_args=generator_args)
+    planned.open_verifier()
+    assert opened.arguments["verifier"]["has_own_process"]
+
+
+@pytest.mark.vllm
 @pytest.mark.parametrize(
     ("is_eager", "graphs", "is_paced"),
     [

@@ -84,6 +84,18 @@ def check_extra_arguments(option: str, given: Mapping[str, Any], known: Iterable
             raise ConfigurationError(f"{option}[{name!r}] is no argument of vLLM's LLM: {hint}")
 
 
+def offloads(given: Mapping[str, Any]) -> bool:
+    """Whether vLLM's arguments have an engine keep KV blocks elsewhere as well.
+
+    That is so for its whole process: an engine that is opened beside it would be held to have the
+    same blocks.
+
+    Args:
+        given: Arguments of vLLM's `LLM`, all of them or the user's.
+    """
+    return any(given.get(name) for name in ("kv_offloading_size", "kv_transfer_config"))
+
+
 def check_context(checkpoint: Checkpoint, max_model_len: int | None) -> None:
     """Checks that the model supports a context length.
 
@@ -205,8 +217,9 @@ def model_dtype(config: EngineConfig, model: Checkpoint, device: VllmDevice) -> 
         model: The model.
         device: The device that it runs on.
     """
-    is_exact = device.is_cpu and config.dtype == "auto" and not model.is_quantized
-    return "float32" if is_exact else config.dtype
+    is_exact = device.is_cpu or config.numerics == "deterministic"
+    takes_float32 = is_exact and config.dtype == "auto" and not model.is_quantized
+    return "float32" if takes_float32 else config.dtype
 
 
 def _memory_arguments(

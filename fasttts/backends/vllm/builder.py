@@ -6,7 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fasttts.backends.vllm.arguments import VllmDevice, generator_arguments, verifier_arguments
+from fasttts.backends.vllm.arguments import (
+    VllmDevice,
+    generator_arguments,
+    offloads,
+    verifier_arguments,
+)
 from fasttts.backends.vllm.block_allocation import skip_idle_allocations
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.backends.vllm.engine_lifecycle import close_engine, open_engine
@@ -190,7 +195,8 @@ class EngineBuilder:
     @property
     def _verifier_has_own_process(self) -> bool:
         planned = self.plan.verifier if self.plan else None
-        return self.config.verifier_process or (planned is not None and planned.has_own_process)
+        is_planned = planned is not None and planned.has_own_process
+        return self.config.verifier_process or is_planned or offloads(self.config.generator_args)
 
     def _verifier_arguments(self) -> dict[str, Any]:
         from vllm.config import PoolerConfig

@@ -2,8 +2,12 @@
 
 On a GPU the sums in a kernel depend on the shape of the batch, unless vLLM runs its batch-invariant
 kernels. They replace operators of torch when an engine starts, for the whole process and to its
-end, so the first engine of a process decides for all. On a CPU results are equal in float32 without
-anything being set, which `tests/vllm` shows; for other types nothing is promised.
+end, so the first engine of a process decides for all. On a CPU results are equal without anything
+being set, which `tests/vllm` shows.
+
+Both hold in float32 alone. In bfloat16 the attention that vLLM takes on a GPU (FlashAttention 3)
+gives other last bits for a token that was decoded than for the same token in a prompt, so that a
+restarted sequence may go on in another way; in float32 vLLM takes Triton's, which does not.
 """
 
 import os
@@ -25,10 +29,6 @@ VARIABLE = "VLLM_BATCH_INVARIANT"
 
 _LEAST_CAPABILITY = (8, 0)
 """Least compute capability of vLLM's batch-invariant kernels."""
-
-_QUANTIZATIONS = frozenset({"awq", "fp8"})
-"""Quantised weights that vLLM 0.24 multiplies in a batch-invariant way (`auto_awq.py`, `fp8.py`);
-Marlin's kernels, which most others use, do not."""
 
 _FLOAT32 = frozenset({"float", "float32", "torch.float32"})
 
@@ -129,7 +129,7 @@ def check_numerics(
         if process.check(config) == "deterministic":
             _check_gpu(device)
             for model, extra in models:
-                _check_quantization(model, extra)
+                _check_float32(config, device, model, extra)
                 _check_compilation(model, extra)
     elif config.numerics == "deterministic":
         for model, extra in models:
@@ -180,17 +180,6 @@ def _check_gpu(device: VllmDevice) -> None:
         )
 
 
-def _check_quantization(model: Checkpoint, extra: Mapping[str, Any]) -> None:
-    named = (model.config.get("quantization_config") or {}).get("quant_method")
-    method = extra.get("quantization") or ("gguf" if model.is_gguf else named)
-    if method is not None and method not in _QUANTIZATIONS:
-        raise ConfigurationError(
-            f"{_asked()}: vLLM has no batch-invariant kernels for {model.role}={model.name!r}, "
-            f"whose weights are quantised by {method!r}: take a model of whole weights or one of "
-            f"{', '.join(sorted(_QUANTIZATIONS))}, or numerics='default'"
-        )
-
-
 def _check_compilation(model: Checkpoint, extra: Mapping[str, Any]) -> None:
     given = extra.get(_COMPILATION)
     if not isinstance(given, Mapping | None):
@@ -203,14 +192,15 @@ def _check_float32(
     config: EngineConfig, device: VllmDevice, model: Checkpoint, extra: Mapping[str, Any]
 ) -> None:
     dtype = str(extra.get("dtype") or model_dtype(config, model, device))
-    if dtype in _FLOAT32:
+    is_quantized = model.is_quantized or model.is_gguf or bool(extra.get("quantization"))
+    if dtype in _FLOAT32 and not is_quantized:
         return
     remedy = f"give dtype='float32' {option_hint('dtype')}"
-    if model.is_quantized or model.is_gguf:
-        remedy = "take a model of whole weights"
+    if is_quantized:
+        dtype, remedy = "quantised weights", "take a model of whole weights"
     raise ConfigurationError(
-        f"{_asked()} holds on a CPU in float32 alone, and {model.role}={model.name!r} would run in "
-        f"{dtype!r}: {remedy}, or numerics='default'"
+        f"{_asked()} holds in float32 alone, and {model.role}={model.name!r} would run in "
+        f"{dtype}: {remedy}, or numerics='default'"
     )
 
 
