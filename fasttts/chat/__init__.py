@@ -8,7 +8,7 @@ from fasttts.chat.reply import Delta, Reply, ReplyCall, ReplyFormat, ReplyStream
 from fasttts.chat.request import ChatRequest, ReplyChunk
 from fasttts.chat.tool_calls import written_call
 from fasttts.chat.tools import Tool, forced_tools, offered_tools
-from fasttts.chat.truncation import fitting_messages
+from fasttts.chat.truncation import fitting_messages, overflows
 from fasttts.chat.usage import cost_report, token_usage
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "fitting_messages",
     "forced_tools",
     "offered_tools",
+    "overflows",
     "token_usage",
     "written_call",
 ]

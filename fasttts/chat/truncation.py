@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fasttts import FastTTS
 from fasttts.chat.tools import Tool
 from fasttts.engine.messages import check_conversation
+from fasttts.errors import FastTTSError
 from fasttts.types import Message
 
 
@@ -42,3 +43,19 @@ def _oldest_turn(messages: Sequence[Message]) -> set[int] | None:
         return None
     said = (index for index in range(starts[1]) if messages[index]["role"] != "system")
     return set(said)
+
+
+def overflows(engine: FastTTS, messages: Sequence[Message], tools: Sequence[Tool]) -> bool:
+    """Whether a conversation that can be rendered is too long for the context.
+
+    Args:
+        engine: Its context and chat template count.
+        messages: The conversation.
+        tools: Tools that are rendered with it.
+    """
+    try:
+        turns = check_conversation(messages)
+        token_ids = engine.tokenizer.encode_chat(turns, list(tools) or None)
+    except FastTTSError:
+        return False
+    return len(token_ids) >= engine.max_model_len

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fasttts import __version__
-from fasttts.cli import calibrate, calibrate_router, chat, check, evaluate, plan, solve
+from fasttts.cli import calibrate, calibrate_router, chat, check, evaluate, plan, serve, solve
 from fasttts.cli.streams import ShieldedGroup, shield
 
 __all__ = ["app", "main"]
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("solve")(solve.run)
 app.command("chat")(chat.run)
+app.command("serve")(serve.run)
 app.command("eval")(evaluate.run)
 app.command("check")(check.run)
 app.command("plan")(plan.run)

@@ -326,3 +326,64 @@ Trees = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Host = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 is all of the machine's.")
+]
+Port = Annotated[int, typer.Option(metavar="N", help="The port; 0 takes a free one.")]
+ServedNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="What clients call the model; repeatable.",
+        show_default=False,
+    ),
+]
+ServedSearch = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        metavar="METHOD",
+        help="Of calls that name the model alone: none (the default), auto or a search.",
+        show_default=False,
+    ),
+]
+ApiKeyFile = Annotated[str | None, typer.Option(metavar="FILE", help="API keys, one in each line.")]
+CorsOrigins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cors-origin",
+        metavar="ORIGIN",
+        help="Pages of this origin may call from a browser; repeatable.",
+    ),
+]
+AllowedHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allowed-host",
+        metavar="NAME",
+        help="Requests may call the server by this name; repeatable. On loopback its names alone.",
+        show_default=False,
+    ),
+]
+MaxRequests = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Requests in work at a time, 256; more are refused at once."),
+]
+MaxBodyBytes = Annotated[
+    int | None, typer.Option(metavar="N", help="Longest body of a request, 4 MiB.")
+]
+MaxPromptTokens = Annotated[
+    int | None, typer.Option(metavar="N", help="Longest prompt; by default what the context holds.")
+]
+MaxBeams = Annotated[
+    int | None, typer.Option(metavar="N", help="Most candidates or beams of a request, 256.")
+]
+MaxRequestSeconds = Annotated[
+    float | None,
+    typer.Option("--max-seconds", metavar="SECONDS", help="Longest time of a request."),
+]
+DrainSeconds = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", help="Time for requests in work to end when it is stopped."),
+]

@@ -10,7 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from fasttts.config.names import DEMO, JUDGE, VARIABLE_PREFIX, is_function_name
+from fasttts.config.names import (
+    DEMO,
+    JUDGE,
+    SERVING_PREFIX,
+    VARIABLE_PREFIX,
+    is_function_name,
+)
 from fasttts.config.scheduling import SchedulingConfig
 from fasttts.config.validation import check_variables, refusal
 from fasttts.types import Numerics
@@ -118,7 +124,8 @@ def engine_config(**options: Any) -> EngineConfig:
     Raises:
         ConfigurationError: An option or a variable is unknown, or its value cannot work.
     """
-    check_variables(EngineConfig, VARIABLE_PREFIX, os.environ)
+    names = [name for name in os.environ if not name.upper().startswith(SERVING_PREFIX)]
+    check_variables(EngineConfig, VARIABLE_PREFIX, names)
     try:
         return EngineConfig(**options)
     except (ValidationError, SettingsError) as error:

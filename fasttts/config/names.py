@@ -17,6 +17,9 @@ JUDGE = "judge"
 VARIABLE_PREFIX = "FASTTTS_"
 """Prefix of the environment variables that set options of the engine."""
 
+SERVING_PREFIX = "FASTTTS_SERVE_"
+"""Prefix of those that set options of the server."""
+
 FLAGS = frozenset(
     {
         "generator",

@@ -21,7 +21,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolCall, ToolChoice, ToolInfo
 
 from fasttts import FastTTS
-from fasttts.chat import Reply, ReplyFormat, cost_report
+from fasttts.chat import Reply, ReplyFormat, cost_report, overflows
 from fasttts.errors import BackendError, ConfigurationError, FastTTSError, OverloadedError
 from fasttts.evaluation import MAX_IN_FLIGHT
 from fasttts.types import SearchResult
@@ -178,8 +178,6 @@ def _usage(result: SearchResult) -> ModelUsage:
 def _overflows(engine: FastTTS, messages: Sequence[ChatMessage], tools: Sequence[ToolInfo]) -> bool:
     """Whether a conversation is too long for the context."""
     try:
-        turns, offered = engine_messages(messages), engine_tools(tools)
-        token_ids = engine.tokenizer.encode_chat(turns, offered or None)
+        return overflows(engine, engine_messages(messages), engine_tools(tools))
     except FastTTSError:
         return False
-    return len(token_ids) >= engine.max_model_len

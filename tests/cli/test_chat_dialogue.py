@@ -12,11 +12,11 @@ from typer.testing import Result
 from fasttts import BackendError, ConfigurationError, FastTTS, SearchConfig, SearchError
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.cli.chat.commands import COMMANDS
+from fasttts.chat.efforts import check_effort
 from fasttts.cli.chat.dialogue import MAX_ROUNDS, Dialogue
 from fasttts.cli.chat.events import Grown, LeftOut, Replied, ToolRan
 from fasttts.cli.chat.files import Folder
 from fasttts.cli.chat.history import Store
-from fasttts.cli.chat.modes import check_effort
 from fasttts.cli.chat.tools import Toolbox
 from fasttts.routing import Decided
 from fasttts.routing.threshold_store import save_threshold

@@ -1,11 +1,11 @@
 """`fasttts chat`: an assistant in the terminal, on models of this machine."""
 
 from fasttts import FastTTS
+from fasttts.chat.efforts import check_effort
 from fasttts.cli import options, render, session
 from fasttts.cli.chat.dialogue import Dialogue
 from fasttts.cli.chat.files import Folder
 from fasttts.cli.chat.history import Store, StoredConversation
-from fasttts.cli.chat.modes import check_effort
 from fasttts.cli.chat.program import Program
 from fasttts.cli.chat.screen import Screen
 from fasttts.cli.chat.tools import Toolbox

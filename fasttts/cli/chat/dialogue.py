@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from fasttts.chat import Reply, ReplyCall, ReplyFormat, ReplyStream, Tool, fitting_messages
+from fasttts.chat.efforts import EFFORTS, Effort
 from fasttts.cli.chat.events import ChatEvent, Grown, LeftOut, Replied, ToolRan
 from fasttts.cli.chat.history import Cost, StoredConversation, Turn, is_plain
-from fasttts.cli.chat.modes import EFFORTS, Effort, Mode, router_of
+from fasttts.cli.chat.modes import Mode, router_of
 from fasttts.cli.chat.tools import Toolbox, ToolOutcome, sound_call
 from fasttts.config import SearchConfig
 from fasttts.config.unicode_text import check_text

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 
 from fasttts.chat import ReplyCall
+from fasttts.chat.efforts import EFFORTS, check_effort
 from fasttts.cli.chat import keyboard, transcript
 from fasttts.cli.chat.answer_view import AnswerView
 from fasttts.cli.chat.commands import Command, Said, parse
@@ -11,7 +12,7 @@ from fasttts.cli.chat.dialogue import Dialogue
 from fasttts.cli.chat.files import Folder
 from fasttts.cli.chat.history import Store, StoredConversation
 from fasttts.cli.chat.interrupts import Interrupts
-from fasttts.cli.chat.modes import EFFORTS, Mode, check_auto, check_effort
+from fasttts.cli.chat.modes import Mode, check_auto
 from fasttts.cli.chat.screen import Screen
 from fasttts.cli.chat.tools import Toolbox
 from fasttts.engine import FastTTS

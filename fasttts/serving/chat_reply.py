@@ -1,0 +1,146 @@
+"""Replies of `/v1/chat/completions`, whole and as chunks."""
+
+import json
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletion
+
+from fasttts.chat import Reply, ReplyCall
+from fasttts.serving.call import Call, Choice, Growth, Listen, Outcome, report, total_cost
+
+
+def completion(outcome: Outcome, call: Call, page: str | None) -> ChatCompletion:
+    """Makes the whole reply.
+
+    Args:
+        outcome: The choices.
+        call: The call.
+        page: Address of the page that shows its search; None without one.
+    """
+    choices = [
+        {
+            "index": choice.index,
+            "message": _message(choice.reply),
+            "finish_reason": choice.reply.finish_reason,
+            "logprobs": None,
+        }
+        for choice in outcome.choices
+    ]
+    return ChatCompletion.model_validate(
+        {
+            "id": call.id,
+            "object": "chat.completion",
+            "created": call.created,
+            "model": call.model,
+            "choices": choices,
+            "usage": usage(outcome),
+            "fasttts": report(outcome, call, page),
+        }
+    )
+
+
+def usage(outcome: Outcome) -> CompletionUsage:
+    """Tokens of the prompt and of the returned paths, and under `fasttts` those of all paths."""
+    num_prompt = outcome.first.usage.prompt_tokens
+    num_tokens = sum(choice.num_tokens for choice in outcome.choices)
+    return CompletionUsage.model_validate(
+        {
+            "prompt_tokens": num_prompt,
+            "completion_tokens": num_tokens,
+            "total_tokens": num_prompt + num_tokens,
+            "fasttts": total_cost(outcome),
+        }
+    )
+
+
+async def chunks(
+    call: Call, page: str | None, listen: Listen | None, *, includes_usage: bool
+) -> AsyncGenerator[str, None]:
+    """Runs a call and yields its chunks as JSON texts.
+
+    Args:
+        call: The call.
+        page: Address of the page that shows its search; None without one.
+        listen: Receives the events of a search; None for no calls.
+        includes_usage: Whether the last chunk has the usage, and no choice.
+    """
+    begun: set[int] = set()
+    async with aclosing(call.stream(listen)) as items:
+        async for item in items:
+            if isinstance(item, Outcome):
+                if includes_usage:
+                    yield _chunk(call, choices=[], usage=usage(item).model_dump())
+                continue
+            if item.index not in begun:
+                begun.add(item.index)
+                yield _choice_chunk(call, item.index, {"role": "assistant", "content": ""})
+            for delta in _deltas(item):
+                yield _choice_chunk(call, item.index, delta)
+            if item.ended is not None:
+                yield _last_chunk(call, item.ended, page)
+
+
+def _last_chunk(call: Call, choice: Choice, page: str | None) -> str:
+    ended = {
+        "index": choice.index,
+        "delta": {},
+        "finish_reason": choice.reply.finish_reason,
+    }
+    return _chunk(call, choices=[ended], fasttts={"score": choice.score, "page": page})
+
+
+def _deltas(growth: Growth) -> Iterator[dict[str, Any]]:
+    """Thoughts, text and calls, each in a chunk of its own."""
+    if growth.delta.reasoning:
+        yield _thoughts(growth.delta.reasoning)
+    if growth.delta.content:
+        yield {"content": growth.delta.content}
+    calls = growth.ended.reply.calls if growth.ended is not None else ()
+    if calls:
+        yield {"tool_calls": [{"index": n, **tool_call(each)} for n, each in enumerate(calls)]}
+
+
+def _choice_chunk(call: Call, index: int, delta: dict[str, Any]) -> str:
+    return _chunk(call, choices=[{"index": index, "delta": delta, "finish_reason": None}])
+
+
+def _chunk(call: Call, **fields: Any) -> str:
+    """A `ChatCompletionChunk` as JSON; built without the class, since there is one a token."""
+    chunk = {
+        "id": call.id,
+        "object": "chat.completion.chunk",
+        "created": call.created,
+        "model": call.model,
+        **fields,
+    }
+    return json.dumps(chunk, ensure_ascii=False)
+
+
+def _message(reply: Reply) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": reply.content if reply.content or not reply.calls else None,
+        "refusal": None,
+        **_thoughts(reply.reasoning),
+    }
+    if reply.calls:
+        message["tool_calls"] = [tool_call(each) for each in reply.calls]
+    return message
+
+
+def _thoughts(text: str) -> dict[str, str]:
+    """Under both of the names that clients know: vLLM's newer one, and the older one."""
+    return {"reasoning": text, "reasoning_content": text} if text else {}
+
+
+def tool_call(call: ReplyCall) -> dict[str, Any]:
+    """A call in OpenAI's form."""
+    arguments = json.dumps(call.arguments, ensure_ascii=False)
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": arguments},
+    }

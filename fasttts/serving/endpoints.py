@@ -1,0 +1,86 @@
+"""What the endpoints that generate have in common, and what each of them has of its own."""
+
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+from sse_starlette import ServerSentEvent
+
+from fasttts.serving import chat_reply
+from fasttts.serving.bodies import parse
+from fasttts.serving.call import Call, Listen, Outcome
+from fasttts.serving.chat_body import ChatBody
+from fasttts.serving.model import ServedModel
+from fasttts.serving.streams import openai_events
+
+
+class Endpoint(Protocol):
+    """One form of requests and replies."""
+
+    def parse(self, body: bytes) -> Any:
+        """Reads a request.
+
+        Raises:
+            ApiError: It cannot be read.
+        """
+        ...
+
+    def call(self, served: ServedModel, asked: Any) -> Call:
+        """Makes the call that a request asks for; takes as long as rendering does.
+
+        Args:
+            served: The model.
+            asked: The request.
+
+        Raises:
+            ApiError: It is not served, or a field has no counterpart here.
+            ConfigurationError: An option, a message or a tool cannot work.
+        """
+        ...
+
+    def reply(self, asked: Any, call: Call, outcome: Outcome, page: str | None) -> BaseModel:
+        """Makes the whole reply.
+
+        Args:
+            asked: The request.
+            call: Its call.
+            outcome: What became of it.
+            page: Address of the page that shows its search; None without one.
+        """
+        ...
+
+    def stream(
+        self, asked: Any, call: Call, page: str | None, listen: Listen | None
+    ) -> AsyncGenerator[ServerSentEvent, None]:
+        """Runs the call and yields the events of its reply.
+
+        Args:
+            asked: The request.
+            call: Its call.
+            page: As for `reply`.
+            listen: Receives the events of a search; None for no calls.
+        """
+        ...
+
+
+class ChatEndpoint:
+    """`/v1/chat/completions`."""
+
+    def parse(self, body: bytes) -> ChatBody:
+        """Reads a request."""
+        return parse(ChatBody, body)
+
+    def call(self, served: ServedModel, asked: ChatBody) -> Call:
+        """Makes the call that a request asks for."""
+        return asked.call(served)
+
+    def reply(self, asked: ChatBody, call: Call, outcome: Outcome, page: str | None) -> BaseModel:
+        """Makes the whole reply."""
+        return chat_reply.completion(outcome, call, page)
+
+    def stream(
+        self, asked: ChatBody, call: Call, page: str | None, listen: Listen | None
+    ) -> AsyncGenerator[ServerSentEvent, None]:
+        """Runs the call and yields the events of its reply."""
+        texts = chat_reply.chunks(call, page, listen, includes_usage=asked.includes_usage)
+        return openai_events(texts)

@@ -1,0 +1,178 @@
+"""The served model: turns what clients ask for into calls of the engine."""
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fasttts import FastTTS
+from fasttts.chat import ChatOptions, ChatRequest, Tool, overflows
+from fasttts.config import is_function_name
+from fasttts.config.serving import ServingConfig
+from fasttts.errors import ConfigurationError
+from fasttts.serving.aliases import Aliases
+from fasttts.serving.api_errors import ApiError
+from fasttts.serving.call import Call
+from fasttts.types import Message
+
+
+class _Options(ChatOptions):
+    """The options of a chat class, for calls that name the model alone."""
+
+    def request(self, engine: FastTTS, messages: Sequence[Message], **asked: Any) -> ChatRequest:
+        return self._request(engine, messages, **asked)
+
+    def is_auto(self, asked: object) -> bool:
+        return (self.search if asked is None else asked) == "auto"
+
+
+class ServedModel:
+    """The one model of a server, under all its names.
+
+    Args:
+        engine: Answers.
+        config: Names and limits.
+
+    Attributes:
+        engine: The same.
+        aliases: The names of the model.
+
+    Raises:
+        ConfigurationError: The engine's models cannot run the search of `config`.
+    """
+
+    def __init__(self, engine: FastTTS, config: ServingConfig) -> None:
+        self.engine = engine
+        names = config.names or (_short_name(engine.generator_name),)
+        self.aliases = Aliases(names, has_verifier=engine.verifier_name is not None)
+        self._config = config
+        options: Any = {"search": config.search}  # pydantic checks it
+        if config.search == "none" and engine.verifier_name is None:
+            options["auto_search"] = "self_consistency"
+        self._options = _Options(engine=engine, **options)
+
+    def chat(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        *,
+        options: Mapping[str, Any],
+        effort: str | None = None,
+        own: Mapping[str, Any] | None = None,
+        num_choices: int = 1,
+        tools: Sequence[Tool] | None = None,
+        tool_choice: object = None,
+        is_parallel: bool = True,
+        response_schema: Mapping[str, Any] | None = None,
+        prefix: str = "chatcmpl-",
+    ) -> Call:
+        """Makes a call of a conversation; takes as long as rendering does.
+
+        Args:
+            model: The model, with or without a search.
+            messages: The conversation.
+            options: Options of `SearchConfig` that OpenAI's fields stand for.
+            effort: The client's `reasoning_effort`; None leaves the search to the model's name.
+            own: Further options of `SearchConfig`, and "auto" as a search; None for none.
+            num_choices: Replies that are asked for.
+            tools: Tools that the model may call, in OpenAI's form; None for none.
+            tool_choice: Whether it must call one.
+            is_parallel: Whether a reply may hold several calls.
+            response_schema: JSON schema of replies that are no calls; None allows any text.
+            prefix: What the call's id begins with.
+
+        Raises:
+            ApiError: The model is not served, or a limit of the server does not allow it.
+            ConfigurationError: An option, a message or a tool cannot work.
+        """
+        asked = self._asked(model, effort, options, own or {})
+        try:
+            request = self._options.request(
+                self.engine,
+                messages,
+                tools=tools,
+                tool_choice=tool_choice,
+                is_parallel=is_parallel,
+                response_schema=response_schema,
+                **asked,
+            )
+        except ConfigurationError as error:
+            if overflows(self.engine, messages, tools or ()):
+                raise _too_long(str(error)) from error
+            raise
+        self._check_limits(request, num_choices)
+        return _call(prefix, model, request, num_choices)
+
+    def _asked(
+        self,
+        model: str,
+        effort: str | None,
+        options: Mapping[str, Any],
+        own: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """All options of a call: the search's, then OpenAI's, then ours."""
+        named = self.aliases.options(model)
+        if effort is not None and named.get("search", "auto") == "auto":
+            named = {**named, **self.aliases.effort_options(effort)}
+        asked = {**named, **options, **own}
+        search = asked.get("search")
+        if isinstance(search, str) and is_function_name(search):
+            # A request must not import modules of the server.
+            message = f"search={search[:80]!r}: requests cannot name functions of the server"
+            raise ApiError(400, message, param="fasttts.search")
+        if self._config.max_seconds is not None:
+            asked["budget"] = _limited(asked.get("budget"), self._config.max_seconds)
+        return asked
+
+    def _check_limits(self, request: ChatRequest, num_choices: int) -> None:
+        most = self._config.max_prompt_tokens
+        num_tokens = len(request.prompt.token_ids)
+        if most is not None and num_tokens > most:
+            raise _too_long(
+                f"the prompt has {num_tokens} tokens, the server's max_prompt_tokens is {most}"
+            )
+        is_plain = request.config.search == "none"
+        most, n = self._config.max_beams, num_choices if is_plain else request.config.n
+        if n > most:
+            raise ApiError(400, f"n={n}: the server's max_beams is {most}", param="n")
+        if not is_plain and num_choices > request.config.n:
+            raise ApiError(
+                400,
+                f"n={num_choices} choices of {request.config.n} candidates: ask for fewer, or for "
+                "a wider search",
+                param="n",
+            )
+        if num_choices > 1 and not isinstance(request.engine, FastTTS):
+            message = f"n={num_choices}: a call that may be answered plainly has one choice"
+            raise ApiError(400, message, param="n")
+
+
+def _call(prefix: str, model: str, request: ChatRequest, num_choices: int) -> Call:
+    return Call(
+        id=f"{prefix}{uuid.uuid4().hex}",
+        model=model,
+        created=int(time.time()),
+        request=request,
+        num_choices=num_choices,
+    )
+
+
+def _limited(budget: object, max_seconds: float) -> object:
+    """A budget within the server's limit of seconds; one of a wrong form as it is."""
+    if budget is None:
+        return {"seconds": max_seconds}
+    if not isinstance(budget, Mapping):
+        return budget
+    asked = budget.get("seconds")
+    if isinstance(asked, int | float) and asked <= max_seconds:
+        return budget
+    return {**budget, "seconds": max_seconds} if isinstance(asked, int | float | None) else budget
+
+
+def _too_long(message: str) -> ApiError:
+    return ApiError(400, message, code="context_length_exceeded", param="messages")
+
+
+def _short_name(generator: str) -> str:
+    """The last part of a path or of a hub's name, which does not tell where the model lies."""
+    return generator.rstrip("/").rpartition("/")[2] or generator
