@@ -88,6 +88,7 @@ class ReplyFormat:
         is_parallel: Whether more than one call may be kept.
         is_thinking: Whether the prompt ends inside `<think>`, as in some chat templates.
         is_forced: Whether a reply without a call is malformed.
+        is_raw: Whether all of the text is content, thoughts included.
     """
 
     parse: Parser | None = None
@@ -96,6 +97,7 @@ class ReplyFormat:
     is_parallel: bool = True
     is_thinking: bool = False
     is_forced: bool = False
+    is_raw: bool = False
 
     @classmethod
     def of_call(
@@ -190,6 +192,8 @@ class ReplyFormat:
 
     def settled(self, text: str) -> Delta:
         """The part of a growing text that no further text can change or turn into a call."""
+        if self.is_raw:
+            return Delta(reasoning="", content=text)
         body = text.lstrip()
         if not body or (len(body) < len(THINK_START) and THINK_START.startswith(body)):
             return Delta(reasoning="", content="")
@@ -212,6 +216,8 @@ class ReplyFormat:
     def _split_thoughts(self, text: str) -> tuple[str, str]:
         """Splits text into thoughts and the rest, which is empty if the thoughts do not end."""
         body = text.lstrip()
+        if self.is_raw:
+            return "", text
         if not self.is_thinking and not body.startswith(THINK_START):
             return "", text
         thoughts, end, content = body.removeprefix(THINK_START).partition(THINK_END)

@@ -8,7 +8,7 @@ from typing import Any
 from fasttts.answers.extraction import Extractor
 from fasttts.config import SearchConfig, option_name, search_config
 from fasttts.decoding.structured_outputs import THINK_END, THINK_START, Thoughts
-from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.decoding.tokenizer import Tokenizer, text_start
 from fasttts.engine.messages import Conversation, check_conversation, check_tools, question
 from fasttts.errors import ConfigurationError, ContractError, FastTTSError, shown, wrong_type
 from fasttts.interfaces import Generator
@@ -84,6 +84,18 @@ def render(
         tools=offered,
         shows_tools=not offered or token_ids != _token_ids(generator.tokenizer, messages, None),
     )
+
+
+def text_prompt(text: str, tokenizer: Tokenizer) -> Prompt:
+    """Makes the prompt of a text to complete, without a chat template; it may be empty or too long.
+
+    Args:
+        text: The text; control tokens that it spells stay text.
+        tokenizer: The generator's.
+    """
+    token_ids = (*text_start(tokenizer), *tokenizer.encode(text))
+    messages = ({"role": "user", "content": text},)  # what routing policies look at
+    return Prompt(token_ids=token_ids, problem=text, messages=messages)
 
 
 def _token_ids(

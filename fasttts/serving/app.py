@@ -19,7 +19,7 @@ from fasttts.errors import FastTTSError
 from fasttts.serving import metrics
 from fasttts.serving.api_errors import ApiError, api_error
 from fasttts.serving.counting import CountResponses
-from fasttts.serving.endpoints import ChatEndpoint
+from fasttts.serving.endpoints import ChatEndpoint, CompletionEndpoint, ResponsesEndpoint
 from fasttts.serving.service import SEARCHES, Service
 
 logger = logging.getLogger(__name__)
@@ -61,11 +61,19 @@ def _guarded_routes(service: Service) -> APIRouter:
         service.keys.check(authorization)
 
     router = APIRouter(dependencies=[Depends(check_key)])
-    chat = ChatEndpoint()
+    chat, completions, responses = ChatEndpoint(), CompletionEndpoint(), ResponsesEndpoint()
 
     @router.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
         return await service.answer(request, chat)
+
+    @router.post("/v1/completions")
+    async def text_completions(request: Request) -> Response:
+        return await service.answer(request, completions)
+
+    @router.post("/v1/responses")
+    async def stateless_responses(request: Request) -> Response:
+        return await service.answer(request, responses)
 
     @router.get("/v1/models")
     async def models() -> JSONResponse:

@@ -1,12 +1,13 @@
 """One call: requests to the engine, and the choices that become of them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from fasttts.chat import ChatRequest, Delta, Reply, ReplyFormat, cost_report
+from fasttts.config import SearchConfig
 from fasttts.decoding.sampling import derive_seed
 from fasttts.engine import FastTTS
 from fasttts.routing import RoutedEvent
@@ -42,16 +43,11 @@ class Outcome:
 
     Attributes:
         choices: The replies; of a search the chosen one, and then the others, best first.
-        results: One result of a search; of plain decoding one for each choice.
+        results: One for each search; of plain decoding one for each choice.
     """
 
     choices: tuple[Choice, ...]
     results: tuple[SearchResult, ...]
-
-    @property
-    def first(self) -> SearchResult:
-        """The result of the first choice."""
-        return self.results[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,20 +73,26 @@ class Call:
         id: Random, so that nobody else can guess the address of its page.
         model: The name that the client gave the model.
         created: When it came, in seconds since 1970.
-        request: What is asked of the engine.
-        num_choices: Replies that are asked for.
+        requests: What is asked of the engine: one request for each prompt.
+        num_choices: Replies to each of them.
     """
 
     id: str
     model: str
     created: int
-    request: ChatRequest
+    requests: tuple[ChatRequest, ...]
     num_choices: int = 1
 
     @property
     def is_plain(self) -> bool:
         """Whether it is plain decoding and nothing decides otherwise."""
-        return isinstance(self.request.engine, FastTTS) and self.request.config.search == "none"
+        request = self.requests[0]
+        return isinstance(request.engine, FastTTS) and request.config.search == "none"
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Tokens of all its prompts."""
+        return sum(len(request.prompt.token_ids) for request in self.requests)
 
     async def run(self, listen: Listen | None = None) -> Outcome:
         """Runs the call; cancelling the task stops the engine's work.
@@ -98,9 +100,10 @@ class Call:
         Args:
             listen: Receives the events of a search; None for no calls.
         """
-        if self.is_plain and self.num_choices == 1:
-            result = await self.request.asearch()
-            return Outcome(choices=(_chosen(self.request.reply_format, result),), results=(result,))
+        if self.is_plain and len(self.requests) == self.num_choices == 1:
+            result = await self.requests[0].asearch()
+            choice = _chosen(0, self.requests[0].reply_format, result)
+            return Outcome(choices=(choice,), results=(result,))
         outcome: Outcome | None = None
         async with aclosing(self.stream(listen)) as items:
             async for item in items:
@@ -117,38 +120,63 @@ class Call:
         """
         choices: dict[int, Choice] = {}
         results: dict[int, SearchResult] = {}
-        seeded = self._seeded()
-        streams = [request.astream(listen) for request in seeded]
+        asked = self._asked()
+        streams = [request.astream(listen) for request in asked.values()]
+        indices = list(asked)
         async with aclosing(_merged(streams)) as chunks:
-            async for index, chunk in chunks:
+            async for number, chunk in chunks:
+                index = indices[number]
                 ended = None
                 if chunk.end is not None:
-                    results[index] = chunk.end[1]
-                    ended = _chosen(seeded[index].reply_format, *chunk.end[::-1], index=index)
+                    reply, results[index] = chunk.end
+                    ended = _chosen(index, asked[index].reply_format, results[index], reply)
                     choices[index] = ended
                 yield Growth(index=index, delta=chunk.delta, ended=ended)
-        if not self.is_plain:
-            for other in _others(self.request.reply_format, results[0], self.num_choices):
-                choices[other.index] = other
-                delta = Delta(reasoning=other.reply.reasoning, content=other.reply.content)
-                yield Growth(index=other.index, delta=delta, ended=other)
+        for other in self._others(results):
+            choices[other.index] = other
+            delta = Delta(reasoning=other.reply.reasoning, content=other.reply.content)
+            yield Growth(index=other.index, delta=delta, ended=other)
         yield Outcome(
             choices=tuple(choices[index] for index in sorted(choices)),
             results=tuple(results[index] for index in sorted(results)),
         )
 
-    def _seeded(self) -> list[ChatRequest]:
-        """A request for each choice of plain decoding, with seeds of their own; one of a search."""
+    def _asked(self) -> dict[int, ChatRequest]:
+        """The requests by the index of their choice: one for each of plain decoding."""
         if not self.is_plain:
-            return [self.request]
-        config = self.request.config
-        seeds = (derive_seed(config.seed, number) for number in range(1, self.num_choices))
-        configs = [config, *(config.model_copy(update={"seed": seed}) for seed in seeds)]
-        return [replace(self.request, config=config) for config in configs]
+            return {n * self.num_choices: request for n, request in enumerate(self.requests)}
+        return {
+            n * self.num_choices + number: replace(request, config=_seeded(request.config, number))
+            for n, request in enumerate(self.requests)
+            for number in range(self.num_choices)
+        }
+
+    def _others(self, results: Mapping[int, SearchResult]) -> Iterator[Choice]:
+        """Further candidates of searches, best first; there may be fewer than are asked for."""
+        if self.is_plain:
+            return
+        for first, result in sorted(results.items()):
+            reply_format = self.requests[first // self.num_choices].reply_format
+            others = result.candidates[1 : self.num_choices]
+            for index, candidate in enumerate(others, start=first + 1):
+                yield Choice(
+                    index=index,
+                    reply=reply_format.read(candidate.text, candidate.finish_reason),
+                    text=candidate.text,
+                    score=candidate.score,
+                    num_tokens=candidate.num_tokens,
+                )
+
+
+def _seeded(config: SearchConfig, number: int) -> SearchConfig:
+    """The options of one of several replies; the first one is that of a call of one."""
+    return (
+        config.model_copy(update={"seed": derive_seed(config.seed, number)}) if number else config
+    )
 
 
 def _chosen(
-    reply_format: ReplyFormat, result: SearchResult, reply: Reply | None = None, *, index: int = 0
+    index: int, reply_format: ReplyFormat, result: SearchResult, reply: Reply | None = None
 ) -> Choice:
     return Choice(
         index=index,
@@ -157,20 +185,6 @@ def _chosen(
         score=result.score,
         num_tokens=result.usage.returned_tokens,
     )
-
-
-def _others(reply_format: ReplyFormat, result: SearchResult, num_choices: int) -> Sequence[Choice]:
-    """Further candidates of a search, best first; there may be fewer than are asked for."""
-    return [
-        Choice(
-            index=index,
-            reply=reply_format.read(candidate.text, candidate.finish_reason),
-            text=candidate.text,
-            score=candidate.score,
-            num_tokens=candidate.num_tokens,
-        )
-        for index, candidate in enumerate(result.candidates[1:num_choices], start=1)
-    ]
 
 
 async def _merged(
@@ -230,20 +244,19 @@ def total_cost(outcome: Outcome) -> dict[str, int]:
     return {name: sum(getattr(result.usage, name) for result in outcome.results) for name in names}
 
 
-def report(outcome: Outcome, call: Call, page: str | None) -> dict[str, Any]:
+def report(outcome: Outcome, page: str | None) -> dict[str, Any]:
     """Describes how a call was answered, beside OpenAI's fields.
 
     Args:
         outcome: The replies.
-        call: The call.
         page: Address of the page that shows its search; None without one.
     """
-    told = cost_report(outcome.first)
+    told = cost_report(outcome.results[0])
     names = ("answer", "score", "num_candidates", "seed", "timings", "routing", "warnings")
     return {
         "search": told["config"]["search"],
         **{name: told[name] for name in names},
-        "stop_reason": outcome.first.stop_reason,
+        "stop_reason": outcome.results[0].stop_reason,
         "numerics": told["numerics"],
         "scores": [choice.score for choice in outcome.choices],
         "page": page,

@@ -36,15 +36,20 @@ def completion(outcome: Outcome, call: Call, page: str | None) -> ChatCompletion
             "created": call.created,
             "model": call.model,
             "choices": choices,
-            "usage": usage(outcome),
-            "fasttts": report(outcome, call, page),
+            "usage": usage(outcome, call),
+            "fasttts": report(outcome, page),
         }
     )
 
 
-def usage(outcome: Outcome) -> CompletionUsage:
-    """Tokens of the prompt and of the returned paths, and under `fasttts` those of all paths."""
-    num_prompt = outcome.first.usage.prompt_tokens
+def usage(outcome: Outcome, call: Call) -> CompletionUsage:
+    """Tokens of prompts and returned paths, and under `fasttts` those of all paths.
+
+    Args:
+        outcome: The choices.
+        call: The call.
+    """
+    num_prompt = call.num_prompt_tokens
     num_tokens = sum(choice.num_tokens for choice in outcome.choices)
     return CompletionUsage.model_validate(
         {
@@ -72,7 +77,7 @@ async def chunks(
         async for item in items:
             if isinstance(item, Outcome):
                 if includes_usage:
-                    yield _chunk(call, choices=[], usage=usage(item).model_dump())
+                    yield _chunk(call, choices=[], usage=usage(item, call).model_dump())
                 continue
             if item.index not in begun:
                 begun.add(item.index)

@@ -1,17 +1,19 @@
 """What the endpoints that generate have in common, and what each of them has of its own."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 from sse_starlette import ServerSentEvent
 
-from fasttts.serving import chat_reply
+from fasttts.serving import chat_reply, completions, responses_reply
 from fasttts.serving.bodies import parse
 from fasttts.serving.call import Call, Listen, Outcome
 from fasttts.serving.chat_body import ChatBody
+from fasttts.serving.completions import CompletionBody
 from fasttts.serving.model import ServedModel
-from fasttts.serving.streams import openai_events
+from fasttts.serving.responses_body import ResponsesBody
+from fasttts.serving.streams import openai_events, openai_failure
 
 
 class Endpoint(Protocol):
@@ -52,13 +54,26 @@ class Endpoint(Protocol):
     def stream(
         self, asked: Any, call: Call, page: str | None, listen: Listen | None
     ) -> AsyncGenerator[ServerSentEvent, None]:
-        """Runs the call and yields the events of its reply.
+        """Runs the call and yields the events of its reply; raises what it fails with.
 
         Args:
             asked: The request.
             call: Its call.
             page: As for `reply`.
             listen: Receives the events of a search; None for no calls.
+        """
+        ...
+
+    def failure(
+        self, asked: Any, call: Call, error: Exception, num_sent: int
+    ) -> Sequence[ServerSentEvent]:
+        """Makes the last events of a stream that failed.
+
+        Args:
+            asked: The request.
+            call: Its call.
+            error: What it failed with.
+            num_sent: Events before it.
         """
         ...
 
@@ -84,3 +99,70 @@ class ChatEndpoint:
         """Runs the call and yields the events of its reply."""
         texts = chat_reply.chunks(call, page, listen, includes_usage=asked.includes_usage)
         return openai_events(texts)
+
+    def failure(
+        self, asked: ChatBody, call: Call, error: Exception, num_sent: int
+    ) -> Sequence[ServerSentEvent]:
+        """Makes the last events of a stream that failed."""
+        return openai_failure(error)
+
+
+class CompletionEndpoint:
+    """`/v1/completions`."""
+
+    def parse(self, body: bytes) -> CompletionBody:
+        """Reads a request."""
+        return parse(CompletionBody, body)
+
+    def call(self, served: ServedModel, asked: CompletionBody) -> Call:
+        """Makes the call that a request asks for."""
+        return asked.call(served)
+
+    def reply(
+        self, asked: CompletionBody, call: Call, outcome: Outcome, page: str | None
+    ) -> BaseModel:
+        """Makes the whole reply."""
+        return completions.completion(outcome, call, page)
+
+    def stream(
+        self, asked: CompletionBody, call: Call, page: str | None, listen: Listen | None
+    ) -> AsyncGenerator[ServerSentEvent, None]:
+        """Runs the call and yields the events of its reply."""
+        texts = completions.chunks(call, listen, includes_usage=asked.includes_usage)
+        return openai_events(texts)
+
+    def failure(
+        self, asked: CompletionBody, call: Call, error: Exception, num_sent: int
+    ) -> Sequence[ServerSentEvent]:
+        """Makes the last events of a stream that failed."""
+        return openai_failure(error)
+
+
+class ResponsesEndpoint:
+    """`/v1/responses`."""
+
+    def parse(self, body: bytes) -> ResponsesBody:
+        """Reads a request."""
+        return parse(ResponsesBody, body)
+
+    def call(self, served: ServedModel, asked: ResponsesBody) -> Call:
+        """Makes the call that a request asks for."""
+        return asked.call(served)
+
+    def reply(
+        self, asked: ResponsesBody, call: Call, outcome: Outcome, page: str | None
+    ) -> BaseModel:
+        """Makes the whole reply."""
+        return responses_reply.response(asked, call, outcome, page)
+
+    def stream(
+        self, asked: ResponsesBody, call: Call, page: str | None, listen: Listen | None
+    ) -> AsyncGenerator[ServerSentEvent, None]:
+        """Runs the call and yields the events of its reply."""
+        return responses_reply.events(asked, call, page, listen)
+
+    def failure(
+        self, asked: ResponsesBody, call: Call, error: Exception, num_sent: int
+    ) -> Sequence[ServerSentEvent]:
+        """Makes the last events of a stream that failed."""
+        return [responses_reply.failure(asked, call, error, num_sent)]

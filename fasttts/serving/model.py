@@ -3,12 +3,14 @@
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fasttts import FastTTS
-from fasttts.chat import ChatOptions, ChatRequest, Tool, overflows
+from fasttts.chat import ChatOptions, ChatRequest, ReplyFormat, Tool, overflows
 from fasttts.config import is_function_name
 from fasttts.config.serving import ServingConfig
+from fasttts.engine.request import text_prompt
 from fasttts.errors import ConfigurationError
 from fasttts.serving.aliases import Aliases
 from fasttts.serving.api_errors import ApiError
@@ -22,8 +24,10 @@ class _Options(ChatOptions):
     def request(self, engine: FastTTS, messages: Sequence[Message], **asked: Any) -> ChatRequest:
         return self._request(engine, messages, **asked)
 
-    def is_auto(self, asked: object) -> bool:
-        return (self.search if asked is None else asked) == "auto"
+    def completion(self, engine: FastTTS, text: str, **asked: Any) -> ChatRequest:
+        request = self._request(engine, [{"role": "user", "content": "."}], **asked)
+        prompt = text_prompt(text, engine.tokenizer)
+        return replace(request, prompt=prompt, reply_format=ReplyFormat(is_raw=True), extract=None)
 
 
 class ServedModel:
@@ -101,7 +105,35 @@ class ServedModel:
                 raise _too_long(str(error)) from error
             raise
         self._check_limits(request, num_choices)
-        return _call(prefix, model, request, num_choices)
+        return _call(prefix, model, [request], num_choices)
+
+    def complete(
+        self,
+        model: str,
+        texts: Sequence[str],
+        *,
+        options: Mapping[str, Any],
+        own: Mapping[str, Any] | None = None,
+        num_choices: int = 1,
+    ) -> Call:
+        """Makes a call of texts to complete, without a chat template.
+
+        Args:
+            model: As for `chat`.
+            texts: The texts; each is a prompt.
+            options: As for `chat`.
+            own: As for `chat`.
+            num_choices: Replies to each of them.
+
+        Raises:
+            ApiError: As for `chat`, or a text is empty.
+            ConfigurationError: An option cannot work.
+        """
+        asked = self._asked(model, None, options, own or {})
+        requests = [self._options.completion(self.engine, text, **asked) for text in texts]
+        for request in requests:
+            self._check_limits(request, num_choices * len(texts))
+        return _call("cmpl-", model, requests, num_choices)
 
     def _asked(
         self,
@@ -127,6 +159,12 @@ class ServedModel:
     def _check_limits(self, request: ChatRequest, num_choices: int) -> None:
         most = self._config.max_prompt_tokens
         num_tokens = len(request.prompt.token_ids)
+        if not num_tokens:
+            raise ApiError(400, "the prompt is empty", param="prompt")
+        if num_tokens >= self.engine.max_model_len:
+            raise _too_long(
+                f"the prompt has {num_tokens} tokens, the context {self.engine.max_model_len}"
+            )
         if most is not None and num_tokens > most:
             raise _too_long(
                 f"the prompt has {num_tokens} tokens, the server's max_prompt_tokens is {most}"
@@ -147,12 +185,12 @@ class ServedModel:
             raise ApiError(400, message, param="n")
 
 
-def _call(prefix: str, model: str, request: ChatRequest, num_choices: int) -> Call:
+def _call(prefix: str, model: str, requests: Sequence[ChatRequest], num_choices: int) -> Call:
     return Call(
         id=f"{prefix}{uuid.uuid4().hex}",
         model=model,
         created=int(time.time()),
-        request=request,
+        requests=tuple(requests),
         num_choices=num_choices,
     )
 

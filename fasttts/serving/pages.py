@@ -55,9 +55,9 @@ class SearchPages:
 
     def open(self, call: Call) -> tuple[str | None, Listen | None]:
         """Opens the page of a call, if it searches; returns its address, and what shows events."""
-        if call.is_plain or not self._max_pages:
+        if call.is_plain or len(call.requests) > 1 or not self._max_pages:
             return None, None
-        request = call.request
+        request = call.requests[0]
         engine = request.engine
         if isinstance(engine, Router):
             engine = engine.engine

@@ -1,9 +1,10 @@
 """Answers requests: from the body to the response, whatever the endpoint and the client do."""
 
 import asyncio
+import functools
 import logging
 import time
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,7 +18,7 @@ from fasttts.serving.keys import KeyRing
 from fasttts.serving.metrics import ServerMetrics
 from fasttts.serving.model import ServedModel
 from fasttts.serving.pages import SearchPages
-from fasttts.serving.streams import EventStream
+from fasttts.serving.streams import EventStream, with_failure
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Service:
             max_bytes=self.config.max_body_bytes,
             timeout_s=self.config.read_timeout_s,
         )
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             stack.enter_context(self._admission.admitted())
             asked = endpoint.parse(body)
             call = await asyncio.to_thread(endpoint.call, self.served, asked)
@@ -90,11 +91,11 @@ class Service:
             events = await while_connected(
                 request, begun(endpoint.stream(asked, call, page, listen), _BEGIN_S)
             )
-            # From here on the stream owns what is to be released.
-            release = stack.pop_all().close
+            stack.push_async_callback(events.aclose)
+            failure = functools.partial(endpoint.failure, asked, call)
             return EventStream(
-                events,
+                with_failure(events, failure),
                 heartbeat_s=self.config.heartbeat_s,
                 send_timeout_s=self.config.send_timeout_s,
-                on_close=release,
+                on_close=stack.pop_all().aclose,  # from here on the stream owns all of it
             )

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -37,7 +37,7 @@ class EventStream(EventSourceResponse):
         *,
         heartbeat_s: float,
         send_timeout_s: float,
-        on_close: Callable[[], None],
+        on_close: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(
             events,
@@ -59,24 +59,48 @@ class EventStream(EventSourceResponse):
             try:
                 await self._events.aclose()
             finally:
-                self._on_close()
+                await self._on_close()
+
+
+Failure = Callable[[Exception, int], Sequence[ServerSentEvent]]
+"""Makes the last events of a stream that failed, from its error and the number of events so far."""
+
+
+async def with_failure(
+    events: AsyncGenerator[ServerSentEvent, None], failure: Failure
+) -> AsyncGenerator[ServerSentEvent, None]:
+    """Ends a stream that fails with events that say so: its status was sent long ago.
+
+    Args:
+        events: The events.
+        failure: Makes the last events of one that failed.
+    """
+    num_sent = 0
+    try:
+        async with aclosing(events):
+            async for event in events:
+                yield event
+                num_sent += 1
+    except Exception as error:  # whatever it is, a client waits
+        if not isinstance(error, FastTTSError | ApiError):
+            logger.exception("a stream failed")
+        for event in failure(error, num_sent):
+            yield event
 
 
 async def openai_events(texts: AsyncGenerator[str, None]) -> AsyncGenerator[ServerSentEvent, None]:
     """Makes events of JSON texts, with OpenAI's end.
 
-    An error cannot change the status any more: it is an event, after which clients raise.
-
     Args:
         texts: The texts.
     """
     async with aclosing(texts):
-        try:
-            async for text in texts:
-                yield ServerSentEvent(data=text, sep="\n")
-        except (FastTTSError, ApiError) as error:
-            yield ServerSentEvent(data=json.dumps(api_error(error).body()), sep="\n")
-        except Exception as error:
-            logger.exception("a stream failed")
-            yield ServerSentEvent(data=json.dumps(api_error(error).body()), sep="\n")
-        yield ServerSentEvent(data=DONE, sep="\n")
+        async for text in texts:
+            yield ServerSentEvent(data=text, sep="\n")
+    yield ServerSentEvent(data=DONE, sep="\n")
+
+
+def openai_failure(error: Exception) -> Sequence[ServerSentEvent]:
+    """The error as a chunk, at which OpenAI's clients raise, and the end."""
+    body = json.dumps(api_error(error).body(), ensure_ascii=False)
+    return [ServerSentEvent(data=body, sep="\n"), ServerSentEvent(data=DONE, sep="\n")]

@@ -7,8 +7,7 @@ from typing import Any
 
 from fasttts import FastTTS
 from fasttts.config import SearchConfig, search_config
-from fasttts.decoding.tokenizer import text_start
-from fasttts.engine.request import Prompt
+from fasttts.engine.request import Prompt, text_prompt
 from fasttts.errors import ConfigurationError, wrong_type
 from fasttts.evaluation.harness import task_sampling
 
@@ -57,8 +56,7 @@ def make_prompt(engine: FastTTS, context: str) -> Prompt:
         ConfigurationError: It is empty, or does not fit into the context.
     """
     if not isinstance(context, ChatContext):
-        token_ids = (*text_start(engine.tokenizer), *engine.tokenizer.encode(context))
-        prompt = Prompt(token_ids=token_ids, problem=context)
+        prompt = text_prompt(context, engine.tokenizer)
     else:
         messages = json.loads(context)
         begun = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
