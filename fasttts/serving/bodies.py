@@ -85,7 +85,7 @@ def parse(kind: type[Body], body: bytes) -> Body:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
             raise ApiError(400, f"the body is no JSON: {first['msg']}") from error
-        param = ".".join(map(str, first["loc"])) or None
+        param = str(first["loc"][0]) if first["loc"] else None
         raise ApiError(400, str(refusal(kind, error))[:2000], param=param) from error
 
 

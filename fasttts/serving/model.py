@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from fasttts import FastTTS
 from fasttts.chat import ChatOptions, ChatRequest, ReplyFormat, Tool, overflows
 from fasttts.config import is_function_name
 from fasttts.config.serving import ServingConfig
+from fasttts.config.validation import refusal
 from fasttts.engine.request import text_prompt
 from fasttts.errors import ConfigurationError
 from fasttts.serving.aliases import Aliases
@@ -53,7 +56,10 @@ class ServedModel:
         options: Any = {"search": config.search}  # pydantic checks it
         if config.search == "none" and engine.verifier_name is None:
             options["auto_search"] = "self_consistency"
-        self._options = _Options(engine=engine, **options)
+        try:
+            self._options = _Options(engine=engine, **options)
+        except ValidationError as error:
+            raise refusal(_Options, error) from error
 
     def chat(
         self,

@@ -26,10 +26,12 @@ def listening_socket(host: str, port: int) -> socket.socket:
     Raises:
         ConfigurationError: It is taken, or not of this machine.
     """
+    if not 0 <= port < 1 << 16:
+        raise ConfigurationError(f"--port {port}: a port is a number below {1 << 16:,}")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise ConfigurationError(
             f"cannot listen on {host}:{port} ({error}): choose another --host or --port"
         ) from error

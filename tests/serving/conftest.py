@@ -33,21 +33,18 @@ class Served:
     url: str
     server: uvicorn.Server
     loop: asyncio.AbstractEventLoop
+    http: httpx.Client
+    openai: openai.OpenAI
 
-    def client(self, **options: Any) -> openai.OpenAI:
-        return openai.OpenAI(**self._options(options))
-
-    def async_client(self, **options: Any) -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(**self._options(options))
-
-    def _options(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {"base_url": f"{self.url}/v1", "api_key": KEY, "max_retries": 0, **options}
+    def client(self) -> openai.OpenAI:
+        """The official client; closed with the server."""
+        return self.openai
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=30, **options)
+        return self.http.get(path, **options)
 
     def post(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.post(self.url + path, timeout=30, **options)
+        return self.http.post(path, **options)
 
     @property
     def port(self) -> int:
@@ -56,6 +53,10 @@ class Served:
     def metric(self, name: str) -> float:
         lines = self.get("/metrics", headers={"Authorization": f"Bearer {KEY}"}).text.splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+def openai_client(url: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
 
 
 Serve = Callable[..., Served]
@@ -79,7 +80,11 @@ def serving(engine: FastTTS, **options: Any) -> Iterator[Served]:
             while not server.started:
                 assert thread.is_alive()
                 time.sleep(0.005)
-            yield Served(engine=engine, url=address(listener), server=server, loop=loop)
+            url = address(listener)
+            with httpx.Client(base_url=url, timeout=30) as http, openai_client(url) as client:
+                yield Served(
+                    engine=engine, url=url, server=server, loop=loop, http=http, openai=client
+                )
         finally:
             server.should_exit = True
             thread.join()
@@ -97,6 +102,14 @@ def serve() -> Iterator[Serve]:
             return stack.enter_context(serving(engine, **options))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Served]:
+    """The one server of a fake engine that tests share."""
+    models = FakeGenerator(), FakeVerifier()
+    with FastTTS(*models, scheduling=UNTIMED) as engine, serving(engine) as served:
+        yield served
 
 
 @pytest.fixture

@@ -39,8 +39,7 @@ def text_of(chunks: list[ChatCompletionChunk], index: int = 0) -> str:
     return "".join(choice.delta.content or "" for choice in choices)
 
 
-def test_a_plain_reply_is_that_of_the_engine(serve: Serve) -> None:
-    served = serve()
+def test_a_plain_reply_is_that_of_the_engine(served: Served) -> None:
     reply = served.client().chat.completions.create(
         model="demo", messages=ASKED, seed=3, temperature=0.7, max_completion_tokens=40
     )
@@ -54,8 +53,7 @@ def test_a_plain_reply_is_that_of_the_engine(serve: Serve) -> None:
     assert reply.model == "demo"
 
 
-def test_a_stream_adds_up_to_the_reply(serve: Serve) -> None:
-    served = serve()
+def test_a_stream_adds_up_to_the_reply(served: Served) -> None:
     asked = {"model": "demo", "max_tokens": 60}
     whole = served.client().chat.completions.create(messages=ASKED, **asked)
     chunks = chunks_of(served, stream_options={"include_usage": True}, **asked)
@@ -68,8 +66,8 @@ def test_a_stream_adds_up_to_the_reply(serve: Serve) -> None:
     assert len({chunk.id for chunk in chunks}) == 1
 
 
-def test_there_is_no_usage_unless_it_is_asked_for(serve: Serve) -> None:
-    chunks = chunks_of(serve(), model="demo", max_tokens=5)
+def test_there_is_no_usage_unless_it_is_asked_for(served: Served) -> None:
+    chunks = chunks_of(served, model="demo", max_tokens=5)
     assert all(chunk.usage is None and chunk.choices for chunk in chunks)
 
 
@@ -86,8 +84,7 @@ def test_there_is_no_usage_unless_it_is_asked_for(serve: Serve) -> None:
         ("demo:plain", {"search": "none"}),
     ],
 )
-def test_a_name_chooses_the_search(serve: Serve, model: str, expected: dict[str, Any]) -> None:
-    served = serve()
+def test_a_name_chooses_the_search(served: Served, model: str, expected: dict[str, Any]) -> None:
     reply = served.client().chat.completions.create(model=model, messages=ASKED)
     result = served.engine.search(QUESTION, **expected)
     assert reply.choices[0].message.content == result.text
@@ -99,8 +96,7 @@ def test_a_name_chooses_the_search(serve: Serve, model: str, expected: dict[str,
     assert reply.model_extra["fasttts"]["search"] == expected["search"]
 
 
-def test_a_body_chooses_the_search(serve: Serve) -> None:
-    served = serve()
+def test_a_body_chooses_the_search(served: Served) -> None:
     own = {"search": "beam_search", "n": 8, "beam_width": 2, "selection": "weighted"}
     reply = served.client().chat.completions.create(
         model="demo", messages=ASKED, extra_body={"fasttts": own}
@@ -109,8 +105,8 @@ def test_a_body_chooses_the_search(serve: Serve) -> None:
     assert reply.choices[0].message.content == expected.text
 
 
-def test_auto_decides_call_by_call(serve: Serve) -> None:
-    client = serve().client()
+def test_auto_decides_call_by_call(served: Served) -> None:
+    client = served.client()
     hard = client.chat.completions.create(model="demo:auto", messages=ASKED)
     easy = client.chat.completions.create(
         model="demo:auto", messages=[{"role": "user", "content": "Hello!"}], max_tokens=20
@@ -120,8 +116,7 @@ def test_auto_decides_call_by_call(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(("effort", "n"), [("low", 4), ("medium", 16), ("high", 64)])
-def test_an_effort_lets_the_router_decide(serve: Serve, effort: Any, n: int) -> None:
-    served = serve()
+def test_an_effort_lets_the_router_decide(served: Served, effort: Any, n: int) -> None:
     for model in ("demo", "demo:auto"):
         reply = served.client().chat.completions.create(
             model=model, messages=ASKED, reasoning_effort=effort
@@ -154,8 +149,7 @@ def test_without_a_verifier_an_effort_is_a_vote(serve: Serve) -> None:
     assert names == ["demo", "demo:vote-16"]
 
 
-def test_several_plain_choices_have_seeds_of_their_own(serve: Serve) -> None:
-    served = serve()
+def test_several_plain_choices_have_seeds_of_their_own(served: Served) -> None:
     asked: dict[str, Any] = {"model": "demo", "n": 3, "temperature": 1.0, "max_tokens": 30}
     reply = served.client().chat.completions.create(messages=ASKED, **asked)
     texts = [choice.message.content for choice in reply.choices]
@@ -169,8 +163,7 @@ def test_several_plain_choices_have_seeds_of_their_own(serve: Serve) -> None:
     assert reply.usage.model_extra["fasttts"]["generated_tokens"] == reply.usage.completion_tokens
 
 
-def test_choices_of_a_search_are_its_best_candidates(serve: Serve) -> None:
-    served = serve()
+def test_choices_of_a_search_are_its_best_candidates(served: Served) -> None:
     reply = served.client().chat.completions.create(model="demo:best-6", messages=ASKED, n=3)
     result = served.engine.search(QUESTION, search="best_of_n", n=6)
     assert [c.message.content for c in reply.choices] == [c.text for c in result.candidates[:3]]
@@ -239,13 +232,13 @@ def test_tools_can_be_held_back(served_hermes: Served, hermes: HermesGenerator) 
 
 
 @pytest.mark.parametrize("model", ["demo", "demo:beam-4"])
-def test_a_reply_follows_a_schema(serve: Serve, model: str) -> None:
+def test_a_reply_follows_a_schema(served: Served, model: str) -> None:
     schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
     formats: list[Any] = [
         {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": schema}},
         {"type": "json_object"},
     ]
-    client = serve().client()
+    client = served.client()
     for response_format in formats:
         reply = client.chat.completions.create(
             model=model, messages=ASKED, response_format=response_format
@@ -332,7 +325,8 @@ async def test_work_ends_with_its_client(
     hermes.answers[QUESTION] = "x" * 2000
     with FastTTS(hermes, FakeVerifier()) as engine:
         served = serve(engine)
-        async with served.async_client() as client:
+        url = f"{served.url}/v1"
+        async with openai.AsyncOpenAI(base_url=url, api_key="any", max_retries=0) as client:
             asked = {"model": model, "messages": ASKED, "stream": is_streamed, "max_tokens": 2000}
             task = asyncio.ensure_future(client.chat.completions.create(**asked))
             await asyncio.to_thread(until, lambda: hermes.num_unfinished() > 0)
