@@ -1,5 +1,6 @@
 """Responses that are streams of events: heartbeats, errors after the first byte, an end."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -81,6 +82,8 @@ async def with_failure(
             async for event in events:
                 yield event
                 num_sent += 1
+                # Events that are there already must not keep the loop from other connections.
+                await asyncio.sleep(0)
     except Exception as error:  # whatever it is, a client waits
         if not isinstance(error, FastTTSError | ApiError):
             logger.exception("a stream failed")

@@ -1,6 +1,7 @@
 """A server in a thread of the test's process, on any engine, and the clients of it."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -67,6 +68,8 @@ def serving(engine: FastTTS, **options: Any) -> Iterator[Served]:
     """Serves an engine while the body runs; the options are those of `ServingConfig`."""
     app = make_app(engine, serving_config(**{"names": ("demo",), **options}))
     listener = listening_socket("127.0.0.1", 0)
+    # Connections have it from their listener: a reader that is slow is soon waited for.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
     server = uvicorn.Server(
         uvicorn.Config(
             app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=5
