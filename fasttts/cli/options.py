@@ -385,5 +385,7 @@ MaxRequestSeconds = Annotated[
 ]
 DrainSeconds = Annotated[
     float,
-    typer.Option(metavar="SECONDS", help="Time for requests in work to end when it is stopped."),
+    typer.Option(
+        min=0.0, metavar="SECONDS", help="Time for requests in work to end when it is stopped."
+    ),
 ]

@@ -6,14 +6,15 @@ As for the engine, environment variables set defaults: `FASTTTS_SERVE_API_KEYS=.
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from fasttts.config.names import SERVING_PREFIX
 from fasttts.config.paths import user_path
-from fasttts.config.validation import check_variables, refusal
+from fasttts.config.search import SearchMethod
+from fasttts.config.validation import check_variables, did_you_mean, refusal
 from fasttts.errors import ConfigurationError
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -41,6 +42,14 @@ def _check_name(name: str) -> str:
         raise ValueError("a model's name has no blanks and no control characters")
     return name
 
+
+def _check_search(name: str) -> str:
+    if name not in _SEARCHES:
+        raise ValueError(did_you_mean(name, _SEARCHES))
+    return name
+
+
+_SEARCHES = ("auto", *get_args(SearchMethod))
 
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Names = Annotated[
@@ -75,7 +84,7 @@ class ServingConfig(BaseSettings):
     )
 
     names: Names = ()
-    search: str = "none"
+    search: Annotated[str, AfterValidator(_check_search)] = "none"
     api_keys: Secrets = ()
     api_key_file: str | None = None
     cors_origins: Texts = ()

@@ -11,8 +11,8 @@ from typer.testing import Result
 
 from fasttts import BackendError, ConfigurationError, FastTTS, SearchConfig, SearchError
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.cli.chat.commands import COMMANDS
 from fasttts.chat.efforts import check_effort
+from fasttts.cli.chat.commands import COMMANDS
 from fasttts.cli.chat.dialogue import MAX_ROUNDS, Dialogue
 from fasttts.cli.chat.events import Grown, LeftOut, Replied, ToolRan
 from fasttts.cli.chat.files import Folder

@@ -59,7 +59,8 @@ MAY_IMPORT = {
     "fasttts.testing": RUNNING | {"fasttts.backends"},
     "fasttts.chat": PUBLIC,
     "fasttts.serving": PUBLIC | {"fasttts.chat", "fasttts.page"},
-    "fasttts.cli": PUBLIC | {"fasttts.serving", "fasttts.chat", "fasttts.check", "fasttts.demo", "lm_eval_fasttts"},
+    "fasttts.cli": PUBLIC
+    | {"fasttts.serving", "fasttts.chat", "fasttts.check", "fasttts.demo", "lm_eval_fasttts"},
     "fasttts": PUBLIC,
     "langchain_fasttts": PUBLIC | {"fasttts.chat"},
     "llama_index.llms.fasttts": PUBLIC | {"fasttts.chat"},

@@ -1,0 +1,180 @@
+"""`fasttts serve` on fake models: what it says, and how it is stopped."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import Result
+
+from fasttts import EngineConfig, FastTTS
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from tests.engines import OpenWith
+from tests.hermes import HermesGenerator
+
+Run = Callable[..., Result]
+ASKED = [{"role": "user", "content": "What is 2 + 2?"}]
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        found: int = free.getsockname()[1]
+        return found
+
+
+class Client(threading.Thread):
+    """Talks to the server that the main thread runs, and then tells its process to stop."""
+
+    def __init__(self, port: int, talk: "Callable[[httpx.Client, Client], None]") -> None:
+        super().__init__()
+        self._url = f"http://127.0.0.1:{port}"
+        self._talk = talk
+        self.failure: BaseException | None = None
+        self._has_stopped = False
+
+    def stop(self) -> None:
+        """Tells the process to stop, once: the server handles no second signal."""
+        if not self._has_stopped:
+            self._has_stopped = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=30) as client:
+            try:
+                self._wait(client)
+                self._talk(client, self)
+            except BaseException as error:  # noqa: BLE001, it is raised again by `joined`
+                self.failure = error
+            finally:
+                self.stop()
+
+    def _wait(self, client: httpx.Client) -> None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                client.get("/health")
+            except httpx.TransportError:
+                time.sleep(0.02)
+            else:
+                return
+
+    def joined(self) -> None:
+        self.join()
+        if self.failure is not None:
+            raise self.failure
+
+
+def test_it_serves_until_it_is_told_to_stop(
+    run: Run, engines: list[FastTTS], port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTTTS_SERVE_API_KEYS", "a-secret-key")
+
+    def talk(client: httpx.Client, thread: Client) -> None:
+        assert client.get("/v1/models").status_code == 401
+        client.headers["Authorization"] = "Bearer a-secret-key"
+        body = {"model": "mine:beam-4", "messages": ASKED}
+        assert client.post("/v1/chat/completions", json=body).status_code == 200
+        assert client.get("/version", headers={"Host": "evil.example"}).status_code == 400
+
+    client = Client(port, talk)
+    client.start()
+    done = run("serve", "--port", str(port), "--name", "mine")
+    client.joined()
+    assert done.exit_code == 0, done.stderr
+    assert f"http://127.0.0.1:{port}/v1" in done.stderr
+    assert "a-secret-key" not in done.stderr + done.stdout
+    assert engines[0].is_closed
+
+
+@pytest.mark.parametrize(("drain", "is_whole"), [("20", True), ("1", False)])
+def test_requests_in_work_may_end(
+    run: Run, open_with: OpenWith, port: int, drain: str, is_whole: bool
+) -> None:
+    generator = HermesGenerator()
+    generator.step_s = 0.02
+    generator.answers["What is 2 + 2?"] = "x" * (60 if is_whole else 2000)
+    open_with(lambda settings: FastTTS(generator, FakeVerifier()))
+    lines: list[str] = []
+
+    def talk(client: httpx.Client, thread: Client) -> None:
+        body = {"model": "fake-hermes", "messages": ASKED, "stream": True, "max_tokens": 4000}
+        with client.stream("POST", "/v1/chat/completions", json=body) as stream:
+            found = stream.iter_lines()
+            lines.append(next(found))
+            thread.stop()
+            try:
+                lines.extend(found)
+            except httpx.RemoteProtocolError:
+                assert not is_whole
+
+    client = Client(port, talk)
+    client.start()
+    started = time.monotonic()
+    done = run("serve", "--port", str(port), "--drain-seconds", drain)
+    client.joined()
+    assert done.exit_code == 0, done.stderr
+    assert ("data: [DONE]" in lines) is is_whole
+    assert time.monotonic() - started < 15
+
+
+def test_everybody_is_warned_of_an_open_server(run: Run, engines: list[FastTTS], port: int) -> None:
+    client = Client(port, lambda client, thread: None)
+    client.start()
+    done = run("serve", "--host", "0.0.0.0", "--port", str(port))
+    client.joined()
+    assert "warning: everybody who reaches 0.0.0.0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-requests", "0"], "max_requests=0"),
+        (["--search", "dvst"], "did you mean 'dvts'"),
+        (["--api-key-file", "nowhere"], "api_key_file='nowhere' cannot be read"),
+        (["--host", "256.1.1.1"], "cannot listen on 256.1.1.1"),
+        (["--port", "99999"], "below 65,536"),
+        (["--drain-seconds", "-1"], "--drain-seconds"),
+        (["--max-seconds", "nan"], "max_seconds"),
+    ],
+)
+def test_options_are_checked(
+    run: Run, engines: list[FastTTS], port: int, arguments: list[str], message: str
+) -> None:
+    done = run("serve", "--port", str(port), *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_a_port_that_is_taken(run: Run, port: int) -> None:
+    """It is found out before models are loaded."""
+    with socket.create_server(("127.0.0.1", port)):
+        done = run("serve", "--port", str(port))
+    assert done.exit_code == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_a_model_without_a_verifier_can_be_served(
+    run: Run, open_with: OpenWith, port: int, tmp_path: Path
+) -> None:
+    def open_engine(settings: EngineConfig) -> FastTTS:
+        return FastTTS(FakeGenerator())
+
+    open_with(open_engine)
+    (tmp_path / "keys").write_text("a-key-of-a-file\n")
+    seen = []
+
+    def talk(client: httpx.Client, thread: Client) -> None:
+        client.headers["Authorization"] = "Bearer a-key-of-a-file"
+        seen.extend(model["id"] for model in client.get("/v1/models").json()["data"])
+
+    client = Client(port, talk)
+    client.start()
+    run("serve", "--port", str(port), "--api-key-file", str(tmp_path / "keys"))
+    client.joined()
+    assert seen == ["fake-generator", "fake-generator:vote-16"]
