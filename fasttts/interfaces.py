@@ -31,6 +31,8 @@ class GenerationRequest:
         num_answer_tokens: How many of the prompt's last tokens belong to the answer.
         may_start_late: Whether the backend may take several iterations over the prompt where that
             keeps the other requests fast: nobody waits for the first token.
+        num_logprobs: How many of the likeliest tokens are reported beside each new one, with their
+            log-probabilities before sampling options and grammars; None reports none at all.
     """
 
     request_id: str
@@ -42,11 +44,16 @@ class GenerationRequest:
     grammar: str | None = None
     num_answer_tokens: int = 0
     may_start_late: bool = False
+    num_logprobs: int | None = None
 
     @property
     def answer_token_ids(self) -> Sequence[int]:
         """The answer before the first new token."""
         return self.prompt_token_ids[len(self.prompt_token_ids) - self.num_answer_tokens :]
+
+
+TokenLogprobs = Sequence[tuple[int, float]]
+"""Log-probabilities at one position: the new token's first, and then those of the likeliest."""
 
 
 class GenerationOutput(NamedTuple):
@@ -60,6 +67,7 @@ class GenerationOutput(NamedTuple):
             scheduled.
         error: Why this request alone cannot go on, with no new tokens, after which it is finished;
             None while it works.
+        logprobs: For each new token, where the request asks for them; else empty.
     """
 
     request_id: str
@@ -67,6 +75,7 @@ class GenerationOutput(NamedTuple):
     is_finished: bool
     num_cached_tokens: int = 0
     error: BackendError | None = None
+    logprobs: Sequence[TokenLogprobs] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,8 @@ class Node:
         round: Decisions of its group before it became part of the tree.
         begins_at: Iterations before its first token in a plain loop with room for every beam.
         token_ids: This node's own tokens.
+        logprobs: For each of them, log-probabilities as the generator reports them; empty where its
+            search asks for none.
         text: Their text once the node ended, cut at a stop string.
         num_cut_chars: Characters before `text` that belong to a stop string which ended in it; the
             path's text ends before them.
@@ -90,6 +92,7 @@ class Node:
     round: int = 0
     begins_at: int = 0
     token_ids: list[int] = field(default_factory=list)
+    logprobs: list[Sequence[tuple[int, float]]] = field(default_factory=list)
     text: str = ""
     num_cut_chars: int = 0
     steps: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ from fasttts.interfaces import (
     GenerationOutput,
     GenerationRequest,
     MemoryPressure,
+    TokenLogprobs,
     Verification,
     VerificationRequest,
     fingerprint,
@@ -283,7 +284,8 @@ class FakeGenerator:
         if sequence.num_cached is None:
             sequence.num_cached = sequence.holding.num_cached_tokens
         position = len(sequence.token_ids)
-        logits = self._constrained(sequence, self._logits(sequence))
+        free = self._logits(sequence)
+        logits = self._constrained(sequence, free)
         if sequence.constraint is not None and sequence.constraint.failure is not None:
             return self._failed(sequence, sequence.constraint.failure)
         token_id = sample_token(
@@ -301,6 +303,7 @@ class FakeGenerator:
             token_ids=(token_id,),
             is_finished=is_finished,
             num_cached_tokens=sequence.num_cached,
+            logprobs=_logprobs(free, token_id, request.num_logprobs),
         )
 
     def _failed(self, sequence: _Sequence, error: BackendError) -> GenerationOutput:
@@ -385,6 +388,17 @@ class _Tokens:
 
     def __call__(self, text: bytes) -> list[int]:
         return FakeTokenizer().encode(text.decode())
+
+
+def _logprobs(logits: FloatArray, token_id: int, num: int | None) -> Sequence[TokenLogprobs]:
+    """Log-probabilities of a new token and of the likeliest ones; empty where not asked for."""
+    if num is None:
+        return ()
+    with np.errstate(invalid="ignore"):  # a script that has ended has no token at all
+        shifted = logits - logits.max()
+    logprobs = shifted - np.log(np.exp(shifted).sum())
+    likeliest = np.argsort(-logprobs, kind="stable")[:num]
+    return [[(int(each), float(logprobs[each])) for each in (token_id, *likeliest)]]
 
 
 def _digest(token_ids: Sequence[int]) -> bytes:

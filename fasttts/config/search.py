@@ -103,6 +103,8 @@ class SearchConfig(BaseModel):
         stop: Strings that end an answer; they are not part of it.
         structured_outputs: A JSON schema, a pattern, choices or a grammar that every candidate
             follows, after its thoughts if the model thinks; None allows any text.
+        num_logprobs: Of plain decoding, how many of the likeliest tokens the result has beside each
+            token, with log-probabilities; 0 for the tokens' own alone, None for none.
         answer: Where a candidate's answer is looked for, its thoughts aside: "boxed", "answer_is",
             "last_number", "choice" (a letter), "code" (the last fenced block), "json" (the last
             object), "json:<field>", "text" (all of it), or "auto": what is announced last, in a box
@@ -143,6 +145,7 @@ class SearchConfig(BaseModel):
     keep_code_blocks: bool = True
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     structured_outputs: StructuredOutputs | None = None
+    num_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     answer: AnswerRule = "auto"
     aggregation: Aggregation = "last"
     selection: Selection | None = None
@@ -180,6 +183,15 @@ class SearchConfig(BaseModel):
                 )
         if self.step_pattern is not None:
             _check_pattern(self.step_pattern)
+        return self
+
+    @model_validator(mode="after")
+    def _logprobs_fit(self) -> Self:
+        if self.num_logprobs is not None and self.search != "none":
+            raise ValueError(
+                f"num_logprobs={self.num_logprobs} with search='{self.search}': log-probabilities "
+                "are of plain decoding, search='none'"
+            )
         return self
 
     @property

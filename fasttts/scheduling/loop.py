@@ -308,6 +308,8 @@ class Loop:
         token_ids = output.token_ids
         while token_ids:
             num_taken = run.take_tokens(node, token_ids)
+            if output.logprobs:
+                node.logprobs.extend(output.logprobs[:num_taken])
             run.counts.generated_tokens += num_taken
             self._listeners[run].on_tokens(run, node, token_ids[:num_taken])
             if node.finish_reason is None:

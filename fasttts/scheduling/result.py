@@ -10,6 +10,7 @@ from fasttts.answers.extraction import Answer, AnswerReader
 from fasttts.decoding.sampling import PublishedSampling
 from fasttts.errors import SearchError
 from fasttts.memory import MemoryPlan
+from fasttts.scheduling.logprobs import text_logprobs
 from fasttts.scheduling.node_lifecycle import own_steps, recorded
 from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.usage import plain_occupancy, token_counts
@@ -24,6 +25,7 @@ from fasttts.types import (
     SearchResult,
     Step,
     Timings,
+    TokenLogprob,
     TreeNode,
     Usage,
 )
@@ -71,6 +73,7 @@ def make_result(
         occupancy=_occupancy(run, num_slots),
         votes=ranking.votes or (),
         record=_record(run, num_slots),
+        logprobs=_logprobs(run),
         seed=config.seed,
         config=config.model_dump(mode="json"),
         generator=generator,
@@ -278,6 +281,14 @@ def _timings(run: SearchRun, total_s: float) -> Timings:
         generation_s=run.counts.generation_s,
         verification_s=run.counts.verification_s,
     )
+
+
+def _logprobs(run: SearchRun) -> tuple[TokenLogprob, ...]:
+    num_likeliest = run.request.config.num_logprobs
+    if num_likeliest is None:
+        return ()
+    (node,) = _last_nodes(run)  # of plain decoding
+    return tuple(text_logprobs(node, run.tokenizer, num_likeliest))
 
 
 def _occupancy(run: SearchRun, num_slots: int) -> Occupancy:

@@ -8,6 +8,7 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from fasttts.answers.extraction import Answer, Extractor, resolve_extractor
 from fasttts.answers.thoughts import opens_thoughts
@@ -90,6 +91,7 @@ class SearchRun:
         """Whether a frontier may have changed since dominated steps were looked for."""
         self._extraction: DaemonPool | None = None
         self._policy = policy
+        self.tokenizer: Final = tokenizer
         prompt_end = tokenizer.decode(request.prompt_token_ids[-_MAX_MARKER_TOKENS:])
         self._is_thinking = opens_thoughts(prompt_end)
         self.answer_reader = resolve_extractor(
@@ -141,6 +143,7 @@ class SearchRun:
             grammar=self.request.grammar,
             num_answer_tokens=num_answer_tokens,
             may_start_late=not node.is_attached,
+            num_logprobs=self.request.config.num_logprobs,
         )
 
     def started(self, node: Node, request_id: str) -> None:

@@ -70,7 +70,7 @@ def overloaded(message: str, retry_after_s: float) -> ApiError:
 
 
 def api_error(error: BaseException) -> ApiError:
-    """Translates what a request has failed with; messages of unknown errors stay in the log."""
+    """Translates the error of a request; messages of unknown errors stay in the log."""
     match error:
         case ApiError():
             return error

@@ -11,7 +11,7 @@ from fasttts.config import SearchConfig
 from fasttts.decoding.sampling import derive_seed
 from fasttts.engine import FastTTS
 from fasttts.routing import RoutedEvent
-from fasttts.types import SearchResult
+from fasttts.types import SearchResult, TokenLogprob
 
 Item = TypeVar("Item")
 Listen = Callable[[RoutedEvent], None]
@@ -28,6 +28,7 @@ class Choice:
         text: The text it was read from, all of it.
         score: The verifier's score; None where none took part.
         num_tokens: Its tokens.
+        logprobs: Its tokens with their log-probabilities, where plain decoding was asked for them.
     """
 
     index: int
@@ -35,6 +36,7 @@ class Choice:
     text: str
     score: float | None
     num_tokens: int
+    logprobs: Sequence[TokenLogprob] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +186,7 @@ def _chosen(
         text=result.text,
         score=result.score,
         num_tokens=result.usage.returned_tokens,
+        logprobs=result.logprobs,
     )
 
 

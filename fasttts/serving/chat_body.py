@@ -17,20 +17,16 @@ _UNSUPPORTED = (
     "function_call",
     "functions",
     "logit_bias",
-    "logprobs",
     "modalities",
     "prediction",
     "presence_penalty",
-    "top_logprobs",
     "web_search_options",
 )
 _HARMLESS = {
     "frequency_penalty": 0,
     "function_call": "none",
-    "logprobs": False,
     "modalities": ["text"],
     "presence_penalty": 0,
-    "top_logprobs": 0,
 }
 
 
@@ -46,6 +42,8 @@ class ChatBody(RequestBody):
     parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
     reasoning_effort: str | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
 
     # Without effect: hints to OpenAI's own service.
     prompt_cache_key: str | None = None
@@ -61,12 +59,14 @@ class ChatBody(RequestBody):
     function_call: str | dict[str, Any] | None = None
     functions: list[dict[str, Any]] | None = None
     logit_bias: dict[str, float] | None = None
-    logprobs: bool | None = None
     modalities: list[str] | None = None
     prediction: dict[str, Any] | None = None
     presence_penalty: float | None = None
-    top_logprobs: int | None = None
     web_search_options: dict[str, Any] | None = None
+
+    @property
+    def _num_logprobs(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
 
     def call(self, served: ServedModel) -> Call:
         """Makes the call; takes as long as rendering does.
@@ -80,7 +80,7 @@ class ChatBody(RequestBody):
         return served.chat(
             self.model,
             [_message(message) for message in self.messages],
-            options={**self.sampling, "max_tokens": longest},
+            options={**self.sampling, "max_tokens": longest, "num_logprobs": self._num_logprobs},
             effort=self.reasoning_effort,
             own=self.fasttts,
             num_choices=self.n or 1,

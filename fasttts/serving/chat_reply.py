@@ -25,7 +25,7 @@ def completion(outcome: Outcome, call: Call, page: str | None) -> ChatCompletion
             "index": choice.index,
             "message": _message(choice.reply),
             "finish_reason": choice.reply.finish_reason,
-            "logprobs": None,
+            "logprobs": _logprobs(choice),
         }
         for choice in outcome.choices
     ]
@@ -93,6 +93,7 @@ def _last_chunk(call: Call, choice: Choice, page: str | None) -> str:
         "index": choice.index,
         "delta": {},
         "finish_reason": choice.reply.finish_reason,
+        "logprobs": _logprobs(choice),  # all of them, since texts of chunks are cut elsewhere
     }
     return _chunk(call, choices=[ended], fasttts={"score": choice.score, "page": page})
 
@@ -134,6 +135,24 @@ def _message(reply: Reply) -> dict[str, Any]:
     if reply.calls:
         message["tool_calls"] = [tool_call(each) for each in reply.calls]
     return message
+
+
+def _logprobs(choice: Choice) -> dict[str, Any] | None:
+    """Tokens with their log-probabilities, thoughts and calls among them; None for none."""
+    if not choice.logprobs:
+        return None
+    found = [
+        {
+            **_token(token.text, token.logprob),
+            "top_logprobs": [_token(*likely) for likely in token.likeliest],
+        }
+        for token in choice.logprobs
+    ]
+    return {"content": found, "refusal": None}
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
 
 
 def _thoughts(text: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """`/v1/completions`: texts that the model goes on with, without a chat template."""
 
+import itertools
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from fasttts.serving.bodies import RequestBody, refuse
 from fasttts.serving.call import Call, Choice, Listen, Outcome, report
 from fasttts.serving.chat_reply import usage
 from fasttts.serving.model import ServedModel
+from fasttts.types import TokenLogprob
 
 _USUAL_MAX_TOKENS = 16
 """OpenAI's default, which clients of this endpoint know."""
@@ -22,7 +24,6 @@ _UNSUPPORTED = (
     "echo",
     "frequency_penalty",
     "logit_bias",
-    "logprobs",
     "presence_penalty",
     "suffix",
 )
@@ -35,13 +36,13 @@ class CompletionBody(RequestBody):
     prompt: str | Annotated[list[Any], Field(min_length=1, max_length=128)]
     n: int | None = Field(default=None, ge=1, le=128)
     max_tokens: int | None = None
+    logprobs: int | None = None
 
     # Refused where they would change a reply.
     best_of: int | None = None
     echo: bool | None = None
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
-    logprobs: int | None = None
     presence_penalty: float | None = None
     suffix: str | None = None
 
@@ -68,7 +69,11 @@ class CompletionBody(RequestBody):
         return served.complete(
             self.model,
             self.texts,
-            options={**self.sampling, "max_tokens": self.max_tokens or _USUAL_MAX_TOKENS},
+            options={
+                **self.sampling,
+                "max_tokens": self.max_tokens or _USUAL_MAX_TOKENS,
+                "num_logprobs": self.logprobs,
+            },
             own=self.fasttts,
             num_choices=self.n or 1,
         )
@@ -134,5 +139,16 @@ def _choice(choice: Choice, text: str) -> dict[str, Any]:
         "index": choice.index,
         "text": text,
         "finish_reason": choice.reply.finish_reason,
-        "logprobs": None,
+        "logprobs": _logprobs(choice.logprobs) if choice.logprobs else None,
+    }
+
+
+def _logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
+    """In the form of this endpoint: a list for each of their properties."""
+    ends = list(itertools.accumulate(len(token.text) for token in tokens))
+    return {
+        "tokens": [token.text for token in tokens],
+        "token_logprobs": [token.logprob for token in tokens],
+        "top_logprobs": [dict(token.likeliest) for token in tokens],
+        "text_offset": [0, *ends[:-1]],
     }

@@ -54,7 +54,7 @@ class Endpoint(Protocol):
     def stream(
         self, asked: Any, call: Call, page: str | None, listen: Listen | None
     ) -> AsyncGenerator[ServerSentEvent, None]:
-        """Runs the call and yields the events of its reply; raises what it fails with.
+        """Runs the call and yields the events of its reply; its errors are raised.
 
         Args:
             asked: The request.

@@ -1,4 +1,4 @@
-"""The pages of searches: what happened, and what is happening."""
+"""The pages of searches, that run and that have ended."""
 
 import asyncio
 import json

@@ -72,7 +72,7 @@ def serve(
     drain_s: float,
     on_start: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serves until the process is told to stop (SIGTERM, Ctrl-C), and then lets requests end.
+    """Serves until SIGTERM or Ctrl-C, and then lets requests end.
 
     Args:
         engine: Answers; closed by whoever opened it.

@@ -25,6 +25,7 @@ from fasttts.types.results import (
     Occupancy,
     SearchResult,
     Timings,
+    TokenLogprob,
     TreeNode,
     Usage,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "StopReason",
     "TextDelta",
     "Timings",
+    "TokenLogprob",
     "ToolCall",
     "TreeNode",
     "Usage",

@@ -151,6 +151,23 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogprob:
+    """A token of plain decoding, with its log-probability.
+
+    It is the model's own, before temperature, filters, penalties and grammars.
+
+    Attributes:
+        text: The token's text; of a token that is a part of a character, what stands for one.
+        logprob: Natural logarithm of its probability; -9999 and less are given as -9999.
+        likeliest: Texts of the likeliest tokens there, with theirs.
+    """
+
+    text: str
+    logprob: float
+    likeliest: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult(Document):
     """The outcome of one search or of one plain decoding.
 
@@ -167,6 +184,8 @@ class SearchResult(Document):
         votes: The answers that were voted on, the one with the most votes first; empty where there
             was no vote.
         record: How the search went, node by node.
+        logprobs: The tokens of `text` with their log-probabilities; empty unless the option
+            `num_logprobs` asks for them.
         seed: The search seed; with the same models and `config` it gives the same result, where
             `numerics` is "deterministic".
         config: The resolved search configuration, every option spelled out.
@@ -197,6 +216,7 @@ class SearchResult(Document):
     occupancy: Occupancy = Occupancy()
     votes: tuple[Vote, ...] = ()
     record: SearchRecord = field(default_factory=SearchRecord)
+    logprobs: tuple[TokenLogprob, ...] = ()
     seed: int
     config: dict[str, Any]
     generator: str

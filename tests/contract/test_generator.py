@@ -353,6 +353,69 @@ def test_pressure_tells_blocks_held_and_preemptions(generator: Generator) -> Non
     assert generator.pressure().kv_cache_usage == pytest.approx(idle.kv_cache_usage)
 
 
+def logprobs_of(generator: Generator, asked: GenerationRequest) -> tuple[list[int], list[Any]]:
+    """Tokens of one request, and what is reported beside each."""
+    generator.add(asked)
+    token_ids: list[int] = []
+    logprobs: list[Any] = []
+    while generator.num_unfinished():
+        for output in generator.step():
+            token_ids += output.token_ids
+            logprobs += output.logprobs
+    return token_ids, logprobs
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM, FILTERED])
+def test_logprobs_are_reported_and_change_nothing(generator: Generator, sampling: Sampling) -> None:
+    start, num = prompt(generator), 3
+    asked = request(start, sampling=sampling)
+    token_ids, none = logprobs_of(generator, asked)
+    assert none == []
+    again = replace(asked, request_id="with logprobs", num_logprobs=num)
+    found_ids, logprobs = logprobs_of(generator, again)
+    assert found_ids == token_ids
+    assert len(logprobs) == len(token_ids)
+    for token_id, ((first_id, own), *likeliest) in zip(token_ids, logprobs, strict=True):
+        assert first_id == token_id
+        values = [value for _, value in likeliest]
+        assert values == sorted(values, reverse=True)
+        assert len(values) >= num
+        assert own <= values[0] <= 0.0 + 1e-6
+        if sampling is GREEDY:
+            assert own == values[0]
+
+
+def test_logprobs_are_those_of_the_model(generator: Generator) -> None:
+    """They are of the model's own distribution, whatever the temperature."""
+    start = prompt(generator)
+    _, cold = logprobs_of(generator, replace(request(start, sampling=GREEDY), num_logprobs=5))
+    hot = replace(request(start, sampling=FILTERED, max_tokens=1), num_logprobs=5)
+    _, warm = logprobs_of(generator, hot)
+    assert warm[0][1:6] == cold[0][1:6]
+
+
+def test_requests_with_and_without_logprobs_share_a_batch(generator: Generator) -> None:
+    start = prompt(generator)
+    nums = (None, 0, 2, 5)
+    asked = [replace(request(start, seed=n), num_logprobs=num) for n, num in enumerate(nums)]
+    for one in asked:
+        generator.add(one)
+    found: dict[str, list[Any]] = {one.request_id: [] for one in asked}
+    tokens: dict[str, list[int]] = {}
+    while generator.num_unfinished():
+        outputs = generator.step()
+        collect(outputs, tokens)
+        for output in outputs:
+            found[output.request_id] += output.logprobs
+    for one in asked:
+        reported = found[one.request_id]
+        if one.num_logprobs is None:
+            assert reported == []
+        else:
+            assert [row[0][0] for row in reported] == tokens[one.request_id]
+            assert all(len(row) > one.num_logprobs for row in reported)
+
+
 def test_after_close_everything_is_refused(generator: Generator) -> None:
     """Last in this file: the generator is of no use afterwards."""
     generator.add(request(prompt(generator)))

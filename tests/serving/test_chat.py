@@ -265,6 +265,22 @@ def test_thoughts_are_reasoning(
         assert "".join(extra.get(name, "") for extra in extras) == "Two and two."
 
 
+def test_plain_replies_have_logprobs(served: Served) -> None:
+    asked: dict[str, Any] = {"model": "demo", "max_tokens": 12, "logprobs": True}
+    reply = served.client().chat.completions.create(messages=ASKED, top_logprobs=2, **asked)
+    logprobs = reply.choices[0].logprobs
+    assert logprobs is not None
+    tokens = logprobs.content or []
+    assert "".join(token.token for token in tokens) == reply.choices[0].message.content
+    assert all(token.top_logprobs[0].logprob == token.logprob for token in tokens)
+    assert {len(token.top_logprobs) for token in tokens} == {2}
+    *_, last = chunks_of(served, top_logprobs=2, **asked)
+    assert last.choices[0].logprobs is not None
+    assert last.choices[0].logprobs.model_dump() == logprobs.model_dump()
+    with pytest.raises(openai.BadRequestError, match="plain decoding"):
+        served.client().chat.completions.create(messages=ASKED, **{**asked, "model": "demo:vote-2"})
+
+
 def test_stops_end_a_reply(served_hermes: Served, hermes: HermesGenerator) -> None:
     hermes.answers[QUESTION] = "one, two, three"
     for stop in (", three", [", three", "four"]):

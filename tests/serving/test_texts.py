@@ -43,6 +43,18 @@ def test_several_texts_have_several_choices(served: Served) -> None:
     assert shown == texts
 
 
+def test_a_completion_has_logprobs(served: Served) -> None:
+    reply = served.client().completions.create(
+        model="demo", prompt="Once", logprobs=2, max_tokens=9
+    )
+    logprobs = reply.choices[0].logprobs
+    assert logprobs is not None
+    assert "".join(logprobs.tokens or []) == reply.choices[0].text
+    assert logprobs.text_offset is not None
+    assert reply.choices[0].text[logprobs.text_offset[3] :].startswith((logprobs.tokens or [])[3])
+    assert {len(likely or {}) for likely in logprobs.top_logprobs or []} == {2}
+
+
 def test_a_completion_can_be_searched(served: Served) -> None:
     reply = served.client().completions.create(
         model="demo:best-4", prompt=["Once", "Twice"], n=2, max_tokens=64

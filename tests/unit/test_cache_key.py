@@ -53,6 +53,7 @@ OPTIONS: dict[str, list[Any]] = {
     "seed": [1, 2**62],
     "on_cut": ["raise"],
     "structured_outputs": [StructuredOutputs(regex="a+"), StructuredOutputs(json_object=True)],
+    "num_logprobs": [0, 3],
     "budget": [Budget(tokens=9), Budget(verifier_calls=9), Budget(grace_tokens=9)],
 }
 """Other values than the default ones of each option."""
@@ -105,8 +106,10 @@ def test_nothing_of_a_search_is_forgotten() -> None:
 @given(changed=st.sampled_from(sorted(OPTIONS)), data=st.data())
 def test_every_option_of_a_search_changes_the_key(changed: str, data: st.DataObject) -> None:
     value = data.draw(st.sampled_from(OPTIONS[changed]))
-    assert len({None, key(SearchConfig(**{changed: value})), key()}) == 3
-    assert key(SearchConfig(**{changed: value})) == key(SearchConfig(**{changed: value}))
+    base = {"search": "none"} if changed == "num_logprobs" else {}
+    other = {**base, changed: value}
+    assert len({None, key(SearchConfig(**other)), key(SearchConfig(**base))}) == 3
+    assert key(SearchConfig(**other)) == key(SearchConfig(**other))
 
 
 @given(

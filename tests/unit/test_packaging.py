@@ -56,6 +56,7 @@ EXPORTS: dict[str, list[str]] = {
         "StepScored",
         "TextDelta",
         "Timings",
+        "TokenLogprob",
         "ToolCall",
         "TreeNode",
         "Usage",

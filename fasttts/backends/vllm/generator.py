@@ -169,6 +169,7 @@ class VLLMGenerator:
             repetition_penalty=penalty,
             max_tokens=request.max_tokens,
             stop_token_ids=self._stop_token_ids,
+            logprobs=request.num_logprobs,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
             extra_args=sampler_arguments(request.seed, request.sampling, constraint),
@@ -333,4 +334,5 @@ def _merged(outputs: Iterable[GenerationOutput]) -> list[GenerationOutput]:
 
 def _joined(old: GenerationOutput, new: GenerationOutput) -> GenerationOutput:
     token_ids = [*old.token_ids, *new.token_ids]
-    return old._replace(token_ids=token_ids, is_finished=new.is_finished)
+    logprobs = [*old.logprobs, *new.logprobs]
+    return old._replace(token_ids=token_ids, logprobs=logprobs, is_finished=new.is_finished)

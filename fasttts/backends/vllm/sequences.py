@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.gentle_starts import GentleStarts
-from fasttts.interfaces import GenerationOutput, MemoryPressure
+from fasttts.interfaces import GenerationOutput, MemoryPressure, TokenLogprobs
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
@@ -157,6 +157,7 @@ class Sequences:
             token_ids=output.new_token_ids,
             is_finished=is_finished,
             num_cached_tokens=prefill.num_cached_tokens if prefill is not None else 0,
+            logprobs=() if output.new_logprobs is None else _logprobs(output.new_logprobs),
         )
 
     def _forget(self, request_id: str) -> str:
@@ -166,3 +167,9 @@ class Sequences:
         del self._request_ids[core_id]
         self._preemptions_of.pop(core_id, None)
         return core_id
+
+
+def _logprobs(found: Any) -> list[TokenLogprobs]:
+    """Log-probabilities of vLLM's, [tokens, columns]: as many columns as any request asks for."""
+    rows = zip(found.logprob_token_ids.tolist(), found.logprobs.tolist(), strict=True)
+    return [list(zip(token_ids, values, strict=True)) for token_ids, values in rows]
