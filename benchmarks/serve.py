@@ -11,7 +11,6 @@ number of requests one after the other, and then several at a time; all are stre
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import statistics
@@ -212,8 +211,6 @@ def main() -> None:
         import fasttts.demo
 
         folder = str(Path(fasttts.demo.__file__).parent / "generator")
-    # Where models run on a CPU, the cores are shared: an engine must not wait for those of others.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     report = Report(
         benchmark="serve",
         config={key: str(value) for key, value in vars(options).items()},

@@ -1,7 +1,7 @@
 """One call of a chat model, checked and ready to run in any of the engine's four ways."""
 
 import warnings
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any
@@ -72,23 +72,20 @@ class ChatRequest:
             for event in events:
                 yield from self._chunks(stream, event)
 
-    async def astream(
-        self, listen: Callable[[RoutedEvent], None] | None = None
-    ) -> AsyncGenerator[ReplyChunk, None]:
-        """Streams as `stream` does, for event loops.
+    async def astream(self) -> AsyncGenerator[ReplyChunk, None]:
+        """Streams as `stream` does, for event loops."""
+        async with aclosing(self.aevents()) as pairs:
+            async for _, chunk in pairs:
+                if chunk is not None:
+                    yield chunk
 
-        Args:
-            listen: Called with every event of the engine, of which the growing text is a part; None
-                for no calls.
-        """
+    async def aevents(self) -> AsyncGenerator[tuple[RoutedEvent, ReplyChunk | None], None]:
+        """Runs the request and yields every event, with the text that it adds to the reply."""
         stream = ReplyStream(self.reply_format)
         events = self.engine.astream(self.prompt, config=self.config, extract=self.extract)
         async with aclosing(events):
             async for event in events:
-                if listen is not None:
-                    listen(event)
-                for chunk in self._chunks(stream, event):
-                    yield chunk
+                yield event, next(self._chunks(stream, event), None)
 
     def _chunks(self, stream: ReplyStream, event: RoutedEvent) -> Iterator[ReplyChunk]:
         match event:

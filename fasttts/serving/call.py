@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 from fasttts.chat import ChatRequest, Delta, Reply, ReplyFormat, cost_report
 from fasttts.config import SearchConfig
 from fasttts.decoding.sampling import derive_seed
+from fasttts.decoding.structured_outputs import THINK_END, THINK_START
 from fasttts.engine import FastTTS
 from fasttts.routing import RoutedEvent
-from fasttts.types import SearchResult, TokenLogprob
+from fasttts.types import SearchResult, StepFinished, TokenLogprob
 
 Item = TypeVar("Item")
 Listen = Callable[[RoutedEvent], None]
@@ -77,6 +78,8 @@ class Call:
         created: When it came, in seconds since 1970.
         requests: What is asked of the engine: one request for each prompt.
         num_choices: Replies to each of them.
+        shows_steps: Whether the steps of a search, losing ones too, are part of the first reply's
+            reasoning.
     """
 
     id: str
@@ -84,6 +87,7 @@ class Call:
     created: int
     requests: tuple[ChatRequest, ...]
     num_choices: int = 1
+    shows_steps: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -123,17 +127,29 @@ class Call:
         choices: dict[int, Choice] = {}
         results: dict[int, SearchResult] = {}
         asked = self._asked()
-        streams = [request.astream(listen) for request in asked.values()]
         indices = list(asked)
-        async with aclosing(_merged(streams)) as chunks:
-            async for number, chunk in chunks:
-                index = indices[number]
-                ended = None
+        steps = ""
+        async with aclosing(_merged([each.aevents() for each in asked.values()])) as items:
+            async for number, (event, chunk) in items:
+                if listen is not None:
+                    listen(event)
+                if self.shows_steps and isinstance(event, StepFinished):
+                    shown = _shown_step(event.text)
+                    steps += shown
+                    yield Growth(index=0, delta=Delta(reasoning=shown, content=""))
+                if chunk is None:
+                    continue
+                index, delta, ended = indices[number], chunk.delta, None
                 if chunk.end is not None:
                     reply, results[index] = chunk.end
+                    if steps:  # behind which the answer's own thoughts come as a whole
+                        delta = replace(delta, reasoning=reply.reasoning)
+                        reply = replace(reply, reasoning=steps + reply.reasoning)
                     ended = _chosen(index, asked[index].reply_format, results[index], reply)
                     choices[index] = ended
-                yield Growth(index=index, delta=chunk.delta, ended=ended)
+                elif self.shows_steps and not self.is_plain:
+                    delta = replace(delta, reasoning="")
+                yield Growth(index=index, delta=delta, ended=ended)
         for other in self._others(results):
             choices[other.index] = other
             delta = Delta(reasoning=other.reply.reasoning, content=other.reply.content)
@@ -168,6 +184,11 @@ class Call:
                     score=candidate.score,
                     num_tokens=candidate.num_tokens,
                 )
+
+
+def _shown_step(text: str) -> str:
+    """A step of a search as a part of reasoning, which has no tags of thoughts."""
+    return f"{text.replace(THINK_START, '').replace(THINK_END, '').strip()}\n\n"
 
 
 def _seeded(config: SearchConfig, number: int) -> SearchConfig:

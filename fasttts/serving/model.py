@@ -83,7 +83,8 @@ class ServedModel:
             messages: The conversation.
             options: Options of `SearchConfig` that OpenAI's fields stand for.
             effort: The client's `reasoning_effort`; None leaves the search to the model's name.
-            own: Further options of `SearchConfig`, and "auto" as a search; None for none.
+            own: Further options of `SearchConfig`, "auto" as a search, and `show_steps`; None for
+                none.
             num_choices: Replies that are asked for.
             tools: Tools that the model may call, in OpenAI's form; None for none.
             tool_choice: Whether it must call one.
@@ -95,7 +96,8 @@ class ServedModel:
             ApiError: The model is not served, or a limit of the server does not allow it.
             ConfigurationError: An option, a message or a tool cannot work.
         """
-        asked = self._asked(model, effort, options, own or {})
+        shows_steps, own = _shows_steps(own)
+        asked = self._asked(model, effort, options, own)
         try:
             request = self._options.request(
                 self.engine,
@@ -111,7 +113,8 @@ class ServedModel:
                 raise _too_long(str(error)) from error
             raise
         self._check_limits(request, num_choices)
-        return _call(prefix, model, [request], num_choices)
+        call = _call(prefix, model, [request], num_choices)
+        return replace(call, shows_steps=shows_steps)
 
     def complete(
         self,
@@ -199,6 +202,15 @@ def _call(prefix: str, model: str, requests: Sequence[ChatRequest], num_choices:
         requests=tuple(requests),
         num_choices=num_choices,
     )
+
+
+def _shows_steps(own: Mapping[str, Any] | None) -> tuple[bool, dict[str, Any]]:
+    """Separates the one option that is no search's from those of `SearchConfig`."""
+    rest = dict(own or {})
+    shows_steps = rest.pop("show_steps", False)
+    if not isinstance(shows_steps, bool):
+        raise ApiError(400, "show_steps is true or false", param="fasttts.show_steps")
+    return shows_steps, rest
 
 
 def _limited(budget: object, max_seconds: float) -> object:

@@ -265,6 +265,31 @@ def test_thoughts_are_reasoning(
         assert "".join(extra.get(name, "") for extra in extras) == "Two and two."
 
 
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_a_search_can_show_its_steps(
+    served_hermes: Served, hermes: HermesGenerator, is_streamed: bool
+) -> None:
+    """Those of losing paths too, while it runs; the answer stays the answer."""
+    hermes.answers[QUESTION] = "<think>Two.\n\nAnd two.</think>\n\nFour."
+    asked: dict[str, Any] = {
+        "model": "demo:beam-4",
+        "extra_body": {"fasttts": {"show_steps": True, "thinking": True}},
+    }
+    if is_streamed:
+        deltas = [chunk.choices[0].delta for chunk in chunks_of(served_hermes, **asked)]
+        content = "".join(delta.content or "" for delta in deltas)
+        parts = [(delta.model_extra or {}).get("reasoning", "") for delta in deltas]
+        assert len([part for part in parts if part]) > 4
+        reasoning = "".join(parts)
+    else:
+        create = served_hermes.client().chat.completions.create
+        message = create(messages=ASKED, **asked).choices[0].message
+        content, reasoning = message.content or "", (message.model_extra or {})["reasoning"]
+    assert content == "Four."
+    assert reasoning.count("And two.") > 1
+    assert reasoning.endswith("Two.\n\nAnd two.")
+
+
 def test_plain_replies_have_logprobs(served: Served) -> None:
     asked: dict[str, Any] = {"model": "demo", "max_tokens": 12, "logprobs": True}
     reply = served.client().chat.completions.create(messages=ASKED, top_logprobs=2, **asked)

@@ -3,15 +3,18 @@
 import json
 import logging
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-from fasttts import ConfigurationError, FastTTS
+from fasttts import ConfigurationError, FastTTS, OverloadedError
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.config import SchedulingConfig
 from fasttts.config.serving import LOOPBACK_NAMES, is_loopback, serving_config
+from fasttts.interfaces import GenerationOutput
 from fasttts.serving import listening_socket
 from tests.hermes import HermesGenerator
 from tests.serving.conftest import ASKED, KEY, QUESTION, Serve, Served, until
@@ -65,6 +68,7 @@ def refusal(served: Served, body: Any, status: int) -> dict[str, Any]:
         ({"fasttts": {"search": "os:system"}}, "fasttts.search"),
         ({"fasttts": {"budget": 3}}, None),
         ({"fasttts": []}, "fasttts"),
+        ({"fasttts": {"show_steps": 3}}, "fasttts.show_steps"),
     ],
 )
 def test_a_wrong_body_is_refused(served: Served, body: dict[str, Any], param: str | None) -> None:
@@ -137,6 +141,37 @@ def test_too_many_requests_come_again_later(serve: Serve, hermes: HermesGenerato
         stream.close()
         until(lambda: served.metric("fasttts_http_open_requests") == 0)
         client.chat.completions.create(model="demo", messages=ASKED, max_tokens=2)
+
+
+class HeldGenerator(FakeGenerator):
+    """Takes no step before it may, so that nothing leaves the engine's queue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_step = threading.Event()
+
+    def step(self) -> list[GenerationOutput]:
+        self.may_step.wait(30)
+        return super().step()
+
+
+def fill(engine: FastTTS) -> None:
+    for _ in range(100):
+        engine.submit(QUESTION, search="none", max_tokens=5)
+
+
+def test_the_queue_of_the_engine_has_an_end(serve: Serve) -> None:
+    generator = HeldGenerator()
+    with FastTTS(generator, scheduling=SchedulingConfig(max_waiting=1)) as engine:
+        served = serve(engine)
+        with pytest.raises(OverloadedError):
+            fill(engine)
+        for is_streamed in (False, True):
+            body = {"model": "demo", "messages": ASKED, "stream": is_streamed}
+            answer = served.post(CHAT, json=body)
+            assert answer.status_code == 429
+            assert int(answer.headers["retry-after"]) >= 1
+        generator.may_step.set()
 
 
 def test_a_request_has_a_longest_time(serve: Serve, hermes: HermesGenerator) -> None:
