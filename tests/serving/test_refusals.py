@@ -164,6 +164,8 @@ def test_the_queue_of_the_engine_has_an_end(serve: Serve) -> None:
     generator = HeldGenerator()
     with FastTTS(generator, scheduling=SchedulingConfig(max_waiting=1)) as engine:
         served = serve(engine)
+        engine.submit(QUESTION, search="none", max_tokens=5)
+        until(lambda: generator.num_unfinished() == 1)  # from then on the loop is held
         with pytest.raises(OverloadedError):
             fill(engine)
         for is_streamed in (False, True):
