@@ -11,6 +11,7 @@ number of requests one after the other, and then several at a time; all are stre
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import statistics
@@ -211,6 +212,8 @@ def main() -> None:
         import fasttts.demo
 
         folder = str(Path(fasttts.demo.__file__).parent / "generator")
+    # On a CPU, threads of OpenMP spin while they wait, and would hold up the other engines.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     report = Report(
         benchmark="serve",
         config={key: str(value) for key, value in vars(options).items()},

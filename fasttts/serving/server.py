@@ -13,6 +13,9 @@ from fasttts.engine import FastTTS
 from fasttts.errors import ConfigurationError
 from fasttts.serving.app import make_app
 
+_KEEP_ALIVE_S = 75
+"""Longer than the usual proxies keep their connections: who closes one first may lose a request."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -93,6 +96,7 @@ def serve(
             access_log=False,
             server_header=False,
             date_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=int(drain_s) or 1,
             ws="none",
         )
