@@ -78,7 +78,7 @@ class Aliases:
         if effort not in _SEARCH_EFFORTS:
             known = ", ".join((*_PLAIN_EFFORTS, *_SEARCH_EFFORTS))
             message = f"reasoning_effort={effort[:80]!r} is none of {known}"
-            raise ApiError(400, message, param="reasoning_effort")
+            raise ApiError(message, status=400, param="reasoning_effort")
         width = dict(_SEARCH_EFFORTS[effort])
         return {"search": AUTO if self._has_verifier else "self_consistency", **width}
 
@@ -98,4 +98,4 @@ def _search_options(model: str, alias: str) -> dict[str, Any]:
 
 def _unknown(model: str, hint: str) -> ApiError:
     message = f"the model {model[:200]!r} is not served here: {hint}"
-    return ApiError(404, message, code="model_not_found", param="model")
+    return ApiError(message, status=404, code="model_not_found", param="model")

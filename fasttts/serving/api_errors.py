@@ -8,6 +8,7 @@ from fasttts.errors import (
     BackendError,
     CapacityError,
     ConfigurationError,
+    FastTTSError,
     OverloadedError,
     SearchError,
 )
@@ -16,12 +17,12 @@ _NO_RETRY = {"x-should-retry": "false"}
 """OpenAI's clients repeat a call that failed on the server; this one would fail again."""
 
 
-class ApiError(Exception):
+class ApiError(FastTTSError):
     """A refusal of a request, or its failure.
 
     Args:
-        status: The HTTP status.
         message: What happened, and what to change.
+        status: The HTTP status.
         kind: OpenAI's type of the error.
         code: OpenAI's code of the error; None for none.
         param: The field of the request that is wrong; None where it is none.
@@ -30,9 +31,9 @@ class ApiError(Exception):
 
     def __init__(
         self,
-        status: int,
         message: str,
         *,
+        status: int,
         kind: str = "invalid_request_error",
         code: str | None = None,
         param: str | None = None,
@@ -61,8 +62,8 @@ def overloaded(message: str, retry_after_s: float) -> ApiError:
         retry_after_s: Seconds after which there should be room.
     """
     return ApiError(
-        429,
         message,
+        status=429,
         kind="rate_limit_error",
         code="rate_limit_exceeded",
         headers=retry_after(retry_after_s),
@@ -77,18 +78,22 @@ def api_error(error: BaseException) -> ApiError:
         case OverloadedError():
             return overloaded(str(error), error.retry_after_s)
         case ConfigurationError():
-            return ApiError(400, str(error))
+            return ApiError(str(error), status=400)
         case CapacityError():
-            return ApiError(400, str(error), code="context_length_exceeded")
+            return ApiError(str(error), status=400, code="context_length_exceeded")
         case SearchError():
             return _search_error(error)
         case BackendError() if error.retryable:
-            return ApiError(503, str(error), kind="server_error", headers=retry_after(1.0))
+            return ApiError(str(error), status=503, kind="server_error", headers=retry_after(1.0))
         case BackendError():
             message = str(error)
-            return ApiError(503, message, kind="server_error", code="engine", headers=_NO_RETRY)
+            return ApiError(
+                message, status=503, kind="server_error", code="engine", headers=_NO_RETRY
+            )
         case _:
-            return ApiError(500, "internal error; the server's log has it", kind="server_error")
+            return ApiError(
+                "internal error; the server's log has it", status=500, kind="server_error"
+            )
 
 
 def _search_error(error: SearchError) -> ApiError:
@@ -99,4 +104,4 @@ def _search_error(error: SearchError) -> ApiError:
             status, code = 504, "time_limit"
         case _:
             status, code = 500, "no_answer"
-    return ApiError(status, str(error), kind="server_error", code=code, headers=_NO_RETRY)
+    return ApiError(str(error), status=status, kind="server_error", code=code, headers=_NO_RETRY)

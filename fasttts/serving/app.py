@@ -39,7 +39,7 @@ def make_app(engine: FastTTS, config: ServingConfig) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(_open_routes(service))
     app.include_router(_guarded_routes(service))
-    for kind in (ApiError, FastTTSError, HTTPException, ClientDisconnect, Exception):
+    for kind in (FastTTSError, HTTPException, ClientDisconnect, Exception):
         app.add_exception_handler(kind, _failure)
     app.add_middleware(CountResponses, metrics=service.metrics)
     if config.cors_origins:
@@ -139,8 +139,10 @@ async def _failure(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)  # nobody reads it; the metrics count it
     if isinstance(error, HTTPException):
-        error = ApiError(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
-    if not isinstance(error, ApiError | FastTTSError):
+        error = ApiError(
+            f"{request.method} {request.url.path}: {error.detail}", status=error.status_code
+        )
+    if not isinstance(error, FastTTSError):
         logger.error("a request failed", exc_info=error)
     failure = api_error(error)
     return JSONResponse(failure.body(), failure.status, headers=failure.headers)

@@ -84,9 +84,9 @@ def parse(kind: type[Body], body: bytes) -> Body:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
-            raise ApiError(400, f"the body is no JSON: {first['msg']}") from error
+            raise ApiError(f"the body is no JSON: {first['msg']}", status=400) from error
         param = str(first["loc"][0]) if first["loc"] else None
-        raise ApiError(400, str(refusal(kind, error))[:2000], param=param) from error
+        raise ApiError(str(refusal(kind, error))[:2000], status=400, param=param) from error
 
 
 def refuse(body: BaseModel, fields: Sequence[str], harmless: Mapping[str, Any]) -> None:
@@ -104,7 +104,7 @@ def refuse(body: BaseModel, fields: Sequence[str], harmless: Mapping[str, Any]) 
         value = getattr(body, name)
         if value is not None and value != harmless.get(name) and value not in ([], {}):
             message = f"{name} has no counterpart here: leave it out"
-            raise ApiError(400, message, code="unsupported_parameter", param=name)
+            raise ApiError(message, status=400, code="unsupported_parameter", param=name)
 
 
 def format_schema(asked: Mapping[str, Any] | None, param: str) -> Mapping[str, Any] | None:
@@ -126,7 +126,7 @@ def format_schema(asked: Mapping[str, Any] | None, param: str) -> Mapping[str, A
     schema = inner.get("schema") if isinstance(inner, Mapping) else None
     if kind != "json_schema" or not isinstance(schema, Mapping):
         message = f"{param}: give type 'text', 'json_object', or 'json_schema' with a schema"
-        raise ApiError(400, message, param=param)
+        raise ApiError(message, status=400, param=param)
     return schema
 
 

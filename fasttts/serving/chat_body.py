@@ -95,7 +95,7 @@ def _message(message: Mapping[str, Any]) -> Message:
     """A message as chat templates know it."""
     converted = {name: value for name, value in message.items() if value is not None}
     if "function_call" in converted:
-        raise ApiError(400, "function_call is of the past: use tool_calls", param="messages")
+        raise ApiError("function_call is of the past: use tool_calls", status=400, param="messages")
     if converted.get("role") == "developer":
         converted["role"] = "system"  # OpenAI's newer word for it
     if "reasoning" in converted:
@@ -117,5 +117,5 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     function = tool.get("function")
     if tool.get("type", "function") != "function" or not isinstance(function, Mapping):
         message = "tools: the models call functions only, as {'type': 'function', 'function': ...}"
-        raise ApiError(400, message, param="tools")
+        raise ApiError(message, status=400, param="tools")
     return function_tool(function)

@@ -55,7 +55,9 @@ class CompletionBody(RequestBody):
         """
         prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
         if not all(isinstance(prompt, str) for prompt in prompts):
-            raise ApiError(400, "a prompt is a text, not a list of token ids", param="prompt")
+            raise ApiError(
+                "a prompt is a text, not a list of token ids", status=400, param="prompt"
+            )
         return prompts
 
     def call(self, served: ServedModel) -> Call:

@@ -27,7 +27,7 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> by
     """
     # Web pages may send other types to any server, without its consent.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
-        raise ApiError(415, f"the body must be JSON: send 'Content-Type: {_JSON}'")
+        raise ApiError(f"the body must be JSON: send 'Content-Type: {_JSON}'", status=415)
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise _too_long(max_bytes)
@@ -39,13 +39,14 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> by
                 if len(body) > max_bytes:
                     raise _too_long(max_bytes)
     except TimeoutError as error:
-        raise ApiError(408, f"the body did not come within {timeout_s:g} s") from error
+        raise ApiError(f"the body did not come within {timeout_s:g} s", status=408) from error
     return bytes(body)
 
 
 def _too_long(max_bytes: int) -> ApiError:
     return ApiError(
-        413, f"the body has more than {max_bytes:,} bytes, the server's max_body_bytes: send less"
+        f"the body has more than {max_bytes:,} bytes, the server's max_body_bytes: send less",
+        status=413,
     )
 
 

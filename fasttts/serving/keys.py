@@ -36,8 +36,8 @@ class KeyRing:
         if not any(found):
             problem = "a wrong API key" if is_bearer else "no API key"
             raise ApiError(
-                401,
                 f"{problem}: send one of the server's as 'Authorization: Bearer KEY'",
+                status=401,
                 kind="authentication_error",
                 code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},

@@ -160,7 +160,7 @@ class ServedModel:
         if isinstance(search, str) and is_function_name(search):
             # A request must not import modules of the server.
             message = f"search={search[:80]!r}: requests cannot name functions of the server"
-            raise ApiError(400, message, param="fasttts.search")
+            raise ApiError(message, status=400, param="fasttts.search")
         if self._config.max_seconds is not None:
             asked["budget"] = _limited(asked.get("budget"), self._config.max_seconds)
         return asked
@@ -169,7 +169,7 @@ class ServedModel:
         most = self._config.max_prompt_tokens
         num_tokens = len(request.prompt.token_ids)
         if not num_tokens:
-            raise ApiError(400, "the prompt is empty", param="prompt")
+            raise ApiError("the prompt is empty", status=400, param="prompt")
         if num_tokens >= self.engine.max_model_len:
             raise _too_long(
                 f"the prompt has {num_tokens} tokens, the context {self.engine.max_model_len}"
@@ -181,17 +181,17 @@ class ServedModel:
         is_plain = request.config.search == "none"
         most, n = self._config.max_beams, num_choices if is_plain else request.config.n
         if n > most:
-            raise ApiError(400, f"n={n}: the server's max_beams is {most}", param="n")
+            raise ApiError(f"n={n}: the server's max_beams is {most}", status=400, param="n")
         if not is_plain and num_choices > request.config.n:
             raise ApiError(
-                400,
                 f"n={num_choices} choices of {request.config.n} candidates: ask for fewer, or for "
                 "a wider search",
+                status=400,
                 param="n",
             )
         if num_choices > 1 and not isinstance(request.engine, FastTTS):
             message = f"n={num_choices}: a call that may be answered plainly has one choice"
-            raise ApiError(400, message, param="n")
+            raise ApiError(message, status=400, param="n")
 
 
 def _call(prefix: str, model: str, requests: Sequence[ChatRequest], num_choices: int) -> Call:
@@ -209,7 +209,7 @@ def _shows_steps(own: Mapping[str, Any] | None) -> tuple[bool, dict[str, Any]]:
     rest = dict(own or {})
     shows_steps = rest.pop("show_steps", False)
     if not isinstance(shows_steps, bool):
-        raise ApiError(400, "show_steps is true or false", param="fasttts.show_steps")
+        raise ApiError("show_steps is true or false", status=400, param="fasttts.show_steps")
     return shows_steps, rest
 
 
@@ -226,7 +226,7 @@ def _limited(budget: object, max_seconds: float) -> object:
 
 
 def _too_long(message: str) -> ApiError:
-    return ApiError(400, message, code="context_length_exceeded", param="messages")
+    return ApiError(message, status=400, code="context_length_exceeded", param="messages")
 
 
 def _short_name(generator: str) -> str:

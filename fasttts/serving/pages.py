@@ -103,7 +103,9 @@ class SearchPages:
     def _page(self, call_id: str) -> _Page:
         page = self._pages.get(call_id)
         if page is None:
-            raise ApiError(404, "there is no such search, or newer ones have taken its place")
+            raise ApiError(
+                "there is no such search, or newer ones have taken its place", status=404
+            )
         return page
 
 

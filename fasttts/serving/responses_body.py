@@ -129,7 +129,9 @@ def _text(content: object) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise ApiError(400, "the content of an input item is a text or a list", param="input")
+        raise ApiError(
+            "the content of an input item is a text or a list", status=400, param="input"
+        )
     return "".join(_part_text(part) for part in content)
 
 
@@ -143,18 +145,18 @@ def _part_text(part: object) -> str:
 
 def _unreadable(kind: object) -> ApiError:
     message = f"the input holds {str(kind)[:80]!r}; the models read text and calls of functions"
-    return ApiError(400, message, param="input")
+    return ApiError(message, status=400, param="input")
 
 
 def _effort(reasoning: Mapping[str, Any] | None) -> str | None:
     effort = (reasoning or {}).get("effort")
     if not isinstance(effort, str | None):
-        raise ApiError(400, "reasoning.effort is a word", param="reasoning.effort")
+        raise ApiError("reasoning.effort is a word", status=400, param="reasoning.effort")
     return effort
 
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     if tool.get("type") != "function" or not isinstance(tool.get("name"), str):
         message = "tools: the models call functions only, as {'type': 'function', 'name': ...}"
-        raise ApiError(400, message, param="tools")
+        raise ApiError(message, status=400, param="tools")
     return function_tool(tool)

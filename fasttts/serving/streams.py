@@ -11,7 +11,7 @@ from sse_starlette.sse import AppStatus, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from fasttts.errors import FastTTSError
-from fasttts.serving.api_errors import ApiError, api_error
+from fasttts.serving.api_errors import api_error
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ async def with_failure(
                 # Events that are there already must not keep the loop from other connections.
                 await asyncio.sleep(0)
     except Exception as error:  # whatever it is, a client waits
-        if not isinstance(error, FastTTSError | ApiError):
+        if not isinstance(error, FastTTSError):
             logger.exception("a stream failed")
         for event in failure(error, num_sent):
             yield event

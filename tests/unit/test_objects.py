@@ -128,6 +128,7 @@ def values() -> list[Any]:
         events: list[Any] = list(Router(engine, Always()).stream("a", **OPTIONS))
         events += engine.stream("a", search="none", max_tokens=9)
         result = events[-1].result
+        spelled = engine.search("a", search="none", max_tokens=2, num_logprobs=1)
         voted = engine.search("a", search="self_consistency", extract=str.strip, **OPTIONS)
         with pytest.raises(fasttts.SearchError) as cut:
             engine.search("a", n=8, on_cut="raise", budget={"tokens": 20, "grace_tokens": 0})
@@ -141,7 +142,7 @@ def values() -> list[Any]:
         result.usage, result.timings, result.occupancy, stats, stats.health, stats.requests,
         stats.usage, prompt, config, config.budget, call, fasttts.EngineConfig(),
         fasttts.SchedulingConfig(), fasttts.ParsedOutput(content="", tool_calls=(call,)),
-        events[0].decision, result.record, *result.record.nodes, *voted.votes,
+        events[0].decision, *spelled.logprobs, result.record, *result.record.nodes, *voted.votes,
     ]  # fmt: skip
 
 

@@ -113,6 +113,7 @@ INNER_EXPORTS: dict[str, list[str]] = {
         "judge_many",
         "mbpp_tests",
     ],
+    "fasttts.serving": ["address", "listening_socket", "make_app", "serve"],
     "fasttts.evaluation": [
         "AnswerJudge",
         "Comparison",
