@@ -215,8 +215,24 @@ class ChatOptions(BaseModel):
             truncates=self.on_overflow == "truncate",
             untagged_calls=self.untagged_calls,
         )
-        asked = overrides.get("search")
-        if not _is_auto(self.search if asked is None else asked):
+        return self._routed(request, engine, overrides.get("search"), policy)
+
+    def _routed(
+        self,
+        request: ChatRequest,
+        engine: FastTTS,
+        search: object,
+        policy: RoutingPolicy | None = None,
+    ) -> ChatRequest:
+        """Lets a router answer a request whose search is "auto".
+
+        Args:
+            request: The request.
+            engine: Answers it.
+            search: The search that the call asks for; None leaves it to this object.
+            policy: As for `_request`.
+        """
+        if not _is_auto(self.search if search is None else search):
             return request
         router = Router(
             engine,

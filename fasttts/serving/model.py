@@ -28,9 +28,13 @@ class _Options(ChatOptions):
         return self._request(engine, messages, **asked)
 
     def completion(self, engine: FastTTS, text: str, **asked: Any) -> ChatRequest:
-        request = self._request(engine, [{"role": "user", "content": "."}], **asked)
-        prompt = text_prompt(text, engine.tokenizer)
-        return replace(request, prompt=prompt, reply_format=ReplyFormat(is_raw=True), extract=None)
+        request = ChatRequest(
+            engine=engine,
+            prompt=text_prompt(text, engine.tokenizer),
+            config=self._search_config(**asked),
+            reply_format=ReplyFormat(is_raw=True),
+        )
+        return self._routed(request, engine, asked.get("search"))
 
 
 class ServedModel:
