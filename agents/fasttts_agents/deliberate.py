@@ -1,7 +1,7 @@
 """The `deliberate` tool without a framework: its description for the model, and its execution."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Self, get_args
@@ -91,6 +91,16 @@ INPUTS: Final[Mapping[Effort | None, type[DeliberateInput]]] = {
 """The tool's arguments, by the highest effort that the model may choose."""
 
 
+def noted_text(result: SearchResult, notes: Sequence[str] = ()) -> str:
+    """The winning solution for a model to read, with what it should know before it.
+
+    Args:
+        result: The result.
+        notes: Texts that follow the result's warnings.
+    """
+    return "".join(f"({note})\n\n" for note in (*result.warnings, *notes)) + result.text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliberation:
     """Result of the tool.
@@ -104,14 +114,14 @@ class Deliberation:
     trace: dict[str, Any]
 
     @classmethod
-    def of(cls, result: SearchResult, note: str = "") -> Self:
+    def of(cls, result: SearchResult, notes: Sequence[str] = ()) -> Self:
         """Converts the result of a search.
 
         Args:
             result: The result.
-            note: Text for the model, put before the answer; empty for none.
+            notes: Texts for the model, put before the answer behind the result's warnings.
         """
-        return cls(answer=note + result.text, trace=json.loads(result.to_json()))
+        return cls(answer=noted_text(result, notes), trace=json.loads(result.to_json()))
 
     def __str__(self) -> str:
         return self.answer
@@ -167,12 +177,27 @@ class Deliberator:
         except SearchError as error:
             allowance.pay(error.usage)
             raise
-        return _deliberation(result, allowance)
+        return _deliberation(_paid(result, allowance), allowance)
 
     async def arun(
         self, problem: str, effort: Effort | None = None, tell: Tell | None = None
     ) -> Deliberation:
         """Solves as `run` does, for event loops; cancelling the task stops the search.
+
+        Args:
+            problem: The problem that the model passed.
+            effort: How hard to think; None is the highest allowed.
+            tell: Receives progress; None for no reports.
+
+        Raises:
+            FastTTSError: As for `run`.
+        """
+        return _deliberation(await self.asolve(problem, effort, tell), current_run_budget())
+
+    async def asolve(
+        self, problem: str, effort: Effort | None = None, tell: Tell | None = None
+    ) -> SearchResult:
+        """Solves as `arun` does, and returns the whole result.
 
         Args:
             problem: The problem that the model passed.
@@ -194,7 +219,7 @@ class Deliberator:
         except SearchError as error:
             allowance.pay(error.usage)
             raise
-        return _deliberation(result, allowance)
+        return _paid(result, allowance)
 
     def _check_call(self, problem: str, effort: Effort | None, tell: Tell | None) -> None:
         if not isinstance(problem, str):
@@ -234,10 +259,11 @@ def _seen(event: object, tell: Tell | None) -> SearchResult | None:
     return event.result if isinstance(event, Finished) else None
 
 
-def _deliberation(result: SearchResult | None, allowance: RunBudget) -> Deliberation:
+def _paid(result: SearchResult | None, allowance: RunBudget) -> SearchResult:
     assert result is not None, "a stream ends with its result"
     allowance.pay(result.usage)
-    notes = [f"({warning})" for warning in result.warnings]
-    if allowance.is_used_up:
-        notes.append(f"({allowance})")
-    return Deliberation.of(result, "".join(f"{note}\n\n" for note in notes))
+    return result
+
+
+def _deliberation(result: SearchResult, allowance: RunBudget) -> Deliberation:
+    return Deliberation.of(result, [str(allowance)] if allowance.is_used_up else [])

@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from fasttts import __version__
-from fasttts.cli import calibrate, calibrate_router, chat, check, evaluate, plan, serve, solve
+from fasttts.cli import (
+    calibrate,
+    calibrate_router,
+    chat,
+    check,
+    evaluate,
+    mcp,
+    plan,
+    serve,
+    solve,
+)
 from fasttts.cli.streams import ShieldedGroup, shield
 
 __all__ = ["app", "main"]
@@ -26,6 +36,7 @@ app.command("chat")(chat.run)
 app.command("serve")(serve.run)
 app.command("eval")(evaluate.run)
 app.command("check")(check.run)
+app.command("mcp")(mcp.run)
 app.command("plan")(plan.run)
 app.command("calibrate")(calibrate.run)
 app.command("calibrate-router")(calibrate_router.run)

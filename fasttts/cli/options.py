@@ -309,6 +309,36 @@ CacheDir = Annotated[
     str | None,
     typer.Option(metavar="DIR", help="Keep results here, and do not search for them again."),
 ]
+Transport = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="'stdio': a client starts this command; or 'http': it connects."
+    ),
+]
+TimeLimit = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", help="Most seconds of a call; the best answer so far is returned then."
+    ),
+]
+MaxProblemTokens = Annotated[int, typer.Option(metavar="N", help="Longest problem.")]
+AllowedOrigins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allowed-origin",
+        metavar="ORIGIN",
+        help="Pages of this origin may call, such as https://example.org; repeatable.",
+        show_default=False,
+    ),
+]
+ToolSearch = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        metavar="METHOD",
+        help="How the tools search; beam_search with a verifier, self_consistency without.",
+    ),
+]
 Stats = Annotated[
     bool, typer.Option("--stats", help="Also print counts: iterations, tokens, seconds.")
 ]

@@ -10,6 +10,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage
+from mcp import Client
 
 from fasttts import FastTTS, SearchConfig
 from fasttts.answers.extraction import extract_boxed
@@ -17,6 +18,14 @@ from fasttts.demo.problems import Problem, generate_problems
 from fasttts.routing import Cascade
 from fasttts_agents.langchain import DeliberateTool, DeliberationMiddleware, trace_of
 from fasttts_agents.llama_index import deliberate_tool
+from fasttts_agents.mcp import (
+    BackgroundEngine,
+    HttpOptions,
+    HttpServer,
+    ToolService,
+    http_app,
+    make_server,
+)
 from langchain_fasttts import ChatFastTTS
 from llama_index.llms.fasttts import FastTTS as LlamaIndexFastTTS
 
@@ -136,3 +145,22 @@ def test_the_parts_of_an_agents_run_add_up_to_the_engines_counters(demo_engine: 
     for name in ("generated_tokens", "required_tokens", "verifier_computed_tokens"):
         total = sum(getattr(part.usage, name) for part in parts)
         assert total == getattr(demo_engine.usage, name) - getattr(before, name), name
+
+
+async def test_an_mcp_client_over_http(demo_engine: FastTTS) -> None:
+    service = ToolService(BackgroundEngine(lambda: demo_engine), SearchConfig(**SEARCH))
+    options = HttpOptions(port=0)
+    web = HttpServer(http_app(make_server(service), options), options)
+    serving = asyncio.create_task(web.serve())
+    async with Client(web.url) as client:
+        answered, checked = await asyncio.gather(
+            client.call_tool("solve_many", {"problems": [SHORT.text, LONG.text]}),
+            client.call_tool("check_answer", {"answer": "0.0", "problem": SHORT.text}),
+        )
+    web.end()
+    await serving
+    short, long = answered.structured_content["solutions"]
+    assert short["answer"] == str(SHORT.answer)
+    assert long["is_complete"]
+    assert checked.structured_content["compared_with"] == short["answer"]
+    assert checked.structured_content["verdict"] == "differs"

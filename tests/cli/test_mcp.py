@@ -1,0 +1,199 @@
+"""`fasttts mcp` as clients start it: the protocol alone on stdout, signals, and what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client, StdioServerParameters
+from typer.testing import Result
+
+from fasttts import ConfigurationError, EngineConfig, FastTTS
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from tests.engines import OpenWith
+
+ROOT = Path(__file__).parents[2]
+PROBLEM = "Tom has 3 boxes of 12 pencils each. Tom gives 5 pencils to Mia. How many has Tom?"
+REAL = "from fasttts.cli import main; main()"
+# Models without weights, which print and log as those of vLLM may, in Python and below it.
+NOISY = """
+import logging, os, subprocess, sys, time
+from fasttts import FastTTS
+from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.cli import main
+
+class Noisy(FakeGenerator):
+    def step(self):
+        print("printed")
+        os.write(1, b"written")
+        time.sleep(0.002)
+        return super().step()
+
+def open_engine(settings):
+    time.sleep(float(os.environ["LOADING_S"]))
+    subprocess.run(["echo", "from a child"])
+    assert sys.stdin.read() == ""
+    return FastTTS(Noisy(mean_steps=4), FakeVerifier())
+
+FastTTS.from_config = open_engine
+main()
+"""
+PATHS = os.pathsep.join(map(str, (ROOT, ROOT / "integrations", ROOT / "agents")))
+
+
+def command(program: str, *arguments: str, loading_s: float = 0.0) -> StdioServerParameters:
+    environment = os.environ | {"PYTHONPATH": PATHS, "LOADING_S": str(loading_s)}
+    return StdioServerParameters(
+        command=sys.executable, args=["-c", program, "mcp", *arguments], env=environment
+    )
+
+
+@contextmanager
+def started(*arguments: str, loading_s: float = 0.0) -> Iterator[subprocess.Popen[str]]:
+    """The server as a process, without a client."""
+    asked = command(NOISY, *arguments, loading_s=loading_s)
+    with subprocess.Popen(
+        [asked.command, *asked.args],
+        env=asked.env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def say(process: subprocess.Popen[str], **message: Any) -> None:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    process.stdin.flush()
+
+
+HELLO = {
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
+
+
+def test_nothing_but_the_protocol_is_on_stdout() -> None:
+    with started("-n", "4", "--max-tokens", "100") as process:
+        say(process, **HELLO)
+        say(process, method="notifications/initialized")
+        call = {"name": "deliberate", "arguments": {"problem": PROBLEM}}
+        say(process, id=2, method="tools/call", params=call | {"_meta": {"progressToken": 7}})
+        assert process.stdout is not None
+        messages = [json.loads(process.stdout.readline()) for _ in range(3)]
+        while "id" not in messages[-1]:
+            messages.append(json.loads(process.stdout.readline()))
+        rest, errors = process.communicate(timeout=20)  # which closes its input
+    assert process.returncode == 0
+    assert [message.get("id") for message in messages if "id" in message] == [1, 2]
+    progress = [one["params"] for one in messages if one.get("method") == "notifications/progress"]
+    assert {one["progressToken"] for one in progress} == {7}
+    assert rest == ""
+    assert all(noise in errors for noise in ("printed", "written", "from a child"))
+
+
+def test_a_client_is_greeted_before_the_models_are_loaded_and_may_leave() -> None:
+    with started(loading_s=60.0) as process:
+        say(process, **HELLO)
+        assert process.stdout is not None
+        greeting = json.loads(process.stdout.readline())
+        assert greeting["result"]["serverInfo"]["name"] == "fasttts"
+        began = time.monotonic()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert time.monotonic() - began < 10
+
+
+def test_a_signal_ends_the_server_over_stdio() -> None:
+    with started() as process:
+        assert process.stderr is not None
+        while "the models are loaded" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=20)
+    assert process.returncode == 0
+
+
+def test_a_signal_ends_the_server_over_http(
+    run: Callable[..., Result], open_with: OpenWith
+) -> None:
+    def open_engine(_: EngineConfig) -> FastTTS:
+        os.kill(os.getpid(), signal.SIGTERM)
+        engines.append(FastTTS(FakeGenerator(), FakeVerifier()))
+        return engines[-1]
+
+    engines: list[FastTTS] = []
+    open_with(open_engine)
+    result = run("mcp", "--transport", "http", "--port", "0")
+    assert result.exit_code == 0, result.output
+    assert "fasttts: tools at http://127.0.0.1:" in result.stderr
+    assert engines[0].is_closed
+
+
+def test_models_that_cannot_be_loaded_end_the_server(
+    run: Callable[..., Result], open_with: OpenWith
+) -> None:
+    def open_engine(_: EngineConfig) -> FastTTS:
+        raise ConfigurationError("there is no such model")
+
+    open_with(open_engine)
+    result = run("mcp", "--transport", "http", "--port", "0")
+    assert result.exit_code == 2
+    assert "fasttts: there is no such model" in result.stderr
+
+
+def test_what_cannot_work_is_refused_before_models_are_loaded(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("# nobody\n\n", encoding="utf-8")
+    http = ("--transport", "http")
+    refused = {
+        ("--transport", "pigeon"): "use stdio or http",
+        ("--time-limit", "0"): "time_limit_s",
+        ("--max-problem-tokens", "0"): "max_problem_tokens",
+        ("--search", "none"): "search='none'",
+        ("--search", "bean_search"): "did you mean 'beam_search'?",
+        ("-n", "5"): "multiple of beam_width",
+        (*http, "--host", "0.0.0.0"): "--api-key-file",
+        (*http, "--port", "70000"): "--port 70000",
+        (*http, "--api-key-file", str(tmp_path / "none")): "No such file",
+        (*http, "--api-key-file", str(keys)): "there is no key in it",
+        (*http, "--host", "192.0.2.1", "--api-key-file", __file__): "--host 192.0.2.1",
+    }
+    for arguments, message in refused.items():
+        result = run("mcp", *arguments)
+        assert result.exit_code == 2, (arguments, result.output)
+        assert message in result.stderr
+        assert result.stdout == ""
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+async def test_the_demonstration_models_over_stdio() -> None:
+    heard: list[str] = []
+
+    async def hear(_: float, __: float | None, message: str | None) -> None:
+        heard.append(str(message))
+
+    async with Client(command(REAL, "-n", "8")) as client:
+        result = await client.call_tool("deliberate", {"problem": PROBLEM}, progress_callback=hear)
+    assert result.structured_content["answer"] == "31"
+    assert "the models are being loaded" in heard
