@@ -92,7 +92,7 @@ INPUTS: Final[Mapping[Effort | None, type[DeliberateInput]]] = {
 
 
 def noted_text(result: SearchResult, notes: Sequence[str] = ()) -> str:
-    """The winning solution for a model to read, with what it should know before it.
+    """The winning solution for a model to read, behind the warnings about it.
 
     Args:
         result: The result.

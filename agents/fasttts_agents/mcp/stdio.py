@@ -36,6 +36,12 @@ class _InterruptibleInput(io.RawIOBase):
         """Ends the input; from any thread, also in a signal handler."""
         os.write(self._waking, b"0")
 
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._waiting)
+            os.close(self._waking)
+        super().close()
+
 
 class ProtocolStreams:
     """Standard input and output of the process, taken for the protocol while the body runs.
@@ -66,9 +72,13 @@ class ProtocolStreams:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.end()  # also after an error, when a thread may still read
         sys.stdout.flush()
         for number, descriptor in enumerate(self._descriptors):
             os.dup2(descriptor, number)
+        self.input.close()
+        for descriptor in self._descriptors:
+            os.close(descriptor)
 
     def end(self) -> None:
         """Ends the input, as the client does when it leaves."""

@@ -121,12 +121,14 @@ class ToolService:
         time_limit_s: float = TIME_LIMIT_S,
         max_problem_tokens: int = 2048,
     ) -> None:
-        if not isinstance(time_limit_s, int | float) or not 0 < time_limit_s < float("inf"):
-            raise wrong_type("time_limit_s", time_limit_s, "a number of seconds above 0")
+        limit_s: object = time_limit_s
+        if not isinstance(limit_s, int | float) or not 0 < limit_s < float("inf"):
+            raise wrong_type("time_limit_s", limit_s, "a number of seconds above 0")
         if config.search == "none":
             raise ConfigurationError("search='none' is no search: name one for the tools to make")
-        if not isinstance(max_problem_tokens, int) or max_problem_tokens < 1:
-            raise wrong_type("max_problem_tokens", max_problem_tokens, "a positive integer")
+        longest: object = max_problem_tokens
+        if not isinstance(longest, int) or longest < 1:
+            raise wrong_type("max_problem_tokens", longest, "a positive integer")
         self.time_limit_s: Final = float(time_limit_s)
         self._engine = engine
         self._config = config
