@@ -59,11 +59,12 @@ def run(
     cache_dir: options.CacheDir = None,
     debug: options.Debug = False,
 ) -> None:
-    """Offer `deliberate`, `solve_many` and `check_answer` to MCP clients.
+    """Offer searches as tools to MCP clients.
 
-    A client starts this command and speaks to it over standard input and output, or, with
-    --transport http, connects to http://HOST:PORT/mcp. The models are loaded once, while clients
-    are already answered, and calls are searched together.
+    The tools are `deliberate`, `solve_many` and `check_answer`. A client starts this command and
+    speaks to it over standard input and output, or, with --transport http, connects to
+    http://HOST:PORT/mcp. The models are loaded once, while clients are already answered, and calls
+    are searched together.
     """
     with session.reported_errors(debug=debug):
         _check_installed()

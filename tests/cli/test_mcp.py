@@ -193,7 +193,7 @@ async def test_the_demonstration_models_over_stdio() -> None:
     async def hear(_: float, __: float | None, message: str | None) -> None:
         heard.append(str(message))
 
-    async with Client(command(REAL, "-n", "8")) as client:
+    async with Client(command(REAL, "-n", "8", "--time-limit", "200")) as client:
         result = await client.call_tool("deliberate", {"problem": PROBLEM}, progress_callback=hear)
     assert result.structured_content["answer"] == "31"
     assert "the models are being loaded" in heard

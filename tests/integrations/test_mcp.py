@@ -195,19 +195,21 @@ async def test_bad_arguments_are_errors_for_the_model(connect_here: Open) -> Non
 
 async def test_the_best_answer_so_far_at_the_limit(connect: Open, generator: Any) -> None:
     generator.step_s = 0.002
-    async with connect(time_limit_s=0.4) as client:
-        began = time.monotonic()
-        both = await asyncio.gather(
+    async with connect(time_limit_s=0.5) as client:
+        calls = asyncio.gather(
             client.call_tool("deliberate", {"problem": ENDLESS}),
-            client.call_tool("solve_many", {"problems": [ENDLESS, PROBLEM]}),
+            client.call_tool("solve_many", {"problems": [ENDLESS, ENDLESS]}),
         )
-        seconds = time.monotonic() - began
-    assert 0.3 < seconds < 1.2  # together, not one behind the other
-    cut, many = (result.structured_content for result in both)
-    assert (cut["stop_reason"], cut["is_complete"]) == ("seconds", False)
-    assert cut["solution"].startswith("and so on\n\nand so on")
-    assert "seconds" in text_of(both[0])
-    assert [one["stop_reason"] for one in many["solutions"]] == ["seconds", "complete"]
+        most_running = 0
+        while not calls.done():
+            most_running = max(most_running, generator.num_unfinished())
+            await asyncio.sleep(0.01)
+        one, many = (result.structured_content for result in await calls)
+    assert most_running > 2 * CONFIG.n  # three searches at once
+    for cut in (one, *many["solutions"]):
+        assert (cut["stop_reason"], cut["is_complete"]) == ("seconds", False)
+        assert cut["solution"].startswith("and so on\n\nand so on")
+        assert cut["seconds"] < 5
 
 
 @pytest.fixture
