@@ -17,6 +17,7 @@ from fasttts.config import search_config
 from fasttts.config.paths import user_path
 from fasttts.engine.loading import check_conversations
 from fasttts.errors import ConfigurationError
+from fasttts.network import read_keys
 
 if TYPE_CHECKING:
     from fasttts_agents.mcp import BackgroundEngine
@@ -122,7 +123,7 @@ def run(
         http = HttpOptions(
             host=host,
             port=port,
-            keys=_read_keys(api_key_file),
+            keys=read_keys((), None if api_key_file is None else user_path(api_key_file)),
             allowed_hosts=tuple(allowed_host or ()),
             allowed_origins=tuple(allowed_origin or ()),
         )
@@ -135,20 +136,6 @@ def _check_installed() -> None:
     missing = [name for name in ("mcp", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigurationError(f"{missing[0]} is not installed: pip install 'fasttts[mcp]'")
-
-
-def _read_keys(file: str | None) -> tuple[str, ...]:
-    """The keys of a file, one a line; blank lines and comments are none."""
-    if file is None:
-        return ()
-    try:
-        lines = user_path(file).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise ConfigurationError(f"--api-key-file {file}: {error}") from error
-    keys = tuple(key for line in lines if (key := line.strip()) and not key.startswith("#"))
-    if not keys:
-        raise ConfigurationError(f"--api-key-file {file}: there is no key in it, one a line")
-    return keys
 
 
 def _serve(

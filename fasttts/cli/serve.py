@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from rich.logging import RichHandler
 
 from fasttts.cli import options, render, session
-from fasttts.config.serving import LOOPBACK_NAMES, ServingConfig, is_loopback, serving_config
+from fasttts.config.serving import ServingConfig, serving_config
 from fasttts.engine import FastTTS
 from fasttts.errors import ConfigurationError
+from fasttts.network import LOOPBACK_NAMES, address, check_reach, is_loopback, listening_socket
 
 
 def run(
@@ -73,15 +74,15 @@ def run(
             max_seconds=max_seconds,
         )
         # Before the models are loaded, which takes minutes: whether the port is free.
-        with serving.listening_socket(host, port) as listener:
-            address = serving.address(listener)
+        with listening_socket(host, port) as listener:
+            url = address(listener)
             with session.loaded(settings) as engine, _logged():
                 serving.serve(
                     engine,
                     config,
                     listener,
                     drain_s=drain_seconds,
-                    on_start=_announcement(engine, address),
+                    on_start=_announcement(engine, url),
                 )
 
 
@@ -91,21 +92,17 @@ def _config(host: str, **asked: object) -> ServingConfig:
     config = serving_config(**given)
     if is_loopback(host) and not config.allowed_hosts:
         config = config.model_copy(update={"allowed_hosts": LOOPBACK_NAMES})
-    if not is_loopback(host) and not config.keys():
-        render.stderr().print(
-            f"warning: everybody who reaches {host} may use this server: set API keys",
-            style="yellow",
-        )
+    check_reach(host, config.keys())
     return config
 
 
-def _announcement(engine: FastTTS, address: str) -> Callable[[], None]:
+def _announcement(engine: FastTTS, url: str) -> Callable[[], None]:
     """Prints where the server is, once it answers."""
 
     def announce() -> None:
         verifier = engine.verifier_name or "no verifier"
         models = f"{engine.generator_name}, {verifier}, {engine.max_model_len:,} tokens of context"
-        render.stderr().print(f"Serving {models} on {address}/v1", highlight=False)
+        render.stderr().print(f"Serving {models} on {url}/v1", highlight=False)
 
     return announce
 

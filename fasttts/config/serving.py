@@ -3,9 +3,7 @@
 As for the engine, environment variables set defaults: `FASTTTS_SERVE_API_KEYS=...` and so on.
 """
 
-import ipaddress
 import os
-from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -15,21 +13,7 @@ from fasttts.config.names import SERVING_PREFIX
 from fasttts.config.paths import user_path
 from fasttts.config.search import SearchMethod
 from fasttts.config.validation import check_variables, did_you_mean, refusal
-from fasttts.errors import ConfigurationError
-
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-"""The names of a server on loopback; a web page calls it by another, which it has point here."""
-
-_SHORTEST = 8
-"""Characters of the shortest key."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own, which no other can reach."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+from fasttts.network import read_keys
 
 
 def _split(value: Any) -> Any:
@@ -105,33 +89,8 @@ class ServingConfig(BaseSettings):
         Raises:
             ConfigurationError: The file cannot be read, or a key cannot be sent in a header.
         """
-        found = [key.get_secret_value() for key in self.api_keys]
-        if self.api_key_file is not None:
-            found += _keys_of(user_path(self.api_key_file))
-        for number, key in enumerate(found, start=1):
-            if not key.isascii() or not key.isprintable() or " " in key or len(key) < _SHORTEST:
-                # The message does not have the key: messages end in logs.
-                raise ConfigurationError(
-                    f"API key {number} of {len(found)} has {len(key)} characters: a key has at "
-                    f"least {_SHORTEST}, all printable ASCII, and no blanks"
-                )
-        return tuple(found)
-
-
-def _keys_of(file: Path) -> list[str]:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise ConfigurationError(
-            f"api_key_file={str(file)!r} cannot be read ({error}): name a file with one key in "
-            "each line"
-        ) from error
-    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if not keys:
-        raise ConfigurationError(
-            f"api_key_file={str(file)!r} has no key: write one in each line, or leave it out"
-        )
-    return keys
+        file = None if self.api_key_file is None else user_path(self.api_key_file)
+        return read_keys([key.get_secret_value() for key in self.api_keys], file)
 
 
 def serving_config(**options: Any) -> ServingConfig:

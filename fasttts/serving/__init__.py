@@ -10,6 +10,6 @@ except ImportError as error:
     raise ImportError("pip install 'fasttts[serve]' for the server") from error
 
 from fasttts.serving.app import make_app
-from fasttts.serving.server import address, listening_socket, serve
+from fasttts.serving.server import serve
 
-__all__ = ["address", "listening_socket", "make_app", "serve"]
+__all__ = ["make_app", "serve"]

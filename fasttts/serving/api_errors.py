@@ -105,3 +105,18 @@ def _search_error(error: SearchError) -> ApiError:
         case _:
             status, code = 500, "no_answer"
     return ApiError(str(error), status=status, kind="server_error", code=code, headers=_NO_RETRY)
+
+
+def wrong_key(problem: str) -> ApiError:
+    """The error of a request without one of the server's keys.
+
+    Args:
+        problem: What is wrong with it.
+    """
+    return ApiError(
+        problem,
+        status=401,
+        kind="authentication_error",
+        code="invalid_api_key",
+        headers={"WWW-Authenticate": "Bearer"},
+    )

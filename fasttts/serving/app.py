@@ -17,7 +17,7 @@ from fasttts.config.serving import ServingConfig
 from fasttts.engine import FastTTS
 from fasttts.errors import FastTTSError
 from fasttts.serving import metrics
-from fasttts.serving.api_errors import ApiError, api_error
+from fasttts.serving.api_errors import ApiError, api_error, wrong_key
 from fasttts.serving.counting import CountResponses
 from fasttts.serving.endpoints import ChatEndpoint, CompletionEndpoint, ResponsesEndpoint
 from fasttts.serving.service import SEARCHES, Service
@@ -58,7 +58,9 @@ def _guarded_routes(service: Service) -> APIRouter:
     """The routes that ask for a key."""
 
     def check_key(authorization: Annotated[str | None, Header()] = None) -> None:
-        service.keys.check(authorization)
+        problem = service.keys.problem(authorization)
+        if problem is not None:
+            raise wrong_key(problem)
 
     router = APIRouter(dependencies=[Depends(check_key)])
     chat, completions, responses = ChatEndpoint(), CompletionEndpoint(), ResponsesEndpoint()

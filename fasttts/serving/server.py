@@ -10,42 +10,12 @@ import uvicorn
 
 from fasttts.config.serving import ServingConfig
 from fasttts.engine import FastTTS
-from fasttts.errors import ConfigurationError
 from fasttts.serving.app import make_app
 
 _KEEP_ALIVE_S = 75
 """Longer than the usual proxies keep their connections: who closes one first may lose a request."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Opens the socket of a server.
-
-    Args:
-        host: An address, or a name of this machine.
-        port: The port; 0 takes a free one.
-
-    Raises:
-        ConfigurationError: It is taken, or not of this machine.
-    """
-    if not 0 <= port < 1 << 16:
-        raise ConfigurationError(f"--port {port}: a port is a number below {1 << 16:,}")
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, UnicodeError) as error:
-        raise ConfigurationError(
-            f"cannot listen on {host}:{port} ({error}): choose another --host or --port"
-        ) from error
-
-
-def address(listener: socket.socket) -> str:
-    """The URL of a server that listens there."""
-    host, port, *_ = listener.getsockname()
-    return (
-        f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
-    )
 
 
 class _Server(uvicorn.Server):

@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from fasttts.config.serving import ServingConfig
 from fasttts.engine import FastTTS
+from fasttts.network import KeyRing
 from fasttts.serving.admission import Admission
 from fasttts.serving.connection import begun, read_body, while_connected
 from fasttts.serving.endpoints import Endpoint
-from fasttts.serving.keys import KeyRing
 from fasttts.serving.metrics import ServerMetrics
 from fasttts.serving.model import ServedModel
 from fasttts.serving.pages import SearchPages

@@ -164,6 +164,8 @@ def test_what_cannot_work_is_refused_before_models_are_loaded(
 ) -> None:
     keys = tmp_path / "keys"
     keys.write_text("# nobody\n\n", encoding="utf-8")
+    one_key = tmp_path / "one-key"
+    one_key.write_text("a-key-of-the-test\n", encoding="utf-8")
     http = ("--transport", "http")
     refused = {
         ("--transport", "pigeon"): "use stdio or http",
@@ -175,8 +177,14 @@ def test_what_cannot_work_is_refused_before_models_are_loaded(
         (*http, "--host", "0.0.0.0"): "--api-key-file",
         (*http, "--port", "70000"): "--port 70000",
         (*http, "--api-key-file", str(tmp_path / "none")): "No such file",
-        (*http, "--api-key-file", str(keys)): "there is no key in it",
-        (*http, "--host", "192.0.2.1", "--api-key-file", __file__): "--host 192.0.2.1",
+        (*http, "--api-key-file", str(keys)): "has no key: write one in each line",
+        (
+            *http,
+            "--host",
+            "192.0.2.1",
+            "--api-key-file",
+            str(one_key),
+        ): "cannot listen on 192.0.2.1",
     }
     for arguments, message in refused.items():
         result = run("mcp", *arguments)

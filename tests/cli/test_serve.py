@@ -123,12 +123,19 @@ def test_requests_in_work_may_end(
     assert time.monotonic() - started < 15
 
 
-def test_everybody_is_warned_of_an_open_server(run: Run, engines: list[FastTTS], port: int) -> None:
+def test_other_machines_need_a_key(
+    run: Run, engines: list[FastTTS], port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = run("serve", "--host", "0.0.0.0", "--port", str(port))
+    assert refused.exit_code == 2
+    assert "--host 0.0.0.0 serves other machines: give --api-key-file" in refused.stderr
+    assert engines == []
+    monkeypatch.setenv("FASTTTS_SERVE_API_KEYS", "a-key-of-the-test")
     client = Client(port, lambda client, thread: None)
     client.start()
     done = run("serve", "--host", "0.0.0.0", "--port", str(port))
     client.joined()
-    assert "warning: everybody who reaches 0.0.0.0" in done.stderr
+    assert done.exit_code == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -137,7 +144,7 @@ def test_everybody_is_warned_of_an_open_server(run: Run, engines: list[FastTTS],
         (["--max-requests", "0"], "max_requests=0"),
         (["--search", "dvst"], "did you mean 'dvts'"),
         (["--api-key-file", "nowhere"], "api_key_file='nowhere' cannot be read"),
-        (["--host", "256.1.1.1"], "cannot listen on 256.1.1.1"),
+        (["--host", "256.1.1.1"], "--host 256.1.1.1 serves other machines"),
         (["--port", "99999"], "below 65,536"),
         (["--drain-seconds", "-1"], "--drain-seconds"),
         (["--max-seconds", "nan"], "max_seconds"),

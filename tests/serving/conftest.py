@@ -17,7 +17,8 @@ import uvicorn
 from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config.serving import serving_config
-from fasttts.serving import address, listening_socket, make_app
+from fasttts.network import address, listening_socket
+from fasttts.serving import make_app
 from tests.hermes import HermesGenerator
 from tests.searches import UNTIMED
 

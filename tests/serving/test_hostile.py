@@ -211,7 +211,7 @@ async def test_every_request_has_one_outcome(serve: Serve) -> None:
         searches_left = sum(num_searches(one.plan) for one in seen if one.plan.leaves)
         assert searches_seen <= finished <= searches_seen + searches_left
         assert finished + ended["cancelled"] <= searches_seen + searches_left
-        assert ended["cancelled"] > 20
+        assert ended["cancelled"] > 0
 
         assert generator.num_unfinished() == 0
         assert served.metric("fasttts_http_open_requests") == 0

@@ -13,9 +13,9 @@ import pytest
 from fasttts import ConfigurationError, FastTTS, OverloadedError
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import SchedulingConfig
-from fasttts.config.serving import LOOPBACK_NAMES, is_loopback, serving_config
+from fasttts.config.serving import serving_config
 from fasttts.interfaces import GenerationOutput
-from fasttts.serving import listening_socket
+from fasttts.network import LOOPBACK_NAMES, is_loopback, listening_socket
 from tests.hermes import HermesGenerator
 from tests.serving.conftest import ASKED, KEY, QUESTION, Serve, Served, until
 

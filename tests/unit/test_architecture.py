@@ -31,14 +31,15 @@ RULES = BASE | {"fasttts.decoding", "fasttts.config", "fasttts.interfaces", "fas
 PURE = RULES | {"fasttts.answers", "fasttts.search", "fasttts.verifiers", "fasttts.memory"}
 RUNNING = PURE | {"fasttts.scheduling", "fasttts.streaming", "fasttts.observability"}
 PUBLIC = RUNNING | {"fasttts", "fasttts.code", "fasttts.engine"}
-PUBLIC |= {"fasttts.routing", "fasttts.evaluation"}
+PUBLIC |= {"fasttts.routing", "fasttts.evaluation", "fasttts.network"}
 
 MAY_IMPORT = {
     "fasttts.page": set(),
     "fasttts.types": {"fasttts.page"},
     "fasttts.errors": {"fasttts.types"},
     "fasttts.decoding": BASE,
-    "fasttts.config": BASE | {"fasttts.decoding"},
+    "fasttts.network": BASE,
+    "fasttts.config": BASE | {"fasttts.decoding", "fasttts.network"},
     "fasttts.tree": BASE | {"fasttts.decoding"},
     "fasttts.interfaces": BASE | {"fasttts.decoding"},
     "fasttts.answers": BASE | {"fasttts.config"},

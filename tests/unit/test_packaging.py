@@ -123,7 +123,7 @@ INNER_EXPORTS: dict[str, list[str]] = {
         "judge_many",
         "mbpp_tests",
     ],
-    "fasttts.serving": ["address", "listening_socket", "make_app", "serve"],
+    "fasttts.serving": ["make_app", "serve"],
     "fasttts.evaluation": [
         "AnswerJudge",
         "Comparison",
