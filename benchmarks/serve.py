@@ -172,6 +172,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--generator", default="demo", help="'demo' or a model directory")
     parser.add_argument("--against-vllm", action="store_true", help="also measure `vllm serve`")
+    parser.add_argument(
+        "--eager", action="store_true", help="`vllm serve` does not compile, as we do not on a CPU"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--num-problems", type=int, default=8)
     parser.add_argument("--together", type=int, default=8)
@@ -214,6 +217,8 @@ def main() -> None:
         folder = str(Path(fasttts.demo.__file__).parent / "generator")
     # On a CPU, threads of OpenMP spin while they wait, and would hold up the other engines.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Else vLLM's server takes most of the memory that the engines before it left.
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     report = Report(
         benchmark="serve",
         config={key: str(value) for key, value in vars(options).items()},
@@ -225,7 +230,8 @@ def main() -> None:
     commands = [fasttts_command(options.generator, options.max_model_len, ports["fasttts serve"])]
     if options.against_vllm:
         ports["vllm serve"] = free_port()
-        commands.append(vllm_command(folder, options.max_model_len, ports["vllm serve"]))
+        command = vllm_command(folder, options.max_model_len, ports["vllm serve"])
+        commands.append([*command, *(["--enforce-eager"] if options.eager else [])])
     with contextlib.ExitStack() as stack:
         for command, port in zip(commands, ports.values(), strict=True):
             stack.enter_context(server(command, port))
