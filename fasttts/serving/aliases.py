@@ -25,7 +25,7 @@ _METHODS: Mapping[str, str] = {
     **{method.replace("_", "-"): method for method in (AUTO, *get_args(SearchMethod))},
     **_SHORT,
 }
-_ALIAS = re.compile(r"(?P<method>[a-z_-]*[a-z])(?:-(?P<n>\d{1,6})(?:x(?P<width>\d{1,6}))?)?")
+_ALIAS = re.compile(r"(?P<method>[a-z_-]*[a-z])(?:-(?P<n>[0-9]{1,6})(?:x(?P<width>[0-9]{1,6}))?)?")
 _WIDTHS = (4, 3, 2, 1)
 
 _PLAIN_EFFORTS = ("none", "minimal")

@@ -91,9 +91,9 @@ def api_error(error: BaseException) -> ApiError:
                 message, status=503, kind="server_error", code="engine", headers=_NO_RETRY
             )
         case _:
-            return ApiError(
-                "internal error; the server's log has it", status=500, kind="server_error"
-            )
+            message = "internal error; the server's log has it"
+            headers = {**_NO_RETRY, "Connection": "close"}  # which the server does then
+            return ApiError(message, status=500, kind="server_error", headers=headers)
 
 
 def _search_error(error: SearchError) -> ApiError:

@@ -36,7 +36,7 @@ def make_app(engine: FastTTS, config: ServingConfig) -> FastAPI:
         ConfigurationError: An option cannot work with this engine.
     """
     service = Service(engine, config)
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(_open_routes(service))
     app.include_router(_guarded_routes(service))
     for kind in (FastTTSError, HTTPException, ClientDisconnect, Exception):

@@ -6,7 +6,14 @@ from typing import Any
 from pydantic import Field
 
 from fasttts.serving.api_errors import ApiError
-from fasttts.serving.bodies import RequestBody, format_schema, function_tool, refuse
+from fasttts.serving.bodies import (
+    Objects,
+    RequestBody,
+    check_tool_choice,
+    format_schema,
+    function_tools,
+    refuse,
+)
 from fasttts.serving.call import Call
 from fasttts.serving.model import ServedModel
 from fasttts.types import Message
@@ -33,11 +40,11 @@ _HARMLESS = {
 class ChatBody(RequestBody):
     """The body of a request; OpenAI's reference describes the fields."""
 
-    messages: list[dict[str, Any]]
+    messages: Objects
     n: int | None = Field(default=None, ge=1, le=128)
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Objects | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
@@ -57,16 +64,21 @@ class ChatBody(RequestBody):
     audio: dict[str, Any] | None = None
     frequency_penalty: float | None = None
     function_call: str | dict[str, Any] | None = None
-    functions: list[dict[str, Any]] | None = None
-    logit_bias: dict[str, float] | None = None
-    modalities: list[str] | None = None
+    functions: Objects | None = None
+    logit_bias: dict[str, Any] | None = None
+    modalities: list[Any] | None = None
     prediction: dict[str, Any] | None = None
     presence_penalty: float | None = None
     web_search_options: dict[str, Any] | None = None
 
     @property
     def _num_logprobs(self) -> int | None:
-        return (self.top_logprobs or 0) if self.logprobs else None
+        if self.logprobs:
+            return self.top_logprobs or 0
+        if self.top_logprobs:
+            message = f"top_logprobs={self.top_logprobs}: set logprobs as well"
+            raise ApiError(message, status=400, param="top_logprobs")
+        return None
 
     def call(self, served: ServedModel) -> Call:
         """Makes the call; takes as long as rendering does.
@@ -76,7 +88,10 @@ class ChatBody(RequestBody):
             ConfigurationError: An option, a message or a tool cannot work.
         """
         refuse(self, _UNSUPPORTED, _HARMLESS)
-        longest = self.max_completion_tokens or self.max_tokens
+        check_tool_choice(self.tool_choice, self.tools)
+        longest = self.max_tokens
+        if self.max_completion_tokens is not None:
+            longest = self.max_completion_tokens
         return served.chat(
             self.model,
             [_message(message) for message in self.messages],
@@ -84,7 +99,7 @@ class ChatBody(RequestBody):
             effort=self.reasoning_effort,
             own=self.fasttts,
             num_choices=self.n or 1,
-            tools=None if self.tools is None else [_tool(tool) for tool in self.tools] or None,
+            tools=function_tools([_function(tool) for tool in self.tools or ()]),
             tool_choice=self.tool_choice if self.tools else None,
             is_parallel=self.parallel_tool_calls is not False,
             response_schema=format_schema(self.response_format, "response_format"),
@@ -113,9 +128,9 @@ def _part(part: Any) -> Any:
     return part
 
 
-def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _function(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     function = tool.get("function")
     if tool.get("type", "function") != "function" or not isinstance(function, Mapping):
         message = "tools: the models call functions only, as {'type': 'function', 'function': ...}"
         raise ApiError(message, status=400, param="tools")
-    return function_tool(function)
+    return function

@@ -42,7 +42,7 @@ class CompletionBody(RequestBody):
     best_of: int | None = None
     echo: bool | None = None
     frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[str, Any] | None = None
     presence_penalty: float | None = None
     suffix: str | None = None
 
@@ -73,7 +73,7 @@ class CompletionBody(RequestBody):
             self.texts,
             options={
                 **self.sampling,
-                "max_tokens": self.max_tokens or _USUAL_MAX_TOKENS,
+                "max_tokens": _USUAL_MAX_TOKENS if self.max_tokens is None else self.max_tokens,
                 "num_logprobs": self.logprobs,
             },
             own=self.fasttts,

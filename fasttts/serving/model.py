@@ -10,15 +10,19 @@ from pydantic import ValidationError
 
 from fasttts import FastTTS
 from fasttts.chat import ChatOptions, ChatRequest, ReplyFormat, Tool, overflows
-from fasttts.config import is_function_name
+from fasttts.config import SearchConfig, is_function_name
 from fasttts.config.serving import ServingConfig
 from fasttts.config.validation import refusal
 from fasttts.engine.request import text_prompt
 from fasttts.errors import ConfigurationError
 from fasttts.serving.aliases import Aliases
 from fasttts.serving.api_errors import ApiError
+from fasttts.serving.bodies import check_names
 from fasttts.serving.call import Call
 from fasttts.types import Message
+
+_MOST_PARTS = 64
+"""Names in an option that is an object; all of an option's names are less."""
 
 
 class _Options(ChatOptions):
@@ -156,6 +160,11 @@ class ServedModel:
         own: Mapping[str, Any],
     ) -> dict[str, Any]:
         """All options of a call: the search's, then OpenAI's, then ours."""
+        check_names(own, SearchConfig.model_fields, "fasttts.")
+        for name in ("budget", "structured_outputs"):
+            if isinstance(value := own.get(name), Mapping) and len(value) > _MOST_PARTS:
+                message = f"fasttts.{name} has {len(value)} parts: {_MOST_PARTS} at most"
+                raise ApiError(message, status=400, param=f"fasttts.{name}")
         named = self.aliases.options(model)
         if effort is not None and named.get("search", "auto") == "auto":
             named = {**named, **self.aliases.effort_options(effort)}
@@ -166,7 +175,7 @@ class ServedModel:
             message = f"search={search[:80]!r}: requests cannot name functions of the server"
             raise ApiError(message, status=400, param="fasttts.search")
         if self._config.max_seconds is not None:
-            asked["budget"] = _limited(asked.get("budget"), self._config.max_seconds)
+            asked["budget"] = limited_budget(asked.get("budget"), self._config.max_seconds)
         return asked
 
     def _check_limits(self, request: ChatRequest, num_choices: int) -> None:
@@ -217,16 +226,22 @@ def _shows_steps(own: Mapping[str, Any] | None) -> tuple[bool, dict[str, Any]]:
     return shows_steps, rest
 
 
-def _limited(budget: object, max_seconds: float) -> object:
-    """A budget within the server's limit of seconds; one of a wrong form as it is."""
+def limited_budget(budget: object, max_seconds: float) -> object:
+    """A budget within the server's limit of seconds; one of a wrong form as it is.
+
+    Args:
+        budget: What the request asks for; None for none.
+        max_seconds: Most seconds, grace included.
+    """
     if budget is None:
         return {"seconds": max_seconds}
     if not isinstance(budget, Mapping):
         return budget
-    asked = budget.get("seconds")
-    if isinstance(asked, int | float) and asked <= max_seconds:
+    seconds, grace = budget.get("seconds"), budget.get("grace_seconds", 0.0)
+    if not isinstance(seconds, int | float | None) or not isinstance(grace, int | float):
         return budget
-    return {**budget, "seconds": max_seconds} if isinstance(asked, int | float | None) else budget
+    most = max_seconds if seconds is None else min(seconds, max_seconds)
+    return {**budget, "seconds": most, "grace_seconds": min(grace, max_seconds - most)}
 
 
 def _too_long(message: str) -> ApiError:

@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fasttts.serving.api_errors import ApiError
-from fasttts.serving.bodies import RequestBody, format_schema, function_tool, refuse
+from fasttts.serving.bodies import (
+    Objects,
+    RequestBody,
+    check_tool_choice,
+    format_schema,
+    function_tools,
+    refuse,
+)
 from fasttts.serving.call import Call
 from fasttts.serving.model import ServedModel
 from fasttts.types import Message
@@ -25,17 +32,17 @@ _TEXT_PARTS = ("input_text", "output_text", "text", "summary_text", "reasoning_t
 class ResponsesBody(RequestBody):
     """The body of a request; OpenAI's reference describes the fields."""
 
-    input: str | list[dict[str, Any]]
+    input: str | Objects
     instructions: str | None = None
     max_output_tokens: int | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Objects | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     text: dict[str, Any] | None = None
     reasoning: dict[str, Any] | None = None
 
     # Without effect: nothing is stored here, and the rest are hints to OpenAI's own service.
-    include: list[str] | None = None
+    include: list[Any] | None = None
     max_tool_calls: int | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
@@ -46,7 +53,7 @@ class ResponsesBody(RequestBody):
 
     # Refused where they would change a reply: the server keeps no state.
     background: bool | None = None
-    context_management: list[dict[str, Any]] | None = None
+    context_management: Objects | None = None
     conversation: str | dict[str, Any] | None = None
     previous_response_id: str | None = None
     prompt: dict[str, Any] | None = None
@@ -60,13 +67,14 @@ class ResponsesBody(RequestBody):
             ConfigurationError: An option, a message or a tool cannot work.
         """
         refuse(self, _UNSUPPORTED, _HARMLESS)
+        check_tool_choice(self.tool_choice, self.tools)
         return served.chat(
             self.model,
             messages(self.input, self.instructions),
             options={**self.sampling, "max_tokens": self.max_output_tokens},
             effort=_effort(self.reasoning),
             own=self.fasttts,
-            tools=None if self.tools is None else [_tool(tool) for tool in self.tools] or None,
+            tools=function_tools([_function(tool) for tool in self.tools or ()]),
             tool_choice=self.tool_choice if self.tools else None,
             is_parallel=self.parallel_tool_calls is not False,
             response_schema=format_schema((self.text or {}).get("format"), "text.format"),
@@ -155,8 +163,8 @@ def _effort(reasoning: Mapping[str, Any] | None) -> str | None:
     return effort
 
 
-def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _function(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     if tool.get("type") != "function" or not isinstance(tool.get("name"), str):
         message = "tools: the models call functions only, as {'type': 'function', 'name': ...}"
         raise ApiError(message, status=400, param="tools")
-    return function_tool(tool)
+    return tool

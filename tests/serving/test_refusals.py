@@ -4,6 +4,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fasttts.config import SchedulingConfig
 from fasttts.config.serving import serving_config
 from fasttts.interfaces import GenerationOutput
 from fasttts.network import LOOPBACK_NAMES, is_loopback, listening_socket
+from fasttts.serving.model import limited_budget
 from tests.hermes import HermesGenerator
 from tests.serving.conftest import ASKED, KEY, QUESTION, Serve, Served, until
 
@@ -30,6 +32,10 @@ def refusal(served: Served, body: Any, status: int) -> dict[str, Any]:
     error: dict[str, Any] = answer.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
     return error
+
+
+def tool(name: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, **fields}}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,24 @@ def refusal(served: Served, body: Any, status: int) -> dict[str, Any]:
         ({"presence_penalty": 0.5}, "presence_penalty"),
         ({"functions": [{"name": "f"}]}, "functions"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
-        ({"tools": [{"type": "function", "function": {}}]}, None),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools"),
+        ({"tools": [1] * 100_000}, "tools"),
+        ({"tools": [tool("f", description=5)]}, "tools"),
+        ({"tools": [tool("f", strict="yes")]}, "tools"),
+        ({"tools": [tool("f"), tool("f")]}, "tools"),
+        ({"tools": [tool("no name")]}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "f"}}, "tools": []},
+            "tool_choice",
+        ),
+        ({"tool_choice": {}, "tools": [tool("f")]}, "tool_choice"),
+        ({"messages": [1] * 100_000}, "messages"),
+        ({f"unknown_{n}": n for n in range(20_000)}, "unknown_0"),
+        ({"metadata": {str(n): "" for n in range(17)}}, "metadata"),
+        ({"metadata": {"a": 5}}, "metadata"),
+        ({"max_completion_tokens": 0}, None),
+        ({"top_logprobs": 2}, "top_logprobs"),
         (
             {"tool_choice": "nobody", "tools": [{"type": "function", "function": {"name": "f"}}]},
             None,
@@ -64,7 +87,12 @@ def refusal(served: Served, body: Any, status: int) -> dict[str, Any]:
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
         ({"reasoning_effort": "heroic"}, "reasoning_effort"),
-        ({"fasttts": {"serch": "x"}}, None),
+        ({"fasttts": {"serch": "x"}}, "fasttts.serch"),
+        ({"fasttts": {"self": 1}}, "fasttts.self"),
+        ({"fasttts": {"engine": 1}}, "fasttts.engine"),
+        ({"fasttts": {"messages": []}}, "fasttts.messages"),
+        ({"fasttts": {"policy": "os:system"}}, "fasttts.policy"),
+        ({"fasttts": {"budget": {str(n): n for n in range(1000)}}}, "fasttts.budget"),
         ({"fasttts": {"search": "os:system"}}, "fasttts.search"),
         ({"fasttts": {"budget": 3}}, None),
         ({"fasttts": []}, "fasttts"),
@@ -72,7 +100,45 @@ def refusal(served: Served, body: Any, status: int) -> dict[str, Any]:
     ],
 )
 def test_a_wrong_body_is_refused(served: Served, body: dict[str, Any], param: str | None) -> None:
+    started = time.process_time()
     assert refusal(served, body, 400)["param"] == param
+    # Of many faults the first is enough: the server answers nobody else meanwhile.
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/responses", {"input": "x", "text": {"format": 5}}),
+        ("/v1/responses", {"input": "x", "metadata": {"a": 5}}),
+        (
+            "/v1/responses",
+            {"input": "x", "tools": [{"type": "function", "name": "f", "strict": 1}]},
+        ),
+        ("/v1/responses", {"input": "x", "tool_choice": "required"}),
+        ("/v1/responses", {"input": [1] * 100_000}),
+        ("/v1/completions", {"prompt": "x", "max_tokens": 0}),
+        ("/v1/completions", {"prompt": "x", "fasttts": {"text": "y"}}),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_wrong_body_is_refused_elsewhere(
+    served: Served, path: str, body: dict[str, Any], stream: bool
+) -> None:
+    answer = served.post(path, json={"model": "demo", "stream": stream, **body})
+    assert answer.status_code == 400, answer.text
+
+
+@pytest.mark.parametrize("budget", [{}, {"seconds": 1}, {"seconds": 9.0}])
+def test_no_grace_goes_beyond_the_server_s_limit(budget: dict[str, Any]) -> None:
+    limited: Any = limited_budget({**budget, "grace_seconds": 1e9}, 3.0)
+    assert limited["seconds"] + limited["grace_seconds"] == 3.0
+    assert limited["seconds"] == min(3.0, budget.get("seconds", 3.0))
+
+
+def test_an_address_has_one_spelling(served: Served) -> None:
+    assert served.post("/v1/chat/completions/", json={}).status_code == 404
+    assert refusal(served, {"model": "demo:beam-١٦"}, 404)["code"] == "model_not_found"
 
 
 @pytest.mark.parametrize(
