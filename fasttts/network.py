@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,11 @@ from fasttts.errors import ConfigurationError
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 """The names of a server on loopback; a web page calls it by another, which it has point here."""
+
+_HOST_NAME = re.compile(
+    r"\*|(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]"
+)
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[A-Za-z0-9.:\[\]-]{1,260}")
 
 _SHORTEST_KEY = 8
 """Characters of the shortest key."""
@@ -24,6 +30,34 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def checked_host(name: str) -> str:
+    """Returns the name of a host; "*" and "*.example.org" stand for several.
+
+    Args:
+        name: A name or an address, without a port.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if _HOST_NAME.fullmatch(name) is None:
+        raise ValueError("name a host without a port, such as models.example.org")
+    return name
+
+
+def checked_origin(name: str) -> str:
+    """Returns the origin of web pages; "*" stands for all.
+
+    Args:
+        name: Scheme, host and perhaps a port.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if _ORIGIN.fullmatch(name) is None:
+        raise ValueError("an origin is like https://example.org, without a path")
+    return name
 
 
 def check_reach(host: str, keys: Sequence[str]) -> None:

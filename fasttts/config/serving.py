@@ -13,7 +13,7 @@ from fasttts.config.names import SERVING_PREFIX
 from fasttts.config.paths import user_path
 from fasttts.config.search import SearchMethod
 from fasttts.config.validation import check_variables, did_you_mean, refusal
-from fasttts.network import read_keys
+from fasttts.network import checked_host, checked_origin, read_keys
 
 
 def _split(value: Any) -> Any:
@@ -35,7 +35,12 @@ def _check_search(name: str) -> str:
 
 _SEARCHES = ("auto", *get_args(SearchMethod))
 
-Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Origins = Annotated[
+    tuple[Annotated[str, AfterValidator(checked_origin)], ...], NoDecode, BeforeValidator(_split)
+]
+Hosts = Annotated[
+    tuple[Annotated[str, AfterValidator(checked_host)], ...], NoDecode, BeforeValidator(_split)
+]
 Names = Annotated[
     tuple[Annotated[str, AfterValidator(_check_name)], ...], NoDecode, BeforeValidator(_split)
 ]
@@ -71,8 +76,8 @@ class ServingConfig(BaseSettings):
     search: Annotated[str, AfterValidator(_check_search)] = "none"
     api_keys: Secrets = ()
     api_key_file: str | None = None
-    cors_origins: Texts = ()
-    allowed_hosts: Texts = ()
+    cors_origins: Origins = ()
+    allowed_hosts: Hosts = ()
     max_body_bytes: int = Field(default=4 << 20, ge=1024)
     max_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
     max_requests: int = Field(default=256, ge=1)

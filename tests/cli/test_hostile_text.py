@@ -250,9 +250,23 @@ def calibrate_router(print_: Print, files: Path) -> Iterator[str]:
     yield print_("calibrate-router", *ARGUMENTS["calibrate-router"], "--answer", "text")
 
 
+def serve(print_: Print, files: Path) -> Iterator[str]:
+    yield print_("serve", "--api-key-file", str(files / f"{NAME}.none"))
+    yield print_("serve", "--host", HOSTILE)
+    yield print_("serve", "--allowed-host", HOSTILE)
+
+
+def mcp(print_: Print, files: Path) -> Iterator[str]:
+    yield print_("mcp", "--transport", HOSTILE)
+    yield print_("mcp", "--transport", "http", "--api-key-file", str(files / f"{NAME}.none"))
+    yield print_("mcp", "--transport", "http", "--allowed-origin", HOSTILE)
+
+
 FEEDS = {
     "solve": solve,
     "chat": chat,
+    "serve": serve,
+    "mcp": mcp,
     "eval": evaluate,
     "check": check,
     "plan": plan,

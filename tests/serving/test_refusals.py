@@ -136,6 +136,29 @@ def test_no_grace_goes_beyond_the_server_s_limit(budget: dict[str, Any]) -> None
     assert limited["seconds"] == min(3.0, budget.get("seconds", 3.0))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cors_origins": "example.org"},
+        {"cors_origins": "https://example.org/path"},
+        {"cors_origins": ("https://a\x1b[2J",)},
+        {"allowed_hosts": "example.org:80"},
+        {"allowed_hosts": ("a\u202eb",)},
+        {"allowed_hosts": "-"},
+    ],
+)
+def test_what_is_no_host_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"such as models|is like https"):
+        serving_config(**options)
+
+
+def test_hosts_and_origins() -> None:
+    hosts = ("*", "*.example.org", "a", "models.example.org", "10.0.0.1", "[::1]")
+    origins = ("*", "https://example.org", "http://localhost:3000", "http://[::1]:8080")
+    config = serving_config(allowed_hosts=",".join(hosts), cors_origins=origins)
+    assert (config.allowed_hosts, config.cors_origins) == (hosts, origins)
+
+
 def test_an_address_has_one_spelling(served: Served) -> None:
     assert served.post("/v1/chat/completions/", json={}).status_code == 404
     assert refusal(served, {"model": "demo:beam-١٦"}, 404)["code"] == "model_not_found"

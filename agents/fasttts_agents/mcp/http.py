@@ -13,12 +13,14 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, shown
 from fasttts.network import (
     LOOPBACK_NAMES,
     KeyRing,
     address,
     check_reach,
+    checked_host,
+    checked_origin,
     is_loopback,
     listening_socket,
     read_keys,
@@ -49,6 +51,13 @@ class HttpOptions:
     allowed_origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        try:
+            for name in self.allowed_hosts:
+                checked_host(name)
+            for name in self.allowed_origins:
+                checked_origin(name)
+        except ValueError as error:
+            raise ConfigurationError(f"{shown(name, 200)}: {error}") from error
         read_keys(self.keys, None)
         check_reach(self.host, self.keys)
         if _is_any(self.host) and not self.allowed_hosts:
