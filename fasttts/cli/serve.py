@@ -39,9 +39,9 @@ def run(
     cache_dir: options.CacheDir = None,
     debug: options.Debug = False,
 ) -> None:
-    """Serve the model to OpenAI's clients, with searches by the model's name.
+    """Serve the model to OpenAI's clients.
 
-    API keys are read from the variable FASTTTS_SERVE_API_KEYS and from --api-key-file. SIGTERM and
+    The name that a client gives the model chooses the search, such as NAME:beam-16. API keys are read from the variable FASTTTS_SERVE_API_KEYS and from --api-key-file. SIGTERM and
     Ctrl-C let requests in work end.
     """
     with session.reported_errors(debug=debug):
@@ -112,7 +112,7 @@ def _logged() -> Iterator[None]:
     """Prints what the server logs while it runs."""
     handler = RichHandler(console=render.stderr(), show_path=False, markup=False)
     handler.setLevel(logging.WARNING)
-    logs = [logging.getLogger(name) for name in ("fasttts", "uvicorn")]
+    logs = [logging.getLogger("fasttts"), logging.getLogger("uvicorn")]
     for log in logs:
         log.addHandler(handler)
     try:

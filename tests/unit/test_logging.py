@@ -26,6 +26,8 @@ def test_every_logger_is_below_one_name() -> None:
     assert all(name.startswith("fasttts") or "getLogger('fasttts" in name for name in named)
     assert others == {
         "fasttts.backends.vllm.environment: logging.getLogger('fasttts')",
+        "fasttts.cli.serve: logging.getLogger('fasttts')",
+        "fasttts.cli.serve: logging.getLogger('uvicorn')",
         "fasttts.cli.session: logging.getLogger('fasttts')",
         "fasttts.cli.session: logging.getLogger('fasttts.engine')",
         "fasttts.backends.vllm.tool_parsers: logging.getLogger(logger_name)",
