@@ -41,8 +41,9 @@ def run(
 ) -> None:
     """Serve the model to OpenAI's clients.
 
-    The name that a client gives the model chooses the search, such as NAME:beam-16. API keys are read from the variable FASTTTS_SERVE_API_KEYS and from --api-key-file. SIGTERM and
-    Ctrl-C let requests in work end.
+    The name that a client gives the model chooses the search, such as NAME:beam-16. API keys are
+    read from the variable FASTTTS_SERVE_API_KEYS and from --api-key-file. SIGTERM and Ctrl-C let
+    requests in work end.
     """
     with session.reported_errors(debug=debug):
         try:
