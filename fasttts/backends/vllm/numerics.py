@@ -5,9 +5,9 @@ kernels. They replace operators of torch when an engine starts, for the whole pr
 end, so the first engine of a process decides for all. On a CPU results are equal without anything
 being set, which `tests/vllm` shows.
 
-Both hold in float32 alone. In bfloat16 the attention that vLLM takes on a GPU (FlashAttention 3)
-gives other last bits for a token that was decoded than for the same token in a prompt, so that a
-restarted sequence may go on in another way; in float32 vLLM takes Triton's, which does not.
+Both hold in float32 alone. In bfloat16 a token that was decoded has other last bits on a GPU than
+the same token in a prompt, so that a restarted sequence may go on in another way. The attention is
+suspected: vLLM takes FlashAttention 3 there, and Triton's in float32.
 """
 
 import os
