@@ -21,14 +21,13 @@ a part of the iteration.
 """
 
 import argparse
-import fcntl
 import json
 import statistics
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from typing import Any
 from benchmarks.draft_engines import Engine, free, open_arm
 from benchmarks.dummy_models import SHAPES, write_generator
 from benchmarks.report import Report
+from benchmarks.turns import HELP, turn
 from fasttts.decoding.sampling import Sampling
 from fasttts.interfaces import GenerationRequest
 
@@ -111,7 +111,7 @@ def rows(arguments: argparse.Namespace) -> Iterator[list[Row]]:
 
 def _engine_rows(shape: str, arm: str, k: int, arguments: argparse.Namespace) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
-        with _turn(arguments.turns, alone=False):
+        with turn(arguments.turns, alone=False):
             engine = open_arm(
                 write_generator(Path(folder), shape),
                 arm,
@@ -122,7 +122,7 @@ def _engine_rows(shape: str, arm: str, k: int, arguments: argparse.Namespace) ->
             )
             opened.callback(engine.generator.close)
             _warm_up(engine, arguments.batches)
-        with _turn(arguments.turns, alone=True):
+        with turn(arguments.turns, alone=True):
             for found in _measured(engine, arguments):
                 yield {"models": shape, **found}
 
@@ -154,17 +154,6 @@ def with_gains(found: Sequence[Row]) -> list[Row]:
 def _engines(arguments: argparse.Namespace) -> list[tuple[str, int]]:
     """The arm and K of each engine."""
     return [(arm, k) for arm in arguments.arms for k in (arguments.ks if arm == "drafts" else [0])]
-
-
-@contextmanager
-def _turn(file: Path | None, *, alone: bool) -> Iterator[None]:
-    """Waits until no other process measures, and also opens no engine if `alone`."""
-    if file is None:
-        yield
-        return
-    with file.open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        yield
 
 
 def _measured(engine: Engine, arguments: argparse.Namespace) -> Iterator[Row]:
@@ -317,7 +306,7 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=2, help="rounds")
     parser.add_argument("--kv-gib", type=float, default=16.0, help="KV cache of an engine")
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
-    parser.add_argument("--turns", type=Path, help="a file that processes on one GPU take turns by")
+    parser.add_argument("--turns", type=Path, help=HELP)
     parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")
     arguments = parser.parse_args(argv)
     for option, known in (("shapes", SHAPES), ("arms", ARMS), ("comparisons", COMPARISONS)):

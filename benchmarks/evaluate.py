@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import Report, versions
-from benchmarks.scorers import Shared
+from benchmarks.scorers import Shared, SharedGenerator, empty_caches
 from fasttts import FastTTS
 from fasttts.cli.evaluate_programs import open_programs
 from fasttts.cli.option_values import parse_options
@@ -45,12 +45,11 @@ from fasttts.evaluation import (
     load_problems,
     method_config,
 )
-from fasttts.interfaces import Generator
 from fasttts.memory import planned_scheduling
 
 ARMS: Mapping[str, SchedulingConfig] = {"plain": PLAIN, "default": SchedulingConfig()}
 BLOCK_SIZE = 8
-"""Problems after which the arms take turns."""
+"""Problems after which the arms take turns, or as many as are in flight."""
 
 NUM_RESAMPLES = 1000
 
@@ -189,7 +188,7 @@ def _measured(task: Task, folder: Path, sandbox: str, limits: Limits) -> Iterato
                 "scheduling": scheduling.model_dump(mode="json"),
                 "in_flight": limits.max_in_flight,
             }
-            journals[arm] = stack.enter_context(Journal(folder / f"{arm}.jsonl", settings))
+            journals[arm] = stack.enter_context(Journal(folder / f"{arm}.jsonl", settings, Record))
             for record in journals[arm].records():
                 books[arm].add(record)
         yield books
@@ -201,10 +200,11 @@ def _measured(task: Task, folder: Path, sandbox: str, limits: Limits) -> Iterato
             for arm, scheduling in ARMS.items()
         }
         _warm_up(comparisons["default"])
-        for number, start in enumerate(range(0, total, BLOCK_SIZE)):
-            block = range(start, min(start + BLOCK_SIZE, total))
+        size = max(BLOCK_SIZE, limits.max_in_flight)
+        for number, start in enumerate(range(0, total, size)):
+            block = range(start, min(start + size, total))
             for arm in (*ARMS,) if number % 2 else (*reversed(ARMS),):
-                _empty_caches(models)
+                empty_caches(models.generator, models.verifier)
                 _run(comparisons[arm], block, books[arm], journals[arm])
             yield books
 
@@ -213,19 +213,6 @@ def _loaded(config: EngineConfig) -> FastTTS:
     """The models, in an engine that does not run; tests are no model."""
     named = None if config.verifier == TESTS else config.verifier
     return FastTTS.from_config(config.model_copy(update={"verifier": named, "cache_dir": None}))
-
-
-class _SharedGenerator:
-    """A generator that several engines drive in turn; closing one of them leaves it open."""
-
-    def __init__(self, generator: Generator) -> None:
-        self._generator = generator
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._generator, name)
-
-    def close(self) -> None:
-        """Leaves it open."""
 
 
 @contextmanager
@@ -238,7 +225,7 @@ def _comparison(
         if verifier is None and models.verifier is not None:
             verifier = Shared(models.verifier)
         with FastTTS(
-            _SharedGenerator(models.generator),  # type: ignore[arg-type]  # a generator by delegation
+            SharedGenerator(models.generator),  # type: ignore[arg-type]  # a generator by delegation
             verifier,
             scheduling=planned_scheduling(scheduling, models.plan),
             plan=models.plan,
@@ -253,12 +240,6 @@ def _comparison(
             )
 
 
-def _empty_caches(models: FastTTS) -> None:
-    for model in (models.generator, models.verifier):
-        if (reset := getattr(model, "reset_prefix_cache", None)) is not None:
-            reset()
-
-
 def _warm_up(comparison: Comparison) -> None:
     """Has each method answer a problem, of which nothing is kept."""
     for config in comparison.configs.values():
@@ -267,7 +248,7 @@ def _warm_up(comparison: Comparison) -> None:
         comparison.engine.search(problem, config=short, system=comparison.system)
 
 
-def _run(comparison: Comparison, block: range, book: Book, journal: Journal) -> None:
+def _run(comparison: Comparison, block: range, book: Book, journal: Journal[Record]) -> None:
     total = len(comparison.problems)
     others = {
         (method, index)

@@ -19,6 +19,7 @@ from benchmarks.driving import Measurement, Task, measure_together
 from benchmarks.paired import Row, is_over
 from benchmarks.report import Report
 from benchmarks.tree_differences import first_difference, tree_digest
+from benchmarks.turns import HELP, turn
 from fasttts import SYSTEM_PRESETS
 from fasttts.backends.vllm import Backends, load_planned
 from fasttts.cli.option_values import parse_options
@@ -100,9 +101,15 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """The opened engines."""
+    """The opened engines.
+
+    Attributes:
+        backends: Both, and their plan.
+        turns: A file by which processes on one GPU take turns; None for none.
+    """
 
     backends: Backends
+    turns: Path | None = None
 
     @property
     def verifier(self) -> Any:
@@ -126,7 +133,8 @@ class Bench:
         self.backends.generator.reset_prefix_cache()
         self.verifier.reset_prefix_cache()
         fitting = planned_scheduling(scheduling, self.backends.plan)
-        return measure_together(self.backends.generator, self.verifier, fitting, tasks)
+        with turn(self.turns, alone=True):
+            return measure_together(self.backends.generator, self.verifier, fitting, tasks)
 
     def close(self) -> None:
         """Closes both engines."""
@@ -139,11 +147,14 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     texts = _problems(arguments)
     started = time.monotonic()
-    bench = Bench(backends=load_planned(_engine_config(arguments)))
+    with turn(arguments.turns, alone=False):
+        backends = load_planned(_engine_config(arguments))
+    bench = Bench(backends=backends, turns=arguments.turns)
     try:
         loaded = time.monotonic()
         deadline = None if arguments.max_seconds is None else loaded + arguments.max_seconds
-        options = {name: value for name, value in vars(arguments).items() if name != "output"}
+        others = ("output", "turns")
+        options = {name: value for name, value in vars(arguments).items() if name not in others}
         options["problems"] = arguments.problems and arguments.problems.name
         report = Report(
             benchmark="exactness",
@@ -266,6 +277,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"comma-separated: {', '.join(SCHEDULES)}",
     )
     parser.add_argument("--max-seconds", type=float, help="no search begins after, once loaded")
+    parser.add_argument("--turns", type=Path, help=HELP)
     parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")
     parser.add_argument("--seed", type=int, default=0)
     return parser

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.dummy_models import MAX_MODEL_LEN, SHAPES, write_generator
 from benchmarks.report import Report
+from benchmarks.turns import HELP, turn
 from fasttts.backends.vllm.environment import RUNNER_VARIABLE, set_environment
 
 Row = dict[str, Any]
@@ -23,6 +24,7 @@ ARMS = ("vllm", "fasttts")
 NUM_PROMPT_TOKENS = 200
 _NUM_SKIPPED, _NUM_LAST = 20, 5
 _TEMPERATURE = 0.8
+_FREE_SHARE = 0.1
 _COLUMNS = {
     "arm": "arm",
     "batch": "sequences",
@@ -42,13 +44,15 @@ def rows(arguments: argparse.Namespace) -> Iterator[list[Row]]:
         model = str(write_generator(Path(folder), arguments.model))
         arms: dict[str, Decode] = {}
         try:
-            for name in ARMS:
-                opened = _open_fasttts if name == "fasttts" else _open_vllm
-                arms[name], close = opened(model, arguments)
-                arguments.closing.append(close)
+            with turn(arguments.turns, alone=False):
+                for name in ARMS:
+                    opened = _open_fasttts if name == "fasttts" else _open_vllm
+                    arms[name], close = opened(model, arguments)
+                    arguments.closing.append(close)
             done: list[Row] = []
             for batch in arguments.batches:
-                done += _rows(arms, batch, arguments)
+                with turn(arguments.turns, alone=True):
+                    done += _rows(arms, batch, arguments)
                 yield done
         finally:
             for close in arguments.closing:
@@ -131,6 +135,8 @@ def _open_vllm(model: str, arguments: argparse.Namespace) -> tuple[Decode, Calla
 
     is_cpu = current_platform.is_cpu()
     on_cpu: dict[str, Any] = {"dtype": "float32", "block_size": 32} if is_cpu else {}
+    # What must be free when it opens, beside the other arm's engine; the cache has its own size.
+    on_gpu = {} if is_cpu else {"gpu_memory_utilization": _FREE_SHARE}
     llm = open_engine(
         "generator",
         model=model,
@@ -143,6 +149,7 @@ def _open_vllm(model: str, arguments: argparse.Namespace) -> tuple[Decode, Calla
         scheduling_policy="priority",
         enforce_eager=arguments.eager or is_cpu,
         **on_cpu,
+        **on_gpu,
     )
     engine = llm.llm_engine
 
@@ -178,9 +185,10 @@ def main() -> None:
     parser.add_argument("--kv-gib", type=float, default=10.0, help="KV cache of each engine")
     parser.add_argument("--runner", choices=["first", "second"], default="second", help="vLLM's")
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
+    parser.add_argument("--turns", type=Path, help=HELP)
     parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")
     arguments = parser.parse_args()
-    config = {**vars(arguments), "output": None}
+    config = {**vars(arguments), "output": None, "turns": None}
     report = Report(
         benchmark="iteration",
         config=config,

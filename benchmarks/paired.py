@@ -4,11 +4,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.arms import ARMS, Arm
 from benchmarks.driving import Measurement, measure
 from benchmarks.scorers import CostlySeededVerifier, Rescoring, Waiting, Watched
+from benchmarks.turns import turn
 from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import SearchConfig
@@ -59,6 +61,7 @@ def paired_rows(
     repetitions: int,
     slots: int | None = None,
     deadline: float | None = None,
+    turns: Path | None = None,
 ) -> Iterator[list[Row]]:
     """The rows so far, after each round in which every arm ran once.
 
@@ -71,6 +74,7 @@ def paired_rows(
         repetitions: Rounds.
         slots: Sequences in a batch; as many as beams by default.
         deadline: No round begins after this time of `time.monotonic`.
+        turns: A file by which processes on one GPU take turns; each search is a turn.
     """
     found: dict[str, list[Search]] = {name: [] for name in arms}
     num_slots = min(slots or beams, workload.generator.max_num_seqs)
@@ -78,10 +82,10 @@ def paired_rows(
         if is_over(deadline):
             return
         if repetition == 0:
-            _search(workload, ARMS[arms[-1]], beams, num_slots)
+            _search(workload, ARMS[arms[-1]], beams, num_slots, turns)
         first = repetition % len(arms)  # what an arm runs after may change its time
         for name in (*arms[first:], *arms[:first]):
-            found[name].append(_search(workload, ARMS[name], beams, num_slots))
+            found[name].append(_search(workload, ARMS[name], beams, num_slots, turns))
         yield [_row(name, workload, beams, num_slots, found) for name in arms]
 
 
@@ -90,19 +94,20 @@ def is_over(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() > deadline
 
 
-def _search(workload: Workload, arm: Arm, beams: int, slots: int) -> Search:
+def _search(workload: Workload, arm: Arm, beams: int, slots: int, turns: Path | None) -> Search:
     workload.generator.reset_prefix_cache()
     workload.verifier.reset_prefix_cache()
     workload.verifier.reads_prefix_cache = not arm.rescores
     watched = Watched(_verifier_queue(workload, arm))
-    measured = measure(
-        workload.generator,
-        watched,
-        arm.scheduling.model_copy(update={"slots": slots}),
-        prompt_token_ids=workload.prompt_token_ids,
-        problem=workload.problem,
-        config=workload.config(beams),
-    )
+    with turn(turns, alone=True):
+        measured = measure(
+            workload.generator,
+            watched,
+            arm.scheduling.model_copy(update={"slots": slots}),
+            prompt_token_ids=workload.prompt_token_ids,
+            problem=workload.problem,
+            config=workload.config(beams),
+        )
     encode = workload.generator.tokenizer.encode
     return Search(measured=measured, num_new_verifier_tokens=watched.num_new_tokens(encode))
 

@@ -21,6 +21,7 @@ from benchmarks.paired import Row, Workload, paired_rows
 from benchmarks.report import Report
 from benchmarks.search_gpu import GIB, PAIRS, device_name, open_pair
 from benchmarks.search_vllm import NUM_PROMPT_TOKENS
+from benchmarks.turns import HELP, turn
 from benchmarks.workload import MEAN_TOKENS
 from fasttts.memory import (
     Calibration,
@@ -80,7 +81,8 @@ def rows(arguments: argparse.Namespace) -> Iterator[list[Row]]:
     for pair in arguments.models:
         memory.bytes.clear()
         with tempfile.TemporaryDirectory() as folder:
-            workload = open_pair(pair, Path(folder), arguments)
+            with turn(arguments.turns, alone=False):
+                workload = open_pair(pair, Path(folder), arguments)
             try:
                 plan = _plan(Path(folder), pair, arguments)
                 done += [{"models": pair, **row} for row in _measured(workload, plan, memory)]
@@ -111,24 +113,25 @@ def _measured(workload: Workload, plan: MemoryPlan, memory: Memory) -> Iterator[
 def _timed(
     workload: Workload, plan: MemoryPlan, folder: Path, pair: str, arguments: argparse.Namespace
 ) -> Iterator[Row]:
-    """Seconds of the search in the plain loop with a cached verifier and in FastTTS."""
+    """Seconds of the search."""
     name, beams = plan.device.name, max(arguments.beams)
-    found = list(
-        paired_rows(
-            workload, beams, arms=("plain+cache", "deep"), repetitions=arguments.repetitions
-        )
-    )[-1]
-    calibrations = [
-        calibrate_generator(workload.generator, name),
-        calibrate_verifier(workload.verifier, name),
-    ]
+    found = paired_rows(
+        workload, beams, arms=("deep",), repetitions=arguments.repetitions, turns=arguments.turns
+    )
+    (row,) = list(found)[-1]
+    scoring_s, search_s = row["verification_s"], row["median_s"]
+    with turn(arguments.turns, alone=True):
+        calibrations = [
+            calibrate_generator(workload.generator, name),
+            calibrate_verifier(workload.verifier, name),
+        ]
     by_rates = _plan(folder, pair, arguments, step_tokens=MEAN_TOKENS)
     by_times = _plan(folder, pair, arguments, calibrations, step_tokens=MEAN_TOKENS)
-    plain, deep = found
-    for what in ("generation_s", "verification_s"):
-        yield _row(what, getattr(by_rates.times, what), plain[what], getattr(by_times.times, what))
-    for arm in (plain, deep):
-        yield _row(f"{arm['arm']}, s", by_rates.predicted_s, arm["median_s"], by_times.predicted_s)
+    rates, times = by_rates.times, by_times.times
+    decoding_s = search_s - scoring_s  # and the loop
+    yield _row("decoding and the loop, s", rates.generation_s, decoding_s, times.generation_s)
+    yield _row("scoring, s", rates.verification_s, scoring_s, times.verification_s)
+    yield _row("the search, s", by_rates.predicted_s, search_s, by_times.predicted_s)
     yield _row("all, after searches, GiB", plan.usable_bytes / GIB, device_bytes() / GIB)
 
 
@@ -177,14 +180,17 @@ def main() -> None:
     parser.add_argument("--beams", type=int, default=64)
     parser.add_argument("--memory-gib", type=float, default=24.0)
     parser.add_argument("--repetitions", type=int, default=2)
+    parser.add_argument("--turns", type=Path, help=HELP)
     parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")
     arguments = parser.parse_args()
-    settings: dict[str, Any] = {**vars(arguments), "output": None, "device": device_name()}
+    settings: dict[str, Any] = {**vars(arguments), "output": None, "turns": None}
+    settings["device"] = device_name()
     report = Report(
         benchmark="planned", config=settings, seed=0, columns=_COLUMNS, output=arguments.output
     )
     search = {"beam_width": 4, "depth": 10, "slots": None, "eager": False, "runner": None}
     others = {"async_scheduling": True, "verifier_process": None, "seed": 0}
+    others["verifier_device"] = None
     options = argparse.Namespace(**{**vars(arguments), **search, **others})
     options.beams = [arguments.beams]
     for found in rows(options):

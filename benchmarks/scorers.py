@@ -1,10 +1,14 @@
-"""Verifiers around a verifier: what search-and-learn does, seeded scores, and a count."""
+"""Verifiers around a verifier: what search-and-learn does, seeded scores, and a count.
+
+And a generator that several engines drive in turn.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from benchmarks.workload import SeededVerifier
-from fasttts.interfaces import Verification, VerificationRequest, Verifier
+from fasttts.interfaces import Generator, Verification, VerificationRequest, Verifier
 from fasttts.verifiers.async_scoring import AsyncScoring, finish, scoring_of
 from fasttts.verifiers.resolve import is_serial
 
@@ -39,6 +43,26 @@ class Shared(_Around):
     def name(self) -> str:
         """The inner verifier's."""
         return self._inner.name
+
+
+class SharedGenerator:
+    """A generator that several engines drive in turn; closing one of them leaves it open."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generator, name)
+
+    def close(self) -> None:
+        """Leaves it open."""
+
+
+def empty_caches(*models: object) -> None:
+    """Has models forget prefixes, so that none profits from what another arm computed."""
+    for model in models:
+        if (reset := getattr(model, "reset_prefix_cache", None)) is not None:
+            reset()
 
 
 class Waiting:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.report import Report
 from benchmarks.search_fake import Row, fake_rows
+from benchmarks.turns import HELP
 
 _ARM = {"beams": "beams", "arm": "arm"}
 _TIMES = {
@@ -44,7 +45,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     started = time.monotonic()
     deadline = None if arguments.time_limit is None else started + arguments.time_limit
-    options = {name: value for name, value in vars(arguments).items() if name != "output"}
+    others = ("output", "turns")
+    options = {name: value for name, value in vars(arguments).items() if name not in others}
     if arguments.backend == "gpu":
         from benchmarks.search_gpu import device_name
 
@@ -100,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="whether the verifier works beside the generator; on by default for vllm, not for gpu",
     )
+    parser.add_argument("--verifier-device", type=int, help="of gpu: a GPU of the verifier's own")
+    parser.add_argument("--turns", type=Path, help=f"of gpu: {HELP}")
     parser.add_argument("--time-limit", type=float, help="seconds after which no round begins")
     parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")
     parser.add_argument("--seed", type=int, default=0)

@@ -16,6 +16,7 @@ from benchmarks.dummy_models import MAX_MODEL_LEN, write_generator, write_verifi
 from benchmarks.paired import Row, Workload, is_over, paired_rows
 from benchmarks.search_vllm import NUM_PROMPT_TOKENS, seeded_prompt, seeded_search
 from benchmarks.seeded_steps import ARGUMENTS, SeededSteps, steps_options
+from benchmarks.turns import turn
 from fasttts.backends.vllm import load_backends
 from fasttts.backends.vllm.environment import RUNNER_VARIABLE, set_environment
 from fasttts.backends.vllm.verifier import VLLMVerifier
@@ -41,7 +42,8 @@ def gpu_rows(arguments: argparse.Namespace, deadline: float | None) -> Iterator[
         if is_over(deadline):
             return
         with tempfile.TemporaryDirectory() as folder:
-            workload = open_pair(pair, Path(folder), arguments)
+            with turn(arguments.turns, alone=False):
+                workload = open_pair(pair, Path(folder), arguments)
             try:
                 for beams in arguments.beams:
                     rows: list[Row] = []
@@ -52,6 +54,7 @@ def gpu_rows(arguments: argparse.Namespace, deadline: float | None) -> Iterator[
                         repetitions=arguments.repetitions,
                         slots=arguments.slots,
                         deadline=deadline,
+                        turns=arguments.turns,
                     ):
                         rows = [{"models": pair, **row} for row in found]
                         yield done + rows
@@ -128,6 +131,7 @@ def _engine_config(generator: Path, verifier: Path, arguments: argparse.Namespac
         max_num_seqs=arguments.slots or max(arguments.beams),
         offloading="none",
         verifier_process=bool(arguments.verifier_process),
+        verifier_device=arguments.verifier_device,
     )
     plan = _plan(config, generator, verifier, arguments)
     own = [

@@ -5,13 +5,13 @@ Everything above this file is pure Python and runs on the fake backend as well a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from fasttts.decoding.sampling import PublishedSampling, Sampling
 from fasttts.decoding.tokenizer import Tokenizer
-from fasttts.errors import BackendError
-from fasttts.types import Numerics, ParsedOutput
+from fasttts.errors import BackendError, ConfigurationError, shown
+from fasttts.types import Numerics, ParsedOutput, TokenLogprobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,8 @@ class GenerationRequest:
         may_start_late: Whether the backend may take several iterations over the prompt where that
             keeps the other requests fast: nobody waits for the first token.
         num_logprobs: How many of the likeliest tokens are reported beside each new one, with their
-            log-probabilities before sampling options and grammars; None reports none at all.
+            log-probabilities before sampling options and grammars, its own, and the numbers of the
+            whole distribution there; None reports none at all.
     """
 
     request_id: str
@@ -50,10 +51,6 @@ class GenerationRequest:
     def answer_token_ids(self) -> Sequence[int]:
         """The answer before the first new token."""
         return self.prompt_token_ids[len(self.prompt_token_ids) - self.num_answer_tokens :]
-
-
-TokenLogprobs = Sequence[tuple[int, float]]
-"""Log-probabilities at one position: the new token's first, and then those of the likeliest."""
 
 
 class GenerationOutput(NamedTuple):
@@ -99,11 +96,26 @@ class VerificationRequest:
         problem: The text the steps answer.
         steps: All steps of the path, stripped of separators.
         num_scored: Leading steps whose score is known and not asked for.
+        logprobs: For each of the other steps, the log-probabilities of its tokens as the generator
+            reported them; None where the verifier asks for none (`num_logprobs`).
     """
 
     problem: str
     steps: tuple[str, ...]
     num_scored: int = 0
+    logprobs: tuple[Sequence[TokenLogprobs], ...] | None = None
+
+    def part(self, start: int, end: int) -> "VerificationRequest":
+        """The request for the steps from `start` to `end` alone, with those before as scored.
+
+        Args:
+            start: The first step asked for; `num_scored` or more.
+            end: The step behind the last one asked for.
+        """
+        own = self.logprobs
+        if own is not None:
+            own = own[start - self.num_scored : end - self.num_scored]
+        return replace(self, steps=self.steps[:end], num_scored=start, logprobs=own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +126,14 @@ class Verification:
         scores: One for each of `steps[num_scored:]`, in [0, 1].
         num_computed_tokens: Tokens that the verifier ran through its model.
         num_cached_tokens: Prompt tokens that its prefix cache supplied.
+        is_nan: For each score, whether the model gave not-a-number, which counts as 0; empty where
+            it gave a number for all.
     """
 
     scores: tuple[float, ...]
     num_computed_tokens: int = 0
     num_cached_tokens: int = 0
+    is_nan: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +199,8 @@ class Generator(Protocol):
             What keeps the grammar compiled: while it lives, `add` does not compile it again.
 
         Raises:
-            BackendError: The grammar does not fit the model's vocabulary.
+            ConfigurationError: The grammar does not fit the model's vocabulary, or no answer can
+                begin.
         """
         ...
 
@@ -287,6 +303,32 @@ def fingerprint(part: object) -> str | None:
     """
     found = getattr(part, "fingerprint", None)
     return found if isinstance(found, str) and found else None
+
+
+MAX_LOGPROBS = 20
+"""The most likely tokens that a generator reports beside each new one; vLLM's own default."""
+
+
+def num_logprobs(part: object) -> int | None:
+    """How many of the likeliest tokens a verifier reads beside each of a step's tokens.
+
+    It is in an attribute of this name: 0 reads the tokens' own log-probabilities alone. None, or no
+    attribute, reads none.
+
+    Raises:
+        ConfigurationError: The attribute is no such number.
+    """
+    found = getattr(part, "num_logprobs", None)
+    if found is None or (type(found) is int and 0 <= found <= MAX_LOGPROBS):
+        return found
+    raise ConfigurationError(
+        f"a verifier has num_logprobs={shown(found)}: make it 0 to {MAX_LOGPROBS}, or None"
+    )
+
+
+def reads_distributions(part: object) -> bool:
+    """Whether a verifier reads `TokenLogprobs.distribution`, by an attribute of this name."""
+    return bool(getattr(part, "reads_distributions", False))
 
 
 def numerics(part: object) -> Numerics:

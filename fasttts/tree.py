@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from fasttts.decoding.reader import TextReader
 from fasttts.decoding.sampling import child_seed, root_seed
+from fasttts.decoding.thoughts import Beginning
 from fasttts.errors import BackendError
-from fasttts.types import FinishReason, Path
+from fasttts.types import FinishReason, Path, TokenLogprobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +40,19 @@ class Limits:
         at_max_tokens: Its finish reason there.
         num_steps: Steps after which it ends; None for a whole answer.
         at_step_end: Its finish reason there.
+        begins_with: Tokens that it begins with, which are not sampled.
+        thought_tokens: Tokens after which it ends, as a step does, where its answer is inside a
+            thought then; None for no such end.
+        is_probe: Whether it only asks: it ends as a step does, and nothing follows it.
     """
 
     max_tokens: int
     at_max_tokens: FinishReason
     num_steps: int | None
     at_step_end: FinishReason
+    begins_with: tuple[int, ...] = ()
+    thought_tokens: int | None = None
+    is_probe: bool = False
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -61,17 +69,22 @@ class Node:
         round: Decisions of its group before it became part of the tree.
         begins_at: Iterations before its first token in a plain loop with room for every beam.
         token_ids: This node's own tokens.
-        logprobs: For each of them, log-probabilities as the generator reports them; empty where its
-            search asks for none.
+        logprobs: For each of them, log-probabilities as the generator reports them, None for one
+            that was not sampled; empty where its search asks for none, and where all that reads
+            them has.
         text: Their text once the node ended, cut at a stop string.
         num_cut_chars: Characters before `text` that belong to a stop string which ended in it; the
             path's text ends before them.
         steps: `text` as steps; one for a step of a search, several for a whole answer.
+        step_spans: For each of `steps`, the begin and the end of its tokens in `token_ids`; empty
+            where its search asks for no log-probabilities.
         scores_S: A score for each of `steps`, on the grid of 1e-4; None before it is scored.
+        num_nan_scores: How many of them stand for not-a-number.
         finish_reason: None while running.
         beam: What a policy sees of it; None before it is scored.
         request_id: The sequence that decodes it now.
         reader: What has read its text while it runs; None before that was necessary.
+        thought: Where its answer's thought begins; None where it has none, or nobody looked.
         failure: Why it cannot be decoded any further; its search fails once it needs the node.
         is_attached: Whether it is part of the tree; speculative nodes are not.
         is_dominated: Whether it was found unable to survive before it was scored.
@@ -92,15 +105,18 @@ class Node:
     round: int = 0
     begins_at: int = 0
     token_ids: list[int] = field(default_factory=list)
-    logprobs: list[Sequence[tuple[int, float]]] = field(default_factory=list)
+    logprobs: list[TokenLogprobs | None] = field(default_factory=list)
     text: str = ""
     num_cut_chars: int = 0
     steps: tuple[str, ...] = ()
+    step_spans: tuple[tuple[int, int], ...] = ()
     scores_S: tuple[float, ...] | None = None
+    num_nan_scores: int = 0
     finish_reason: FinishReason | None = None
     beam: Beam | None = None
     request_id: str | None = None
     reader: TextReader | None = None
+    thought: Beginning | None = None
     failure: BackendError | None = None
     is_attached: bool = False
     is_dominated: bool = False
@@ -255,7 +271,7 @@ class SearchTree:
         assert len(siblings) == node.path[-1], f"{node.path} attached out of order"
         siblings.append(node)
         node.is_attached = True
-        node.num_speculated_tokens = len(node.token_ids)
+        node.num_speculated_tokens = max(0, len(node.token_ids) - len(node.limits.begins_with))
         self._num_nodes += 1
 
     def cut(self, at: int) -> list[Node]:
@@ -272,6 +288,8 @@ class SearchTree:
                 del siblings[node.path[-1] :]
             elif node.ends_at > at:
                 del node.token_ids[at - node.begins_at :]
+                del node.logprobs[at - node.begins_at :]
+                node.step_spans = ()
                 node.steps, node.scores_S, node.finish_reason, node.beam = (), None, None, None
                 node.reader, node.num_cut_chars = None, 0
                 node.num_speculated_tokens = min(node.num_speculated_tokens, len(node.token_ids))
@@ -306,5 +324,6 @@ class SearchTree:
             assert not node.children or node.is_ended, f"{node.path} has children but runs"
             own = len(node.token_ids)
             assert node.num_prefix_tokens + own == len(self.token_ids_before(node))
+            assert len(node.logprobs) in (0, own), f"{node.path} lacks log-probabilities"
             assert node.scores_S is None or len(node.scores_S) == len(node.steps)
         assert num_nodes == self._num_nodes, f"{num_nodes} nodes reachable of {self._num_nodes}"

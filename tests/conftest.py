@@ -1,6 +1,7 @@
 """What holds for every test: no network, no reports, reproducible examples."""
 
 import asyncio
+import gc
 import os
 import sys
 import threading
@@ -8,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -30,6 +32,9 @@ from fasttts import ConfigurationError, FastTTS, shared_engine
 from fasttts.code import CodeRunner, Limits
 from fasttts.config import engine_config
 from tests.engines import OpenWith
+
+freeze_heap = gc.freeze
+"""Has the garbage collector look at nothing again that is there now, which is not garbage."""
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, max_examples=60)
@@ -54,6 +59,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not has_gpu():
         pytest.skip("needs a GPU")
+    if item.get_closest_marker("vllm"):
+        keep_out_of_collections(item.path)
+        put_kernels_in_place_once()
+
+
+@cache
+def put_kernels_in_place_once() -> None:
+    """Has vLLM look for the places of its kernels for the first engine on a CPU only.
+
+    It looks through every attribute of every module for each engine, which takes as long as all
+    else that it does then, and finds nothing: what is imported later gets the kernels in place.
+    """
+    from vllm.platforms.cpu import CpuPlatform
+
+    platform: Any = CpuPlatform
+    platform.register_triton_kernel_overrides = staticmethod(
+        cache(CpuPlatform.register_triton_kernel_overrides)
+    )
+
+
+@cache
+def keep_out_of_collections(file: Path) -> None:
+    """Has the garbage collector look at nothing again that is there before the tests of a file.
+
+    vLLM collects a dozen times for each engine that is opened and closed, which takes longer than
+    all else that it does then. It also takes back what is frozen: not here.
+    """
+    import vllm
+
+    assert vllm.LLM is not None, f"what its first use imports is imported before {file}"
+    gc.collect()
+    freeze_heap()
+    gc.freeze = gc.unfreeze = lambda: None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -12,12 +12,14 @@ from fasttts.interfaces import (
     GenerationRequest,
     Generator,
     VerificationRequest,
+    Verifier,
 )
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
 from fasttts.search import resolve
 from fasttts.testing.searches import Recorder, Snapshot, drive, same_tree, snapshot
 from fasttts.verifiers.async_scoring import AsyncScoring
+from fasttts.verifiers.resolve import joint_num_logprobs
 
 __all__ = [
     "UNTIMED",
@@ -36,8 +38,12 @@ UNTIMED = SchedulingConfig(speculation_rule="score")
 """What is run ahead, and so what a search costs, does not depend on how long anything takes."""
 
 
-def make_run(generator: Generator, text: str, config: SearchConfig) -> SearchRun:
-    return prepare(render(text, generator), resolve(config, has_verifier=True), generator)
+def make_run(
+    generator: Generator, text: str, config: SearchConfig, num_logprobs: int | None = None
+) -> SearchRun:
+    resolved = resolve(config, has_verifier=True)
+    prompt = render(text, generator, chat_template_kwargs=resolved.chat_template_kwargs)
+    return prepare(prompt, resolved, generator, None, num_logprobs)
 
 
 class MarkedTokenizer(FakeTokenizer):
@@ -117,11 +123,16 @@ class LateVerifier(FakeVerifier):
         self._working = [one for one in self._working if one[0] > self._now]
 
 
-def alone(text: str, config: SearchConfig, generator: FakeGenerator | None = None) -> Snapshot:
+def alone(
+    text: str,
+    config: SearchConfig,
+    generator: FakeGenerator | None = None,
+    verifier: Verifier | None = None,
+) -> Snapshot:
     """The tree of a search with every optimisation off and nothing beside it."""
-    generator = generator or FakeGenerator()
-    loop, recorder = Loop(generator, FakeVerifier(), PLAIN), Recorder()
-    run = make_run(generator, text, config)
+    generator, verifier = generator or FakeGenerator(), verifier or FakeVerifier()
+    loop, recorder = Loop(generator, verifier, PLAIN), Recorder()
+    run = make_run(generator, text, config, joint_num_logprobs(verifier))
     loop.submit(run, recorder)
     drive(loop)
     assert recorder.outcomes == [None]

@@ -16,20 +16,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttts.backends.fake_kv_cache import BlockPool, Holding
+from fasttts.config.template_switches import unknown_switch
+from fasttts.decoding.distribution import distribution
 from fasttts.decoding.grammar import Constraint, Constraints
 from fasttts.decoding.sampling import FloatArray, PublishedSampling, sample_token
+from fasttts.decoding.thoughts import THINK
 from fasttts.errors import BackendError, CapacityError, ConfigurationError
 from fasttts.interfaces import (
     CallFormat,
     GenerationOutput,
     GenerationRequest,
     MemoryPressure,
-    TokenLogprobs,
     Verification,
     VerificationRequest,
     fingerprint,
 )
-from fasttts.types import Message, Numerics, ParsedOutput
+from fasttts.types import Message, Numerics, ParsedOutput, TokenLogprobs
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
@@ -47,6 +49,8 @@ _PIECES: dict[int, bytes] = {
 }
 _SPECIAL = re.compile(rb"\n\n|[^\n]+|\n")
 _LETTERS = [ord(letter) for letter in "abcdefghijklmnopqrstuvwxyz "]
+_SWITCH = "enable_thinking"
+_TEMPLATE = "{{ enable_thinking }}"
 _NUM_TABLES = 64
 _CLOSING = [EOS, *b'"}],']
 _CLOSING_BONUS = 3.0
@@ -62,20 +66,32 @@ class FakeTokenizer:
     eos_token_ids = frozenset({EOS})
 
     def encode_chat(
-        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> list[int]:
         """Encodes turns of `role: content`, tools first.
 
+        With the switch `enable_thinking` the prompt opens a thought.
+
         Raises:
-            ConfigurationError: A message has no role.
+            ConfigurationError: A message has no role, or there is no such switch.
         """
+        switches = chat_template_kwargs or {}
+        if (unknown := unknown_switch(switches, _TEMPLATE)) is not None:
+            raise ConfigurationError(
+                f"chat_template_kwargs={dict(switches)}: the chat template has no switch "
+                f"{unknown!r}: leave it out"
+            )
         token_ids = self._turn(f"tools: {tools}") if tools else []
         for message in messages:
             if "role" not in message:
                 raise ConfigurationError(f"a message has no role: {message}")
             body = message.get("content") or message.get("tool_calls") or ""
             token_ids += self._turn(f"{message['role']}: {body}")
-        return [*token_ids, *self.encode("assistant: ")]
+        opened = THINK.begin if switches.get(_SWITCH) else ""
+        return [*token_ids, *self.encode(f"assistant: {opened}")]
 
     def encode(self, text: str) -> list[int]:
         """Encodes each byte as a token; a blank line is one token."""
@@ -398,7 +414,9 @@ def _logprobs(logits: FloatArray, token_id: int, num: int | None) -> Sequence[To
         shifted = logits - logits.max()
     logprobs = shifted - np.log(np.exp(shifted).sum())
     likeliest = np.argsort(-logprobs, kind="stable")[:num]
-    return [[(int(each), float(logprobs[each])) for each in (token_id, *likeliest)]]
+    pairs = [(int(each), float(logprobs[each])) for each in likeliest]
+    whole = distribution(logprobs)
+    return [TokenLogprobs(token_id, float(logprobs[token_id]), pairs, whole)]
 
 
 def _digest(token_ids: Sequence[int]) -> bytes:

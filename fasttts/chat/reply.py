@@ -25,7 +25,7 @@ from fasttts.decoding.json_checks import check_json
 from fasttts.decoding.structured_outputs import THINK_END, THINK_START
 from fasttts.engine.request import Prompt, is_thinking
 from fasttts.engine.untagged_calls import may_become_untagged_call
-from fasttts.types import FinishReason, ParsedOutput, ToolCall
+from fasttts.types import FinishReason, ParsedOutput, TokenLogprob, ToolCall
 
 ReplyEnd = Literal["stop", "length", "tool_calls"]
 Parser = Callable[[str], ParsedOutput]
@@ -197,6 +197,8 @@ class ReplyFormat:
         body = text.lstrip()
         if not body or (len(body) < len(THINK_START) and THINK_START.startswith(body)):
             return Delta(reasoning="", content="")
+        if self.parse is None and not self.is_thinking and not body.startswith(THINK_START):
+            return Delta(reasoning="", content=text)  # the usual case, once a token: no more work
         reasoning, content = self._split_thoughts(text)
         if THINK_END not in text:
             reasoning = _without_begun(reasoning, THINK_END)
@@ -238,11 +240,42 @@ class ReplyStream:
         self.shown = Delta(reasoning="", content="")
         self._format = reply_format
         self._text = ""
+        self._tokens: list[TokenLogprob] = []
+        self._num_taken = 0
+        """Characters of the tokens that were taken."""
 
-    def add(self, text: str) -> Delta:
-        """Adds generated text and returns the part that may be shown."""
+    def add(self, text: str, tokens: Sequence[TokenLogprob] = ()) -> Delta:
+        """Adds generated text and returns the part that may be shown.
+
+        Args:
+            text: The text.
+            tokens: Its tokens, where their log-probabilities are asked for.
+        """
         self._text += text
+        self._tokens += tokens
         return self._advance(self._format.settled(self._text))
+
+    def take_shown(self) -> tuple[TokenLogprob, ...]:
+        """The tokens of the shown text that were not taken before."""
+        if not self._tokens:
+            return ()
+        num_chars = len(self.shown.content)
+        if self.shown.reasoning or not self._text.startswith(self.shown.content):
+            num_chars = len(self._text)  # thoughts are shown without their tags and margins
+        taken: list[TokenLogprob] = []
+        for token in self._tokens:
+            if self._num_taken + len(token.text) > num_chars:
+                break
+            taken.append(token)
+            self._num_taken += len(token.text)
+        del self._tokens[: len(taken)]
+        return tuple(taken)
+
+    def take_rest(self) -> tuple[TokenLogprob, ...]:
+        """All tokens that were not taken before."""
+        taken = tuple(self._tokens)
+        self._tokens.clear()
+        return taken
 
     def finish(self, reply: Reply) -> Delta:
         """Returns the rest of the finished reply."""

@@ -1,7 +1,7 @@
 """One call of a chat model, checked and ready to run in any of the engine's four ways."""
 
 import warnings
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,14 @@ from fasttts.engine.request import Prompt
 from fasttts.engine.tool_template import unseen_tools
 from fasttts.errors import wrong_type
 from fasttts.routing import RoutedEvent, Router
-from fasttts.types import Finished, Message, PrefixDelta, SearchResult, TextDelta
+from fasttts.types import (
+    Finished,
+    Message,
+    PrefixDelta,
+    SearchResult,
+    TextDelta,
+    TokenLogprob,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +37,14 @@ class ReplyChunk:
     Attributes:
         delta: The new text.
         shown: All of it so far.
+        logprobs: The tokens whose text it completes, of plain decoding that was asked for them;
+            those of thoughts' tags and of calls come with the text behind them.
         end: The finished reply and the result that it was read from; None before the end.
     """
 
     delta: Delta
     shown: Delta
+    logprobs: tuple[TokenLogprob, ...] = ()
     end: tuple[Reply, SearchResult] | None = None
 
 
@@ -70,7 +80,8 @@ class ChatRequest:
         events = self.engine.stream(self.prompt, config=self.config, extract=self.extract)
         with closing(events):
             for event in events:
-                yield from self._chunks(stream, event)
+                if (chunk := self._chunk(stream, event)) is not None:
+                    yield chunk
 
     async def astream(self) -> AsyncGenerator[ReplyChunk, None]:
         """Streams as `stream` does, for event loops."""
@@ -85,18 +96,25 @@ class ChatRequest:
         events = self.engine.astream(self.prompt, config=self.config, extract=self.extract)
         async with aclosing(events):
             async for event in events:
-                yield event, next(self._chunks(stream, event), None)
+                yield event, self._chunk(stream, event)
 
-    def _chunks(self, stream: ReplyStream, event: RoutedEvent) -> Iterator[ReplyChunk]:
+    def _chunk(self, stream: ReplyStream, event: RoutedEvent) -> ReplyChunk | None:
+        """The text that an event adds to the reply; None for none."""
         match event:
             case TextDelta(text=text) | PrefixDelta(text=text):
-                delta = stream.add(text)
-                if delta.reasoning or delta.content:
-                    yield ReplyChunk(delta=delta, shown=stream.shown)
+                delta = stream.add(text, event.logprobs if isinstance(event, TextDelta) else ())
+                if not delta.reasoning and not delta.content:
+                    return None
+                return ReplyChunk(delta=delta, shown=stream.shown, logprobs=stream.take_shown())
             case Finished(result=result):
                 reply = self.reply_format.read(result.text, result.finish_reason)
                 delta = stream.finish(reply)
-                yield ReplyChunk(delta=delta, shown=stream.shown, end=(reply, result))
+                logprobs = stream.take_rest()
+                return ReplyChunk(
+                    delta=delta, shown=stream.shown, logprobs=logprobs, end=(reply, result)
+                )
+            case _:
+                return None
 
 
 def make_request(
@@ -146,8 +164,16 @@ def make_request(
         )
         config = search_config(config, structured_outputs=outputs)
     if truncates:
-        messages = fitting_messages(engine, messages, offered, max_tokens=config.max_tokens)
-    prompt = engine.render(messages, tools=offered or None)
+        messages = fitting_messages(
+            engine,
+            messages,
+            offered,
+            max_tokens=config.max_tokens,
+            chat_template_kwargs=config.chat_template_kwargs,
+        )
+    prompt = engine.render(
+        messages, tools=offered or None, chat_template_kwargs=config.chat_template_kwargs
+    )
     if not prompt.shows_tools:
         warnings.warn(unseen_tools(engine.generator_name, offered), stacklevel=2)
     reply_format = ReplyFormat.of_call(

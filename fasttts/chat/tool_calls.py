@@ -61,9 +61,10 @@ def _refused_schemas(names: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        problem = str(error)
         if isinstance(error, ValidationError):
             problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        else:
+            problem = str(error)
         message = f"the schema of {names} cannot be followed: {problem}"
         raise ConfigurationError(message) from error
 

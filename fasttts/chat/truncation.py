@@ -1,6 +1,7 @@
 """Truncates conversations that are too long for the model's context."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fasttts import FastTTS
 from fasttts.chat.tools import Tool
@@ -10,7 +11,12 @@ from fasttts.types import Message
 
 
 def fitting_messages(
-    engine: FastTTS, messages: Sequence[Message], tools: Sequence[Tool], *, max_tokens: int
+    engine: FastTTS,
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+    *,
+    max_tokens: int,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> list[Message]:
     """Drops the oldest turns of a conversation until prompt and answer fit.
 
@@ -23,14 +29,16 @@ def fitting_messages(
         messages: The conversation.
         tools: Tools that are rendered with it.
         max_tokens: Longest answer in tokens.
+        chat_template_kwargs: Switches of the chat template; None for none.
 
     Raises:
         ConfigurationError: The conversation cannot be rendered.
     """
     room = engine.max_model_len - min(max_tokens, engine.max_model_len // 4)
     kept = check_conversation(messages)
+    switches = (chat_template_kwargs,) if chat_template_kwargs else ()
     while (turn := _oldest_turn(kept)) is not None:
-        if len(engine.tokenizer.encode_chat(kept, list(tools) or None)) <= room:
+        if len(engine.tokenizer.encode_chat(kept, list(tools) or None, *switches)) <= room:
             break
         kept = [message for index, message in enumerate(kept) if index not in turn]
     return kept

@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from fasttts.check.deadline import Deadline
+from fasttts.check.labelled import LabelledScores, score_labels
 from fasttts.check.problems import CheckProblem
 from fasttts.check.sampling import Sample, Sampler, sampling_order
 from fasttts.check.scoring import score_all
@@ -16,17 +17,27 @@ from fasttts.check.speed import (
     measure_speed,
     warm_up,
 )
-from fasttts.check.step_rules import StepStatistics, compare_rules, split_steps, suiting_rule
+from fasttts.check.step_rules import (
+    StepStatistics,
+    compare_rules,
+    split_steps,
+    step_logprobs,
+    suiting_rule,
+)
 from fasttts.check.template import TemplateFacts, examine_template
 from fasttts.config import SearchConfig, search_config
 from fasttts.engine import FastTTS
 from fasttts.interfaces import VerificationRequest
 from fasttts.memory import EnginePlan
+from fasttts.prm import LabelRecord
+from fasttts.types import TokenLogprobs
+from fasttts.verifiers.resolve import joint_num_logprobs
 
 NUM_SIBLINGS = 8
 """Samples of each problem."""
 
 _SPEED_SHARE = 0.06
+_LABELS_SHARE = 0.3
 _SAMPLING_SHARE = 0.7
 _RESERVE_SHARE = 0.04
 _USUAL_TOKENS = 256
@@ -80,6 +91,7 @@ class Measured:
         scores: Their scores.
         num_to_score: Samples to score.
         scoring_s: Seconds of scoring.
+        labelled: How the verifier's scores fit labels; None where there are none, or no time was.
         peak_kv_cache_usage: Largest share of the generator's KV cache in use, 0 to 1.
         num_preemptions: Times a sequence lost its KV blocks.
     """
@@ -102,6 +114,7 @@ class Measured:
     scores: dict[int, tuple[float, ...]] = field(default_factory=dict)
     num_to_score: int = 0
     scoring_s: float = 0.0
+    labelled: LabelledScores | None = None
     peak_kv_cache_usage: float = 0.0
     num_preemptions: int = 0
 
@@ -131,6 +144,7 @@ class Check:
         system: A system message; None for none.
         deadline: When to stop.
         on_stage: Reports progress; None for nobody.
+        labels: Labels to judge the verifier by, in a part of the time; may be empty.
 
     Attributes:
         measured: What is known so far.
@@ -145,6 +159,7 @@ class Check:
         system: str | None,
         deadline: Deadline,
         on_stage: OnStage | None = None,
+        labels: Sequence[LabelRecord] = (),
     ) -> None:
         self.measured = Measured(
             facts=_facts(engine),
@@ -156,6 +171,7 @@ class Check:
         self._engine = engine
         self._deadline = deadline
         self._on_stage = on_stage or (lambda stage: None)
+        self._labels = labels
 
     def run(self) -> None:
         """Measures until everything is known or the time is up.
@@ -181,11 +197,16 @@ class Check:
         found = self.measured
         self._on_stage("rendering")
         found.template = examine_template(self._engine.generator)
-        prompts = [self._engine.render(p.text, system=found.system) for p in found.problems]
+        switches = found.config.chat_template_kwargs
+        prompts = [
+            self._engine.render(p.text, system=found.system, chat_template_kwargs=switches)
+            for p in found.problems
+        ]
         found.prompt_tokens = max(len(prompt.token_ids) for prompt in prompts)
         self._on_stage("warming up")
         warm_up(self._engine, self._deadline)
         self._measure_speeds()
+        self._score_labels()
         self._sample()
         self._compare_rules()
         self._score()
@@ -199,6 +220,13 @@ class Check:
             speed = measure_speed(self._engine, wanted, self._deadline.part(_SPEED_SHARE))
             if speed is not None:
                 speeds.append(speed)
+
+    def _score_labels(self) -> None:
+        verifier = self._engine.verifier
+        if verifier is not None and self._labels:
+            self._on_stage("scoring labelled answers")
+            part = self._deadline.part(_LABELS_SHARE)
+            self.measured.labelled = score_labels(verifier, self._labels, part)
 
     def _sample(self) -> None:
         found, deadline = self.measured, self._deadline
@@ -228,12 +256,7 @@ class Check:
             return
         found.steps = self._steps(found.step_config)
         found.num_to_score = len(found.steps)
-        requests = [
-            VerificationRequest(
-                problem=found.problems[found.samples[index].problem].text, steps=steps
-            )
-            for index, steps in found.steps.items()
-        ]
+        requests = [self._request(index, steps) for index, steps in found.steps.items()]
         part, indices = self._deadline.part(1.0 - _RESERVE_SHARE), list(found.steps)
         self._on_stage("scoring answers")
         for batch in score_all(verifier, requests, part):
@@ -241,15 +264,34 @@ class Check:
             found.scoring_s = part.elapsed_s
             self._on_stage(f"scores: {len(found.scores)} of {len(requests)}")
 
+    def _request(self, index: int, steps: tuple[str, ...]) -> VerificationRequest:
+        """Asks for the scores of a sample's steps."""
+        found = self.measured
+        sample, config = found.samples[index], found.step_config
+        logprobs: tuple[Sequence[TokenLogprobs], ...] | None = None
+        if sample.logprobs and config is not None:
+            logprobs = step_logprobs(sample.logprobs, config, self._engine.tokenizer)
+        problem = found.problems[sample.problem].text
+        return VerificationRequest(problem=problem, steps=steps, logprobs=logprobs)
+
     def _steps(self, config: SearchConfig) -> dict[int, tuple[str, ...]]:
-        """The steps of all samples that ended, siblings next to each other."""
+        """The steps of all samples that ended, siblings next to each other.
+
+        A sample whose log-probabilities the verifier reads is left out where it has none.
+        """
         found = self.measured
         ended = [i for i, sample in enumerate(found.samples) if sample.ending != "time"]
         split = {
             index: tuple(split_steps(found.samples[index].text, config, self._engine.tokenizer))
             for index in sorted(ended, key=lambda index: found.samples[index].problem)
         }
-        return {index: steps for index, steps in split.items() if steps}
+        verifier = self._engine.verifier
+        reads_logprobs = verifier is not None and joint_num_logprobs(verifier) is not None
+        return {
+            index: steps
+            for index, steps in split.items()
+            if steps and (found.samples[index].logprobs or not reads_logprobs)
+        }
 
 
 def _facts(engine: FastTTS) -> EngineFacts:

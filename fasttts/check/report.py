@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fasttts.check.advice import Suggestion, suggest
 from fasttts.check.finding import Finding
 from fasttts.check.findings import find
+from fasttts.check.labelled import LabelledScores
 from fasttts.check.measure import Measured
 from fasttts.check.problems import CheckProblem
 from fasttts.check.sampling import Sample
@@ -34,6 +35,7 @@ class Report(Document):
         summary: Numbers from the samples.
         problems: The problems.
         samples: The answers to them, in the order in which they ended.
+        labelled: How the verifier's scores fit labels; None where none were given or scored.
     """
 
     generator: str
@@ -50,6 +52,7 @@ class Report(Document):
     summary: Summary
     problems: tuple[CheckProblem, ...]
     samples: tuple[Sample, ...]
+    labelled: LabelledScores | None = None
 
 
 def make_report(measured: Measured, *, latency_s: float, load_s: float | None = None) -> Report:
@@ -76,4 +79,5 @@ def make_report(measured: Measured, *, latency_s: float, load_s: float | None = 
         summary=summary,
         problems=tuple(measured.problems),
         samples=tuple(measured.samples),
+        labelled=measured.labelled,
     )

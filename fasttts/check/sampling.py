@@ -2,7 +2,7 @@
 
 import queue
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -13,7 +13,8 @@ from fasttts.decoding.sampling import derive_seed
 from fasttts.engine import FastTTS
 from fasttts.engine.handle import SearchHandle
 from fasttts.errors import SearchError
-from fasttts.types import SearchResult
+from fasttts.types import SearchResult, TokenLogprob
+from fasttts.verifiers.resolve import joint_num_logprobs
 
 Ending = Literal["stop", "length", "time"]
 """Why a sample ended: by itself, at `max_tokens` or the end of the context, or with the check."""
@@ -33,6 +34,7 @@ class Sample:
         ending: Why it ended.
         answer: The extracted answer; None where there is none.
         is_announced: Whether the text presents it as the answer.
+        logprobs: The tokens of the text with their log-probabilities, where the verifier reads any.
     """
 
     problem: int
@@ -41,6 +43,7 @@ class Sample:
     ending: Ending
     answer: str | None = None
     is_announced: bool = False
+    logprobs: tuple[TokenLogprob, ...] = field(default=(), repr=False)
 
 
 def sampling_order(num_problems: int, num_siblings: int) -> list[int]:
@@ -77,6 +80,11 @@ class Sampler:
         self._engine = engine
         self._problems = problems
         self._config = search_config(config, search="best_of_n", n=1, selection="majority")
+        num_logprobs = None if engine.verifier is None else joint_num_logprobs(engine.verifier)
+        if num_logprobs is not None:  # plain decoding with a search's sampling has them
+            sampling = self._config.sampling_for(engine.published_sampling)
+            options = {"search": "none", "num_logprobs": num_logprobs, **asdict(sampling)}
+            self._config = search_config(self._config, **options)
         self._system = system
         self._handles: dict[int, SearchHandle] = {}
         self._begun_s: dict[int, float] = {}
@@ -163,4 +171,5 @@ def _sample(problem: int, result: SearchResult) -> Sample:
         ending="stop" if found.is_complete else "length",
         answer=found.answer,
         is_announced=found.answer is not None and found.is_announced,
+        logprobs=result.logprobs,
     )

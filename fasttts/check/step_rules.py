@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fasttts.config import SearchConfig, search_config
+from fasttts.decoding.reader import place_tokens
 from fasttts.decoding.steps import StepRule, StepScan
 from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.types import TokenLogprob, TokenLogprobs
 
 FEWEST_STEPS, MOST_STEPS = 3, 15
 """Median steps of an answer that a search can use."""
@@ -89,11 +91,40 @@ def split_steps(text: str, config: SearchConfig, tokenizer: Tokenizer) -> list[s
         config: The search, for its rule and its longest step.
         tokenizer: The generator's.
     """
+    return [step for _, step in _located(text, config, tokenizer)]
+
+
+def step_logprobs(
+    tokens: Sequence[TokenLogprob], config: SearchConfig, tokenizer: Tokenizer
+) -> tuple[Sequence[TokenLogprobs], ...]:
+    """The log-probabilities of each step of an answer, as a search hands them to a verifier.
+
+    Args:
+        tokens: The answer's; joined they are its text. Their ids are not known, and given as 0.
+        config: As for `split_steps`.
+        tokenizer: The generator's.
+    """
+    text = "".join(token.text for token in tokens)
+    starts = [start for start, _ in _located(text, config, tokenizer)]
+    spans = place_tokens([len(token.text) for token in tokens], starts) if starts else ()
+    found = [
+        TokenLogprobs(
+            0, token.logprob, [(0, logprob) for _, logprob in token.likeliest], token.distribution
+        )
+        for token in tokens
+    ]
+    return tuple(found[i:j] for i, j in spans)
+
+
+def _located(text: str, config: SearchConfig, tokenizer: Tokenizer) -> Iterator[tuple[int, str]]:
+    """The steps of an answer, and where each begins."""
     rule = config.step_rule
+    text = rule.visible(text)
     ends = _fixed_ends(text, rule.num_tokens, tokenizer) if rule.num_tokens else _ends(text, rule)
     begins = [0, *ends]
-    pieces = [text[a:b] for a, b in zip(begins, [*ends, len(text)], strict=True)]
-    return [clean for piece in pieces if (clean := rule.clean(piece))]
+    for start, end in zip(begins, [*ends, len(text)], strict=True):
+        if clean := rule.clean(text[start:end]):
+            yield start, clean
 
 
 def _rules(

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 from fasttts.check.finding import Finding
+from fasttts.check.labelled import LabelledScores
 from fasttts.check.measure import Measured
 from fasttts.check.summary import QUANTILES, Summary
 
 _MOST_TIED = 0.2
 _LEAST_SPREAD = 0.05
+_MOST_MISCALIBRATED = 0.1
 
 
 def verifier_findings(measured: Measured, summary: Summary) -> Iterator[Finding]:
@@ -23,10 +25,13 @@ def verifier_findings(measured: Measured, summary: Summary) -> Iterator[Finding]
             name="verifier",
             value="none",
             verdict="note",
-            advice="--verifier judge lets the generator judge its own steps; without one votes "
-            "remain, --search self_consistency",
+            advice="--verifier judge lets the generator judge its own steps, --verifier "
+            "mean_confidence reads its log-probabilities; without one votes remain, --search "
+            "self_consistency",
         )
         return
+    if measured.labelled is not None:
+        yield from _labelled(measured.labelled)
     if not summary.score_quantiles:
         yield Finding(
             section="Verifier",
@@ -97,5 +102,43 @@ def _separation(summary: Summary, *, is_partial: bool) -> Finding:
         is_fine=found.is_proven,
         advice="its scores do not tell right from wrong here: another --verifier, or votes, "
         "--search self_consistency",
+        is_partial=is_partial,
+    )
+
+
+def _labelled(found: LabelledScores) -> Iterator[Finding]:
+    """How scores rank labelled steps, and how near they are to the labels."""
+    quality, is_partial = found.quality, found.num_scored < found.num_rollouts
+    counts = f"{quality.num_steps:,} steps of {quality.num_problems:,} problems"
+    if quality.auc is None or quality.low is None or quality.high is None:
+        yield Finding(
+            section="Verifier",
+            name="labelled steps",
+            value=f"not known: all labels of {counts} are alike",
+            verdict="unknown",
+            advice="labels of problems of medium difficulty",
+            is_partial=is_partial,
+        )
+        return
+    within = "" if quality.within is None else f"; {quality.within:.2f} within a problem"
+    yield Finding.judged(
+        "Verifier",
+        "labelled steps",
+        f"AUC {quality.auc:.2f}, 95 % interval {quality.low:.2f} to {quality.high:.2f}{within} "
+        f"({counts})",
+        is_fine=quality.is_proven,
+        advice="its scores do not tell good steps from bad ones: more labels, a larger model, or "
+        "another --verifier",
+        is_partial=is_partial,
+    )
+    yield Finding.judged(
+        "Verifier",
+        "calibration",
+        f"scores are {quality.calibration_error:.2f} from the labels in the mean, Brier score "
+        f"{quality.brier:.2f}",
+        is_fine=quality.calibration_error <= _MOST_MISCALIBRATED,
+        advice="no search minds, as only the order counts, but a router's threshold does: "
+        "`fasttts calibrate-router` finds it",
+        otherwise="note",
         is_partial=is_partial,
     )

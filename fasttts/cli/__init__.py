@@ -15,12 +15,18 @@ from fasttts.cli import (
     chat,
     check,
     evaluate,
+    label,
+    logs,
     mcp,
+    options,
     plan,
     serve,
+    session,
     solve,
+    train_verifier,
 )
-from fasttts.cli.streams import ShieldedGroup, shield
+from fasttts.cli.streams import OutputError, ShieldedGroup, shield, written_out
+from fasttts.config.logs import log_config
 
 __all__ = ["app", "main"]
 
@@ -36,6 +42,8 @@ app.command("chat")(chat.run)
 app.command("serve")(serve.run)
 app.command("eval")(evaluate.run)
 app.command("check")(check.run)
+app.command("label")(label.run)
+app.command("train-verifier")(train_verifier.run)
 app.command("mcp")(mcp.run)
 app.command("plan")(plan.run)
 app.command("calibrate")(calibrate.run)
@@ -57,12 +65,14 @@ def root(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
+    log_format: options.LogFormatName = None,
+    log_level: options.LogLevelName = None,
 ) -> None:
     """Make a small local language model reason better by searching.
 
     Try it on the bundled demonstration models:
 
-      fasttts solve "Tom has 3 boxes of 12 pencils each. He gives 5 away. How many are left?"
+      fasttts solve "Tom has 3 boxes of 12 pencils each. How many pencils does Tom have now?"
 
       fasttts chat
 
@@ -70,9 +80,23 @@ def root(
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+        return
+    with session.reported_errors(debug=False):
+        asked = {"format": log_format, "level": log_level}
+        config = log_config(**{name: value for name, value in asked.items() if value is not None})
+    context.with_resource(logs.written(config))
 
 
 def main() -> None:
-    """Entry point of the `fasttts` command."""
+    """Entry point of the `fasttts` command.
+
+    Raises:
+        SystemExit: The command has ended; its code says how.
+    """
     shield()  # for good: an error that ends the process is printed after all else
-    app(prog_name="fasttts")
+    try:
+        with written_out():
+            app(prog_name="fasttts")
+    except OutputError as error:
+        logs.tell(f"the output cannot be written: {error.strerror}")
+        raise SystemExit(session.EXIT_ERROR) from error

@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from fasttts import FastTTS
 from fasttts.cli import memory_view, options, render, session
-from fasttts.config import EngineConfig
+from fasttts.config import EngineConfig, option_name
+from fasttts.errors import ConfigurationError
 from fasttts.memory import (
     Calibration,
     calibrate_generator,
@@ -33,6 +34,7 @@ def run(
     """
     with session.reported_errors(debug=debug):
         settings = _with_room(session.engine_settings(generator=generator, verifier=verifier))
+        _check_ranks(settings)
         with session.loaded(settings) as engine:
             calibrations = _measure(engine, has_model=settings.verifier_model is not None)
         paths = [save_calibration(calibration) for calibration in calibrations]
@@ -41,6 +43,15 @@ def run(
         else:
             render.stdout().print(memory_view.calibration_view(calibrations))
             render.stderr().print(f"kept in {paths[0].parent}", soft_wrap=True)
+
+
+def _check_ranks(settings: EngineConfig) -> None:
+    """Refuses a generator over several GPUs, whose times would count as those of one."""
+    if settings.tensor_parallel_size > 1:
+        raise ConfigurationError(
+            f"{option_name('tensor_parallel_size')}={settings.tensor_parallel_size}: one GPU is "
+            "measured; leave it out"
+        )
 
 
 def _with_room(settings: EngineConfig) -> EngineConfig:

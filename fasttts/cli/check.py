@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fasttts.check import Check, CheckProblem, Deadline, make_report, word_problems
+from fasttts.check.labelled import check_labels_can_be_scored
 from fasttts.cli import check_view, options, render, session
 from fasttts.cli.check_view import Asked
 from fasttts.cli.options import DEFAULTS
@@ -15,6 +16,7 @@ from fasttts.config import DEMO, EngineConfig, search_config
 from fasttts.demo.problems import generate_problems
 from fasttts.errors import ConfigurationError
 from fasttts.evaluation import read_problems
+from fasttts.prm import read_labels
 
 NUM_PROBLEMS = 32
 """Problems that are sampled at most."""
@@ -25,7 +27,8 @@ Verifier = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="A model, 'judge': the generator, module:function, or 'none'.",
+        help="A model, 'judge': the generator, a signal of its own, such as 'mean_confidence', "
+        "module:function, or 'none'.",
     ),
 ]
 Problems = Annotated[
@@ -33,6 +36,15 @@ Problems = Annotated[
     typer.Option(
         metavar="FILE",
         help="A file of problems, with answers where they are known; else built-in ones.",
+        show_default=False,
+    ),
+]
+LabelFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Labels of `fasttts label` that the verifier was not trained on, to judge it by.",
         show_default=False,
     ),
 ]
@@ -49,6 +61,7 @@ def run(
     generator: options.Generator = None,
     verifier: Verifier = None,
     problems: Problems = None,
+    labels: LabelFile = None,
     latency: Latency = 10.0,
     time_limit: TimeLimit = 120.0,
     max_tokens: options.MaxTokens = DEFAULTS.max_tokens,
@@ -68,10 +81,15 @@ def run(
         config = search_config(search="best_of_n", n=1, max_tokens=max_tokens, seed=seed)
         system_text = session.system_message(system)
         settings = _settings(generator, verifier)
+        if labels is not None and settings.verifier is None:
+            check_labels_can_be_scored(None)
         questions = _problems(problems, settings, seed)
+        labelled = [] if labels is None else read_labels(labels)
         begin_s = time.perf_counter()
         with session.loaded(settings) as engine:
             load_s = time.perf_counter() - begin_s
+            if labelled:
+                check_labels_can_be_scored(engine.verifier)
             deadline = Deadline(time_limit)
             with check_view.progress(deadline) as on_stage:
                 check = Check(
@@ -81,6 +99,7 @@ def run(
                     system=system_text,
                     deadline=deadline,
                     on_stage=on_stage,
+                    labels=labelled,
                 )
                 check.run()
             report = make_report(check.measured, latency_s=latency, load_s=load_s)

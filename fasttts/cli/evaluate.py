@@ -12,7 +12,7 @@ from fasttts.cli import evaluate_tasks, evaluate_view, options, render, session
 from fasttts.cli.check import check_seconds
 from fasttts.cli.evaluate_plot import save_evaluation_plot
 from fasttts.cli.evaluate_programs import open_programs
-from fasttts.cli.option_values import parse_options
+from fasttts.cli.option_values import parse_options, parse_switches
 from fasttts.cli.options import DEFAULTS
 from fasttts.cli.plot import check_plot
 from fasttts.cli.tree_page import TreePages, make_folder
@@ -28,6 +28,7 @@ from fasttts.evaluation import (
     Limits,
     Method,
     ProblemSet,
+    Record,
     Tally,
     digest,
     load_problems,
@@ -37,19 +38,6 @@ from fasttts.interfaces import Verifier
 
 BASELINES: tuple[Method, ...] = ("greedy", "majority", "best_of_n")
 DEFAULT: tuple[Method, ...] = ("beam_search",)
-
-_OF_RESULTS = (
-    "generator",
-    "verifier",
-    "verifier_format",
-    "dtype",
-    "numerics",
-    "max_model_len",
-    "allow_control_tokens",
-    "generator_args",
-    "verifier_args",
-)
-"""Options of the engine that may change a result."""
 
 
 def run(
@@ -78,6 +66,8 @@ def run(
     step_pattern: options.StepPattern = None,
     step_tokens: options.StepTokens = None,
     thinking: options.Thinking = DEFAULTS.thinking,
+    thinking_token_budget: options.ThinkingTokenBudget = None,
+    chat_template_kwargs: options.ChatTemplateKwargs = None,
     answer: options.Answer = DEFAULTS.answer,
     selection: options.ChosenBy = None,
     aggregation: options.EvalPathScore = None,
@@ -133,6 +123,8 @@ def run(
             "step_pattern": step_pattern,
             "step_tokens": step_tokens,
             "thinking": thinking,
+            "thinking_token_budget": thinking_token_budget,
+            "chat_template_kwargs": parse_switches(chat_template_kwargs),
             "answer": answer,
             "selection": selection,
             "aggregation": aggregation or _aggregation(settings),
@@ -222,7 +214,7 @@ class _Task:
                 "digest": digest(self.problems.problems),
                 "judge": self.problems.judge.name,
             },
-            "engine": self.settings.model_dump(mode="json", include=set(_OF_RESULTS)),
+            "engine": self.settings.model_dump(mode="json", include=set(session.OF_RESULTS)),
             "system": self.system,
             "methods": {name: each.model_dump(mode="json") for name, each in self.configs.items()},
         }
@@ -281,7 +273,7 @@ def _evaluate(
     with ExitStack() as stack:
         journal = None
         if output is not None:
-            journal = stack.enter_context(Journal(output, task.to_dict()))
+            journal = stack.enter_context(Journal(output, task.to_dict(), Record))
             for record in journal.records():
                 tally.add(record)
         if not tally.is_complete:
@@ -300,7 +292,7 @@ def _evaluate(
 
 
 def _run(
-    engine: FastTTS, task: _Task, tally: Tally, journal: Journal | None, trees: Path | None
+    engine: FastTTS, task: _Task, tally: Tally, journal: Journal[Record] | None, trees: Path | None
 ) -> evaluate_view.End:
     """Runs the methods on the problems that the tally lacks."""
     comparison = Comparison(

@@ -7,11 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
-
-from fasttts.cli import options, session
+from fasttts.cli import logs, options, session
+from fasttts.cli.option_values import parse_switches
 from fasttts.cli.options import DEFAULTS
 from fasttts.config import search_config
 from fasttts.config.paths import user_path
@@ -48,6 +47,8 @@ def run(
     step_pattern: options.StepPattern = None,
     step_tokens: options.StepTokens = None,
     thinking: options.Thinking = DEFAULTS.thinking,
+    thinking_token_budget: options.ThinkingTokenBudget = None,
+    chat_template_kwargs: options.ChatTemplateKwargs = None,
     answer: options.Answer = DEFAULTS.answer,
     generator: options.Generator = None,
     verifier: options.Verifier = None,
@@ -107,6 +108,8 @@ def run(
             step_pattern=step_pattern,
             step_tokens=step_tokens,
             thinking=thinking,
+            thinking_token_budget=thinking_token_budget,
+            chat_template_kwargs=parse_switches(chat_template_kwargs),
             answer=answer,
         )
         session.check_search(config, settings)
@@ -128,8 +131,8 @@ def run(
             allowed_origins=tuple(allowed_origin or ()),
         )
         web = HttpServer(http_app(server, http), http)
-        typer.echo(f"fasttts: tools at {web.url}", err=True)
-        _serve(engine, web.serve(), web.end)
+        with logs.warnings_shown():
+            _serve(engine, web.serve(), web.end, f"tools at {web.url}")
 
 
 def _check_installed() -> None:
@@ -139,30 +142,43 @@ def _check_installed() -> None:
 
 
 def _serve(
-    engine: "BackgroundEngine", serving: Coroutine[Any, Any, None], end: Callable[[], None]
+    engine: "BackgroundEngine",
+    serving: Coroutine[Any, Any, None],
+    end: Callable[[], None],
+    greeting: str | None = None,
 ) -> None:
     """Serves clients until they leave, a signal comes, or the models cannot be loaded."""
     try:
-        asyncio.run(_until_end(engine, serving, end))
+        asyncio.run(_until_end(engine, serving, end, greeting))
     finally:
         if engine.is_loading:  # nothing is there to be closed yet, and loading cannot be stopped
-            sys.stderr.flush()
-            os._exit(0)
+            end_process()
         engine.close()
 
 
+def end_process() -> NoReturn:
+    """Ends the process at once, whatever its threads do."""
+    sys.stderr.flush()
+    os._exit(0)
+
+
 async def _until_end(
-    engine: "BackgroundEngine", serving: Coroutine[Any, Any, None], end: Callable[[], None]
+    engine: "BackgroundEngine",
+    serving: Coroutine[Any, Any, None],
+    end: Callable[[], None],
+    greeting: str | None,
 ) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, end)
+    if greeting is not None:
+        logs.tell(greeting)
     loading = asyncio.create_task(engine.loaded())
     served = asyncio.create_task(serving)
     await asyncio.wait({loading, served}, return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
         loading.cancel()
     elif loading.exception() is None:
-        typer.echo("fasttts: the models are loaded", err=True)
+        logs.tell("the models are loaded")
     else:
         end()
     await served

@@ -24,13 +24,14 @@ _KINDS: dict[Kind, str] = {
     "side_by_side": "Both models stay on the device",
     "kv_offload": "Both models stay, KV blocks overflow to the host",
     "time_shared": "The models take turns on the device",
+    "apart": "Each model has a device for itself",
 }
 
 
 def plan_view(plan: MemoryPlan) -> RenderableType:
     """Shows the device, the share of each engine, the predicted time, and the reasons."""
     predicted = format_seconds(plan.predicted_s)
-    headline = Text(f"{_KINDS[plan.kind]}: {predicted} a search, predicted", "bold")
+    headline = Text(f"{_kind(plan)}: {predicted} a search, predicted", "bold")
     return Group(
         _facts(plan),
         "",
@@ -68,14 +69,28 @@ def calibration_view(calibrations: Sequence[Calibration]) -> RenderableType:
     return Group(*tables)
 
 
+def _kind(plan: MemoryPlan) -> str:
+    num_gpus = plan.generator.tensor_parallel_size
+    if num_gpus == 1:
+        return _KINDS[plan.kind]
+    spread = f"The generator is spread over {num_gpus} devices"
+    if plan.verifier is None:
+        return spread
+    place = "on one of its own" if plan.kind == "apart" else "on the first of them"
+    return f"{spread}, the verifier {place}"
+
+
 def _facts(plan: MemoryPlan) -> RenderableType:
     work, grid = plan.workload, Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     grid.add_row("device", _device_line(plan.device))
     for engine in _engines(plan):
-        weights = format_bytes(engine.weight_bytes)
-        grid.add_row(engine.role, f"{engine.model} ({weights} in {engine.dtype})")
+        weights = f"{format_bytes(engine.weight_bytes)} in {engine.dtype}"
+        each = (
+            f" on each of {engine.tensor_parallel_size}" if engine.tensor_parallel_size > 1 else ""
+        )
+        grid.add_row(engine.role, f"{engine.model} ({weights}{each})")
     grid.add_row(
         "search",
         f"{work.num_beams:,} beams, {work.beam_width} children each; {work.depth} steps of "

@@ -1,4 +1,4 @@
-"""`--option NAME=VALUE`: options of a search that have no flag of their own."""
+"""Values of `--option NAME=VALUE`, options without a flag of their own, and of switches in JSON."""
 
 import json
 from collections.abc import Sequence
@@ -26,6 +26,21 @@ def parse_options(given: Sequence[str]) -> dict[str, Any]:
             found[name] = {**found.get(name, {}), part: _value(value)}
         else:
             found[name] = _value(value)
+    return found
+
+
+def parse_switches(given: str | None) -> dict[str, Any]:
+    """Reads the value of `--chat-template-kwargs`; None is no switch.
+
+    Raises:
+        ConfigurationError: It is no JSON object.
+    """
+    found = {} if given is None else _value(given)
+    if not isinstance(found, dict):
+        raise ConfigurationError(
+            f"--chat-template-kwargs {given!r}: write a JSON object, as in "
+            "'{\"enable_thinking\": false}'"
+        )
     return found
 
 

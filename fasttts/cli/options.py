@@ -169,6 +169,20 @@ Thinking = Annotated[
     bool,
     typer.Option("--thinking", help="Divide only what stands between <think> and </think>."),
 ]
+ThinkingTokenBudget = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="A thought is ended by force after N tokens.", show_default=False
+    ),
+]
+ChatTemplateKwargs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="JSON",
+        help="Switches of the model's chat template, such as '{\"enable_thinking\": false}'.",
+        show_default=False,
+    ),
+]
 Answer = Annotated[
     str,
     typer.Option(
@@ -259,15 +273,17 @@ Verifier = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="A model, named in the same way; 'judge': the generator; or module:function.",
+        help="A model, named in the same way; 'judge': the generator; a signal of its own, such as "
+        "'mean_confidence'; or module:function.",
     ),
 ]
 EvalVerifier = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="A model, named in the same way; 'judge': the generator; module:function; or 'tests': "
-        "the shown tests of problems about programs.",
+        help="A model, named in the same way; 'judge': the generator; a signal of its own, such as "
+        "'mean_confidence'; module:function; or 'tests': the shown tests of problems about "
+        "programs.",
     ),
 ]
 DtypeName = Annotated[
@@ -355,6 +371,18 @@ Trees = Annotated[
     typer.Option("--trees", metavar="DIR", help="Write a page for each problem, with all methods."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+LogFormatName = Annotated[
+    str | None,
+    typer.Option("--log-format", metavar="FORMAT", help="Log to stderr as 'text' or as 'json'."),
+]
+LogLevelName = Annotated[
+    str | None,
+    typer.Option(
+        "--log-level",
+        metavar="LEVEL",
+        help="Log to stderr from this level on: debug, info, warning or error.",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Host = Annotated[
     str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 is all of the machine's.")

@@ -9,7 +9,7 @@ import typer
 
 from fasttts import demo
 from fasttts.cli import memory_view, options, render, session
-from fasttts.config import DEMO, EngineConfig, engine_config
+from fasttts.config import DEMO, EngineConfig, engine_config, search_config
 from fasttts.errors import ConfigurationError, Role
 from fasttts.memory import (
     Device,
@@ -19,13 +19,15 @@ from fasttts.memory import (
     describe_device,
     find_shape,
     named_device,
-    plan_engines,
+    plan_on_gpus,
     read_shape,
     this_device,
 )
 
 TYPICAL = Workload()
 """Defaults of the workload options."""
+
+_MOST_GPUS = 64
 
 _WHOLE_DEVICE = {"memory", "bandwidth", "compute"}
 
@@ -45,6 +47,7 @@ Gpu = Annotated[
         help="A device of --list-gpus, or a JSON or TOML file; this machine by default.",
     ),
 ]
+Gpus = Annotated[int, _number("GPUs of that kind in one machine, of which as few as fit are used.")]
 GpuMemory = Annotated[str | None, _quantity("The device's memory, such as 24GiB.")]
 Bandwidth = Annotated[str | None, _quantity("The rate of that memory, such as 1008GB/s.")]
 Compute = Annotated[str | None, _quantity("The device's peak rate, such as 165TFLOPS.")]
@@ -82,6 +85,7 @@ ListModels = Annotated[bool, typer.Option("--list-models", help="Show the known 
 def run(
     *,
     gpu: Gpu = None,
+    gpus: Gpus = 1,
     generator: options.Generator = None,
     verifier: options.Verifier = None,
     n: Beams = None,
@@ -123,6 +127,7 @@ def run(
             offloading=offloading,
             planned_beams=n,
         )
+        _check_beams(settings.planned_beams, beam_width)
         workload = Workload(
             num_beams=settings.planned_beams,
             beam_width=beam_width,
@@ -133,12 +138,28 @@ def run(
         given = {"memory": gpu_memory, "bandwidth": bandwidth, "compute": compute}
         given |= {"link": link, "host_memory": host_memory}
         device = _device(gpu, given, settings)
-        _print(_plan(settings, device, workload), as_json=as_json)
+        _print(_plan(settings, device, workload, _checked(gpus)), as_json=as_json)
 
 
 def _settings(**named: object) -> EngineConfig:
     """The engine's options: the given ones, over the environment's and the defaults."""
     return engine_config(**{name: value for name, value in named.items() if value is not None})
+
+
+def _check_beams(num_beams: int, beam_width: int) -> None:
+    """Refuses beams that no search would take, with the words of the search."""
+    try:
+        search_config(search="beam_search", n=num_beams, beam_width=beam_width)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{error}; --beam-width 1 plans for searches without it, such as best_of_n"
+        ) from error
+
+
+def _checked(gpus: int) -> int:
+    if not 1 <= gpus <= _MOST_GPUS:
+        raise ConfigurationError(f"--gpus {gpus}: one machine has from 1 to {_MOST_GPUS}")
+    return gpus
 
 
 def _device(gpu: str | None, given: Mapping[str, str | None], settings: EngineConfig) -> Device:
@@ -150,11 +171,11 @@ def _device(gpu: str | None, given: Mapping[str, str | None], settings: EngineCo
     return describe_device(values, base) if values else base
 
 
-def _plan(settings: EngineConfig, device: Device, workload: Workload) -> MemoryPlan:
+def _plan(settings: EngineConfig, device: Device, workload: Workload, gpus: int) -> MemoryPlan:
     generator, verifier = _shape(settings.generator, "generator"), None
     if settings.verifier_model is not None:
         verifier = _shape(settings.verifier_model, "verifier")
-    return plan_engines(settings, device, generator, verifier, workload)
+    return plan_on_gpus(settings, device, generator, verifier, workload, num_gpus=gpus)
 
 
 def _shape(name: str, role: Role) -> ModelShape:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from fasttts.cli.printable import begins_with_joiner, printable_text
 from fasttts.cli.streams import PrintableConsole, ShieldedLive, ShieldedProgress
-from fasttts.types import Event, Finished, Progress, SearchResult, Step, TextDelta
+from fasttts.types import Event, Finished, Progress, SearchResult, Step, TextDelta, Usage
 
 MAX_LIVE_LINES = 10
 INDENT = 2
@@ -208,9 +208,16 @@ def cost_view(result: SearchResult) -> Text:
     if usage.num_verifications:
         lines.append(
             f"verifier: {result.verifier}, {usage.verifier_computed_tokens:,} tokens computed, "
-            f"{usage.verifier_cached_tokens:,} cached"
+            f"{usage.verifier_cached_tokens:,} cached{_told_apart(usage)}"
         )
     return Text("\n".join(lines), style="dim")
+
+
+def _told_apart(usage: Usage) -> str:
+    """What the scores did not tell apart; empty where there is nothing of the kind."""
+    nan, tied = usage.num_nan_scores, usage.num_tied_scores
+    told = f", {tied:,} of {usage.num_compared_scores:,} compared scores tied" if tied else ""
+    return f"{told}, {nan:,} scores not a number" if nan else told
 
 
 def _unlike_model(result: SearchResult) -> str:

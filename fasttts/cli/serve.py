@@ -1,16 +1,17 @@
 """`fasttts serve`: an OpenAI-compatible server over one engine."""
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.logging import RichHandler
-
-from fasttts.cli import options, render, session
+from fasttts.cli import logs, options, render, session
 from fasttts.config.serving import ServingConfig, serving_config
 from fasttts.engine import FastTTS
 from fasttts.errors import ConfigurationError
 from fasttts.network import LOOPBACK_NAMES, address, check_reach, is_loopback, listening_socket
+
+logger = logging.getLogger(__name__)
 
 
 def run(
@@ -77,7 +78,7 @@ def run(
         # Before the models are loaded, which takes minutes: whether the port is free.
         with listening_socket(host, port) as listener:
             url = address(listener)
-            with session.loaded(settings) as engine, _logged():
+            with _terminable(), session.loaded(settings) as engine, logs.warnings_shown():
                 serving.serve(
                     engine,
                     config,
@@ -97,27 +98,32 @@ def _config(host: str, **asked: object) -> ServingConfig:
     return config
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Lets SIGTERM end the process while the models load.
+
+    The first process of a container has no default for it: the signal would be lost.
+    """
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    usual = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+
+
 def _announcement(engine: FastTTS, url: str) -> Callable[[], None]:
     """Prints where the server is, once it answers."""
 
     def announce() -> None:
         verifier = engine.verifier_name or "no verifier"
         models = f"{engine.generator_name}, {verifier}, {engine.max_model_len:,} tokens of context"
-        render.stderr().print(f"Serving {models} on {url}/v1", highlight=False)
+        text = f"Serving {models} on {url}/v1"
+        logger.info("%s", text, extra={"url": url})
+        if not logs.is_written():
+            render.stderr().print(text, highlight=False)
 
     return announce
-
-
-@contextmanager
-def _logged() -> Iterator[None]:
-    """Prints what the server logs while it runs."""
-    handler = RichHandler(console=render.stderr(), show_path=False, markup=False)
-    handler.setLevel(logging.WARNING)
-    logs = [logging.getLogger("fasttts"), logging.getLogger("uvicorn")]
-    for log in logs:
-        log.addHandler(handler)
-    try:
-        yield
-    finally:
-        for log in logs:
-            log.removeHandler(handler)

@@ -5,14 +5,13 @@ import logging.handlers
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
 from fasttts import SYSTEM_PRESETS, FastTTS
-from fasttts.cli import render
+from fasttts.cli import logs, render
 from fasttts.config import EngineConfig, SearchConfig, engine_config, is_function_name
 from fasttts.config.unicode_text import check_text
 from fasttts.config.validation import did_you_mean
@@ -24,9 +23,23 @@ from fasttts.search import resolve
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
-INTERRUPTED = "fasttts: interrupted"
+INTERRUPTED = "interrupted"
 STDIN = "-"
 _PRESET = "preset:"
+
+OF_RESULTS = (
+    "generator",
+    "verifier",
+    "verifier_format",
+    "verifier_format_args",
+    "dtype",
+    "numerics",
+    "max_model_len",
+    "allow_control_tokens",
+    "generator_args",
+    "verifier_args",
+)
+"""Options of the engine that may change a result."""
 
 
 def engine_settings(*, kv_cache_memory_bytes: str | None = None, **options: object) -> EngineConfig:
@@ -113,14 +126,17 @@ def loaded(settings: EngineConfig, verifier: Verifier | None = None) -> Iterator
             yield engine
         except KeyboardInterrupt as error:
             with _impatient():
-                typer.echo(INTERRUPTED, err=True)
+                logs.tell(INTERRUPTED)
                 engine.close()
             raise typer.Exit(EXIT_INTERRUPTED) from error
 
 
 @contextmanager
 def _told_warnings() -> Iterator[None]:
-    """Prints the warnings that are logged in the body, once it has ended."""
+    """Prints the warnings that are logged in the body, once it has ended, unless all are logged."""
+    if logs.is_written():
+        yield
+        return
     waiting = logging.handlers.BufferingHandler(sys.maxsize)
     waiting.setLevel(logging.WARNING)
     log = logging.getLogger("fasttts")
@@ -169,13 +185,10 @@ def reported_errors(*, debug: bool) -> Iterator[None]:
     try:
         yield
     except FastTTSError as error:
-        if debug:
-            traceback.print_exc()
-        else:
-            typer.echo(f"fasttts: {' '.join(str(error).split())}", err=True)
+        logs.tell(" ".join(str(error).split()), error=error, debug=debug)
         raise typer.Exit(EXIT_ERROR) from error
     except KeyboardInterrupt as error:
-        typer.echo(INTERRUPTED, err=True)
+        logs.tell(INTERRUPTED)
         raise typer.Exit(EXIT_INTERRUPTED) from error
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fasttts import FastTTS
 from fasttts.cli import options, render, session
+from fasttts.cli.option_values import parse_options, parse_switches
 from fasttts.cli.options import DEFAULTS
 from fasttts.cli.plot import check_plot, save_plot
 from fasttts.cli.stats import stats_view
@@ -29,9 +30,12 @@ def run(
     step_pattern: options.StepPattern = None,
     step_tokens: options.StepTokens = None,
     thinking: options.Thinking = DEFAULTS.thinking,
+    thinking_token_budget: options.ThinkingTokenBudget = None,
+    chat_template_kwargs: options.ChatTemplateKwargs = None,
     answer: options.Answer = DEFAULTS.answer,
     selection: options.ChosenBy = None,
     aggregation: options.PathScore = DEFAULTS.aggregation,
+    option: options.SearchOptions = None,
     system: options.System = None,
     generator: options.Generator = None,
     verifier: options.Verifier = None,
@@ -65,24 +69,27 @@ def run(
             gpu_memory_utilization=gpu_memory_utilization,
             cache_dir=cache_dir,
         )
-        config = search_config(
-            search=search or _usual_search(n, settings),
-            n=DEFAULTS.n if n is None else n,
-            beam_width=beam_width,
-            seed=seed,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            min_p=min_p,
-            repetition_penalty=repetition_penalty,
-            max_tokens=max_tokens,
-            step_pattern=step_pattern,
-            step_tokens=step_tokens,
-            thinking=thinking,
-            answer=answer,
-            selection=selection,
-            aggregation=aggregation,
-        )
+        named = {
+            "search": search or _usual_search(n, settings),
+            "n": DEFAULTS.n if n is None else n,
+            "beam_width": beam_width,
+            "seed": seed,
+            "temperature": temperature,
+            "top_p": top_p,
+            "top_k": top_k,
+            "min_p": min_p,
+            "repetition_penalty": repetition_penalty,
+            "max_tokens": max_tokens,
+            "step_pattern": step_pattern,
+            "step_tokens": step_tokens,
+            "thinking": thinking,
+            "thinking_token_budget": thinking_token_budget,
+            "chat_template_kwargs": parse_switches(chat_template_kwargs),
+            "answer": answer,
+            "selection": selection,
+            "aggregation": aggregation,
+        }
+        config = search_config(**{**named, **parse_options(option or ())})
         check_plot(plot)
         check_tree(tree)
         text = session.read_problem(problem)

@@ -67,6 +67,11 @@ def _verifier(result: SearchResult) -> Iterable[_Row]:
     yield "tokens computed", f"{usage.verifier_computed_tokens:,}", ""
     yield "tokens cached", f"{usage.verifier_cached_tokens:,}", "supplied by its prefix cache"
     yield "requests", f"{usage.num_verifications:,}", ""
+    scores, tied = usage.num_compared_scores, usage.num_tied_scores
+    yield "scores compared", f"{scores:,}", f"{tied:,} equal to that of another text"
+    rounds, flat = usage.num_compared_rounds, usage.num_flat_rounds
+    yield "comparisons", f"{rounds:,}", f"{flat:,} in which all scores were equal"
+    yield "not a number", f"{usage.num_nan_scores:,}", "scores that count as 0"
 
 
 def _seconds(result: SearchResult) -> Iterable[_Row]:

@@ -6,10 +6,11 @@ sequences of their own, so they take the stream behind it and make the texts pri
 """
 
 import codecs
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
@@ -31,6 +32,52 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(_ESCAPES, _escape)
+
+
+class OutputError(OSError):
+    """Output cannot leave this process: the disk behind a stream is full, say."""
+
+
+class _Stream:
+    """A stream whose failures to write can be told from those of other files."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise OutputError(error.errno, error.strerror) from error
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise OutputError(error.errno, error.strerror) from error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def written_out() -> Iterator[None]:
+    """Writes what the body leaves in the buffer of standard output.
+
+    Raises:
+        OutputError: It, or something before it, cannot be written; the rest is dropped, which
+            Python else tries to write once more when the process ends.
+    """
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OutputError:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise
 
 
 class PrintableStream:
@@ -69,7 +116,7 @@ def shield() -> None:
             continue
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=_ESCAPES)
-        setattr(sys, name, PrintableStream(stream))
+        setattr(sys, name, PrintableStream(cast(TextIO, _Stream(stream))))
 
 
 @contextmanager

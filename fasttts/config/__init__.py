@@ -4,6 +4,7 @@ from fasttts.config.engine import Dtype, EngineConfig, Offloading, engine_config
 from fasttts.config.names import (
     DEMO,
     JUDGE,
+    SIGNALS,
     import_function,
     is_function_name,
     option_hint,
@@ -21,6 +22,7 @@ from fasttts.config.search import (
     Stopping,
     search_config,
 )
+from fasttts.config.tracing import TracingConfig
 
 __all__ = [
     "ANSWER_RULES",
@@ -28,6 +30,7 @@ __all__ = [
     "JSON_FIELD",
     "JUDGE",
     "PLAIN",
+    "SIGNALS",
     "Aggregation",
     "CandidateSearch",
     "Dtype",
@@ -38,6 +41,7 @@ __all__ = [
     "SearchMethod",
     "Selection",
     "Stopping",
+    "TracingConfig",
     "engine_config",
     "import_function",
     "is_function_name",

@@ -14,11 +14,17 @@ DEMO = "demo"
 JUDGE = "judge"
 """The verifier that asks the generator itself whether the steps so far are right."""
 
+SIGNALS = ("mean_confidence", "lowest_confidence", "self_certainty", "perplexity", "entropy")
+"""The verifiers that read the generator's own log-probabilities; see `verifiers/signals.py`."""
+
 VARIABLE_PREFIX = "FASTTTS_"
 """Prefix of the environment variables that set options of the engine."""
 
 SERVING_PREFIX = "FASTTTS_SERVE_"
 """Prefix of those that set options of the server."""
+
+LOG_PREFIX = "FASTTTS_LOG_"
+"""Prefix of those that set options of the commands' log."""
 
 FLAGS = frozenset(
     {

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from fasttts.config.budget import Budget
 from fasttts.config.names import is_function_name
+from fasttts.config.template_switches import TemplateSwitches
 from fasttts.config.validation import did_you_mean, refusal
 from fasttts.decoding.patterns import compile_pattern
 from fasttts.decoding.sampling import PublishedSampling, Sampling
@@ -17,6 +18,8 @@ from fasttts.errors import wrong_type
 CandidateSearch = Literal[
     "best_of_n",
     "self_consistency",
+    "deepconf",
+    "dynasor",
     "beam_search",
     "dvts",
     "dynamic_branching",
@@ -58,6 +61,7 @@ AnswerRule = Annotated[str, AfterValidator(_check_answer_rule)]
 _BY_BEAM_WIDTH = ("beam_search", "dvts", "varying_granularity", "lookahead")
 """Searches in which `n / beam_width` beams survive."""
 
+_PROBE = "... Oh, I suddenly got the answer to the whole problem, **Final Answer**\n\n\\[ \\boxed{"
 _SEARCH_TEMPERATURE = 0.8
 _OFF: dict[str, Any] = asdict(Sampling())
 
@@ -77,6 +81,15 @@ class SearchConfig(BaseModel):
             change the lead, "beta" once that is unlikely.
         confidence: Probability that the lead is right at which "beta" stops.
         wave_size: Samples between two decisions of self-consistency.
+        warmup: Answers of DeepConf that run to their end and find the score below which the others
+            are stopped.
+        keep: Share of them that reaches that score.
+        stop_below: The score below which DeepConf stops an answer; None finds it by a warm-up.
+        probe: Text with which "dynasor" asks a thought for its answer; where it ends with an open
+            brace the answer reaches to its end, else to the end of the line.
+        probe_interval: Tokens of a thought between two probes.
+        probe_window: Probes in a row that have to agree to end a thought.
+        probe_tokens: Most tokens that answer a probe.
         score_temperature: Temperature at which dynamic branching and particle filtering weigh
             scores; higher shares the places more evenly. None means 0.1 and 1.
         granularity: Steps of a node at each depth for varying-granularity search; the last number
@@ -99,7 +112,13 @@ class SearchConfig(BaseModel):
         step_tokens: Tokens of a step of fixed length; None uses the separator or the pattern.
         thinking: Whether only the text between `<think>` and `</think>` is divided into steps; the
             text after it is one step.
+        thinking_token_budget: Tokens of a thought, behind its opening marker, after which it is
+            ended by force, as vLLM's option of this name does; None leaves thoughts alone.
+        score_thoughts: Whether steps of thoughts are steps: False leaves the text up to `</think>`
+            undivided and unscored, and its length to `max_tokens` and `thinking_token_budget`.
         keep_code_blocks: Whether code between fences is never cut.
+        chat_template_kwargs: Switches of the model's chat template, such as
+            `{"enable_thinking": false}`; one that the template has not is refused.
         stop: Strings that end an answer; they are not part of it.
         structured_outputs: A JSON schema, a pattern, choices or a grammar that every candidate
             follows, after its thoughts if the model thinks; None allows any text.
@@ -117,6 +136,8 @@ class SearchConfig(BaseModel):
             where none does.
         seed: The search seed.
         budget: Limits of the search.
+        on_cut: Where no candidate is complete: "return" the best of those that were cut off, with
+            a warning in the result, or "raise" a `SearchError` that has the tree.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -127,6 +148,13 @@ class SearchConfig(BaseModel):
     stopping: Stopping = "beta"
     confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
     wave_size: int = Field(default=4, ge=1, le=65_536)
+    warmup: int = Field(default=4, ge=1, le=65_536)
+    keep: float = Field(default=0.9, gt=0.0, le=1.0)
+    stop_below: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    probe: str = Field(default=_PROBE, min_length=1, max_length=2000)
+    probe_interval: Tokens = 64
+    probe_window: int = Field(default=3, ge=1, le=1000)
+    probe_tokens: Tokens = 20
     score_temperature: Annotated[float, Field(ge=0.001, le=1000.0)] | None = None
     granularity: Annotated[tuple[Tokens, ...], Field(min_length=1)] = (1, 1, 1, 4)
     lookahead_steps: int = Field(default=1, ge=1, le=10_000)
@@ -142,7 +170,10 @@ class SearchConfig(BaseModel):
     step_pattern: Annotated[str, Field(min_length=1)] | None = None
     step_tokens: Tokens | None = None
     thinking: bool = False
+    thinking_token_budget: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    score_thoughts: bool = True
     keep_code_blocks: bool = True
+    chat_template_kwargs: TemplateSwitches = Field(default_factory=dict)
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     structured_outputs: StructuredOutputs | None = None
     num_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -186,6 +217,22 @@ class SearchConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _thoughts_fit(self) -> Self:
+        if self.score_thoughts:
+            return self
+        if self.thinking or self.step_tokens is not None:
+            other = "thinking=True" if self.thinking else f"step_tokens={self.step_tokens}"
+            raise ValueError(
+                f"score_thoughts=False leaves thoughts whole, {other} divides them: leave one out"
+            )
+        if self.aggregation == "model":
+            raise ValueError(
+                "aggregation='model' scores a path's text with its thought, which "
+                "score_thoughts=False leaves out: use another aggregation"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _logprobs_fit(self) -> Self:
         if self.num_logprobs is not None and self.search != "none":
             raise ValueError(
@@ -203,6 +250,7 @@ class SearchConfig(BaseModel):
             num_tokens=self.step_tokens,
             has_thinking=self.thinking,
             keeps_code=self.keep_code_blocks,
+            skips_thoughts=not self.score_thoughts,
         )
 
     @property

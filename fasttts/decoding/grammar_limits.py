@@ -43,6 +43,8 @@ MAX_SCHEMA_SIZE: Final = 10_000
 """Schemas, and items of arrays, with references written out where schemas are combined."""
 MAX_SCHEMA_CHAIN: Final = 500
 """Nesting of schemas through references."""
+MAX_SHORTEST_ANSWER: Final = 1_000_000
+"""Characters that every answer to a schema has at least; more are in no model's context."""
 
 MAX_REGEX_CHARS: Final = 20_000
 """Length of a regular expression."""

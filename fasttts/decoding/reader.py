@@ -4,6 +4,7 @@ Text is decoded only when the newest token could complete one of them, so that t
 costs one dictionary look-up, and nothing is decoded as a whole again.
 """
 
+import bisect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -46,6 +47,11 @@ class IncrementalDecoder:
         self._num_emitted = len(self._tokenizer.decode(self._window))
         return new
 
+    def peek(self, token_id: int) -> str:
+        """The text that would become certain with this token, which is not taken."""
+        certain = self._tokenizer.decode([*self._window, token_id]).rstrip(INCOMPLETE)
+        return certain[self._num_emitted :]
+
 
 def find_stop(text: str, stop: Sequence[str]) -> int | None:
     """Where the earliest of the stop strings begins in a text; None where none does.
@@ -56,6 +62,29 @@ def find_stop(text: str, stop: Sequence[str]) -> int | None:
     """
     found = [position for s in stop if (position := text.find(s)) >= 0]
     return min(found, default=None)
+
+
+def place_tokens(sizes: Sequence[int], starts: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Divides the tokens of a text among its steps; every token belongs to one.
+
+    A token without text belongs to the step of its place, and one that ends a step and begins the
+    next to both.
+
+    Args:
+        sizes: Characters of each token; together they are the text.
+        starts: Where each step begins; what is before the first belongs to it.
+
+    Returns:
+        For each step the index of its first token, and that behind its last one.
+    """
+    ends = list(itertools.accumulate(sizes))
+    begins = [0, *ends[:-1]]
+    lasts = [bisect.bisect_left(begins, start) for start in starts[1:]]
+    firsts = [
+        last - 1 if last and begins[last - 1] < start < ends[last - 1] else last
+        for start, last in zip(starts[1:], lasts, strict=True)
+    ]
+    return tuple(zip([0, *firsts], [*lasts, len(sizes)], strict=True))
 
 
 class StopScan:
@@ -205,11 +234,56 @@ class ReadingRules:
                 beyond their end belongs to the last.
             before: Gives the answer's text before the node.
         """
-        ends = () if num_steps == 1 else self._ends(token_ids, text, before)
-        inner = itertools.islice(ends, None if num_steps is None else num_steps - 1)
-        bounds = [0, *inner, len(text)]
+        bounds = self._bounds(token_ids, text, num_steps, before)
+        text = self._visible(text, before)
         pieces = [self._rule.clean(text[i:j]) for i, j in itertools.pairwise(bounds)]
         return tuple(piece for piece in pieces if piece)
+
+    def spans(
+        self,
+        token_ids: Sequence[int],
+        text: str,
+        num_steps: int | None = None,
+        before: Callable[[], str] = str,
+    ) -> tuple[tuple[int, int], ...]:
+        """The tokens of each step that `split` finds, as begin and end in `token_ids`.
+
+        What is blank belongs to the step before it; see `place_tokens`.
+
+        Args:
+            token_ids: As for `split`.
+            text: As for `split`.
+            num_steps: As for `split`.
+            before: As for `split`.
+        """
+        bounds = self._bounds(token_ids, text, num_steps, before)
+        visible = self._visible(text, before)
+        pieces = list(itertools.pairwise(bounds))
+        starts = [i for i, j in pieces if self._rule.clean(visible[i:j])]
+        if len(starts) < 2 and visible == text:
+            return ((0, len(token_ids)),) * len(starts)
+        decoder = IncrementalDecoder(self._tokenizer)
+        sizes = [len(decoder.push([token_id])) for token_id in token_ids]
+        if not starts or visible == text:
+            return place_tokens(sizes, starts) if starts else ()
+        starts[0] = len(visible) - len(visible.lstrip())  # what is before it is a thought
+        return place_tokens(sizes, [0, *starts])[1:]
+
+    def _visible(self, text: str, before: Callable[[], str]) -> str:
+        """A node's text without thoughts that are no part of any step."""
+        return self._rule.visible(text, before()) if self._rule.skips_thoughts else text
+
+    def _bounds(
+        self,
+        token_ids: Sequence[int],
+        text: str,
+        num_steps: int | None,
+        before: Callable[[], str],
+    ) -> list[int]:
+        """Where the steps of `split` begin and end, blank ones among them."""
+        ends = () if num_steps == 1 else self._ends(token_ids, text, before)
+        inner = itertools.islice(ends, None if num_steps is None else num_steps - 1)
+        return [0, *inner, len(text)]
 
     def _ends(
         self, token_ids: Sequence[int], text: str, before: Callable[[], str]

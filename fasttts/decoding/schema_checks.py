@@ -16,6 +16,7 @@ from fasttts.decoding.grammar_limits import check, shortened
 from fasttts.decoding.json_checks import check_json
 from fasttts.decoding.reference_graph import longest_chain, sizes_written_out
 from fasttts.decoding.regex_checks import check_regex
+from fasttts.decoding.schema_ends import check_ends
 
 _LIMITS: Mapping[str, int] = {
     "minItems": limits.MAX_ITEMS,
@@ -60,15 +61,20 @@ def check_schemas(*schemas: object) -> None:
         schemas: JSON schemas, as dictionaries.
 
     Raises:
-        ValueError: One is no object, or a part of them is beyond its limit.
+        ValueError: One is no object, a part of them is beyond its limit, or no answer to a part
+            ever ends.
     """
     counts = _Counts()
+    documents = []
     for schema in schemas:
         if not isinstance(schema, Mapping):
             raise ValueError("a JSON schema is an object")
         check_json(schema)
-        _Schema(schema, counts).check()
+        documents.append(_Schema(schema, counts))
+        documents[-1].check()
     counts.check()
+    for document in documents:
+        document.check_ends()
 
 
 class _Counts:
@@ -159,7 +165,8 @@ class _Schema:
         self._depths[node] = depth
         following = list(_parts(schema))
         if "$ref" in schema:
-            following.append((self._target(schema["$ref"]), 1))
+            # Where it is unclear what is named, it is the whole document for the counts.
+            following.append((self._target(schema["$ref"]) or self._root, 1))
         self._graph[node] = [id(part) for part, _ in following]
         self._waiting += following
         if _is_combining(schema):
@@ -173,17 +180,23 @@ class _Schema:
         if "multipleOf" in schema:
             self._multiples[node] = Decimal(str(schema["multipleOf"])).normalize()
 
-    def _target(self, reference: str) -> Mapping[str, Any]:
-        """The schema that a reference names; where that is unclear, the whole document."""
+    def check_ends(self) -> None:
+        """Checks that answers can end."""
+        check_ends(self._root, self._target)
+
+    def _target(self, reference: str) -> Mapping[str, Any] | None:
+        """The schema that a reference names; None where that is unclear."""
         found: Any = self._root
         start, *names = unquote(reference).split("/")
-        for name in names if start == "#" else ():
+        if start != "#":
+            return None
+        for name in names:
             key = name.replace("~1", "/").replace("~0", "~")
             if isinstance(found, list) and key.isdecimal():
                 found = found[int(key)] if len(key) < 7 and int(key) < len(found) else None
             else:
                 found = found.get(key) if isinstance(found, Mapping) else None
-        return found if isinstance(found, Mapping) else self._root
+        return found if isinstance(found, Mapping) else None
 
 
 def _reached(starts: Iterable[int], graph: Mapping[int, Sequence[int]]) -> set[int]:

@@ -2,7 +2,8 @@
 
 A step is a stretch of text up to and including a separator (a blank line by default). Blank
 stretches are not steps: a separator that follows nothing but white space does not end one. Code
-between fences is never cut, and of a model that thinks only the thoughts are.
+between fences is never cut. Of a model that thinks only the thoughts are divided into steps
+(`has_thinking`), or all but the thoughts (`skips_thoughts`).
 """
 
 import re
@@ -10,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fasttts.decoding.patterns import compile_pattern
+from fasttts.decoding.thoughts import THINK, ThoughtMask
 from fasttts.decoding.tokenizer import INCOMPLETE
 
-_CLOSING_TAG = "</think>"
+_CLOSING_TAG = THINK.end
 _TAGS = re.compile("</?think>")
 _FENCE = re.compile(" {0,3}(```|~~~)")
 _MARKS = ("```", "~~~")
@@ -29,10 +31,20 @@ class StepShape:
     Attributes:
         num_steps: Steps of a node; None means all text up to the end of the answer.
         is_greedy: Whether its tokens are the most likely ones, whatever the search's temperature.
+        thought_tokens: Tokens after which it ends where its answer is inside a thought then;
+            elsewhere it goes on. None for any number.
+        closes_thought: Whether it begins with the end of the thought, which is not sampled.
+        probe: Text that it begins with, in order to ask: what follows, `probe_tokens` of it, is
+            part of no answer, and no node follows it. None where it is a part of an answer.
+        probe_tokens: Most tokens behind the probe's text.
     """
 
     num_steps: int | None = 1
     is_greedy: bool = False
+    thought_tokens: int | None = None
+    closes_thought: bool = False
+    probe: str | None = None
+    probe_tokens: int = 20
 
 
 WHOLE_ANSWER = StepShape(num_steps=None)
@@ -53,6 +65,8 @@ class StepRule:
             the answer, one step. The opening tag may be part of the prompt.
         keeps_code: Whether nothing between two fences (three backticks or tildes at the start of
             a line) ends a step.
+        skips_thoughts: Whether a thought is no part of any step, and nothing in it ends one.
+        begins_inside: Whether the prompt ends inside a thought.
     """
 
     separator: str = "\n\n"
@@ -60,10 +74,26 @@ class StepRule:
     num_tokens: int | None = None
     has_thinking: bool = False
     keeps_code: bool = True
+    skips_thoughts: bool = False
+    begins_inside: bool = False
 
     def clean(self, text: str) -> str:
         """A step as verifiers and readers see it: without tags and surrounding white space."""
         return (_TAGS.sub("", text) if self.has_thinking else text).strip()
+
+    def thought_mask(self) -> ThoughtMask | None:
+        """What blanks the thought of an answer, from the answer's beginning on; None keeps it."""
+        return ThoughtMask(is_inside=self.begins_inside) if self.skips_thoughts else None
+
+    def visible(self, text: str, before: str = "") -> str:
+        """A text of which the thought is blanked, character by character.
+
+        Args:
+            text: The text.
+            before: The answer's text before it.
+        """
+        mask = self.thought_mask()
+        return text if mask is None else mask.push(before + text, is_last=True)[len(before) :]
 
     def may_end_with(self, text: str) -> bool:
         """Whether a token of this text could complete a step; a cheap necessary condition."""
@@ -128,6 +158,12 @@ class StepScan:
         """The text behind the last separator."""
         self._tail = ""
         """The end of the text, in which a separator may have begun."""
+        self._mask = rule.thought_mask()
+        self._num_held = len(before)
+        """Characters of the text before that the mask holds back."""
+        if self._mask is not None:
+            before = self._mask.push(before)
+        self._num_held -= len(before)
         self._context = before[-1:]
         """The character before the tail."""
         self._code = _CodeBlocks(before) if rule.keeps_code else None
@@ -136,6 +172,10 @@ class StepScan:
 
     def push(self, text: str) -> None:
         """Takes text that was added."""
+        if self._mask is not None:
+            shown = self._mask.push(text)
+            text = shown[self._num_held :]
+            self._num_held = max(0, self._num_held - len(shown))
         start = self._size - len(self._tail)
         self._size += len(text)
         if self._is_closed:

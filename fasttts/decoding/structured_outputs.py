@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
+from fasttts.decoding.grammar_failures import first_problem
 from fasttts.decoding.grammar_limits import (
     MAX_CHARS,
     MAX_CHOICES,
@@ -73,7 +74,11 @@ def _checked_grammar(grammar: str) -> str:
 _Schema = Annotated[str, AfterValidator(_checked_schema)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+# Errors leave the input out: written in full, one whose parts are shared may have no end.
+_CONFIG = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_CONFIG)
 class StructuredOutputs:
     """The format that an answer must follow; exactly one attribute is set.
 
@@ -134,10 +139,13 @@ class StructuredOutputs:
 
 @functools.lru_cache(maxsize=64)
 def _problem(grammar: str) -> str:
-    """What llguidance finds wrong with a checked grammar; empty where it can be followed."""
-    from llguidance import LLMatcher
+    """What llguidance finds wrong with a checked grammar; empty where an answer can begin."""
+    from llguidance import LLMatcher, LLTokenizer
 
-    return LLMatcher.validate_grammar(grammar, limits=parser_limits())
+    matcher = LLMatcher(LLTokenizer("byte"), grammar, log_level=0, limits=parser_limits())
+    if matcher.is_error():  # also where it names tokens, which are known with the model
+        return LLMatcher.validate_grammar(grammar, limits=parser_limits())
+    return first_problem(matcher)
 
 
 def inline_json(schema: Mapping[str, Any]) -> str:

@@ -8,10 +8,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-import queue
-import threading
-import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, closing
 from typing import Any
 
@@ -19,7 +16,7 @@ from fasttts.config import SchedulingConfig
 from fasttts.engine.cache_key import SearchIdentity
 from fasttts.engine.handle import SearchHandle
 from fasttts.engine.result_cache import EngineCache, ResultCache
-from fasttts.errors import BackendError, FastTTSError, OverloadedError, SearchError, wrong_type
+from fasttts.errors import BackendError, FastTTSError, wrong_type
 from fasttts.interfaces import Generator as GeneratorBackend
 from fasttts.interfaces import Verifier, numerics, published_sampling
 from fasttts.memory import MemoryPlan
@@ -33,7 +30,7 @@ from fasttts.scheduling.run import SearchRun
 from fasttts.streaming.listener import SearchListener
 from fasttts.types import Event, Health, Numerics, SearchResult
 from fasttts.verifiers.ensemble import VerifierOption, check_loaded, resolve_verifier
-from fasttts.verifiers.resolve import fault_of, joint_numerics
+from fasttts.verifiers.resolve import fault_of, joint_num_logprobs, joint_numerics
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +50,7 @@ class EngineCore:
         generator: The loop drives it.
         verifier: The same; a choice of several as one.
         published_sampling: The sampling that the generator's model comes with.
+        num_logprobs: How many of the likeliest tokens the verifier reads; None reads none.
         is_closed: Whether `close` was called.
 
     Raises:
@@ -76,6 +74,7 @@ class EngineCore:
         self.verifier: Verifier | None = None if verifier is None else resolve_verifier(verifier)
         if self.verifier is not None:
             check_loaded(self.verifier)
+        self.num_logprobs = None if self.verifier is None else joint_num_logprobs(self.verifier)
         self._cache = None
         if cache is not None:
             identity = SearchIdentity(generator, self.verifier)
@@ -178,62 +177,6 @@ class EngineCore:
                 async for event in events:
                     yield event
 
-    def run_many(
-        self, runs: Sequence[SearchRun], on_result: Callable[[int, SearchResult], None] | None
-    ) -> list[SearchResult | SearchError]:
-        """Runs searches together and waits for all of them; see `FastTTS.search_many`.
-
-        Args:
-            runs: The searches.
-            on_result: Called with index and result of each search that has one; None for no calls.
-        """
-        results: dict[int, SearchResult | SearchError] = {}
-        with closing(self.run_each(runs, max_in_flight=len(runs))) as ended:
-            for index, outcome in ended:
-                results[index] = outcome
-                if on_result is not None and isinstance(outcome, SearchResult):
-                    on_result(index, outcome)
-        return [results[index] for index in range(len(runs))]
-
-    def run_each(
-        self, runs: Iterable[SearchRun], *, max_in_flight: int, timeout_s: float | None = None
-    ) -> Generator[tuple[int, SearchResult | SearchError], None, None]:
-        """Runs searches together and yields index and outcome of each as it ends.
-
-        Args:
-            runs: The searches; the next is taken when there is room for it.
-            max_in_flight: Most that are submitted at a time.
-            timeout_s: Seconds after which those that have not ended are cancelled and left out;
-                None waits for all.
-        """
-        longest_s = threading.TIMEOUT_MAX if timeout_s is None else timeout_s
-        until_s = time.monotonic() + longest_s if longest_s < threading.TIMEOUT_MAX else None
-        ended: queue.SimpleQueue[int] = queue.SimpleQueue()
-        waiting = _Waiting(runs)
-        handles: dict[int, SearchHandle] = {}
-        try:
-            while True:
-                while len(handles) < max_in_flight and (run := waiting.first()) is not None:
-                    try:
-                        handle = self.submit(run, is_watched=False)
-                    except OverloadedError:
-                        if not handles:
-                            raise
-                        break  # an own search that ends makes room
-                    handles[index := waiting.remove_first()] = handle
-                    handle.when_done(functools.partial(ended.put, index))
-                if not handles:
-                    return
-                left_s = None if until_s is None else max(0.0, until_s - time.monotonic())
-                try:
-                    index = ended.get(timeout=left_s)
-                except queue.Empty:
-                    return
-                yield index, _outcome(handles.pop(index))
-        finally:
-            for handle in handles.values():
-                handle.cancel()
-
     def close(self) -> None:
         """Ends every search, stops the loop and frees both models.
 
@@ -276,7 +219,8 @@ class EngineCore:
     def _submit(
         self, run: SearchRun, found: SearchResult | None, *, is_watched: bool
     ) -> SearchHandle:
-        request = self._begin(run.request)
+        request = self._begin(run.request, is_streamed=is_watched)
+        run.timeline = request.timeline()
         end = request.ended if found is None else lambda run, error: request.found(found)
         try:
             listener = ResultListener(run, end)
@@ -295,34 +239,6 @@ class EngineCore:
             request.refused(failure)
             raise failure from error
         return SearchHandle(self._thread, listener, self._read)
-
-
-class _Waiting:
-    """Searches that are still to be submitted, by index; the first can be looked at."""
-
-    def __init__(self, runs: Iterable[SearchRun]) -> None:
-        self._runs = iter(runs)
-        self._first: SearchRun | None = None
-        self._num_removed = 0
-
-    def first(self) -> SearchRun | None:
-        """The first of them; None if there are no more."""
-        if self._first is None:
-            self._first = next(self._runs, None)
-        return self._first
-
-    def remove_first(self) -> int:
-        """Takes the first away and returns its index."""
-        self._first = None
-        self._num_removed += 1
-        return self._num_removed - 1
-
-
-def _outcome(handle: SearchHandle) -> SearchResult | SearchError:
-    try:
-        return handle.result()
-    except SearchError as error:
-        return error
 
 
 def _read_result(

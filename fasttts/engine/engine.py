@@ -15,6 +15,7 @@ from fasttts.config import (
     EngineConfig,
     SchedulingConfig,
     SearchConfig,
+    TracingConfig,
     engine_config,
     search_config,
 )
@@ -23,8 +24,9 @@ from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.engine.core import EngineCore
 from fasttts.engine.handle import SearchHandle
 from fasttts.engine.loading import load_chosen
+from fasttts.engine.many import check_limits, extractors_of, run_each, run_many, seeded
 from fasttts.engine.messages import tools_in_form
-from fasttts.engine.request import Problem, Prompt, prepare, render, seeded
+from fasttts.engine.request import Problem, Prompt, check_extractor, prepare, render
 from fasttts.engine.result_cache import ResultCache
 from fasttts.engine.tool_template import renders_tools, unseen_tools
 from fasttts.engine.untagged_calls import read_untagged_calls
@@ -59,6 +61,7 @@ class FastTTS:
             planned.
         reload: Returns new models for `restart`; None for an engine that cannot be restarted.
         cache: Stores results and finds them again; None computes each.
+        tracing: Spans and their attributes, where the application has set OpenTelemetry up.
 
     Attributes:
         plan: The same.
@@ -76,9 +79,12 @@ class FastTTS:
         plan: MemoryPlan | None = None,
         reload: Callable[[], tuple[GeneratorBackend, VerifierOption | None]] | None = None,
         cache: ResultCache | None = None,
+        tracing: TracingConfig = TracingConfig(),  # noqa: B008, immutable
     ) -> None:
         if not isinstance(scheduling, SchedulingConfig):
             raise wrong_type("scheduling", scheduling, "a SchedulingConfig")
+        if not isinstance(tracing, TracingConfig):
+            raise wrong_type("tracing", tracing, "a TracingConfig")
         if not isinstance(plan, MemoryPlan | None):
             raise wrong_type("plan", plan, "a MemoryPlan or None")
         if not isinstance(cache, ResultCache | None):
@@ -90,7 +96,7 @@ class FastTTS:
         self._reload = reload
         self._lifetime = threading.Lock()
         self._cache = cache
-        self._requests = RequestTracker()
+        self._requests = RequestTracker(tracing)
         self._num_restarts = 0
         self._warned: set[str] = set()
         self._core = self._open(generator, verifier)
@@ -152,6 +158,7 @@ class FastTTS:
             plan=loaded.plan,
             reload=reload,
             cache=cache,
+            tracing=config.tracing,
         )
 
     @property
@@ -322,7 +329,7 @@ class FastTTS:
             self._prepare(problem, each, {}, system=system, extract=extract)
             for problem, each in zip(problems, configs, strict=True)
         ]
-        return self._core.run_many(runs, on_result)
+        return run_many(self._core, runs, on_result)
 
     def search_each(
         self,
@@ -359,25 +366,14 @@ class FastTTS:
             ConfigurationError: An argument or an option cannot work; of a problem, when its turn
                 comes.
         """
-        if type(max_in_flight) is not int or max_in_flight < 1:
-            raise wrong_type("max_in_flight", max_in_flight, "a whole number of at least 1")
-        if not isinstance(timeout_s, int | float | None):
-            raise wrong_type("timeout_s", timeout_s, "a number of seconds or None")
+        check_limits(max_in_flight, timeout_s)
         configs = seeded(search_config(config, **options), seeds, problems)
-        if extractors is None:
-            extractors = [None] * len(configs)
-        given: object = extractors
-        is_list = isinstance(given, Sequence) and not isinstance(given, str | bytes)
-        if not is_list or len(extractors) != len(configs):
-            what = f"a list of {len(configs)} functions, one for each problem, or None"
-            raise wrong_type("extractors", given, what)
-        for number, each in enumerate(extractors):
-            _check_extractor(f"extractors[{number}]", each)
+        extracts = extractors_of(extractors, len(configs))
         runs = (
             self._prepare(problem, each, {}, system=None, extract=extract)
-            for problem, each, extract in zip(problems, configs, extractors, strict=True)
+            for problem, each, extract in zip(problems, configs, extracts, strict=True)
         )
-        return self._core.run_each(runs, max_in_flight=max_in_flight, timeout_s=timeout_s)
+        return run_each(self._core, runs, max_in_flight=max_in_flight, timeout_s=timeout_s)
 
     def submit(
         self,
@@ -477,6 +473,7 @@ class FastTTS:
         *,
         system: str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> Prompt:
         """Renders a problem to the prompt of `search`, which accepts it in place of the problem.
 
@@ -484,11 +481,19 @@ class FastTTS:
             problem: A question, or a conversation.
             system: A system message put before the conversation; None for none.
             tools: Tool schemas in OpenAI's form; None for none.
+            chat_template_kwargs: Switches of the model's chat template, as in `SearchConfig`, whose
+                field a rendered prompt does not follow any more; None for none.
 
         Raises:
             ConfigurationError: The input cannot work.
         """
-        prompt = render(problem, self.generator, system=system, tools=tools)
+        prompt = render(
+            problem,
+            self.generator,
+            system=system,
+            tools=tools,
+            chat_template_kwargs=chat_template_kwargs,
+        )
         if not prompt.shows_tools:
             self._warn_once(unseen_tools(self.generator_name, prompt.tools))
         return prompt
@@ -605,19 +610,15 @@ class FastTTS:
     ) -> SearchRun:
         """Checks everything about a search and renders its prompt."""
         self._core.check_process()
-        _check_extractor("extract", extract)
+        check_extractor("extract", extract)
         config = resolve(
             search_config(base, **options),
             has_verifier=self.verifier is not None,
             published=self.published_sampling,
         )
-        prompt = self.render(problem, system=system, tools=tools)
-        return prepare(prompt, config, self.generator, extract)
-
-
-def _check_extractor(option: str, extract: object) -> None:
-    if extract is not None and not callable(extract):
-        raise wrong_type(option, extract, "a function of a text or None")
+        switches = config.chat_template_kwargs
+        prompt = self.render(problem, system=system, tools=tools, chat_template_kwargs=switches)
+        return prepare(prompt, config, self.generator, extract, self._core.num_logprobs)
 
 
 def _has_format(config: SearchConfig | None, options: Mapping[str, Any]) -> bool:

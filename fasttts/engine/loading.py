@@ -8,7 +8,7 @@ from fasttts.interfaces import Generator, Verifier
 from fasttts.memory import MemoryPlan
 from fasttts.verifiers.ensemble import VerifierOption, resolve_verifier
 from fasttts.verifiers.model_ref import ModelVerifier
-from fasttts.verifiers.resolve import models_of
+from fasttts.verifiers.resolve import joint_num_logprobs, models_of, reads_any_distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +64,13 @@ def _load(config: EngineConfig, verifier: Verifier | None) -> Loaded:
 
     named = [] if verifier is None else models_of(verifier)
     _check_named(named)
+    if verifier is not None and any(part.model == JUDGE for part in named):
+        _check_beside_judge(verifier)
     models = {part.model for part in named} - {JUDGE}
     loaded = load_planned(
         config.model_copy(update={"verifier": next(iter(models), None)}),
         judges=any(part.model == JUDGE for part in named),
+        reads_distributions=verifier is not None and reads_any_distribution(verifier),
     )
     for part in named:
         found = loaded.judge if part.model == JUDGE else loaded.verifier
@@ -77,6 +80,19 @@ def _load(config: EngineConfig, verifier: Verifier | None) -> Loaded:
         else:
             part.bind(found)
     return Loaded(generator=loaded.generator, verifier=verifier, plan=loaded.plan)
+
+
+def _check_beside_judge(verifier: Verifier) -> None:
+    """Refuses a judge beside a verifier that reads the likeliest tokens.
+
+    In an iteration with a question that asks for given tokens, vLLM's first model runner (0.24 to
+    0.32) reports the likeliest tokens of no request.
+    """
+    if joint_num_logprobs(verifier):
+        raise ConfigurationError(
+            f"verifier={verifier.name!r}: 'judge' goes with no signal that reads the likeliest "
+            "tokens, as its questions run in the same batch: combine it with 'perplexity'"
+        )
 
 
 def _check_named(named: list[ModelVerifier]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from fasttts.answers.extraction import Extractor
 from fasttts.config import SearchConfig, option_name, search_config
 from fasttts.decoding.structured_outputs import THINK_END, THINK_START, Thoughts
-from fasttts.decoding.tokenizer import Tokenizer, text_start
+from fasttts.decoding.tokenizer import Tokenizer, text_behind_control, text_start
 from fasttts.engine.messages import Conversation, check_conversation, check_tools, question
 from fasttts.errors import ConfigurationError, ContractError, FastTTSError, shown, wrong_type
 from fasttts.interfaces import Generator
@@ -52,6 +52,7 @@ def render(
     *,
     system: str | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> Prompt:
     """Renders the prompt of a problem.
 
@@ -60,6 +61,8 @@ def render(
         generator: Its tokenizer renders, its context bounds the length.
         system: A system message put before the conversation; None for none.
         tools: Tool schemas in OpenAI's form; None for none.
+        chat_template_kwargs: Switches of the model's chat template, as in `SearchConfig`; None for
+            none. A rendered prompt stays as it is.
 
     Raises:
         ConfigurationError: The input cannot work.
@@ -71,7 +74,8 @@ def render(
     messages = check_conversation(problem, system)
     offered = check_tools(tools)
     tools = offered or None
-    token_ids = _token_ids(generator.tokenizer, messages, tools)
+    switches = _checked_switches(chat_template_kwargs)
+    token_ids = _token_ids(generator.tokenizer, messages, tools, switches)
     if len(token_ids) >= generator.max_model_len:
         raise ConfigurationError(
             f"the prompt has {len(token_ids)} tokens, the context {generator.max_model_len}: "
@@ -82,7 +86,8 @@ def render(
         problem=question(messages),
         messages=tuple(messages),
         tools=offered,
-        shows_tools=not offered or token_ids != _token_ids(generator.tokenizer, messages, None),
+        shows_tools=not offered
+        or token_ids != _token_ids(generator.tokenizer, messages, None, switches),
     )
 
 
@@ -98,8 +103,24 @@ def text_prompt(text: str, tokenizer: Tokenizer) -> Prompt:
     return Prompt(token_ids=token_ids, problem=text, messages=messages)
 
 
+def _checked_switches(switches: object) -> dict[str, Any]:
+    """Checks the switches of a chat template.
+
+    Raises:
+        ConfigurationError: They are none.
+    """
+    if not isinstance(switches, Mapping | None):
+        raise wrong_type("chat_template_kwargs", switches, "a dictionary or None")
+    if not switches:
+        return {}
+    return search_config(chat_template_kwargs=dict(switches)).chat_template_kwargs
+
+
 def _token_ids(
-    tokenizer: Tokenizer, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None
+    tokenizer: Tokenizer,
+    messages: Sequence[Message],
+    tools: Sequence[Mapping[str, Any]] | None,
+    switches: Mapping[str, Any],
 ) -> list[int]:
     """Renders messages with a tokenizer, which may be a user's class, and checks the tokens.
 
@@ -108,7 +129,8 @@ def _token_ids(
     """
     found: object = None
     try:
-        found = tokenizer.encode_chat(messages, tools)
+        own = (switches,) if switches else ()  # older tokenizers know nothing of them
+        found = tokenizer.encode_chat(messages, tools, *own)
         token_ids = list(map(operator.index, found))
         if not isinstance(tokenizer.decode(token_ids[-1:]), str):
             raise TypeError("decode returned no text")
@@ -128,6 +150,7 @@ def prepare(
     config: SearchConfig,
     generator: Generator,
     extract: Extractor | None = None,
+    num_logprobs: int | None = None,
 ) -> SearchRun:
     """Makes a search that can start.
 
@@ -136,6 +159,7 @@ def prepare(
         config: The search, resolved for the engine's models.
         generator: The engine's generator.
         extract: Finds answers where the search counts them; None goes by the option `answer`.
+        num_logprobs: How many of the likeliest tokens the engine's verifier reads; None reads none.
 
     Raises:
         ConfigurationError: The search's policy is user-defined and cannot be made, or the prompt's
@@ -152,6 +176,7 @@ def prepare(
         extract=extract,
         grammar=_grammar(prompt, config, generator.tokenizer),
         answer_prefix=_answer_prefix(prompt, config, generator, is_scored=scores),
+        num_logprobs=num_logprobs if scores else config.num_logprobs,
     )
     try:
         return SearchRun(
@@ -174,7 +199,7 @@ def is_thinking(prompt: Prompt, tokenizer: Tokenizer) -> bool:
         prompt: The rendered problem.
         tokenizer: The generator's.
     """
-    return tokenizer.decode(prompt.token_ids[-8:]).rstrip().endswith(THINK_START)
+    return text_behind_control(tokenizer, prompt.token_ids[-8:]).rstrip().endswith(THINK_START)
 
 
 def _grammar(prompt: Prompt, config: SearchConfig, tokenizer: Tokenizer) -> str | None:
@@ -220,27 +245,15 @@ def _answer_prefix(
     )
 
 
-def seeded(
-    config: SearchConfig, seeds: Sequence[int] | None, problems: Sequence[Problem]
-) -> list[SearchConfig]:
-    """Makes the configuration of each problem.
+def check_extractor(option: str, extract: object) -> None:
+    """Checks what finds answers.
 
     Args:
-        config: The options of all problems.
-        seeds: A seed for each problem; None gives all of them the same.
-        problems: The problems.
+        option: The argument's name, for the error.
+        extract: A function; None for none.
 
     Raises:
-        ConfigurationError: The problems are no list, or there are not as many seeds.
+        ConfigurationError: It is neither.
     """
-    if isinstance(problems, str | bytes) or not isinstance(problems, Sequence):
-        raise wrong_type("problems", problems, "a list of questions or conversations")
-    if seeds is None:
-        return [config] * len(problems)
-    if isinstance(seeds, str | bytes) or not isinstance(seeds, Sequence):
-        raise wrong_type("seeds", seeds, "a list of integers or None")
-    if len(seeds) != len(problems):
-        raise ConfigurationError(f"{len(seeds)} seeds for {len(problems)} problems")
-    if not all(isinstance(seed, int) for seed in seeds):
-        raise wrong_type("seeds", seeds, "a list of integers or None")
-    return [search_config(config, seed=seed) for seed in seeds]
+    if extract is not None and not callable(extract):
+        raise wrong_type(option, extract, "a function of a text or None")

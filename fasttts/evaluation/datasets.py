@@ -9,7 +9,7 @@ from typing import Any
 from fasttts.answers.equality import answers_equal
 from fasttts.code import call_tests
 from fasttts.config.validation import did_you_mean
-from fasttts.demo.problems import generate_problems
+from fasttts.demo.problems import Split, generate_problems
 from fasttts.demo.programs import generate_program_problems
 from fasttts.errors import ConfigurationError
 from fasttts.evaluation.grading import AnswerJudge, Judge
@@ -55,6 +55,7 @@ def load_problems(
     min_operations: int | None = None,
     max_operations: int | None = None,
     own_scoring: bool = False,
+    split: Split = "test",
 ) -> ProblemSet:
     """Loads problems.
 
@@ -68,6 +69,7 @@ def load_problems(
             set's own number.
         max_operations: Most operations; the same.
         own_scoring: Whether a set of reasoning-gym grades answers with its own code.
+        split: Which of the problems of "demo"; those of two splits differ.
 
     Raises:
         ConfigurationError: There is no such set, a row is no problem, or a number cannot work.
@@ -76,12 +78,14 @@ def load_problems(
         raise ConfigurationError(f"--num-problems {count}: at least 1 is needed")
     size = _DEFAULT_COUNT if count is None else count
     if name in (DEMO, PROGRAMS):
-        make = _demo if name == DEMO else _programs
         low, high = _OPERATIONS[name]
         low = low if min_operations is None else min_operations
         high = high if max_operations is None else max_operations
         try:
-            problems = make(size, seed, low, high)
+            if name == DEMO:
+                problems = _demo(size, seed, low, high, split)
+            else:
+                problems = _programs(size, seed, low, high)
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
         return ProblemSet(name=name, problems=problems, judge=AnswerJudge())
@@ -99,8 +103,8 @@ def load_problems(
     return ProblemSet(name=name, problems=sample(problems, count, seed), judge=AnswerJudge())
 
 
-def _demo(count: int, seed: int, low: int, high: int) -> tuple[Problem, ...]:
-    found = generate_problems("test", seed, count, min_operations=low, max_operations=high)
+def _demo(count: int, seed: int, low: int, high: int, split: Split) -> tuple[Problem, ...]:
+    found = generate_problems(split, seed, count, min_operations=low, max_operations=high)
     return tuple(
         Problem(id=str(number), text=problem.text, answer=str(problem.answer))
         for number, problem in enumerate(found)

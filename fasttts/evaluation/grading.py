@@ -153,11 +153,28 @@ def grade(problem: Problem, outcome: ProblemOutcome, judge: Judge) -> tuple[Grad
         for number, group in enumerate(judge.groups(problem, candidates))
         for index in group
     }
-    right = judge.right(problem, candidates)
+    right = right_candidates(problem, candidates, judge)
     answers = judge.answers(problem, candidates)
     return tuple(
         _graded(candidate, answers[index], right[index], groups.get(index))
         for index, candidate in enumerate(candidates)
+    )
+
+
+def right_candidates(
+    problem: Problem, candidates: Sequence[Candidate], judge: Judge
+) -> tuple[bool, ...]:
+    """Decides which candidates solve a problem; a text that was cut has to announce its answer.
+
+    Args:
+        problem: The problem.
+        candidates: Candidates of one search.
+        judge: Decides about answers.
+    """
+    verdicts = zip(candidates, judge.right(problem, candidates), strict=True)
+    return tuple(
+        is_right and (candidate.is_complete or candidate.is_announced)
+        for candidate, is_right in verdicts
     )
 
 
@@ -168,7 +185,7 @@ def _graded(
         path=candidate.path,
         text=candidate.text,
         answer=answer,
-        is_right=is_right and (candidate.is_complete or candidate.is_announced),
+        is_right=is_right,
         group=group,
         score=candidate.score,
         finish_reason=candidate.finish_reason,
@@ -185,7 +202,12 @@ def verdict_of(outcome: ProblemOutcome, candidates: Sequence[GradedCandidate]) -
         outcome: A result or an error.
         candidates: Its graded candidates.
     """
-    if not isinstance(outcome, SearchResult) or not candidates:
+    return verdict_of_chosen(candidates) if isinstance(outcome, SearchResult) else "error"
+
+
+def verdict_of_chosen(candidates: Sequence[GradedCandidate]) -> Verdict:
+    """Classifies the first of graded candidates; none at all are an error."""
+    if not candidates:
         return "error"
     chosen = candidates[0]
     if chosen.is_right:

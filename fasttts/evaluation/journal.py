@@ -1,4 +1,4 @@
-"""The file of an evaluation: a header, then a line for each record, written as it ends.
+"""The file of a long run: a header, then a line for each record, written as it ends.
 
 A process that is killed leaves at most its last line in part; that line is dropped when the file is
 opened again, and its problem is done again.
@@ -7,46 +7,70 @@ opened again, and its problem is done again.
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import ValidationError
 
 from fasttts.errors import ConfigurationError
-from fasttts.evaluation.records import Record
+from fasttts.types.documents import Document
 
-_KIND = "fasttts-eval"
+JournalKind = Literal["fasttts-eval", "fasttts-label"]
+"""What the header of a file says that it is."""
+
+_NOUNS: Mapping[JournalKind, str] = {
+    "fasttts-eval": "an evaluation",
+    "fasttts-label": "a labelling",
+}
+JOURNAL_VERSION = 1
+"""The version of the header and the records; files of another one are refused."""
+
 _MOST_SHOWN = 60
 
+Entry = TypeVar("Entry", bound=Document)
 
-class Journal:
-    """The file of one evaluation, open for one process.
+
+class Journal(Generic[Entry]):
+    """The file of one run, open for one process.
 
     Args:
         file: Made if it is missing.
         settings: Everything that the records depend on, as JSON data.
+        entry: The class of the records.
+        kind: The kind of the run.
 
     Raises:
         ConfigurationError: The file is of other settings, is no such file, cannot be written, or is
             open in another process.
     """
 
-    def __init__(self, file: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        file: Path,
+        settings: Mapping[str, Any],
+        entry: type[Entry],
+        kind: JournalKind = "fasttts-eval",
+    ) -> None:
         self._path = file
+        self._entry = entry
+        self._kind: JournalKind = kind
         try:
             self._file: IO[bytes] = file.open("a+b")
         except OSError as error:
             raise ConfigurationError(f"--output {file}: {error}") from error
         try:
+            if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):  # /dev/full has no end
+                raise ConfigurationError(f"--output {file} is a device: name a file")
             self._lock()
-            self._begin({"kind": _KIND, "version": 1, "settings": dict(settings)})
+            self._begin({"kind": kind, "version": JOURNAL_VERSION, "settings": dict(settings)})
         except BaseException:  # an interrupt too
             self._file.close()
             raise
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[Entry]:
         """Reads the records that the file holds.
 
         Raises:
@@ -57,14 +81,14 @@ class Journal:
                 if number == 1:
                     continue
                 try:
-                    yield Record.from_json(line)
+                    yield self._entry.from_json(line)
                 except ValidationError as error:
                     raise ConfigurationError(
-                        f"--output {self._path}, line {number}: {line[:60]!r} is no record of an "
-                        "evaluation; delete the line to have its problem done again"
+                        f"--output {self._path}, line {number}: {line[:60]!r} is no record of "
+                        f"{_NOUNS[self._kind]}; delete the line to have its problem done again"
                     ) from error
 
-    def append(self, record: Record) -> None:
+    def append(self, record: Entry) -> None:
         """Writes a record; it is on the disk when this returns.
 
         Raises:
@@ -109,16 +133,17 @@ class Journal:
             return
         try:
             found = json.loads(first)
-            settings = found["settings"] if found["kind"] == _KIND else None
-        except (ValueError, KeyError, TypeError):
+            known = (found["kind"], found["version"]) == (self._kind, JOURNAL_VERSION)
+            settings = found["settings"] if known else None
+        except (ValueError, KeyError, TypeError, RecursionError):
             settings = None
         if not isinstance(settings, dict):
             raise self._foreign(first)
         differing = differences(settings, json.loads(line)["settings"])
         if differing:
             raise ConfigurationError(
-                f"--output {self._path} is of another evaluation: {'; '.join(differing)}. Repeat "
-                "the command that began it, or name another file"
+                f"--output {self._path} is of another {_NOUNS[self._kind].split()[-1]}: "
+                f"{'; '.join(differing)}. Repeat the command that began it, or name another file"
             )
         self._drop_partial_line()
 
@@ -144,8 +169,8 @@ class Journal:
 
     def _foreign(self, line: bytes) -> ConfigurationError:
         return ConfigurationError(
-            f"--output {self._path} begins with {line[:40]!r}, which is no file of an evaluation: "
-            "name another file"
+            f"--output {self._path} begins with {line[:40]!r}, which is no file of "
+            f"{_NOUNS[self._kind]} that this FastTTS reads: name another file"
         )
 
 

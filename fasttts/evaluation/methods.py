@@ -15,6 +15,9 @@ METHODS: Mapping[Method, Mapping[str, Any]] = {
 }
 """The settings of a search configuration that each compared method fixes."""
 
+_SELECTIONS: Mapping[Method, str] = {"deepconf": "weighted"}
+"""What chooses where nothing is said, as in a search itself; else the highest score."""
+
 _SAMPLING = "best_of_n"
 
 
@@ -23,14 +26,15 @@ def method_config(method: Method, **options: Any) -> SearchConfig:
 
     Args:
         method: The method; its own settings take precedence over `options`.
-        options: Options of `SearchConfig`; the answer with the highest score is chosen unless they
-            say otherwise.
+        options: Options of `SearchConfig`; the answer with the highest score is chosen, and of
+            "deepconf" that with the highest sum of scores, unless they say otherwise.
 
     Raises:
         ConfigurationError: An option is unknown or its value cannot work.
     """
     given = {name: value for name, value in options.items() if (name, value) != ("selection", None)}
-    return search_config(**{"selection": "best", **given, **METHODS[method]})
+    selection = _SELECTIONS.get(method, "best")
+    return search_config(**{"selection": selection, **given, **METHODS[method]})
 
 
 def curve_sizes(config: SearchConfig) -> tuple[int, ...]:

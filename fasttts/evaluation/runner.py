@@ -140,7 +140,11 @@ class Comparison:
         prompts: dict[int, Prompt] = {}
         for index in indices:
             try:
-                prompts[index] = self.engine.render(self.problems[index].text, system=self.system)
+                prompts[index] = self.engine.render(
+                    self.problems[index].text,
+                    system=self.system,
+                    chat_template_kwargs=config.chat_template_kwargs,
+                )
             except ConfigurationError as error:
                 yield index, error
         numbers = list(prompts)

@@ -20,6 +20,7 @@ from fasttts.memory.from_config import (
     plan_engines,
     planned_scheduling,
 )
+from fasttts.memory.gpus import plan_on_gpus
 from fasttts.memory.latency_model import SearchTimes
 from fasttts.memory.models import MODELS, find_shape
 from fasttts.memory.partitions import Kind
@@ -55,6 +56,7 @@ __all__ = [
     "make_plan",
     "named_device",
     "plan_engines",
+    "plan_on_gpus",
     "planned_scheduling",
     "read_device",
     "read_shape",

@@ -66,6 +66,11 @@ def known_device(name: str, memory_bytes: int, described: str | None = None) -> 
     device = named_device(described) if described else try_device(name)
     if device is None:
         return None
+    if device.is_cpu:
+        raise ConfigurationError(
+            f"planned_device={described!r} describes a CPU, and the models run on {name}: leave it "
+            "out, or describe that device"
+        )
     return replace(device, name=name, memory_bytes=memory_bytes, host_memory_bytes=_offload_bytes())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fasttts.config.paths import user_path
 from fasttts.config.validation import did_you_mean
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, shown
 from fasttts.memory.units import GIB, MIB, Unit, parse_quantity
 
 _PCIE_4, _PCIE_5 = 31.5e9, 63.0e9
@@ -92,6 +92,7 @@ _QUANTITIES: Mapping[str, tuple[str, Unit]] = {
     "host_memory": ("host_memory_bytes", "B"),
 }
 _REQUIRED = ("memory", "bandwidth", "compute")
+_KEYS = (*_QUANTITIES, "name", "is_cpu")
 
 
 def find_device(name: str) -> Device:
@@ -129,7 +130,7 @@ def read_device(path: Path) -> Device:
     """Reads a device from a JSON or TOML file.
 
     Keys: `memory`, `bandwidth` and `compute`, and if they apply `name`, `link`, `host_memory`;
-        values are numbers or text such as "24GiB".
+        values are numbers or text such as "24GiB". `is_cpu = true` makes it a CPU.
 
     Raises:
         ConfigurationError: The file cannot be read or describes no device.
@@ -155,16 +156,21 @@ def describe_device(values: Mapping[str, Any], base: Device | None = None) -> De
         ConfigurationError: A key is unknown or missing, or a value is not a quantity.
     """
     for key in values:
-        if key != "name" and key not in _QUANTITIES:
-            hint = did_you_mean(key, [*_QUANTITIES, "name"])
-            raise ConfigurationError(f"a device has no {key!r}: {hint}")
+        if key not in _KEYS:
+            raise ConfigurationError(f"a device has no {key!r}: {did_you_mean(key, _KEYS)}")
     missing = [key for key in _REQUIRED if key not in values]
     if base is None and missing:
         raise ConfigurationError(f"the device's {' and '.join(missing)} must be given")
     known: dict[str, Any] = {
         "name": values.get("name", base.name if base else "device"),
-        "is_cpu": base.is_cpu if base else False,
+        "is_cpu": values.get("is_cpu", base.is_cpu if base else False),
     }
+    if not isinstance(known["is_cpu"], bool):
+        raise ConfigurationError(f"is_cpu={shown(known['is_cpu'])}: true or false is needed")
+    if known["is_cpu"] and "link" in values:
+        raise ConfigurationError(
+            "a CPU has no link to a host, to which nothing could be offloaded: leave link out"
+        )
     for key, (field, unit) in _QUANTITIES.items():
         if key in values:
             number = parse_quantity(values[key], unit, key)

@@ -27,6 +27,19 @@ def memory_reason(device: Device, usable_bytes: int, left_bytes: int) -> str:
     return f"{usable}; weights, activations and graphs leave {left} for KV blocks."
 
 
+def spread_reason(num_gpus: int, beside: EngineRequirements | None) -> str:
+    """Explains a generator over several GPUs.
+
+    Args:
+        num_gpus: How many.
+        beside: The verifier on the first of them; None without one there.
+    """
+    told = f"The generator is spread over {num_gpus} GPUs, and figures are those of each"
+    if beside is None:
+        return f"{told}."
+    return f"{told}; the first has the verifier too, so the others keep as much memory free."
+
+
 def lacking(
     device: Device, usable_bytes: int, engines: Sequence[EngineRequirements], budget: MemoryBudget
 ) -> str:
@@ -160,11 +173,21 @@ def rate_reason(num_tokens: int, seconds: float) -> str:
     )
 
 
-def source_reason(is_measured: bool) -> str:
-    """States where the times come from."""
+def source_reason(*, is_measured: bool, num_gpus: int) -> str:
+    """States where the times come from.
+
+    Args:
+        is_measured: Whether a calibration supplies any of them.
+        num_gpus: GPUs that the generator is spread over.
+    """
+    if num_gpus > 1:
+        return (
+            "The generator's times are estimates from a device's rates; what the GPUs exchange "
+            "counts at the rate of the host's link."
+        )
     if is_measured:
         return "Times are those that `fasttts calibrate` measured on this device."
-    return "Times are those of the device's peak rates; real ones are longer."
+    return "Times are estimates from the device's rates; `fasttts calibrate` measures them."
 
 
 def _sequences(count: int) -> str:

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from fasttts.config import EngineConfig, SchedulingConfig
-from fasttts.errors import CapacityError
+from fasttts.config import EngineConfig, Offloading, SchedulingConfig, option_name
+from fasttts.errors import CapacityError, ConfigurationError, Role
+from fasttts.memory.apart import with_verifier_apart
 from fasttts.memory.calibration import Calibration
 from fasttts.memory.calibration_store import try_calibration
+from fasttts.memory.costs import Costs
 from fasttts.memory.devices import Device
 from fasttts.memory.plan import MemoryPlan
 from fasttts.memory.planner import make_plan
@@ -32,10 +34,11 @@ def plan_engines(
 ) -> MemoryPlan:
     """Plans the memory of the models of a configuration.
 
-    `max_model_len`, `max_num_seqs`, `dtype`, `gpu_memory_utilization`, `offloading` and
-    `verifier_process` are the configuration's; stored calibrations of the device and the models are
-    used. On a CPU, where nothing else bounds it, the context is the model's, or the half, the
-    quarter and so on of it that fits.
+    `max_model_len`, `max_num_seqs`, `dtype`, `gpu_memory_utilization`, `offloading`,
+    `verifier_device`, `verifier_process` and `tensor_parallel_size` are the configuration's; stored
+    calibrations of the device and the models are used, but for a generator on several GPUs. On a
+    CPU, where nothing else bounds it, the context is the model's, or the half, the quarter and so
+    on of it that fits.
 
     Args:
         config: An engine's options.
@@ -47,28 +50,77 @@ def plan_engines(
 
     Raises:
         CapacityError: The models cannot share the device.
-        ConfigurationError: The workload is longer than a model's context, or the device cannot
-            offload as the configuration says.
+        ConfigurationError: The workload is longer than a model's context, the device cannot
+            offload as the configuration says, or the generator cannot be spread over its GPUs.
     """
     if workload is None:
         context = min(generator.max_model_len, config.max_model_len or generator.max_model_len)
         workload = Workload(num_beams=config.planned_beams).within(context)
     if config.max_model_len is not None:
         workload = replace(workload, max_model_len=config.max_model_len)
+    own = _in_type(generator, config, device, "generator")
+    other = None if verifier is None else _in_type(verifier, config, device, "verifier")
+    if device.is_cpu:
+        _check_no_gpus(config, device)
+    if other is not None and config.verifier_device is not None:
+        return _plan_apart(config, device, own, other, workload)
     plan = functools.partial(
         make_plan,
         device,
-        _in_type(generator, config, device),
-        None if verifier is None else _in_type(verifier, config, device),
-        offloading=config.offloading,
+        own,
+        other,
+        offloading=_offloading(config),
         calibrations=_calibrations(config, device),
         max_num_seqs=config.max_num_seqs,
         verifier_process=config.verifier_process,
+        tensor_parallel_size=config.tensor_parallel_size,
     )
     share = config.gpu_memory_utilization
     if not device.is_cpu or workload.max_model_len is not None:
         return plan(workload, gpu_memory_utilization=share)
     return _with_longest_context(plan, workload, generator.max_model_len, share)
+
+
+def _check_no_gpus(config: EngineConfig, device: Device) -> None:
+    for option, unset in (("verifier_device", None), ("tensor_parallel_size", 1)):
+        value = getattr(config, option)
+        if value != unset:
+            raise ConfigurationError(
+                f"{option_name(option)}={value}: {device.name} is no GPU; leave it out"
+            )
+
+
+def _offloading(config: EngineConfig) -> Offloading:
+    """What may be offloaded: nothing of a generator over several GPUs."""
+    return config.offloading if config.tensor_parallel_size == 1 else "none"
+
+
+def _plan_apart(
+    config: EngineConfig,
+    device: Device,
+    generator: ModelShape,
+    verifier: ModelShape,
+    workload: Workload,
+) -> MemoryPlan:
+    """Plans for a verifier on another GPU of the same kind."""
+    calibrations = _calibrations(config, device)
+    plan = make_plan(
+        device,
+        generator,
+        None,
+        workload,
+        offloading=_offloading(config),
+        calibrations=calibrations,
+        gpu_memory_utilization=config.gpu_memory_utilization,
+        max_num_seqs=config.max_num_seqs,
+        tensor_parallel_size=config.tensor_parallel_size,
+    )
+    measured: dict[Role, Calibration] = {each.role: each for each in calibrations}
+    return with_verifier_apart(
+        plan,
+        Costs(device, generator, measured.get("generator"), config.tensor_parallel_size),
+        Costs(device, verifier, measured.get("verifier")),
+    )
 
 
 def _with_longest_context(
@@ -115,22 +167,19 @@ def planned_scheduling(scheduling: SchedulingConfig, plan: MemoryPlan | None) ->
     return scheduling.model_copy(update={name: found[name] for name in sorted(unset)})
 
 
-def _in_type(shape: ModelShape, config: EngineConfig, device: Device) -> ModelShape:
-    """The model in the type it will run in.
-
-    "auto" is float32 on a CPU and for deterministic numerics, unless the checkpoint is quantised;
-    otherwise it is the checkpoint's type, but bfloat16 for float32.
-    """
-    if config.dtype != "auto":
-        return shape.with_dtype(config.dtype)
-    is_exact = device.is_cpu or config.numerics == "deterministic"
-    if is_exact and shape.weight_bits is None:
-        return shape.with_dtype("float32")
+def _in_type(shape: ModelShape, config: EngineConfig, device: Device, role: Role) -> ModelShape:
+    """The model in the type it will run in; the model's own is bfloat16 for float32."""
+    is_whole = shape.weight_bits is None
+    dtype = config.dtype_of(role, is_cpu=device.is_cpu) if is_whole else config.dtype
+    if dtype != "auto":
+        return shape.with_dtype(dtype)
     return shape.with_dtype("bfloat16" if shape.dtype == "float32" else "auto")
 
 
 def _calibrations(config: EngineConfig, device: Device) -> list[Calibration]:
-    found = [try_calibration(device.name, config.generator, "generator")]
+    found = []
+    if config.tensor_parallel_size == 1:  # what is measured is a model on one GPU
+        found.append(try_calibration(device.name, config.generator, "generator"))
     if config.verifier_model is not None:
         found.append(try_calibration(device.name, config.verifier_model, "verifier"))
     return [calibration for calibration in found if calibration is not None]

@@ -10,9 +10,9 @@ from fasttts.memory.latency_model import LatencyModel, SearchTimes
 from fasttts.memory.requirements import PROCESS_BYTES, EngineRequirements
 from fasttts.memory.units import MIB
 
-Kind = Literal["alone", "side_by_side", "kv_offload", "time_shared"]
+Kind = Literal["alone", "side_by_side", "kv_offload", "time_shared", "apart"]
 """One model only; both on the device; both, with KV blocks of the generator also in host memory;
-or one asleep in host memory while the other runs."""
+one asleep in host memory while the other runs; or each on a GPU of its own."""
 
 STEP_BYTES = 32 * MIB
 """Distance of two partitions of the scan. It does not depend on the device, so that more memory

@@ -15,7 +15,7 @@ from fasttts.types import Document
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnginePlan:
-    """The resources of one engine.
+    """The resources of one engine, on each of its devices.
 
     Attributes:
         role: Generator or verifier.
@@ -36,6 +36,8 @@ class EnginePlan:
         has_own_process: Whether it runs outside this process, by option, or because vLLM's sleep
             mode and its offloading serve one engine in a process.
         memory_share: Share of the device's memory, everything included.
+        tensor_parallel_size: Devices that the model is spread over, each with a process of its own
+            where there are several.
     """
 
     role: Role
@@ -55,6 +57,7 @@ class EnginePlan:
     is_asleep_between: bool
     has_own_process: bool
     memory_share: float
+    tensor_parallel_size: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ def make_plan(
     gpu_memory_utilization: float = 0.9,
     max_num_seqs: int | None = None,
     verifier_process: bool = False,
+    tensor_parallel_size: int = 1,
 ) -> MemoryPlan:
     """Finds the fastest way for two models to share a device.
 
@@ -48,6 +49,8 @@ def make_plan(
         gpu_memory_utilization: Share of the device's memory that both models use together.
         max_num_seqs: Most sequences that decode together; None leaves it to the plan.
         verifier_process: Whether the verifier has a process of its own even beside the generator.
+        tensor_parallel_size: Devices of this kind that the generator is spread over; the verifier
+            is on the first of them, in a process of its own.
 
     Raises:
         CapacityError: The models cannot share the device in any permitted way.
@@ -57,7 +60,7 @@ def make_plan(
     _check_offloading(offloading, device, verifier)
     _check_context(generator, workload)
     measured: dict[Role, Calibration] = {each.role: each for each in calibrations}
-    costs = Costs(device, generator, measured.get("generator"))
+    costs = Costs(device, generator, measured.get("generator"), tensor_parallel_size)
     other = None if verifier is None else Costs(device, verifier, measured.get("verifier"))
     limit = max(slot_limit(costs, workload, MOST_SLOTS), _CPU_SLOTS if device.is_cpu else 0)
     tasks = [
@@ -70,7 +73,7 @@ def make_plan(
             slot_limit=limit,
             max_num_seqs=max_num_seqs,
             slots=slots,
-            verifier_process=verifier_process,
+            verifier_process=verifier_process or tensor_parallel_size > 1,
         )
         for slots in _slot_choices(min(limit, max_num_seqs or limit), workload)
     ]
@@ -121,12 +124,12 @@ def _check_context(generator: ModelShape, workload: Workload) -> None:
 
 def _plan(task: PlanningTask, chosen: Partition) -> MemoryPlan:
     held = task.generator.num_resident(chosen.generator_kv_bytes)
-    generator = _engine_plan(task, task.generator, chosen, max(1, min(task.slots, held)))
+    generator = _chosen_plan(task, task.generator, chosen, max(1, min(task.slots, held)))
     verifier = None
     if task.verifier is not None:
         scored = task.verifier.num_resident(chosen.verifier_kv_bytes)
         together = max(1, min(max(task.workload.num_beams, task.slots), scored))
-        verifier = _engine_plan(task, task.verifier, chosen, together)
+        verifier = _chosen_plan(task, task.verifier, chosen, together)
     return MemoryPlan(
         device=task.device,
         workload=task.workload,
@@ -134,15 +137,15 @@ def _plan(task: PlanningTask, chosen: Partition) -> MemoryPlan:
         usable_bytes=task.usable_bytes,
         generator=generator,
         verifier=verifier,
-        verification_batch_tokens=_verification_batch_tokens(task.verifier),
+        verification_batch_tokens=verification_batch_tokens(task.verifier),
         times=chosen.times,
         is_measured=any(needs.costs.is_measured for needs in task.engines),
         reasons=tuple(_reasons(task, chosen, generator)),
     )
 
 
-def _verification_batch_tokens(verifier: EngineRequirements | None) -> int | None:
-    """New tokens at which the verifier reaches `SCORE_RATE_SHARE` of its peak rate."""
+def verification_batch_tokens(verifier: EngineRequirements | None) -> int | None:
+    """New tokens at which a verifier reaches `SCORE_RATE_SHARE` of its peak rate; None without."""
     if verifier is None:
         return None
     return size_for_rate(
@@ -152,14 +155,45 @@ def _verification_batch_tokens(verifier: EngineRequirements | None) -> int | Non
     )
 
 
-def _engine_plan(
+def _chosen_plan(
     task: PlanningTask, needs: EngineRequirements, chosen: Partition, max_num_seqs: int
 ) -> EnginePlan:
+    """The resources of an engine in the chosen partition."""
     is_generator, is_shared = needs.role == "generator", chosen.kind == "time_shared"
     is_apart = is_shared or chosen.kind == "kv_offload" or task.verifier_process
-    kv_bytes = chosen.generator_kv_bytes if is_generator else chosen.verifier_kv_bytes
-    process_bytes = 0 if task.device.is_cpu else PROCESS_BYTES
-    used = process_bytes + needs.fixed_bytes + kv_bytes
+    return engine_plan(
+        task.device,
+        needs,
+        kv_bytes=chosen.generator_kv_bytes if is_generator else chosen.verifier_kv_bytes,
+        max_num_seqs=max_num_seqs,
+        offload_bytes=chosen.offload_bytes if is_generator else 0,
+        is_asleep_between=is_shared,
+        has_own_process=is_apart and not is_generator,
+    )
+
+
+def engine_plan(
+    device: Device,
+    needs: EngineRequirements,
+    *,
+    kv_bytes: int,
+    max_num_seqs: int,
+    offload_bytes: int = 0,
+    is_asleep_between: bool = False,
+    has_own_process: bool = False,
+) -> EnginePlan:
+    """Describes the resources of an engine; see `EnginePlan`.
+
+    Args:
+        device: The device, or one of several of its kind.
+        needs: What the engine needs beside its KV cache.
+        kv_bytes: The KV cache, in whole blocks.
+        max_num_seqs: Sequences in one iteration.
+        offload_bytes: Host memory for KV blocks.
+        is_asleep_between: Whether it sleeps while the other engine runs.
+        has_own_process: Whether it runs outside this process.
+    """
+    process_bytes = 0 if device.is_cpu else PROCESS_BYTES
     return EnginePlan(
         role=needs.role,
         model=needs.shape.name,
@@ -174,14 +208,18 @@ def _engine_plan(
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=needs.max_num_batched_tokens,
         max_model_len=needs.max_model_len,
-        offload_bytes=chosen.offload_bytes if is_generator else 0,
-        is_asleep_between=is_shared,
-        has_own_process=is_apart and not is_generator,
-        memory_share=used / task.device.memory_bytes,
+        offload_bytes=offload_bytes,
+        is_asleep_between=is_asleep_between,
+        has_own_process=has_own_process,
+        memory_share=(process_bytes + needs.fixed_bytes + kv_bytes) / device.memory_bytes,
+        tensor_parallel_size=needs.costs.num_gpus,
     )
 
 
 def _reasons(task: PlanningTask, chosen: Partition, generator: EnginePlan) -> Iterator[str]:
+    num_gpus = task.generator.costs.num_gpus
+    if num_gpus > 1:
+        yield explain.spread_reason(num_gpus, task.verifier)
     yield explain.memory_reason(task.device, task.usable_bytes, task.budget.resident_kv_bytes)
     yield from explain.kind_reasons(chosen, task.resident, task.generator, task.verifier)
     if generator.max_num_seqs == task.max_num_seqs:
@@ -192,10 +230,11 @@ def _reasons(task: PlanningTask, chosen: Partition, generator: EnginePlan) -> It
         yield explain.slots_reason(
             generator.max_num_seqs, task.slot_limit, generator.num_resident_beams, task.workload
         )
-    num_tokens = _verification_batch_tokens(task.verifier)
+    num_tokens = verification_batch_tokens(task.verifier)
     if task.verifier is not None and num_tokens is not None:
         yield explain.rate_reason(num_tokens, task.verifier.costs.prefill_s(1, num_tokens, 0))
-    yield explain.source_reason(any(needs.costs.is_measured for needs in task.engines))
+    is_measured = any(needs.costs.is_measured for needs in task.engines)
+    yield explain.source_reason(is_measured=is_measured, num_gpus=num_gpus)
 
 
 def _does_not_fit(task: PlanningTask, offloading: Offloading) -> CapacityError:
@@ -210,7 +249,8 @@ def _does_not_fit(task: PlanningTask, offloading: Offloading) -> CapacityError:
 
 
 def _remedy(task: PlanningTask) -> str:
-    smaller = "free memory, " if task.device.is_cpu else ""
+    spread = f"raise {option_name('tensor_parallel_size')} where there are more GPUs, "
+    smaller = "free memory, " if task.device.is_cpu else spread
     if any(needs.shape.dtype == "float32" for needs in task.engines):
         smaller += f"set {option_name('dtype')} to bfloat16 with default numerics, "
     return (

@@ -42,6 +42,8 @@ class ModelShape:
         dtype: Type of weights, activations and KV cache.
         weight_bits: Bits of a quantised layer weight, with its share of the scale and zero point of
             its group; None where the weights have `dtype`.
+        num_embedding_rows: Rows of the embedding, and of the language model head, that one GPU has;
+            None where that is the whole vocabulary.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ModelShape:
     head: Head = "lm"
     dtype: str = "bfloat16"
     weight_bits: float | None = None
+    num_embedding_rows: int | None = None
 
     @property
     def item_bytes(self) -> int:
@@ -68,7 +71,7 @@ class ModelShape:
     @property
     def embedding_parameters(self) -> int:
         """Parameters of the token embedding."""
-        return self.vocab_size * self.hidden_size
+        return (self.num_embedding_rows or self.vocab_size) * self.hidden_size
 
     @property
     def attention_parameters(self) -> int:
@@ -147,6 +150,37 @@ class ModelShape:
     def head_flops_per_token(self) -> float:
         """Operations of the head for one position."""
         return 2 * self.applied_head_parameters
+
+    def can_shard(self, num_gpus: int) -> bool:
+        """Whether vLLM can spread the model over so many GPUs."""
+        kv_heads = max(self.num_kv_heads, num_gpus) % min(self.num_kv_heads, num_gpus)
+        return not (self.num_heads % num_gpus or self.intermediate_size % num_gpus or kv_heads)
+
+    def shard(self, num_gpus: int) -> "ModelShape":
+        """The part of each GPU, with `tensor_parallel_size` of them.
+
+        Attention heads, the MLP and the vocabulary are divided; each GPU has at least one key and
+        value head, and all norms.
+
+        Raises:
+            ConfigurationError: The model cannot be divided so.
+        """
+        if num_gpus == 1:
+            return self
+        if not self.can_shard(num_gpus):
+            raise ConfigurationError(
+                f"tensor_parallel_size={num_gpus}: {self.name!r} has {self.num_heads} attention "
+                f"heads, {self.num_kv_heads} of keys and values and an MLP of "
+                f"{self.intermediate_size}, which {num_gpus} GPUs cannot share alike: choose a "
+                "divisor of them"
+            )
+        return replace(
+            self,
+            num_heads=self.num_heads // num_gpus,
+            num_kv_heads=max(1, self.num_kv_heads // num_gpus),
+            intermediate_size=self.intermediate_size // num_gpus,
+            num_embedding_rows=-(-self.vocab_size // num_gpus),
+        )
 
     def with_dtype(self, dtype: Dtype) -> "ModelShape":
         """Returns the same model in another type; "auto" changes nothing."""

@@ -1,6 +1,5 @@
 """Bytes, rates and seconds as people write and read them."""
 
-import math
 import re
 from typing import Literal
 
@@ -18,6 +17,9 @@ _PATTERNS = {
     "B/s": re.compile(_NUMBER + r"(?:B(?:/s)?)?", re.IGNORECASE),
     "FLOPS": re.compile(_NUMBER + r"(?:FLOPS|FLOP/s)?", re.IGNORECASE),
 }
+_LARGEST = 1e21
+"""Far above what any device has; larger numbers, and fractions of one, plan nonsense."""
+
 _EXAMPLES = {"B": "24GiB", "B/s": "1008GB/s", "FLOPS": "165TFLOPS"}
 
 
@@ -34,9 +36,10 @@ def parse_quantity(value: object, unit: Unit, name: str) -> float:
         ConfigurationError: The value is not such a number.
     """
     number = _number(value, unit)
-    if number is None or not math.isfinite(number) or number <= 0:
+    if number is None or not 1 <= number <= _LARGEST:
         raise ConfigurationError(
-            f"{name}={value!r}: give a positive number with its unit, for example {_EXAMPLES[unit]}"
+            f"{name}={value!r}: give a number from 1 {unit} on, with its unit, for example "
+            f"{_EXAMPLES[unit]}"
         )
     return number
 

@@ -11,15 +11,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from fasttts.observability.stats import EngineStats
+from fasttts.observability.histograms import Histogram
+from fasttts.observability.stats import EngineStats, RequestDistributions
 
 try:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+    )
     from prometheus_client.registry import Collector
+    from prometheus_client.utils import floatToGoString
 except ImportError as error:
     raise ImportError("pip install 'fasttts[metrics]' for prometheus-client") from error
 
 Family = CounterMetricFamily | GaugeMetricFamily
+AnyFamily = Family | HistogramMetricFamily
 
 
 class HasStats(Protocol):
@@ -104,6 +111,27 @@ _COUNTERS = (
     ),
     _Metric(
         CounterMetricFamily,
+        "fasttts_scores",
+        "Scores of searches that ended: compared with others, tied among those, not a number.",
+        lambda s: {
+            "compared": s.usage.num_compared_scores,
+            "tied": s.usage.num_tied_scores,
+            "nan": s.usage.num_nan_scores,
+        },
+        "kind",
+    ),
+    _Metric(
+        CounterMetricFamily,
+        "fasttts_comparisons",
+        "Decisions and rankings of searches that ended, by whether all scores were equal.",
+        lambda s: {
+            "flat": s.usage.num_flat_rounds,
+            "told_apart": s.usage.num_compared_rounds - s.usage.num_flat_rounds,
+        },
+        "kind",
+    ),
+    _Metric(
+        CounterMetricFamily,
         "fasttts_preemptions",
         "Times a sequence lost its KV blocks.",
         lambda s: s.usage.num_preemptions,
@@ -171,6 +199,44 @@ _GAUGES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _HistogramMetric:
+    """A metric with a histogram for each search."""
+
+    name: str
+    help: str
+    read: Callable[[RequestDistributions], Histogram]
+
+
+_HISTOGRAMS = (
+    _HistogramMetric(
+        "fasttts_request_duration_seconds",
+        "From call to outcome, of the calls that ended.",
+        lambda d: d.seconds,
+    ),
+    _HistogramMetric(
+        "fasttts_time_to_first_token_seconds",
+        "From call to the first token that was sampled for it.",
+        lambda d: d.first_token_s,
+    ),
+    _HistogramMetric(
+        "fasttts_request_prompt_tokens",
+        "Tokens of the prompt of a search.",
+        lambda d: d.prompt_tokens,
+    ),
+    _HistogramMetric(
+        "fasttts_request_generated_tokens",
+        "Tokens sampled for a search, in its tree or not.",
+        lambda d: d.generated_tokens,
+    ),
+    _HistogramMetric(
+        "fasttts_speculation_acceptance_ratio",
+        "Share of a search's tokens generated ahead that became part of its tree.",
+        lambda d: d.acceptance,
+    ),
+)
+
+
 class EngineCollector(Collector):
     """The metrics of engines, for a registry of prometheus-client.
 
@@ -181,7 +247,7 @@ class EngineCollector(Collector):
     def __init__(self, engines: Mapping[str, HasStats]) -> None:
         self._engines = dict(engines)
 
-    def collect(self) -> Iterator[Family]:
+    def collect(self) -> Iterator[AnyFamily]:
         """Yields one family for each metric; called by the registry, from any thread."""
         stats = {name: engine.stats() for name, engine in self._engines.items()}
         for metric in (*_COUNTERS, *_GAUGES):
@@ -190,6 +256,8 @@ class EngineCollector(Collector):
             for name, of_engine in stats.items():
                 _add(family, name, metric.read(of_engine))
             yield family
+        for one in _HISTOGRAMS:
+            yield _histogram_family(one, stats)
 
 
 def _add(family: Family, engine: str, values: Mapping[str, float] | float) -> None:
@@ -198,3 +266,18 @@ def _add(family: Family, engine: str, values: Mapping[str, float] | float) -> No
         return
     for label, value in values.items():
         family.add_metric([engine, label], value)
+
+
+def _histogram_family(
+    metric: _HistogramMetric, stats: Mapping[str, EngineStats]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(metric.name, metric.help, labels=["engine", "search"])
+    for name, of_engine in stats.items():
+        for search, distributions in of_engine.requests.distributions.items():
+            histogram = metric.read(distributions)
+            buckets = [
+                (floatToGoString(bound), num)  # type: ignore[no-untyped-call]  # it has no annotations
+                for bound, num in histogram.cumulative()
+            ]
+            family.add_metric([name, search], buckets, histogram.total)
+    return family

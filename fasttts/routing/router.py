@@ -194,7 +194,12 @@ class Router:
             raise ConfigurationError(
                 "search='none' leaves nothing to decide: name the search that the router may use"
             )
-        prompt = self.engine.render(problem, system=system, tools=tools)
+        prompt = self.engine.render(
+            problem,
+            system=system,
+            tools=tools,
+            chat_template_kwargs=resolved.chat_template_kwargs,
+        )
         return RoutedCall(
             prompt=prompt,
             config=resolved,

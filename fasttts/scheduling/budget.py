@@ -62,14 +62,45 @@ class SearchBudget:
         if self._began is None:
             self._began = now
 
-    def is_late(self, now: float) -> bool:
+    def seconds_until(self, now: float) -> float:
+        """Seconds from the search's submission, 0 before that."""
+        return 0.0 if self._began is None else now - self._began
+
+    def keep(self, now: float) -> list[Node] | None:
+        """Ends the search where a limit is reached, and the path that it then finishes.
+
+        Speculation may complete a tree beyond its budget, so a search that is done is cut like any
+        other.
+
+        Args:
+            now: The clock's seconds.
+
+        Returns:
+            The nodes that no longer run; None where the budget pays for all that is known.
+        """
+        spent, is_late = self._horizon(), self._is_late(now)
+        if spent is None and not is_late:
+            return None
+        stopped: list[Node] = []
+        if spent is not None:
+            at, reason = spent
+            stopped += self._hold(at)
+            if self._is_known_until(at):
+                stopped += self._cut(reason, now, at)
+        if self.stop_reason == "complete" and is_late and not self._run.is_done:
+            stopped += self._cut("seconds", now)
+        if self._is_late(now):  # a cut gives further seconds
+            stopped += self._give_up()
+        return stopped
+
+    def _is_late(self, now: float) -> bool:
         """Whether the seconds of the budget, or those to finish a path after it, are over."""
-        if self._budget.seconds is None or self._began is None:
+        if self._budget.seconds is None:
             return False
         grace = 0.0 if self.stop_reason == "complete" else self._budget.grace_seconds
-        return now - self._began >= self._budget.seconds + grace
+        return self.seconds_until(now) >= self._budget.seconds + grace
 
-    def horizon(self) -> Horizon | None:
+    def _horizon(self) -> Horizon | None:
         """Where the budget ends, as far as the tree is known; None while it pays for all of it."""
         budget = self._budget
         if not self._is_counted or self.stop_reason != "complete":
@@ -84,7 +115,7 @@ class SearchBudget:
                 found.append((ends[budget.verifier_calls] - 1, "verifier_calls"))
         return min(found, default=None)
 
-    def hold(self, at: int) -> list[Node]:
+    def _hold(self, at: int) -> list[Node]:
         """Stops beams at iteration `at` of the loop that budgets are counted by.
 
         Returns:
@@ -97,14 +128,14 @@ class SearchBudget:
             self._run.waiting.pop(node.path, None)
         return [node for node in held if node.request_id is not None]
 
-    def is_known_until(self, at: int) -> bool:
+    def _is_known_until(self, at: int) -> bool:
         """Whether nothing up to iteration `at` remains to decode, score or decide."""
         at += self._num_further
         if not all(group.is_known_until(at) for group in self._groups):
             return False
         return not any(n.is_attached and n.ends_at <= at for n in self._run.unscored.values())
 
-    def cut(self, reason: StopReason, now: float, at: int | None = None) -> list[Node]:
+    def _cut(self, reason: StopReason, now: float, at: int | None = None) -> list[Node]:
         """Ends the search because a limit is reached, and begins to finish a path if necessary.
 
         Args:
@@ -130,7 +161,7 @@ class SearchBudget:
             self._finish_best(now)
         return running
 
-    def give_up(self) -> list[Node]:
+    def _give_up(self) -> list[Node]:
         """Ends the path that runs on after the end of the budget; returns its node if it runs.
 
         Its text may have been told by then, so it stays the result, as if its tokens had run out.
@@ -142,6 +173,33 @@ class SearchBudget:
         self._nodes.end(node, "length")
         return [node] if node.request_id is not None else []
 
+    def possible_nodes(self) -> list[Node]:
+        """Lists nodes of which one is on the path of the answer, if there will be one.
+
+        Empty where branches may start before them, or a counted budget may end the search behind
+        them.
+        """
+        if self.last is not None:
+            return [self.last, *self._run.ended_nodes()]
+        config = self._run.request.config
+        if self._policy.is_revisiting or config.has_counted_budget:
+            return []
+        ended = self._run.ended_nodes()
+        may_be_cut_off = not ended or config.budget.seconds is not None
+        late = self.unfinished_nodes() if may_be_cut_off else []
+        return [*self._groups.frontier(), *ended, *late]
+
+    def unfinished_nodes(self) -> list[Node]:
+        """Lists nodes of which one ends the answer of a search that ends without any complete one.
+
+        A path that lost a decision is none of them: its text may contradict what was told of the
+        search since. Where nothing is told before the end, as branches may start at any node, it is
+        one.
+        """
+        if self._policy.is_revisiting:
+            return [n for n in self._run.tree if not n.children and not n.limits.is_probe]
+        return living(self._run.tree, self._policy)
+
     def _finish_best(self, now: float) -> None:
         """Lets the best living path run on; plain decoding ends where its budget does."""
         run = self._run
@@ -151,14 +209,17 @@ class SearchBudget:
                 self._nodes.end(node, "length")
             return
         num_left = min(self._budget.grace_tokens, self._nodes.num_left(node))
-        if num_left <= 0 or self.is_late(now):
+        if num_left <= 0 or self._is_late(now):
             return
         if node.is_ended:
             node = self._nodes.new(node, 0)
             run.tree.attach(node)
             node.decided_at = run.counts.num_iterations
         self._nodes.extend(node, num_left)
-        self.last = run.waiting[node.path] = node
+        self.last = node
+        run.force(node)
+        if not node.is_ended:
+            run.waiting[node.path] = node
 
 
 def _last_paid(nodes: Sequence[Node], num_tokens: int) -> int | None:
@@ -215,5 +276,8 @@ def living(tree: Iterable[Node], policy: SearchPolicy) -> list[Node]:
     return [
         node
         for node in itertools.chain.from_iterable(newest.values())
-        if not node.is_answer_ended and not node.children and not node.is_dominated
+        if not node.is_answer_ended
+        and not node.children
+        and not node.is_dominated
+        and not node.limits.is_probe
     ]

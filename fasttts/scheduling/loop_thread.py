@@ -129,7 +129,7 @@ class LoopThread:
         self.check_process()
         with self._lock:
             self.check_accepting()
-            self._loop.check_room(self._num_submitted)
+            self._loop.scheduler.check_room(self._num_submitted)
             self._num_submitted += 1
             self._commands.put(admit)
 

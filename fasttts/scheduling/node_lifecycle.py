@@ -1,17 +1,16 @@
-"""Begin and end of a search's nodes: shapes, limits, step ends, texts, answers and records."""
+"""Begin and end of a search's nodes: shapes, limits, step ends, texts and records."""
 
-import logging
+from collections.abc import Sequence
+from dataclasses import replace
 
-from fasttts.answers.equality import canonical_answer
-from fasttts.answers.extraction import Answer, AnswerReader
 from fasttts.config import SearchConfig
 from fasttts.decoding.reader import ReadingRules, TextReader, find_stop
+from fasttts.decoding.steps import StepShape
 from fasttts.decoding.tokenizer import Tokenizer
+from fasttts.scheduling.thought_ends import ThoughtEnds
 from fasttts.search.policy import SearchPolicy
 from fasttts.tree import Limits, Node, SearchTree
 from fasttts.types import Fate, FinishReason, RecordedNode, Step
-
-logger = logging.getLogger(__name__)
 
 
 class NodeLifecycle:
@@ -22,7 +21,6 @@ class NodeLifecycle:
         policy: Determines how much text a node holds.
         config: The search's resolved options.
         tokenizer: The generator's.
-        extract: Finds the answer in a text; may be a user's function.
         max_model_len: Context of the generator in tokens.
     """
 
@@ -32,7 +30,6 @@ class NodeLifecycle:
         policy: SearchPolicy,
         config: SearchConfig,
         tokenizer: Tokenizer,
-        extract: AnswerReader,
         *,
         max_model_len: int,
     ) -> None:
@@ -40,11 +37,14 @@ class NodeLifecycle:
         self._policy = policy
         self._config = config
         self._tokenizer = tokenizer
-        self._extract = extract
         self._eos_token_ids = tokenizer.eos_token_ids
         self._inner: set[int] = set()
         """Tokens that were seen to end nothing; none where steps are counted in tokens."""
-        self._reading = ReadingRules(tokenizer, config.step_rule, config.stop)
+        self._thoughts = ThoughtEnds(tree, config, tokenizer)
+        rule = config.step_rule
+        if rule.skips_thoughts:
+            rule = replace(rule, begins_inside=self._thoughts.begins_inside)
+        self._reading = ReadingRules(tokenizer, rule, config.stop)
         self.max_answer_tokens = min(config.max_tokens, max_model_len - len(tree.prompt_token_ids))
         if config.search == "none" and config.budget.tokens is not None:
             self.max_answer_tokens = min(self.max_answer_tokens, config.budget.tokens)
@@ -58,17 +58,30 @@ class NodeLifecycle:
         """
         path = (index,) if parent is None else (*parent.path, index)
         shape = self._policy.step_shape(path)
-        limits = self._limits(parent, shape.num_steps)
+        limits = self._limits(parent, shape)
         return self._tree.new_node(parent, index, limits, is_greedy=shape.is_greedy)
 
     def runs_on(self, node: Node) -> bool:
         """Whether the stream of an ended node continues as that of its first child."""
-        if node.finish_reason != "step":
+        if node.finish_reason != "step" or node.limits.is_probe:
             return False
         return self._policy.step_shape((*node.path, 0)).is_greedy == node.is_greedy
 
+    def due(self, node: Node) -> Sequence[int]:
+        """The tokens that a node goes on with, whatever the generator samples; empty for none."""
+        return node.limits.begins_with[len(node.token_ids) :] or self._thoughts.due(node)
+
     def finish_reason(self, node: Node) -> FinishReason | None:
         """Why a node ends with its newest token; None where it continues."""
+        if node.limits.is_probe:
+            is_full = len(node.token_ids) >= node.limits.max_tokens
+            return "step" if is_full or node.token_ids[-1] in self._eos_token_ids else None
+        if node.limits.thought_tokens is not None and self._is_cut_here(node):
+            return "step"
+        return self._end_of_text(node)
+
+    def _end_of_text(self, node: Node) -> FinishReason | None:
+        """Why a node that is a part of an answer ends with its newest token."""
         newest, limits = node.token_ids[-1], node.limits
         if newest in self._inner and len(node.token_ids) < limits.max_tokens:
             return None
@@ -89,6 +102,15 @@ class NodeLifecycle:
         ):
             return limits.at_step_end
         return None
+
+    def _is_cut_here(self, node: Node) -> bool:
+        """Whether a node ends inside the thought of its answer, which nothing else ends here."""
+        num_tokens = node.limits.thought_tokens
+        if num_tokens is None or not self._thoughts.is_over(node, num_tokens):
+            return False
+        if node.token_ids[-1] in self._eos_token_ids or self.num_left(node) <= 0:
+            return False
+        return not self._config.stop or self._read(node).stop_at is None
 
     def _read(self, node: Node) -> TextReader:
         """A reader that has read all of a node's text."""
@@ -111,9 +133,14 @@ class NodeLifecycle:
         else:
             stop_at = find_stop(text, self._config.stop)
             node.text = text if stop_at is None else text[:stop_at]
-        node.steps = self._reading.split(
-            node.token_ids, node.text, node.limits.num_steps, node.text_before
-        )
+        if not node.limits.is_probe:
+            node.steps = self._reading.split(
+                node.token_ids, node.text, node.limits.num_steps, node.text_before
+            )
+        if node.logprobs and not node.limits.is_probe:
+            node.step_spans = self._reading.spans(
+                node.token_ids, node.text, node.limits.num_steps, node.text_before
+            )
         node.finish_reason, node.reader = reason, None
 
     def show(self, node: Node) -> None:
@@ -130,55 +157,58 @@ class NodeLifecycle:
     def extend(self, node: Node, num_tokens: int) -> None:
         """Lets a node run to the end of its answer.
 
-        It has no further steps: no decision follows.
+        It has no further steps: no decision follows, and no score.
 
         Args:
             node: The node.
             num_tokens: Most further tokens.
         """
-        node.limits = Limits(
+        node.limits = replace(
+            node.limits,
             max_tokens=len(node.token_ids) + num_tokens,
             at_max_tokens="length",
             num_steps=None,
             at_step_end="length",
+            thought_tokens=None,
         )
+        node.logprobs.clear()
 
-    def has_vote(self, node: Node) -> bool:
-        """Whether an answer in a node's text counts: it is complete, and the policy asks for it."""
-        return self._policy.needs_answers and node.finish_reason == "stop"
-
-    def find_answer(self, text: str) -> Answer | None:
-        """Finds the answer of a complete candidate, and spells it as all equal ones are.
-
-        An extractor that fails finds no answer here; the error is raised again in the caller's
-        thread.
-        """
-        try:
-            found = self._extract.read(text)
-        except BaseException:  # a user's function may raise anything
-            logger.debug("an extractor failed", exc_info=True)
-            return None
-        answer: object = found and found.text
-        if found is None or not isinstance(answer, str) or not answer:
-            return None
-        return Answer(canonical_answer(answer), found.is_announced)
-
-    def _limits(self, parent: Node | None, num_steps: int | None) -> Limits:
+    def _limits(self, parent: Node | None, shape: StepShape) -> Limits:
         """Limits of a child of `parent` (None for roots)."""
+        num_steps = shape.num_steps
         config, depth = self._config, 1 if parent is None else parent.depth + 1
         num_left = (
             self.max_answer_tokens - self._tree.num_answer_prefix_tokens
             if parent is None
             else self.num_left(parent)
         )
-        max_tokens = num_left if num_steps is None else num_steps * config.max_step_tokens
+        if shape.probe is not None:
+            asked = self._tokenizer.encode(shape.probe)
+            return Limits(
+                max_tokens=min(len(asked) + shape.probe_tokens, num_left),
+                at_max_tokens="step",
+                num_steps=None,
+                at_step_end="step",
+                begins_with=tuple(asked),
+                is_probe=True,
+            )
+        is_thought_long = parent is None and not config.score_thoughts
+        max_tokens = (
+            num_left if num_steps is None or is_thought_long else num_steps * config.max_step_tokens
+        )
         at_step_end: FinishReason = "length" if depth >= config.max_depth else "step"
         return Limits(
             max_tokens=min(max_tokens, num_left),
             at_max_tokens=at_step_end if max_tokens < num_left else "length",
             num_steps=num_steps,
             at_step_end=at_step_end,
+            begins_with=self._beginning(parent) if shape.closes_thought else (),
+            thought_tokens=shape.thought_tokens,
         )
+
+    def _beginning(self, parent: Node | None) -> tuple[int, ...]:
+        """The tokens that end the thought of an answer at a node."""
+        return () if parent is None else tuple(self._thoughts.end_of(parent))
 
 
 def own_steps(node: Node) -> tuple[Step, ...]:

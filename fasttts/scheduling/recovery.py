@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import tenacity
 
-from fasttts.errors import BackendError, ContractError, SearchError
+from fasttts.errors import BackendError, CapacityError, ContractError, SearchError
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,25 @@ def user_failure(what: str, error: BaseException) -> SearchError:
         error: What it raised.
     """
     failure = SearchError(f"the search's {what} failed: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+def over_capacity(error: CapacityError, *, is_constrained: bool) -> CapacityError:
+    """Names the likely cause of an answer that does not fit, where its form asks for it.
+
+    Args:
+        error: The error of the search.
+        is_constrained: Whether answers follow a schema or a grammar.
+    """
+    if not is_constrained:
+        return error
+    failure = CapacityError(
+        f"{error}; the answer follows a schema or a grammar (structured outputs, parameters of a "
+        "tool), which may allow or need more text than fits: bound its strings and lists there, "
+        "or lower max_tokens",
+        role=error.role,
+    )
     failure.__cause__ = error
     return failure
 

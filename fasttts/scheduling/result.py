@@ -91,9 +91,9 @@ def _ranking(run: SearchRun) -> Ranking:
     if (error := without_result(run)) is not None:
         raise error
     nodes = _last_nodes(run)
-    with _blamed(run.answer_reader):
-        run.answer_reader.look_ahead([node.path_text() for node in nodes])
-    candidates = [_candidate(run, node, run.answer_reader) for node in nodes]
+    with _blamed(run.beams.reader):
+        run.beams.reader.look_ahead([node.path_text() for node in nodes])
+    candidates = [_candidate(run, node, run.beams.reader) for node in nodes]
     assert config.selection is not None, "the engine resolves the selection"
     return make_ranking(candidates, config.selection)
 
@@ -124,7 +124,7 @@ def _last_nodes(run: SearchRun) -> list[Node]:
     ended = run.ended_nodes()
     if is_complete(run):
         return ended
-    return [node for node in ended or run.unfinished_nodes() if node.path_text().strip()]
+    return [node for node in ended or run.budget.unfinished_nodes() if node.path_text().strip()]
 
 
 def _warnings(run: SearchRun, ranking: Ranking) -> tuple[str, ...]:

@@ -4,28 +4,26 @@ Pure bookkeeping: it never calls a backend. The loop adds tokens and scores and 
 requests.
 """
 
-import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from fasttts.answers.extraction import Answer, Extractor, resolve_extractor
-from fasttts.answers.thoughts import opens_thoughts
+from fasttts.answers.extraction import Extractor
 from fasttts.config import SchedulingConfig, SearchConfig
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.errors import FastTTSError
 from fasttts.interfaces import GenerationRequest
-from fasttts.scheduling.budget import SearchBudget, living
+from fasttts.scheduling.beams import Beams
+from fasttts.scheduling.budget import SearchBudget
 from fasttts.scheduling.groups import Group, Groups, dominated
 from fasttts.scheduling.node_lifecycle import NodeLifecycle
 from fasttts.scheduling.speculation import Rule, predict
+from fasttts.scheduling.timeline import Timeline
 from fasttts.scheduling.usage import Counts
-from fasttts.search.aggregation import aggregate, best_aggregate
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node, SearchTree
-from fasttts.types import FinishReason, Path
-from fasttts.verifiers.daemon_pool import Call, DaemonPool
+from fasttts.types import FinishReason, Path, TokenLogprobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +39,8 @@ class SearchRequest:
             the option `answer`.
         grammar: The grammar of every answer; None where it is free.
         answer_prefix: Ended and scored text that every answer begins with; None for none.
+        num_logprobs: How many of the likeliest tokens are read beside each new one, by the result
+            or by the verifier; None reads no log-probabilities.
     """
 
     prompt_token_ids: Sequence[int]
@@ -50,10 +50,7 @@ class SearchRequest:
     extract: Extractor | None = None
     grammar: str | None = None
     answer_prefix: Node | None = None
-
-
-_MAX_MARKER_TOKENS = 16
-"""Tokens of a prompt's end in which a marker that opens thoughts would stand."""
+    num_logprobs: int | None = None
 
 
 class SearchRun:
@@ -81,34 +78,29 @@ class SearchRun:
         self.compiled_grammar: object = None
         """Keeps the request's grammar compiled in the generator; None where it is not."""
         self.counts = Counts()
+        self.timeline: Timeline | None = None
+        """Its times, where it is traced step by step."""
         self.tree = SearchTree(request.prompt_token_ids, request.config.seed, request.answer_prefix)
         self.depth = 0
         self.waiting: dict[Path, Node] = {}
         self.unscored: dict[Path, Node] = {}
-        self.unanswered: dict[Node, Call[Answer | None]] = {}
-        """Nodes in whose text a user's function looks for the answer."""
+        self.is_forcing: Final = request.config.thinking_token_budget is not None
+        """Whether tokens may be due that are not sampled, beside those that a node begins with."""
+        self.forced: list[tuple[Node, list[int]]] = []
+        """Tokens that were not sampled, and of which nobody was told yet, by their nodes."""
         self._has_news = True
         """Whether a frontier may have changed since dominated steps were looked for."""
-        self._extraction: DaemonPool | None = None
         self._policy = policy
         self.tokenizer: Final = tokenizer
-        prompt_end = tokenizer.decode(request.prompt_token_ids[-_MAX_MARKER_TOKENS:])
-        self._is_thinking = opens_thoughts(prompt_end)
-        self.answer_reader = resolve_extractor(
-            request.extract, request.config.answer, is_open=self._is_thinking
-        )
-        """Finds the answers in the search's texts."""
         self._nodes = NodeLifecycle(
-            self.tree,
-            policy,
-            request.config,
-            tokenizer,
-            self.answer_reader,
-            max_model_len=max_model_len,
+            self.tree, policy, request.config, tokenizer, max_model_len=max_model_len
+        )
+        self.beams: Final = Beams(
+            policy, request.config, tokenizer, request.extract, request.prompt_token_ids
         )
         self._groups = Groups(policy)
         self.budget = SearchBudget(self, policy, self._nodes, self._groups)
-        roots = [self._nodes.new(None, index) for index in range(policy.num_roots)]
+        roots = [self._new(None, index) for index in range(policy.num_roots)]
         self._enter_frontier(roots, Group())
 
     @property
@@ -140,10 +132,10 @@ class SearchRun:
             sampling=replace(sampling, temperature=0.0) if node.is_greedy else sampling,
             max_tokens=self._nodes.max_answer_tokens - num_answer_tokens,
             priority=self.priority + (not node.is_attached),
-            grammar=self.request.grammar,
+            grammar=None if node.limits.is_probe else self.request.grammar,
             num_answer_tokens=num_answer_tokens,
             may_start_late=not node.is_attached,
-            num_logprobs=self.request.config.num_logprobs,
+            num_logprobs=None if node is self.budget.last else self.request.num_logprobs,
         )
 
     def started(self, node: Node, request_id: str) -> None:
@@ -162,20 +154,46 @@ class SearchRun:
         node.request_id = None
         node.ran.append(self.counts.num_iterations)
 
-    def take_tokens(self, node: Node, token_ids: Sequence[int]) -> int:
-        """Appends new tokens to a node until it ends; returns the number taken.
+    def take_tokens(
+        self, node: Node, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs] = ()
+    ) -> int:
+        """Appends new tokens to a node until it ends, or others are due; returns the number taken.
 
         Args:
             node: The node.
             token_ids: The new tokens.
+            logprobs: Theirs, where the search asks for them.
         """
         for num_taken, token_id in enumerate(token_ids, 1):
             node.token_ids.append(token_id)
+            if logprobs:
+                node.logprobs.append(logprobs[num_taken - 1])
             reason = self._nodes.finish_reason(node)
             if reason is not None:
                 self._end(node, reason)
                 return num_taken
+            if self.is_forcing and self._nodes.due(node):
+                return num_taken
         return len(token_ids)
+
+    def force(self, node: Node) -> bool:
+        """Appends the tokens to a node that follow now whatever the generator samples.
+
+        Returns:
+            Whether there were any; then no running sequence is the node's.
+        """
+        num_before = len(node.token_ids)
+        while not node.is_ended and (due := self._nodes.due(node)):
+            for token_id in due:
+                node.token_ids.append(token_id)
+                if self.request.num_logprobs is not None and node is not self.budget.last:
+                    node.logprobs.append(None)
+                if (reason := self._nodes.finish_reason(node)) is not None:
+                    self._end(node, reason)
+                    break
+        if forced := node.token_ids[num_before:]:
+            self.forced.append((node, forced))
+        return bool(forced)
 
     def guesses(self, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
         """Yields speculative nodes that could decode, most useful first; created lazily.
@@ -187,16 +205,15 @@ class SearchRun:
         if self.budget.held:
             return
         groups = [self._guesses_of(group, config, rule) for group in self._groups]
-        if len(groups) == 1:
-            yield from groups[0]
-            return
         for turn in itertools.zip_longest(*groups):
             yield from (node for node in turn if node is not None)
 
     def _guesses_of(self, group: Group, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
         for guess in predict(group, self._policy, self.tree, config, rule):
             if guess.parent is None or not guess.parent.is_dominated:  # since it was predicted
-                yield guess.node or self._speculative(group, guess.parent, guess.number)
+                node = guess.node or self._speculative(group, guess.parent, guess.number)
+                if not node.is_ended:  # it may be made of tokens that nobody samples
+                    yield node
 
     def runs_on(self, node: Node) -> bool:
         """Whether the stream of an ended node continues as that of its first child."""
@@ -219,7 +236,9 @@ class SearchRun:
         for node in nodes:
             self.unscored.pop(node.path, None)
             node.scored_at = self.counts.num_iterations
-            self._make_beam(node)
+            self.counts.scores.num_nan_scores += node.num_nan_scores
+            self.beams.make(node)
+            self._has_news |= node.is_attached
 
     def take_answers(self) -> bool:
         """Shows nodes to the policy in whose text a user's function has looked for the answer.
@@ -227,16 +246,9 @@ class SearchRun:
         Returns:
             Whether there were any.
         """
-        found = [node for node, call in self.unanswered.items() if call.done()]
-        for node in found:
-            self._answer(node, self.unanswered.pop(node).result())
+        found = self.beams.take_answers()
+        self._has_news |= any(node.is_attached for node in found)
         return bool(found)
-
-    def close(self) -> None:
-        """Drops calls of users' functions that have not ended; the search has."""
-        self.unanswered.clear()
-        if self._extraction is not None:
-            self._extraction.close()
 
     def drop_dominated(self) -> list[Node]:
         """Gives up finished steps that can no longer survive.
@@ -251,7 +263,7 @@ class SearchRun:
         for group in self._groups:
             if not group.has_news():
                 continue
-            for node in dominated(group.frontier, group.ended, self._policy, self._best_score):
+            for node in dominated(group.frontier, group.ended, self._policy, self.beams.best_score):
                 node.is_dominated = self._has_news = True
                 node.beam = Beam(path=node.path, score=0.0, is_answer_ended=False)
                 self.unscored.pop(node.path, None)
@@ -288,33 +300,6 @@ class SearchRun:
         """The beams under consideration."""
         return self._groups.frontier()
 
-    def possible_nodes(self) -> list[Node]:
-        """Lists nodes of which one is on the path of the answer, if there will be one.
-
-        Empty where branches may start before them, or a counted budget may end the search behind
-        them.
-        """
-        if self.budget.last is not None:
-            return [self.budget.last, *self.ended_nodes()]
-        config = self.request.config
-        if self._policy.is_revisiting or config.has_counted_budget:
-            return []
-        ended = self.ended_nodes()
-        may_be_cut_off = not ended or config.budget.seconds is not None
-        late = self.unfinished_nodes() if may_be_cut_off else []
-        return [*self.frontier(), *ended, *late]
-
-    def unfinished_nodes(self) -> list[Node]:
-        """Lists nodes of which one ends the answer of a search that ends without any complete one.
-
-        A path that lost a decision is none of them: its text may contradict what was told of the
-        search since. Where nothing is told before the end, as branches may start at any node, it is
-        one.
-        """
-        if self._policy.is_revisiting:
-            return [node for node in self.tree if not node.children]
-        return living(self.tree, self._policy)
-
     def score(self, node: Node) -> float | None:
         """Aggregated score of the path to `node`; None while unscored."""
         return node.beam.score if node.beam and node.scores_S is not None else None
@@ -335,6 +320,8 @@ class SearchRun:
 
     def _decide(self, group: Group) -> list[Node]:
         beams = [self._beam(node) for node in group.frontier]
+        if self._policy.needs_scores:
+            self.counts.scores.compare(group.frontier, self.score)
         branches = self._policy.expand(beams, group.ended)
         group.ended = group.ended + [beam for beam in beams if beam.is_answer_ended]
         children = [child for branch in branches for child in self._adopt(group, branch)]
@@ -349,8 +336,7 @@ class SearchRun:
         indices = range(first, first + branch.num_children)
         ahead = [group.speculative.pop((*branch.path, index), None) for index in indices]
         return [
-            node or self._nodes.new(parent, index)
-            for index, node in zip(indices, ahead, strict=True)
+            node or self._new(parent, index) for index, node in zip(indices, ahead, strict=True)
         ]
 
     def _enter_frontier(self, nodes: Sequence[Node], old: Group) -> list[Node]:
@@ -371,55 +357,25 @@ class SearchRun:
         self.tree.waste(dropped)
         for node in dropped:
             self.unscored.pop(node.path, None)
-            self.unanswered.pop(node, None)
+            self.beams.unanswered.pop(node, None)
         return dropped
 
-    def _best_score(self, node: Node) -> float:
-        before = node.parent.path_scores() if node.parent else ()
-        assert before is not None, f"{node.path} is in the frontier before its parent is scored"
-        return best_aggregate(before, self.request.config.aggregation)
+    def _new(self, parent: Node | None, index: int) -> Node:
+        """Creates a node with the tokens that it begins with; it may have ended by them."""
+        node = self._nodes.new(parent, index)
+        self.force(node)
+        return node
 
     def _speculative(self, group: Group, parent: Node | None, index: int) -> Node:
         path = (index,) if parent is None else (*parent.path, index)
         node = group.speculative.get(path)
         if node is None:
-            node = group.speculative[path] = self._nodes.new(parent, index)
+            node = group.speculative[path] = self._new(parent, index)
         return node
 
     def _beam(self, node: Node) -> Beam:
         assert node.beam is not None, f"{node.path} is decided before it is scored"
         return node.beam
-
-    def _score_path(self, node: Node) -> float:
-        scores_S = node.path_scores()
-        assert scores_S is not None, f"{node.path} is scored before its parent"
-        return aggregate(scores_S, self.request.config.aggregation)
-
-    def _make_beam(self, node: Node) -> None:
-        """Shows a node to the policy: at once, or when a user's function has read its answer."""
-        if node in self.unanswered:
-            return
-        if node.beam is not None:  # only its score was missing
-            node.beam = replace(node.beam, score=self._score_path(node))
-        elif not self._nodes.has_vote(node):
-            self._answer(node, None)
-        elif self.answer_reader.is_function:
-            if self._extraction is None:
-                self._extraction = DaemonPool(1, name="fasttts-extract")
-            find = functools.partial(self._nodes.find_answer, node.path_text())
-            self.unanswered[node] = self._extraction.submit(find)
-        else:
-            self._answer(node, self._nodes.find_answer(node.path_text()))
-
-    def _answer(self, node: Node, found: Answer | None) -> None:
-        self._has_news |= node.is_attached
-        node.beam = Beam(
-            path=node.path,
-            score=0.0 if node.scores_S is None else self._score_path(node),
-            is_answer_ended=node.is_answer_ended,
-            answer=None if found is None else found.text,
-            is_announced=found is None or found.is_announced,
-        )
 
     def _end(self, node: Node, reason: FinishReason) -> None:
         self._nodes.end(node, reason)
@@ -429,11 +385,11 @@ class SearchRun:
         config = self.request.config
         if config.search == "none" and len(node.token_ids) == config.budget.tokens:
             self.budget.stop_reason = "complete" if reason == "stop" else "tokens"
-        if not self._policy.needs_scores:
-            self._make_beam(node)
+        if not self._policy.needs_scores or node.limits.is_probe:
+            self.beams.make(node)
         if node.is_attached:
             self._groups.of(node).num_unended -= 1
-        if self.request.uses_verifier:
+        if self.request.uses_verifier and not node.limits.is_probe:
             self.unscored[node.path] = node
 
 

@@ -1,6 +1,7 @@
-"""Chooses the steps to decode: plain decodings first, then required steps, then speculation.
+"""Admits searches, and chooses the steps that decode.
 
-Within a kind the order is that of arrival. Nothing here changes a result.
+Plain decodings go first, then required steps, then speculation, each kind in order of arrival. The
+order changes no result.
 """
 
 import heapq
@@ -9,13 +10,13 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from fasttts.config import SchedulingConfig
-from fasttts.errors import BackendError, FastTTSError
-from fasttts.scheduling.latency import IterationLatency
+from fasttts.errors import BackendError, FastTTSError, OverloadedError, SearchError
+from fasttts.scheduling.latency import IterationLatency, SearchLatency
 from fasttts.scheduling.recovery import broken_generator, user_failure
 from fasttts.scheduling.run import Failure, SearchRun
 from fasttts.scheduling.slots import Owner, Slots
 from fasttts.scheduling.speculation import Rule
-from fasttts.scheduling.usage import PressureGauge
+from fasttts.scheduling.usage import Account, PressureGauge
 from fasttts.tree import Node
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class Scheduler:
         slots: The slots.
         config: Which optimisations are on.
         pressure: How full the generator's memory is.
+        account: The costs so far, from which waiting times are estimated.
     """
 
     def __init__(
@@ -35,15 +37,18 @@ class Scheduler:
         slots: Slots,
         config: SchedulingConfig,
         pressure: PressureGauge,
+        account: Account,
     ) -> None:
         self._slots = slots
         self._config = config
         self._pressure = pressure
+        self._account = account
         self._queue: list[tuple[int, int, SearchRun]] = []
         self._waiting: set[SearchRun] = set()
         self._active: dict[SearchRun, None] = {}
         self._arrivals = itertools.count()
         self._cost = IterationLatency()
+        self._search_latency = SearchLatency()
         self._num_allowed = slots.num_slots
         self._failures: dict[SearchRun, FastTTSError] = {}
         self._guesses: Iterator[Owner] = iter(())
@@ -54,24 +59,59 @@ class Scheduler:
         """The admitted searches, in order of admission."""
         return list(self._active)
 
-    @property
-    def num_waiting(self) -> int:
-        """Queued searches; may be read from any thread."""
-        return len(self._waiting)
+    def check_room(self, num_submitted: int) -> None:
+        """Checks that another search may wait; may be called from any thread.
+
+        Args:
+            num_submitted: Searches that are on their way to `add`.
+
+        Raises:
+            OverloadedError: Too many wait already.
+        """
+        num_waiting = len(self._waiting) + num_submitted
+        if num_waiting < self._config.max_waiting:
+            return
+        usage = self._account.snapshot()
+        busy_s = usage.generation_s + usage.verification_s
+        retry_after_s = max(0.1, busy_s / usage.num_searches) if usage.num_searches else 1.0
+        raise OverloadedError(
+            f"{num_waiting} searches wait, and max_waiting={self._config.max_waiting}: try again "
+            f"in {retry_after_s:.1f} s, or raise max_waiting",
+            num_waiting=num_waiting,
+            retry_after_s=retry_after_s,
+        )
+
+    def refusal(self, run: SearchRun) -> SearchError | None:
+        """The error of a search that is refused because it would not end in time; else None."""
+        config = run.request.config
+        if config.budget.seconds is None or not config.budget.refuse_late:
+            return None
+        num_ahead = sum(other.priority <= run.priority for other in self._waiting)
+        expected = self._search_latency.expected_s(config, num_ahead, self._account.snapshot())
+        if expected <= config.budget.seconds:
+            return None
+        message = (
+            f"refused: such a search takes {expected:.3g} s behind {num_ahead} others, the budget "
+            f"is seconds={config.budget.seconds}: raise it, or search less"
+        )
+        return SearchError(message, stop_reason="refused")
 
     def add(self, run: SearchRun) -> None:
         """Queues a search."""
         self._waiting.add(run)
         heapq.heappush(self._queue, (run.priority, next(self._arrivals), run))
 
-    def remove(self, run: SearchRun) -> None:
-        """Removes a search that ended."""
+    def remove(self, run: SearchRun, *, has_ended: bool) -> None:
+        """Removes a search.
+
+        Args:
+            run: The search.
+            has_ended: Whether it ended without an error, and tells what such a search takes.
+        """
         self._waiting.discard(run)
         self._active.pop(run, None)
-
-    def num_ahead(self, run: SearchRun) -> int:
-        """Counts the queued searches that would be admitted before a new one."""
-        return sum(other.priority <= run.priority for other in self._waiting)
+        if has_ended and run.budget.stop_reason == "complete":
+            self._search_latency.ended(run.request.config, run.counts.num_iterations)
 
     def measured(self, seconds: float) -> None:
         """Records the time of the last iteration of all slots."""

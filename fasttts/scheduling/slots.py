@@ -5,7 +5,9 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 
+from fasttts.errors import BackendError, CapacityError
 from fasttts.interfaces import GenerationOutput, Generator
+from fasttts.scheduling.recovery import retrying
 from fasttts.scheduling.run import SearchRun
 from fasttts.tree import Node
 
@@ -32,6 +34,7 @@ class Slots:
         """Sequences that have not reported yet how many prompt tokens were cached."""
         self._unaborted: set[str] = set()
         """Sequences without an owner that the generator failed to abort."""
+        self._retrying = retrying(self._add_again)
         self._request_ids = (f"seq-{number}" for number in itertools.count())
 
     def __len__(self) -> int:
@@ -75,7 +78,28 @@ class Slots:
         self._owners[request_id] = (run, node)
         self._fresh.add(request_id)
 
-    def add_again(self) -> None:
+    def decode(self) -> list[GenerationOutput]:
+        """Runs an iteration of the generator; adds sequences again after a retryable failure.
+
+        Raises:
+            CapacityError: It is out of memory.
+            BackendError: It failed, in whatever way.
+        """
+        try:
+            for attempt in self._retrying:
+                with attempt:
+                    return self._generator.step()
+        except BackendError:
+            raise
+        except MemoryError as error:
+            message = f"the generator is out of memory: {error}: lower slots or max_model_len"
+            raise CapacityError(message, role="generator") from error
+        except BaseException as error:  # a generator may be a user's class and raise anything
+            message = f"the generator failed: {type(error).__name__}: {error}"
+            raise BackendError(message, role="generator") from error
+        raise AssertionError("an attempt returns or raises")
+
+    def _add_again(self) -> None:
         """Adds all sequences again to the generator, which lost them, from their last tokens on.
 
         Raises:

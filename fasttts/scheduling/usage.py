@@ -5,10 +5,11 @@ import heapq
 import itertools
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fasttts.interfaces import MemoryPressure
+from fasttts.scheduling.score_counts import ScoreCounts
 from fasttts.tree import Node, SearchTree
 
 
@@ -23,12 +24,15 @@ class Counts:
         verifier_computed_tokens: As in `fasttts.types.Usage`.
         verifier_cached_tokens: As in `fasttts.types.Usage`.
         num_verifications: As in `fasttts.types.Usage`.
+        scores: What its scores told apart.
         num_preemptions: As in `fasttts.types.Usage`.
         peak_kv_cache_usage: As in `fasttts.types.Usage`.
         generation_s: As in `fasttts.types.Timings`.
         verification_s: As in `fasttts.types.Timings`.
         num_required: Required sequences, one number for each iteration.
         num_speculative: Speculative sequences, one number for each iteration.
+        first_token_s: Seconds from its submission to the end of the iteration that gave its first
+            token; None before.
     """
 
     generated_tokens: int = 0
@@ -37,17 +41,36 @@ class Counts:
     verifier_computed_tokens: int = 0
     verifier_cached_tokens: int = 0
     num_verifications: int = 0
+    scores: ScoreCounts = field(default_factory=ScoreCounts)
     num_preemptions: int = 0
     peak_kv_cache_usage: float = 0.0
     generation_s: float = 0.0
     verification_s: float = 0.0
     num_required: list[int] = field(default_factory=list)
     num_speculative: list[int] = field(default_factory=list)
+    first_token_s: float | None = None
 
     @property
     def num_iterations(self) -> int:
         """Generator iterations in which the run had a sequence."""
         return len(self.num_required)
+
+    def iterated(
+        self, seconds: float, num_required: int, num_speculative: int, gauge: "PressureGauge"
+    ) -> None:
+        """Adds an iteration.
+
+        Args:
+            seconds: Time of the iteration.
+            num_required: The run's required sequences in it.
+            num_speculative: Its speculative ones.
+            gauge: The generator's report after it.
+        """
+        self.generation_s += seconds
+        self.num_required.append(num_required)
+        self.num_speculative.append(num_speculative)
+        self.num_preemptions += gauge.num_new_preemptions
+        self.peak_kv_cache_usage = max(self.peak_kv_cache_usage, gauge.usage)
 
 
 def token_counts(counts: Counts, tree: SearchTree) -> dict[str, Any]:
@@ -66,6 +89,7 @@ def token_counts(counts: Counts, tree: SearchTree) -> dict[str, Any]:
         "verifier_computed_tokens": counts.verifier_computed_tokens,
         "verifier_cached_tokens": counts.verifier_cached_tokens,
         "num_verifications": counts.num_verifications,
+        **asdict(counts.scores),
     }
 
 
@@ -89,6 +113,11 @@ class EngineUsage:
         verifier_computed_tokens: Tokens the verifier ran through its model.
         verifier_cached_tokens: Verifier prompt tokens that its prefix cache supplied.
         num_verifications: Requests made to the verifier.
+        num_nan_scores: Scores that were not a number and counted as 0.
+        num_compared_scores: Scores of different texts that were compared with each other.
+        num_tied_scores: Those of them that another text had as well.
+        num_compared_rounds: Decisions and rankings between different texts.
+        num_flat_rounds: Those of them in which all texts had one score.
         num_preemptions: Times a sequence lost its KV blocks.
         peak_kv_cache_usage: Largest share of the generator's KV cache in use, 0 to 1.
         generation_s: Seconds in the generator.
@@ -107,6 +136,11 @@ class EngineUsage:
     verifier_computed_tokens: int = 0
     verifier_cached_tokens: int = 0
     num_verifications: int = 0
+    num_nan_scores: int = 0
+    num_compared_scores: int = 0
+    num_tied_scores: int = 0
+    num_compared_rounds: int = 0
+    num_flat_rounds: int = 0
     num_preemptions: int = 0
     peak_kv_cache_usage: float = 0.0
     generation_s: float = 0.0

@@ -17,8 +17,10 @@ from fasttts.errors import BackendError
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
 from fasttts.scheduling.recovery import retrying
 from fasttts.scheduling.run import SearchRun
+from fasttts.scheduling.timeline import VerifierBatch
 from fasttts.search.aggregation import on_grid
 from fasttts.tree import Node
+from fasttts.types import TokenLogprobs
 from fasttts.verifiers.async_scoring import AsyncScoring, scoring_of
 
 _RETRYING = retrying()
@@ -89,14 +91,34 @@ def _chains(queued: Sequence[Node]) -> list[tuple[Node, ...]]:
 def _batch(nodes: tuple[Node, ...], problem: str) -> Batch:
     steps = nodes[-1].path_steps()
     num_asked = sum(len(node.steps) for node in nodes)
-    request = VerificationRequest(problem=problem, steps=steps, num_scored=len(steps) - num_asked)
+    request = VerificationRequest(
+        problem=problem,
+        steps=steps,
+        num_scored=len(steps) - num_asked,
+        logprobs=_step_logprobs(nodes) if any(node.logprobs for node in nodes) else None,
+    )
     return Batch(request, nodes)
+
+
+def _step_logprobs(nodes: Sequence[Node]) -> tuple[Sequence[TokenLogprobs], ...]:
+    """The log-probabilities of the sampled tokens of each step of some nodes."""
+    return tuple(
+        [found for found in node.logprobs[i:j] if found]
+        for node in nodes
+        for i, j in node.step_spans
+    )
 
 
 def _whole(node: Node, problem: str) -> Batch:
     steps = (node.path_text().strip(),)
     num_scored = 0 if node.steps else 1
-    request = VerificationRequest(problem=problem, steps=steps, num_scored=num_scored)
+    logprobs: tuple[Sequence[TokenLogprobs], ...] | None = None
+    if node.logprobs:
+        own = tuple(one for each in node.lineage() for one in each.logprobs if one)
+        logprobs = () if num_scored else (own,)
+    request = VerificationRequest(
+        problem=problem, steps=steps, num_scored=num_scored, logprobs=logprobs
+    )
     return Batch(request, (node,), is_whole=True)
 
 
@@ -111,6 +133,7 @@ class Job:
     Attributes:
         work: The searches and what is scored for each.
         scoring: The scoring, as far as it has come.
+        began_at: When it began.
         seconds: Time in which it blocked the loop, by its own work or by waiting.
         waits_for: What it waits for; None before it begins.
         watched: What it waits for, as last seen.
@@ -121,6 +144,7 @@ class Job:
 
     work: list[ScoringWork]
     scoring: AsyncScoring
+    began_at: float
     seconds: float = 0.0
     waits_for: "concurrent.futures.Future[Any] | None" = None
     watched: "concurrent.futures.Future[Any] | None" = None
@@ -151,6 +175,40 @@ class Job:
         self.watched_at = now
         return self.watched_s
 
+    def note(
+        self,
+        run: SearchRun,
+        own: Sequence[Batch],
+        now: float,
+        *,
+        num_tokens: tuple[int, int] = (0, 0),
+        error: BaseException | None = None,
+    ) -> None:
+        """Notes its end in the timeline of a search that has one.
+
+        Args:
+            run: The search.
+            own: What was scored for it.
+            now: When the job ended.
+            num_tokens: Tokens that the verifier computed for it, and that its prefix cache
+                supplied.
+            error: Why there are no scores; None where there are.
+        """
+        if run.timeline is None:
+            return
+        run.timeline.batches.append(
+            VerifierBatch(
+                began_at=self.began_at,
+                ended_at=now,
+                num_searches=len(self.work),
+                num_requests=len(own),
+                num_steps=sum(len(node.steps) for batch in own for node in batch.nodes),
+                num_computed_tokens=num_tokens[0],
+                num_cached_tokens=num_tokens[1],
+                error=error,
+            )
+        )
+
     def give_up(self) -> None:
         """Drops the calls that the verifier has begun."""
         with contextlib.suppress(Exception):  # a verifier may be a user's class
@@ -173,7 +231,7 @@ def asked(verifier: Verifier, requests: list[VerificationRequest]) -> AsyncScori
         for attempt in _RETRYING.copy():  # several batches may be tried again at a time
             with attempt:
                 return (yield from scoring_of(verifier, requests))
-    except Exception as error:
+    except Exception as error:  # a verifier may be a user's class and raise anything
         raise translated(error) from error
     raise AssertionError("an attempt returns or raises")
 
@@ -196,10 +254,15 @@ def take_scores(batch: Batch, verification: Verification) -> None:
         verification: Its scores.
     """
     scores = verification.scores
+    is_nan = verification.is_nan or (False,) * len(scores)
     if batch.is_whole:
         scores *= len(batch.nodes[0].steps)
+        is_nan *= len(batch.nodes[0].steps)
     start = 0
     for node in batch.nodes:
         end = start + len(node.steps)
         node.scores_S = tuple(on_grid(score) for score in scores[start:end])
+        node.num_nan_scores = sum(is_nan[start:end])
         start = end
+        if not batch.is_whole:  # a whole path is read again with each of its steps
+            node.logprobs.clear()

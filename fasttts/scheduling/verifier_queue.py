@@ -143,7 +143,7 @@ class VerifierQueue:
     def _begin(self, work: list[ScoringWork]) -> None:
         assert self._verifier is not None, "a search that scores was admitted without a verifier"
         requests = [batch.request for _, own in work for batch in own]
-        job = Job(work, asked(self._verifier, requests))
+        job = Job(work, asked(self._verifier, requests), self._clock())
         self._jobs.append(job)
         self._begun.update(job.nodes())
 
@@ -198,6 +198,8 @@ class VerifierQueue:
     def _failed(self, job: Job, error: BackendError) -> list[Failure]:
         """Searches that failed with a job; of several searches, each begins again alone."""
         work = [(run, own) for run, own in job.work if run not in job.ended]
+        for run, own in work:
+            job.note(run, own, self._clock(), error=error)
         if len(job.work) == 1:
             return [(run, error) for run, _ in work]
         for one in work:
@@ -213,11 +215,22 @@ class VerifierQueue:
             if run in job.ended:
                 continue
             run.counts.verification_s += job.seconds
+            before = _verifier_tokens(run)
+            failure = None
             try:
                 _give(run, own, mine)
             except Exception as error:  # noqa: BLE001, it is returned
-                failures.append((run, translated(error)))
+                failure = translated(error)
+                failures.append((run, failure))
+            after = _verifier_tokens(run)
+            num_tokens = (after[0] - before[0], after[1] - before[1])
+            job.note(run, own, self._clock(), num_tokens=num_tokens, error=failure)
         return failures
+
+
+def _verifier_tokens(run: SearchRun) -> tuple[int, int]:
+    """Tokens of a search that the verifier computed, and that its prefix cache supplied."""
+    return run.counts.verifier_computed_tokens, run.counts.verifier_cached_tokens
 
 
 def _give(run: SearchRun, own: Sequence[Batch], answers: Sequence[Verification]) -> None:

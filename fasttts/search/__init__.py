@@ -8,6 +8,7 @@ from fasttts.decoding.sampling import PublishedSampling
 from fasttts.errors import ConfigurationError
 from fasttts.search.beam import BeamSearch
 from fasttts.search.consistency import SelfConsistency
+from fasttts.search.deepconf import ConfidenceStop
 from fasttts.search.dvts import DiverseTreeSearch
 from fasttts.search.dynamic import DynamicBranching
 from fasttts.search.granularity import VaryingGranularity
@@ -15,6 +16,7 @@ from fasttts.search.lookahead import Lookahead
 from fasttts.search.named import make_named_policy
 from fasttts.search.particles import ParticleFilter
 from fasttts.search.policy import Branch, SearchPolicy
+from fasttts.search.probing import Dynasor
 from fasttts.search.step_policy import BestOfNPolicy, StepPolicy
 from fasttts.tree import Beam
 
@@ -23,8 +25,10 @@ __all__ = [
     "BeamSearch",
     "BestOfNPolicy",
     "Branch",
+    "ConfidenceStop",
     "DiverseTreeSearch",
     "DynamicBranching",
+    "Dynasor",
     "Lookahead",
     "ParticleFilter",
     "SearchPolicy",
@@ -45,6 +49,16 @@ POLICIES: Mapping[str, Callable[[SearchConfig], SearchPolicy]] = {
         wave_size=config.wave_size,
         stopping=config.stopping,
         confidence=config.confidence,
+    ),
+    "deepconf": lambda config: ConfidenceStop(
+        n=config.n, warmup=config.warmup, keep=config.keep, stop_below=config.stop_below
+    ),
+    "dynasor": lambda config: Dynasor(
+        n=config.n,
+        interval=config.probe_interval,
+        window=config.probe_window,
+        probe=config.probe,
+        probe_tokens=config.probe_tokens,
     ),
     "beam_search": lambda config: BeamSearch(n=config.n, beam_width=config.beam_width),
     "dvts": lambda config: DiverseTreeSearch(n=config.n, beam_width=config.beam_width),
@@ -116,7 +130,8 @@ def resolve(
         ConfigurationError: The search needs a verifier and there is none.
     """
     by_majority = config.search == "self_consistency" or not has_verifier
-    selection = config.selection or ("majority" if by_majority else "best")
+    by_vote = "weighted" if config.search == "deepconf" else "best"
+    selection = config.selection or ("majority" if by_majority else by_vote)
     resolved = config.model_copy(
         update={
             "selection": selection,
@@ -129,8 +144,8 @@ def resolve(
         choice = "" if selection == "majority" else f" with selection='{selection}'"
         raise ConfigurationError(
             f"search='{config.search}'{choice} needs a verifier: load the engine with "
-            f"{option_name('verifier')}, for example 'judge', the generator itself; or use "
-            "search='best_of_n' (--search) without a selection, which then takes the most "
-            "frequent answer"
+            f"{option_name('verifier')}, for example 'judge', the generator itself, or "
+            "'mean_confidence', its log-probabilities; or use search='best_of_n' (--search) "
+            "without a selection, which then takes the most frequent answer"
         )
     return resolved

@@ -4,7 +4,6 @@ try:
     import fastapi  # noqa: F401, the packages of the extra come together
     import openai  # noqa: F401, as above
     import prometheus_client  # noqa: F401, as above
-    import sse_starlette  # noqa: F401, as above
     import uvicorn  # noqa: F401, as above
 except ImportError as error:
     raise ImportError("pip install 'fasttts[serve]' for the server") from error

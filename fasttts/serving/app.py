@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from openai.types import Model
-from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -37,6 +36,7 @@ def make_app(engine: FastTTS, config: ServingConfig) -> FastAPI:
     """
     service = Service(engine, config)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.drain = service.drain
     app.include_router(_open_routes(service))
     app.include_router(_guarded_routes(service))
     for kind in (FastTTSError, HTTPException, ClientDisconnect, Exception):
@@ -57,7 +57,7 @@ def make_app(engine: FastTTS, config: ServingConfig) -> FastAPI:
 def _guarded_routes(service: Service) -> APIRouter:
     """The routes that ask for a key."""
 
-    def check_key(authorization: Annotated[str | None, Header()] = None) -> None:
+    async def check_key(authorization: Annotated[str | None, Header()] = None) -> None:
         problem = service.keys.problem(authorization)
         if problem is not None:
             raise wrong_key(problem)
@@ -117,7 +117,7 @@ def _open_routes(service: Service) -> APIRouter:
     async def events(call_id: str, request: Request) -> Response:
         if service.pages.is_last(request.headers.get("last-event-id")):
             return Response(status_code=204)  # which tells a browser not to come again
-        return EventSourceResponse(service.pages.feed(call_id), sep="\n")
+        return service.stream(service.pages.feed(call_id))
 
     return router
 

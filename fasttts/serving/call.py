@@ -60,11 +60,13 @@ class Growth:
     Attributes:
         index: Position of the choice.
         delta: The new text.
+        logprobs: Its tokens, where plain decoding was asked for their log-probabilities.
         ended: The whole choice, with its last text; None before.
     """
 
     index: int
     delta: Delta
+    logprobs: Sequence[TokenLogprob] = ()
     ended: Choice | None = None
 
 
@@ -149,7 +151,7 @@ class Call:
                     choices[index] = ended
                 elif self.shows_steps and not self.is_plain:
                     delta = replace(delta, reasoning="")
-                yield Growth(index=index, delta=delta, ended=ended)
+                yield Growth(index=index, delta=delta, logprobs=chunk.logprobs, ended=ended)
         for other in self._others(results):
             choices[other.index] = other
             delta = Delta(reasoning=other.reply.reasoning, content=other.reply.content)
@@ -264,6 +266,9 @@ def total_cost(outcome: Outcome) -> dict[str, int]:
         "num_nodes",
         "num_verifications",
         "num_iterations",
+        "num_compared_scores",
+        "num_tied_scores",
+        "num_nan_scores",
     )
     return {name: sum(getattr(result.usage, name) for result in outcome.results) for name in names}
 

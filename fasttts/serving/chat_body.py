@@ -52,6 +52,10 @@ class ChatBody(RequestBody):
     logprobs: bool | None = None
     top_logprobs: int | None = None
 
+    # Of vLLM's server.
+    chat_template_kwargs: dict[str, Any] | None = None
+    thinking_token_budget: int | None = None
+
     # Without effect: hints to OpenAI's own service.
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
@@ -95,7 +99,13 @@ class ChatBody(RequestBody):
         return served.chat(
             self.model,
             [_message(message) for message in self.messages],
-            options={**self.sampling, "max_tokens": longest, "num_logprobs": self._num_logprobs},
+            options={
+                **self.sampling,
+                "max_tokens": longest,
+                "num_logprobs": self._num_logprobs,
+                "chat_template_kwargs": self.chat_template_kwargs,
+                "thinking_token_budget": self.thinking_token_budget,
+            },
             effort=self.reasoning_effort,
             own=self.fasttts,
             num_choices=self.n or 1,

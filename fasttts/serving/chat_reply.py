@@ -1,7 +1,7 @@
 """Replies of `/v1/chat/completions`, whole and as chunks."""
 
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -10,6 +10,8 @@ from openai.types.chat import ChatCompletion
 
 from fasttts.chat import Reply, ReplyCall
 from fasttts.serving.call import Call, Choice, Growth, Listen, Outcome, report, total_cost
+from fasttts.serving.streams import DONE, ChunkWriter
+from fasttts.types import TokenLogprob
 
 
 def completion(outcome: Outcome, call: Call, page: str | None) -> ChatCompletion:
@@ -25,7 +27,7 @@ def completion(outcome: Outcome, call: Call, page: str | None) -> ChatCompletion
             "index": choice.index,
             "message": _message(choice.reply),
             "finish_reason": choice.reply.finish_reason,
-            "logprobs": _logprobs(choice),
+            "logprobs": _logprobs(choice.logprobs),
         }
         for choice in outcome.choices
     ]
@@ -63,8 +65,8 @@ def usage(outcome: Outcome, call: Call) -> CompletionUsage:
 
 async def chunks(
     call: Call, page: str | None, listen: Listen | None, *, includes_usage: bool
-) -> AsyncGenerator[str, None]:
-    """Runs a call and yields its chunks as JSON texts.
+) -> AsyncGenerator[bytes, None]:
+    """Runs a call and yields its chunks as events, with OpenAI's end.
 
     Args:
         call: The call.
@@ -73,29 +75,54 @@ async def chunks(
         includes_usage: Whether the last chunk has the usage, and no choice.
     """
     begun: set[int] = set()
+    writer = _Writer(call)
     async with aclosing(call.stream(listen)) as items:
         async for item in items:
             if isinstance(item, Outcome):
                 if includes_usage:
-                    yield _chunk(call, choices=[], usage=usage(item, call).model_dump())
+                    yield writer.chunk(choices=[], usage=usage(item, call).model_dump())
                 continue
             if item.index not in begun:
                 begun.add(item.index)
-                yield _choice_chunk(call, item.index, {"role": "assistant", "content": ""})
+                yield writer.choice(item.index, {"role": "assistant", "content": ""})
+            logprobs = _logprobs(item.logprobs)
             for delta in _deltas(item):
-                yield _choice_chunk(call, item.index, delta)
+                yield writer.choice(item.index, delta, logprobs)
+                logprobs = None  # they come once, with the first of its chunks
             if item.ended is not None:
-                yield _last_chunk(call, item.ended, page)
+                yield writer.last(item.ended, page, logprobs)
+    yield DONE
 
 
-def _last_chunk(call: Call, choice: Choice, page: str | None) -> str:
-    ended = {
-        "index": choice.index,
-        "delta": {},
-        "finish_reason": choice.reply.finish_reason,
-        "logprobs": _logprobs(choice),  # all of them, since texts of chunks are cut elsewhere
-    }
-    return _chunk(call, choices=[ended], fasttts={"score": choice.score, "page": page})
+class _Writer(ChunkWriter):
+    """Writes `ChatCompletionChunk`s, without the class, since there is one a token."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(
+            {
+                "id": call.id,
+                "object": "chat.completion.chunk",
+                "created": call.created,
+                "model": call.model,
+            }
+        )
+
+    def choice(
+        self, index: int, delta: dict[str, Any], logprobs: dict[str, Any] | None = None
+    ) -> bytes:
+        choice: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": None}
+        if logprobs is not None:
+            choice["logprobs"] = logprobs
+        return self.chunk(choices=[choice])
+
+    def last(self, choice: Choice, page: str | None, logprobs: dict[str, Any] | None) -> bytes:
+        ended = {
+            "index": choice.index,
+            "delta": {},
+            "finish_reason": choice.reply.finish_reason,
+            "logprobs": logprobs,
+        }
+        return self.chunk(choices=[ended], fasttts={"score": choice.score, "page": page})
 
 
 def _deltas(growth: Growth) -> Iterator[dict[str, Any]]:
@@ -107,22 +134,6 @@ def _deltas(growth: Growth) -> Iterator[dict[str, Any]]:
     calls = growth.ended.reply.calls if growth.ended is not None else ()
     if calls:
         yield {"tool_calls": [{"index": n, **tool_call(each)} for n, each in enumerate(calls)]}
-
-
-def _choice_chunk(call: Call, index: int, delta: dict[str, Any]) -> str:
-    return _chunk(call, choices=[{"index": index, "delta": delta, "finish_reason": None}])
-
-
-def _chunk(call: Call, **fields: Any) -> str:
-    """A `ChatCompletionChunk` as JSON; built without the class, since there is one a token."""
-    chunk = {
-        "id": call.id,
-        "object": "chat.completion.chunk",
-        "created": call.created,
-        "model": call.model,
-        **fields,
-    }
-    return json.dumps(chunk, ensure_ascii=False)
 
 
 def _message(reply: Reply) -> dict[str, Any]:
@@ -137,16 +148,16 @@ def _message(reply: Reply) -> dict[str, Any]:
     return message
 
 
-def _logprobs(choice: Choice) -> dict[str, Any] | None:
+def _logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any] | None:
     """Tokens with their log-probabilities, thoughts and calls among them; None for none."""
-    if not choice.logprobs:
+    if not tokens:
         return None
     found = [
         {
             **_token(token.text, token.logprob),
             "top_logprobs": [_token(*likely) for likely in token.likeliest],
         }
-        for token in choice.logprobs
+        for token in tokens
     ]
     return {"content": found, "refusal": None}
 

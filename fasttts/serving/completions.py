@@ -1,7 +1,7 @@
 """`/v1/completions`: texts that the model goes on with, without a chat template."""
 
 import itertools
-import json
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any
@@ -11,9 +11,10 @@ from pydantic import Field
 
 from fasttts.serving.api_errors import ApiError
 from fasttts.serving.bodies import RequestBody, refuse
-from fasttts.serving.call import Call, Choice, Listen, Outcome, report
+from fasttts.serving.call import Call, Choice, Growth, Listen, Outcome, report
 from fasttts.serving.chat_reply import usage
 from fasttts.serving.model import ServedModel
+from fasttts.serving.streams import DONE, ChunkWriter
 from fasttts.types import TokenLogprob
 
 _USUAL_MAX_TOKENS = 16
@@ -92,7 +93,7 @@ def completion(outcome: Outcome, call: Call, page: str | None) -> Completion:
     return Completion.model_validate(
         {
             **_head(call),
-            "choices": [_choice(choice, choice.text) for choice in outcome.choices],
+            "choices": [_choice(choice) for choice in outcome.choices],
             "usage": usage(outcome, call),
             "fasttts": report(outcome, page),
         }
@@ -101,30 +102,26 @@ def completion(outcome: Outcome, call: Call, page: str | None) -> Completion:
 
 async def chunks(
     call: Call, listen: Listen | None, *, includes_usage: bool
-) -> AsyncGenerator[str, None]:
-    """Runs a call and yields its chunks as JSON texts.
+) -> AsyncGenerator[bytes, None]:
+    """Runs a call and yields its chunks as events, with OpenAI's end.
 
     Args:
         call: The call.
         listen: Receives the events of a search; None for no calls.
         includes_usage: Whether the last chunk has the usage, and no choice.
     """
+    sizes: Counter[int] = Counter()
+    writer = ChunkWriter(_head(call))
     async with aclosing(call.stream(listen)) as items:
         async for item in items:
             if isinstance(item, Outcome):
                 if includes_usage:
-                    yield _chunk(call, [], usage=usage(item, call).model_dump())
+                    yield writer.chunk(choices=[], usage=usage(item, call).model_dump())
                 continue
-            text = item.delta.content
-            if item.ended is not None:
-                yield _chunk(call, [_choice(item.ended, text)])
-            elif text:
-                choice = {"index": item.index, "text": text, "finish_reason": None}
-                yield _chunk(call, [{**choice, "logprobs": None}])
-
-
-def _chunk(call: Call, choices: list[dict[str, Any]], **fields: Any) -> str:
-    return json.dumps({**_head(call), "choices": choices, **fields}, ensure_ascii=False)
+            if item.delta.content or item.ended is not None:
+                yield writer.chunk(choices=[_part(item, sizes[item.index])])
+            sizes[item.index] += len(item.delta.content)
+    yield DONE
 
 
 def _head(call: Call) -> dict[str, Any]:
@@ -136,21 +133,33 @@ def _head(call: Call) -> dict[str, Any]:
     }
 
 
-def _choice(choice: Choice, text: str) -> dict[str, Any]:
+def _choice(choice: Choice) -> dict[str, Any]:
     return {
         "index": choice.index,
-        "text": text,
+        "text": choice.text,
         "finish_reason": choice.reply.finish_reason,
-        "logprobs": _logprobs(choice.logprobs) if choice.logprobs else None,
+        "logprobs": _logprobs(choice.logprobs),
     }
 
 
-def _logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
-    """In the form of this endpoint: a list for each of their properties."""
-    ends = list(itertools.accumulate(len(token.text) for token in tokens))
+def _part(item: Growth, num_before: int) -> dict[str, Any]:
+    """A choice's new text, behind so many characters."""
+    return {
+        "index": item.index,
+        "text": item.delta.content,
+        "finish_reason": None if item.ended is None else item.ended.reply.finish_reason,
+        "logprobs": _logprobs(item.logprobs, num_before),
+    }
+
+
+def _logprobs(tokens: Sequence[TokenLogprob], num_before: int = 0) -> dict[str, Any] | None:
+    """In the form of this endpoint: a list for each of their properties; None for none."""
+    if not tokens:
+        return None
+    sizes = [len(token.text) for token in tokens]
     return {
         "tokens": [token.text for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
         "top_logprobs": [dict(token.likeliest) for token in tokens],
-        "text_offset": [0, *ends[:-1]],
+        "text_offset": list(itertools.accumulate(sizes[:-1], initial=num_before)),
     }

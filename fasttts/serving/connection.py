@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from fasttts.serving.api_errors import ApiError
 
@@ -61,7 +62,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Value]) ->
         ClientDisconnect: The client left before the work was done.
     """
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(request))
+    gone = asyncio.ensure_future(disconnected(request.receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -73,8 +74,9 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Value]) ->
         await asyncio.gather(task, gone, return_exceptions=True)
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def disconnected(receive: Receive) -> None:
+    """Returns once the client of a request, whose body was read, has left."""
+    while (await receive())["type"] != "http.disconnect":
         pass
 
 

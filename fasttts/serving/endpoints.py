@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol
 
 from pydantic import BaseModel
-from sse_starlette import ServerSentEvent
 
 from fasttts.serving import chat_reply, completions, responses_reply
 from fasttts.serving.bodies import parse
@@ -13,7 +12,7 @@ from fasttts.serving.chat_body import ChatBody
 from fasttts.serving.completions import CompletionBody
 from fasttts.serving.model import ServedModel
 from fasttts.serving.responses_body import ResponsesBody
-from fasttts.serving.streams import openai_events, openai_failure
+from fasttts.serving.streams import openai_failure
 
 
 class Endpoint(Protocol):
@@ -53,7 +52,7 @@ class Endpoint(Protocol):
 
     def stream(
         self, asked: Any, call: Call, page: str | None, listen: Listen | None
-    ) -> AsyncGenerator[ServerSentEvent, None]:
+    ) -> AsyncGenerator[bytes, None]:
         """Runs the call and yields the events of its reply; its errors are raised.
 
         Args:
@@ -64,9 +63,7 @@ class Endpoint(Protocol):
         """
         ...
 
-    def failure(
-        self, asked: Any, call: Call, error: Exception, num_sent: int
-    ) -> Sequence[ServerSentEvent]:
+    def failure(self, asked: Any, call: Call, error: Exception, num_sent: int) -> Sequence[bytes]:
         """Makes the last events of a stream that failed.
 
         Args:
@@ -95,14 +92,13 @@ class ChatEndpoint:
 
     def stream(
         self, asked: ChatBody, call: Call, page: str | None, listen: Listen | None
-    ) -> AsyncGenerator[ServerSentEvent, None]:
+    ) -> AsyncGenerator[bytes, None]:
         """Runs the call and yields the events of its reply."""
-        texts = chat_reply.chunks(call, page, listen, includes_usage=asked.includes_usage)
-        return openai_events(texts)
+        return chat_reply.chunks(call, page, listen, includes_usage=asked.includes_usage)
 
     def failure(
         self, asked: ChatBody, call: Call, error: Exception, num_sent: int
-    ) -> Sequence[ServerSentEvent]:
+    ) -> Sequence[bytes]:
         """Makes the last events of a stream that failed."""
         return openai_failure(error)
 
@@ -126,14 +122,13 @@ class CompletionEndpoint:
 
     def stream(
         self, asked: CompletionBody, call: Call, page: str | None, listen: Listen | None
-    ) -> AsyncGenerator[ServerSentEvent, None]:
+    ) -> AsyncGenerator[bytes, None]:
         """Runs the call and yields the events of its reply."""
-        texts = completions.chunks(call, listen, includes_usage=asked.includes_usage)
-        return openai_events(texts)
+        return completions.chunks(call, listen, includes_usage=asked.includes_usage)
 
     def failure(
         self, asked: CompletionBody, call: Call, error: Exception, num_sent: int
-    ) -> Sequence[ServerSentEvent]:
+    ) -> Sequence[bytes]:
         """Makes the last events of a stream that failed."""
         return openai_failure(error)
 
@@ -157,12 +152,12 @@ class ResponsesEndpoint:
 
     def stream(
         self, asked: ResponsesBody, call: Call, page: str | None, listen: Listen | None
-    ) -> AsyncGenerator[ServerSentEvent, None]:
+    ) -> AsyncGenerator[bytes, None]:
         """Runs the call and yields the events of its reply."""
         return responses_reply.events(asked, call, page, listen)
 
     def failure(
         self, asked: ResponsesBody, call: Call, error: Exception, num_sent: int
-    ) -> Sequence[ServerSentEvent]:
+    ) -> Sequence[bytes]:
         """Makes the last events of a stream that failed."""
         return [responses_reply.failure(asked, call, error, num_sent)]

@@ -161,7 +161,7 @@ class ServedModel:
     ) -> dict[str, Any]:
         """All options of a call: the search's, then OpenAI's, then ours."""
         check_names(own, SearchConfig.model_fields, "fasttts.")
-        for name in ("budget", "structured_outputs"):
+        for name in ("budget", "chat_template_kwargs", "structured_outputs"):
             if isinstance(value := own.get(name), Mapping) and len(value) > _MOST_PARTS:
                 message = f"fasttts.{name} has {len(value)} parts: {_MOST_PARTS} at most"
                 raise ApiError(message, status=400, param=f"fasttts.{name}")

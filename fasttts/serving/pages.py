@@ -1,16 +1,15 @@
 """The pages of searches, that run and that have ended."""
 
 import asyncio
-import json
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
-
-from sse_starlette import ServerSentEvent
+from typing import Any
 
 from fasttts.page import search_page
 from fasttts.routing import RoutedEvent, Router
 from fasttts.serving.api_errors import ApiError
 from fasttts.serving.call import Call, Listen
+from fasttts.serving.streams import json_event
 from fasttts.streaming.live_result import LiveResult
 from fasttts.types import Finished
 
@@ -34,8 +33,8 @@ class _Page:
         self.version += 1
         self.is_over = isinstance(event, Finished)
 
-    def document(self) -> str:
-        return json.dumps({"results": [self.live.result.to_dict()]})
+    def document(self) -> dict[str, Any]:
+        return {"results": [self.live.result.to_dict()]}
 
 
 class SearchPages:
@@ -88,7 +87,7 @@ class SearchPages:
         feed = None if page.is_over else f"{self._address}/{call_id}/events"
         return search_page([page.live.result.to_dict()], feed=feed)
 
-    def feed(self, call_id: str) -> AsyncGenerator[ServerSentEvent, None]:
+    def feed(self, call_id: str) -> AsyncGenerator[bytes, None]:
         """Yields the search, anew whenever it has grown.
 
         Raises:
@@ -109,13 +108,13 @@ class SearchPages:
         return page
 
 
-async def _documents(page: _Page) -> AsyncGenerator[ServerSentEvent, None]:
+async def _documents(page: _Page) -> AsyncGenerator[bytes, None]:
     seen = -1
     while True:
         is_over, version = page.is_over, page.version
         if version != seen:
             seen = version
-            yield ServerSentEvent(data=page.document(), id=_LAST if is_over else None, sep="\n")
+            yield json_event(page.document(), event_id=_LAST if is_over else None)
         if is_over:
             return
         await asyncio.sleep(_REFRESH_S)

@@ -7,12 +7,12 @@ from contextlib import aclosing
 from typing import Any
 
 from openai.types.responses import Response
-from sse_starlette import ServerSentEvent
 
 from fasttts.chat import Delta, ReplyCall
 from fasttts.serving.api_errors import api_error
 from fasttts.serving.call import Call, Choice, Listen, Outcome, report, total_cost
 from fasttts.serving.responses_body import ResponsesBody
+from fasttts.serving.streams import json_event
 
 Item = dict[str, Any]
 
@@ -222,7 +222,7 @@ class _Events:
 
 async def events(
     asked: ResponsesBody, call: Call, page: str | None, listen: Listen | None
-) -> AsyncGenerator[ServerSentEvent, None]:
+) -> AsyncGenerator[bytes, None]:
     """Runs a call and yields the events of its reply.
 
     Args:
@@ -238,7 +238,7 @@ async def events(
             number += 1
 
 
-def failure(asked: ResponsesBody, call: Call, error: Exception, num_sent: int) -> ServerSentEvent:
+def failure(asked: ResponsesBody, call: Call, error: Exception, num_sent: int) -> bytes:
     """The last event of a reply that failed.
 
     Args:
@@ -278,6 +278,5 @@ async def _told(
                     yield event
 
 
-def _sent(event: dict[str, Any], number: int) -> ServerSentEvent:
-    text = json.dumps({**event, "sequence_number": number}, ensure_ascii=False)
-    return ServerSentEvent(event=event["type"], data=text, sep="\n")
+def _sent(event: dict[str, Any], number: int) -> bytes:
+    return json_event({**event, "sequence_number": number}, kind=event["type"])

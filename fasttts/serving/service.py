@@ -4,6 +4,7 @@ import asyncio
 import functools
 import logging
 import time
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from fasttts.engine import FastTTS
 from fasttts.network import KeyRing
 from fasttts.serving.admission import Admission
 from fasttts.serving.connection import begun, read_body, while_connected
+from fasttts.serving.drain import Drain
 from fasttts.serving.endpoints import Endpoint
 from fasttts.serving.metrics import ServerMetrics
 from fasttts.serving.model import ServedModel
@@ -43,6 +45,7 @@ class Service:
         keys: Which clients may call.
         metrics: Counts responses.
         pages: The newest searches.
+        drain: Cuts what is still in work when the server must stop.
         started: When it was made, in seconds since 1970.
 
     Raises:
@@ -56,6 +59,7 @@ class Service:
         self.served = ServedModel(engine, config)
         self.keys = KeyRing(config.keys())
         self.pages = SearchPages(config.num_pages, SEARCHES)
+        self.drain = Drain()
         self._admission = Admission(engine, config.max_requests)
         name = self.served.aliases.names[0]
         self.metrics = ServerMetrics(engine, name, self._admission)
@@ -68,10 +72,14 @@ class Service:
             endpoint: Its form.
 
         Raises:
-            ApiError: It is refused.
+            ApiError: It is refused, or cut at the end of draining.
             FastTTSError: It has failed.
             ClientDisconnect: The client left; all of its work is ended.
         """
+        with self.drain.wait():
+            return await self._answer(request, endpoint)
+
+    async def _answer(self, request: Request, endpoint: Endpoint) -> Response:
         body = await read_body(
             request,
             max_bytes=self.config.max_body_bytes,
@@ -93,9 +101,21 @@ class Service:
             )
             stack.push_async_callback(events.aclose)
             failure = functools.partial(endpoint.failure, asked, call)
-            return EventStream(
-                with_failure(events, failure),
-                heartbeat_s=self.config.heartbeat_s,
-                send_timeout_s=self.config.send_timeout_s,
-                on_close=stack.pop_all().aclose,  # from here on the stream owns all of it
-            )
+            # From here on the stream owns all that is open.
+            return self.stream(with_failure(events, failure, self.drain.wait()), stack.pop_all())
+
+    def stream(
+        self, events: AsyncGenerator[bytes, None], stack: AsyncExitStack | None = None
+    ) -> EventStream:
+        """Makes a response of events.
+
+        Args:
+            events: The events; closed by the response.
+            stack: Closed by the response as well; None for nothing.
+        """
+        return EventStream(
+            events,
+            heartbeat_s=self.config.heartbeat_s,
+            send_timeout_s=self.config.send_timeout_s,
+            on_close=(stack or AsyncExitStack()).aclose,
+        )

@@ -34,7 +34,7 @@ class CommonPrefix:
         """Returns the new text of the common prefix after the living paths may have changed."""
         self._seen = run.budget.stop_reason
         known, self._paths = self._paths, {}
-        for node in run.possible_nodes():
+        for node in run.budget.possible_nodes():
             self._paths[node] = known.get(node) or self._path(node)
             self._paths[node].read()
         return self._grow()

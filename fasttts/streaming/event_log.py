@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import functools
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 
 from fasttts.types import Event
 
 _News = tuple[list[Event], bool]
+
+_MANY_EVENTS = 32
+"""After so many events that were there already, a reader lets its event loop do other work."""
 
 
 class EventLog:
@@ -18,7 +21,7 @@ class EventLog:
         self._events: list[Event] = []
         self._is_over = False
         self._changed = threading.Condition()
-        self._wakers: list[Callable[[], None]] = []
+        self._waiters: list[asyncio.Future[None]] = []
 
     def publish(self, event: Event) -> None:
         """Adds an event; called by one thread, before `end`."""
@@ -44,19 +47,21 @@ class EventLog:
 
     async def aread(self) -> AsyncGenerator[Event, None]:
         """Reads as `read` does, for event loops."""
-        changed = asyncio.Event()
-        waker = functools.partial(_call_soon, asyncio.get_running_loop(), changed.set)
-        with self._woken(waker):
-            index, is_over = 0, False
-            while not is_over:
-                changed.clear()
-                with self._changed:  # held briefly: the event loop does not wait for events here
-                    events, is_over = self._since(index)
-                for event in events:
-                    yield event
-                index += len(events)
-                if not events and not is_over:
-                    await changed.wait()
+        loop = asyncio.get_running_loop()
+        index, is_over = 0, False
+        while not is_over:
+            with self._changed:  # held briefly: the event loop does not wait for events here
+                events, is_over = self._since(index)
+                waiter = None if events or is_over else loop.create_future()
+                if waiter is not None:
+                    self._waiters.append(waiter)
+            if waiter is not None:
+                await waiter
+            for event in events:
+                yield event
+                index += 1
+                if index % _MANY_EVENTS == 0:
+                    await asyncio.sleep(0)
 
     def _has_news(self, index: int) -> bool:
         return self._is_over or len(self._events) > index
@@ -66,22 +71,13 @@ class EventLog:
 
     def _wake(self) -> None:
         self._changed.notify_all()
-        for waker in self._wakers:
-            waker()
-
-    @contextlib.contextmanager
-    def _woken(self, waker: Callable[[], None]) -> Generator[None, None, None]:
-        """Calls `waker` after every event."""
-        with self._changed:
-            self._wakers.append(waker)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._wakers.remove(waker)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            with contextlib.suppress(RuntimeError):  # a closed event loop has no waiting reader
+                waiter.get_loop().call_soon_threadsafe(_end, waiter)
 
 
-def _call_soon(loop: asyncio.AbstractEventLoop, set_changed: Callable[[], None]) -> None:
-    """Wakes a reader; a closed event loop has no waiting reader."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(set_changed)
+def _end(waiter: "asyncio.Future[None]") -> None:
+    """Ends a wait, unless its reader has left."""
+    if not waiter.done():
+        waiter.set_result(None)

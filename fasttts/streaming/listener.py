@@ -9,6 +9,7 @@ from fasttts.scheduling.run import SearchRun
 from fasttts.streaming.event_log import EventLog
 from fasttts.streaming.search_events import SearchEvents
 from fasttts.streaming.text_stream import TextStream
+from fasttts.streaming.token_stream import TokenStream
 from fasttts.tree import Node
 from fasttts.types import (
     AnswerChosen,
@@ -50,6 +51,13 @@ class SearchListener(ResultListener):
         self._num_published = 0
         self._num_published_tokens = 0
         self._text = TextStream(tokenizer, run.request.config.stop)
+        num_likeliest = run.request.config.num_logprobs
+        self._tokens = (
+            TokenStream(tokenizer, run.request.config.stop, num_likeliest)
+            if num_likeliest is not None
+            else None
+        )
+        self._num_published_logprobs = 0
         if not self._is_plain:
             self.log.publish(SearchStarted(num_beams=run.num_roots))
             self._publish(self._search_events.look(run))
@@ -61,10 +69,23 @@ class SearchListener(ResultListener):
             if run.counts.generated_tokens - self._num_published_tokens >= _PROGRESS_TOKENS:
                 self._publish_progress(run)
             return
+        if self._tokens is not None:
+            self._publish_tokens(self._tokens, node, token_ids)
+            return
         text = self._text.finish(node.text) if node.is_ended else self._text.push(token_ids)
         if text:
             self._num_published += len(text)
             self.log.publish(TextDelta(text=text))
+
+    def _publish_tokens(self, tokens: TokenStream, node: Node, token_ids: Sequence[int]) -> None:
+        """Publishes plain text with its log-probabilities; `closing` does it for the end."""
+        if node.is_ended:
+            return
+        delta = tokens.push(token_ids, node.logprobs[-len(token_ids) :])
+        if delta is not None:
+            self._num_published += len(delta.text)
+            self._num_published_logprobs += len(delta.logprobs)
+            self.log.publish(delta)
 
     def on_commit(self, run: SearchRun) -> None:
         """Publishes the progress of the search."""
@@ -80,8 +101,10 @@ class SearchListener(ResultListener):
     def closing(self, result: SearchResult) -> Iterator[Event]:
         """Yields the last events of a result; may be called once."""
         if self._is_plain:
-            if rest := result.text[self._num_published :]:
-                yield TextDelta(text=rest)
+            logprobs = result.logprobs[self._num_published_logprobs :]
+            rest = result.text[self._num_published :]
+            if rest or logprobs:
+                yield TextDelta(text=rest, logprobs=logprobs)
         else:
             yield from self._search_events.rest(result.text)
             yield AnswerChosen(text=result.text, answer=result.answer, score=result.score)

@@ -87,12 +87,14 @@ class _Search:
     def _check_shape(self, path: Path) -> None:
         shape = self._policy.step_shape(path)
         _check(shape == self._make_policy().step_shape(path), f"step_shape({path}) varies")
-        is_positive = shape.num_steps is None or shape.num_steps >= 1
+        numbers = (shape.num_steps, shape.thought_tokens, shape.probe_tokens)
+        is_positive = all(number is None or number >= 1 for number in numbers)
         _check(is_positive, f"step_shape({path}) is {shape}")
 
     def _beam(self, path: Path) -> Beam:
         is_ended = len(path) >= MAX_DEPTH or self._draw.random() < self._end_rate
-        is_ended = is_ended or self._policy.step_shape(path).num_steps is None
+        shape = self._policy.step_shape(path)
+        is_ended |= shape.num_steps is None and shape.thought_tokens is None
         answer = self._draw.choice([None, "a", "b", "c"])
         return Beam(
             path=path,

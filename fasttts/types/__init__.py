@@ -18,6 +18,7 @@ from fasttts.types.events import (
     TextDelta,
     UsageReported,
 )
+from fasttts.types.logprobs import Distribution, TokenLogprobs
 from fasttts.types.record import Fate, RecordedNode, SearchRecord, Step, Vote
 from fasttts.types.results import (
     AnswerPrefix,
@@ -44,6 +45,7 @@ __all__ = [
     "AnswerChosen",
     "AnswerPrefix",
     "Candidate",
+    "Distribution",
     "Document",
     "Event",
     "Fate",
@@ -69,6 +71,7 @@ __all__ = [
     "TextDelta",
     "Timings",
     "TokenLogprob",
+    "TokenLogprobs",
     "ToolCall",
     "TreeNode",
     "Usage",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fasttts.types.results import SearchResult, Usage
+from fasttts.types.results import SearchResult, TokenLogprob, Usage
 from fasttts.types.values import Path
 
 
@@ -12,9 +12,12 @@ class TextDelta:
 
     Attributes:
         text: Follows the text of the deltas before; all of them joined are the result's text.
+        logprobs: The tokens of `text` with their log-probabilities; empty unless the option
+            `num_logprobs` asks for them.
     """
 
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fasttts.types.documents import Document
+from fasttts.types.logprobs import Distribution
 from fasttts.types.record import RESULT_VERSION, SearchRecord, Step, Vote
 from fasttts.types.values import FinishReason, Numerics, Path, StopReason
 
@@ -81,7 +82,8 @@ class Usage:
 
     Attributes:
         prompt_tokens: Tokens of the rendered prompt, counted once.
-        generated_tokens: Tokens the generator sampled for this search, on every beam.
+        generated_tokens: Tokens the generator sampled for this search, on every beam; those that
+            end or probe a thought count as if it had.
         required_tokens: Generated tokens that are part of the tree; every schedule has to generate
             them.
         speculated_tokens: Required tokens that were generated before a decision asked for them.
@@ -93,6 +95,13 @@ class Usage:
         verifier_cached_tokens: Verifier prompt tokens that its prefix cache supplied.
         num_nodes: Nodes of the tree.
         num_verifications: Requests made to the verifier.
+        num_nan_scores: Scores of the verifier that were not a number; they count as 0.
+        num_compared_scores: Scores of different texts that were compared with each other, by the
+            decisions of the search and by the ranking of its candidates.
+        num_tied_scores: Those of them that another text in the same comparison had as well, so that
+            the order in the tree decided between the two.
+        num_compared_rounds: Comparisons of at least two different texts.
+        num_flat_rounds: Those of them in which all had one score.
         num_iterations: Generator iterations in which this search had a sequence running.
         num_preemptions: Times a sequence, of any search, lost its KV blocks meanwhile.
         peak_kv_cache_usage: Largest share of the generator's KV cache in use meanwhile, 0 to 1.
@@ -110,6 +119,11 @@ class Usage:
     verifier_cached_tokens: int = 0
     num_nodes: int = 0
     num_verifications: int = 0
+    num_nan_scores: int = 0
+    num_compared_scores: int = 0
+    num_tied_scores: int = 0
+    num_compared_rounds: int = 0
+    num_flat_rounds: int = 0
     num_iterations: int = 0
     num_preemptions: int = 0
     peak_kv_cache_usage: float = 0.0
@@ -157,14 +171,18 @@ class TokenLogprob:
     It is the model's own, before temperature, filters, penalties and grammars.
 
     Attributes:
-        text: The token's text; of a token that is a part of a character, what stands for one.
+        text: The token's text. All of them joined are the text, so that a token which ends inside
+            a character has none: the last of its tokens has the character.
         logprob: Natural logarithm of its probability; -9999 and less are given as -9999.
-        likeliest: Texts of the likeliest tokens there, with theirs.
+        likeliest: Texts that the likeliest tokens would have there, with theirs.
+        distribution: What all tokens' log-probabilities there say together; None of a token that
+            was not sampled, and from a generator that does not tell.
     """
 
     text: str
     logprob: float
     likeliest: tuple[tuple[str, float], ...] = ()
+    distribution: Distribution | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +211,7 @@ class SearchResult(Document):
         verifier: Name or path of the verifier; None when none took part.
         numerics: "deterministic" where the numbers of generator and verifier have nothing that is
             known to depend on the batch, so that no schedule and no other call should change the
-            result; "default" where one of them promises less. `docs/design.md` has the limits.
+            result; "default" where one of them promises less. `docs/exactness.md` has the limits.
         plan: The memory plan of the engine as JSON data, which `MemoryPlan.from_dict` reads; None
             where its memory was not planned.
         warnings: What a caller should know, each with the option to change: that all candidates

@@ -80,11 +80,12 @@ def read_verification(found: object, request: VerificationRequest) -> Verificati
             [0, 1].
     """
     try:
-        listed: Any = found.scores  # type: ignore[attr-defined]  # checked right here
-        counts = [found.num_computed_tokens, found.num_cached_tokens]  # type: ignore[attr-defined]
+        given: Any = found  # checked right here
+        listed, counts = given.scores, [given.num_computed_tokens, given.num_cached_tokens]
         listed = [listed] if getattr(listed, "ndim", None) == 0 else list(listed)
         scores = tuple(map(_number, listed))
         num_computed_tokens, num_cached_tokens = map(operator.index, counts)
+        is_nan = tuple(map(bool, getattr(found, "is_nan", ())))
     except Exception as error:  # it may be anything
         raise ContractError(
             f"the verifier returned {found!r:.200}, which is no Verification: "
@@ -93,13 +94,17 @@ def read_verification(found: object, request: VerificationRequest) -> Verificati
         ) from error
     num_asked = len(request.steps) - request.num_scored
     is_counted = min(num_computed_tokens, num_cached_tokens) >= 0
+    is_counted &= len(is_nan) in (0, num_asked)
     if len(scores) != num_asked or not all(0 <= s <= 1 for s in scores) or not is_counted:
         raise ContractError(
             f"the verifier returned {listed!r:.200}: expected {num_asked} scores in [0, 1]",
             role="verifier",
         )
     return Verification(
-        scores=scores, num_computed_tokens=num_computed_tokens, num_cached_tokens=num_cached_tokens
+        scores=scores,
+        num_computed_tokens=num_computed_tokens,
+        num_cached_tokens=num_cached_tokens,
+        is_nan=is_nan,
     )
 
 

@@ -84,7 +84,14 @@ class Ensemble(abc.ABC):
             scores=tuple(map(self.combine, zip(*(one.scores for one in found), strict=True))),
             num_computed_tokens=sum(one.num_computed_tokens for one in found),
             num_cached_tokens=sum(one.num_cached_tokens for one in found),
+            is_nan=_any_nan(found),
         )
+
+
+def _any_nan(found: Sequence[Verification]) -> tuple[bool, ...]:
+    """For each step whether a part gave not-a-number; empty where none did."""
+    told = [one.is_nan for one in found if any(one.is_nan)]
+    return tuple(map(any, zip(*told, strict=True)))
 
 
 class Mean(Ensemble):

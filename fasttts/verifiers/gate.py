@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from fasttts.errors import ConfigurationError, shown
 from fasttts.interfaces import Verification, VerificationRequest, Verifier
@@ -81,7 +80,7 @@ class Gate:
         for is_through, stretch in itertools.groupby(through):
             end = start + len(list(stretch))
             if is_through:
-                yield replace(request, steps=request.steps[:end], num_scored=start)
+                yield request.part(start, end)
             start = end
 
 
@@ -91,12 +90,15 @@ def _merged(
     answers: Sequence[tuple[VerificationRequest, Verification]],
 ) -> Verification:
     scores = list(opinion.scores)
+    is_nan = list(opinion.is_nan or (False,) * len(scores))
     for asked, answer in answers:
         place = slice(asked.num_scored - request.num_scored, len(asked.steps) - request.num_scored)
         scores[place] = answer.scores
+        is_nan[place] = answer.is_nan or (False,) * len(answer.scores)
     found = [opinion, *(answer for _, answer in answers)]
     return Verification(
         scores=tuple(scores),
         num_computed_tokens=sum(one.num_computed_tokens for one in found),
         num_cached_tokens=sum(one.num_cached_tokens for one in found),
+        is_nan=tuple(is_nan) if any(is_nan) else (),
     )

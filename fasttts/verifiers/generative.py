@@ -6,11 +6,11 @@ The score is the probability of the good token against the bad one, at the posit
 import abc
 import re
 from functools import lru_cache
-from typing import ClassVar
 
 from fasttts.errors import ConfigurationError
 from fasttts.verifiers.prompt_formats import (
     StepPrompt,
+    VerifierFormat,
     VerifierTokenizer,
     last_token,
     only_token,
@@ -22,27 +22,18 @@ SHEPHERD_TAG = "ки"
 
 GOOD, BAD = "+", "-"
 
-JUDGE_PROMPT = (
-    "Here is a problem and the beginning of a solution.\n\n"
-    "Problem:\n{problem}\n\n"
-    "Solution so far:\n{steps}\n\n"
-    "Is every step of the solution so far correct, and does it lead to the answer? "
-    "Reply with Yes or No."
-)
-"""The judge's question; no reply is decoded, only its first token's probabilities are read."""
-
 _STRAY_TAG = re.compile(rf"(?<!\w){SHEPHERD_TAG}(?!\w)")
 _TEXTS_KEPT = 2048
 
 
-class _GrowingText(abc.ABC):
+class _GrowingText(VerifierFormat):
     """A text that grows step by step and is tokenised as a whole each time.
 
     Raises:
         ConfigurationError: The tokens of a longer text do not begin with those of a shorter one.
     """
 
-    covers_steps: ClassVar[bool] = True
+    covers_steps = True
 
     def __init__(self, tokenizer: VerifierTokenizer, name: str) -> None:
         self._tokenizer = tokenizer
@@ -117,36 +108,6 @@ class ConversationFormat(_GrowingText):
         said = [f"{problem} {steps[0]}", *steps[1:]]
         spoken = [turn for step in said for turn in (("user", step), ("assistant", GOOD))]
         return tuple(self._tokenizer.encode_chat(turns(*spoken[:-1])))
-
-
-class JudgeFormat:
-    """A question to any instruct model whether the steps so far are right, Yes or No.
-
-    Args:
-        tokenizer: The model's tokenizer.
-        name: The model, for messages.
-
-    Raises:
-        ConfigurationError: There is no chat template, or Yes and No begin with the same token.
-    """
-
-    covers_steps = False
-
-    def __init__(self, tokenizer: VerifierTokenizer, name: str) -> None:
-        self._tokenizer = tokenizer
-        yes, no = (tokenizer.encode(word)[0] for word in ("Yes", "No"))
-        if yes == no:
-            raise ConfigurationError(
-                f"verifier={name!r} cannot judge: in its tokens Yes and No begin alike"
-            )
-        self.choices = (yes, no)
-        self.prompt("", ("",))
-
-    def prompt(self, problem: str, steps: tuple[str, ...]) -> StepPrompt:
-        """Makes the prompt that scores the last of `steps`."""
-        question = JUDGE_PROMPT.format(problem=problem, steps="\n\n".join(steps))
-        token_ids = tuple(self._tokenizer.encode_chat(turns(("user", question))))
-        return StepPrompt(token_ids=token_ids, positions=(len(token_ids) - 1,))
 
 
 def _numbered(step: str, number: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 from fasttts.decoding.tokenizer import Tokenizer
 from fasttts.errors import ConfigurationError
 from fasttts.types import Message
+from fasttts.verifiers.thought import Thought
 
 STEP_TAG = "<extra_0>"
 """The token after a step at which Qwen's process reward models give its score."""
@@ -40,6 +41,16 @@ class VerifierTokenizer(Tokenizer, Protocol):
         """Renders a finished conversation with the chat template, without opening another turn."""
         ...
 
+    def encode_reply(self, messages: Sequence[Message], opening: str) -> list[int]:
+        """Renders a conversation and opens the assistant's turn, whose text begins with `opening`.
+
+        Args:
+            messages: The conversation.
+            opening: A format's own text, never a content; it is tokenised together with the
+                template's text.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPrompt:
@@ -55,26 +66,39 @@ class StepPrompt:
     positions: tuple[int, ...]
 
 
-class VerifierFormat(Protocol):
-    """Prompt format of one family of verifiers."""
+class VerifierFormat(abc.ABC):
+    """Prompt format of one family of verifiers.
+
+    Attributes:
+        covers_steps: Whether a prompt holds every step's score position. If not, the text that
+            follows the steps is not part of the next step's prompt, and each step is read alone.
+        choices: The tokens whose probabilities are compared at a score position, from the best to
+            the worst; None where the model gives values there. The best is worth 1, the worst 0,
+            those between are evenly spaced, and the score is the expected worth.
+        is_inverted: Whether the model states the opposite of a score, such as how probable a
+            mistake is: the score is then one minus its statement.
+        thought: What the model writes before its score is read; None where it writes nothing.
+    """
+
+    covers_steps: bool = False
+    choices: tuple[int, ...] | None = None
+    is_inverted: bool = False
+    thought: Thought | None = None
 
     @property
-    def covers_steps(self) -> bool:
-        """Whether a prompt holds every step's score position.
+    def variants(self) -> "Sequence[VerifierFormat]":
+        """The formats whose scores are averaged; this one alone in most families.
 
-        If not, the text that follows the steps is not part of the next step's prompt, and each step
-        is read alone.
+        They have the same `choices` and `thought`.
         """
-        ...
+        return (self,)
 
     @property
-    def choices(self) -> tuple[int, int] | None:
-        """The tokens whose probabilities are compared at a score position, the good one first.
+    def num_reserved_tokens(self) -> int:
+        """Tokens of the context that follow a prompt."""
+        return 0 if self.thought is None else self.thought.num_tokens
 
-        None where the model gives a value there.
-        """
-        ...
-
+    @abc.abstractmethod
     def prompt(self, problem: str, steps: tuple[str, ...]) -> StepPrompt:
         """Makes the prompt that scores `steps`.
 
@@ -82,21 +106,23 @@ class VerifierFormat(Protocol):
             problem: The text the steps answer.
             steps: At least one step, stripped of separators.
         """
-        ...
 
 
-class _TaggedSteps(abc.ABC):
-    """A problem's tokens, then each step and the token after it.
+class TaggedSteps(VerifierFormat):
+    """A problem's tokens, then each step and the tokens after it, the last of which has its score.
 
     Problems and steps are tokenised once each; both caches are bounded.
+
+    Args:
+        tokenizer: The verifier's tokenizer.
+        tag: The tokens after a step.
     """
 
-    covers_steps: ClassVar[bool] = True
-    choices: ClassVar[tuple[int, int] | None] = None
+    covers_steps = True
 
-    def __init__(self, tokenizer: VerifierTokenizer, tag: int) -> None:
+    def __init__(self, tokenizer: VerifierTokenizer, tag: Sequence[int]) -> None:
         self._tokenizer = tokenizer
-        self._tag = tag
+        self._tag = tuple(tag)
         self._problem_tokens = lru_cache(_PROBLEMS_KEPT)(self._encode_problem)
         self._step_tokens = lru_cache(_STEPS_KEPT)(self._encode_step)
 
@@ -114,10 +140,10 @@ class _TaggedSteps(abc.ABC):
         """Encodes everything before the first step."""
 
     def _encode_step(self, step: str) -> tuple[int, ...]:
-        return (*self._tokenizer.encode(step), self._tag)
+        return (*self._tokenizer.encode(step), *self._tag)
 
 
-class ProcessRewardFormat(_TaggedSteps):
+class ProcessRewardFormat(TaggedSteps):
     """Qwen2.5-Math-PRM: the chat template, then each step followed by a step tag.
 
     Source: the model card of Qwen/Qwen2.5-Math-PRM-7B.
@@ -130,25 +156,44 @@ class ProcessRewardFormat(_TaggedSteps):
         ConfigurationError: The tokenizer has no step tag.
     """
 
+    system_prompt: ClassVar[str | None] = SYSTEM_PROMPT
+
     def __init__(self, tokenizer: VerifierTokenizer, name: str) -> None:
-        super().__init__(tokenizer, only_token(tokenizer, STEP_TAG, name))
+        super().__init__(tokenizer, [only_token(tokenizer, STEP_TAG, name)])
 
     def _encode_problem(self, problem: str) -> tuple[int, ...]:
-        messages = [
-            {"role": "system", "content": SYSTEM_PROMPT},
-            {"role": "user", "content": problem},
-        ]
-        return self._untagged(self._tokenizer.encode_chat(messages))
+        asked = turns(("user", problem))
+        if self.system_prompt is not None:
+            asked = [*turns(("system", self.system_prompt)), *asked]
+        return self._untagged(self._tokenizer.encode_chat(asked))
 
     def _encode_step(self, step: str) -> tuple[int, ...]:
-        return (*self._untagged(self._tokenizer.encode(step)), self._tag)
+        return (*self._untagged(self._tokenizer.encode(step)), *self._tag)
 
     def _untagged(self, token_ids: Sequence[int]) -> tuple[int, ...]:
         """Drops the tag from a problem or a step, where the tokenizer does not write it as text."""
-        return tuple(token_id for token_id in token_ids if token_id != self._tag)
+        return tuple(token_id for token_id in token_ids if token_id not in self._tag)
 
 
-class ValueHeadFormat(_TaggedSteps):
+class ReasonFluxFormat(ProcessRewardFormat):
+    """ReasonFlux-PRM: as Qwen2.5-Math-PRM, without a system message of ours.
+
+    Source: "Model Usage" of ReasonFlux-PRM-7B in `ReasonFlux_PRM/README.md`, and
+    `make_step_rewards` in `ReasonFlux_PRM/utils/rm_utils.py`, of the repository
+    Gen-Verse/ReasonFlux (arXiv 2506.18896).
+
+    Args:
+        tokenizer: The verifier's tokenizer.
+        name: The verifier, for messages.
+
+    Raises:
+        ConfigurationError: The tokenizer has no step tag.
+    """
+
+    system_prompt = None
+
+
+class ValueHeadFormat(TaggedSteps):
     """Skywork-o1-Open-PRM: the problem and each step on a line; the score is at the line's end.
 
     Source: `prepare_input` in the repository SkyworkAI/skywork-o1-prm-inference.
@@ -159,7 +204,7 @@ class ValueHeadFormat(_TaggedSteps):
     """
 
     def __init__(self, tokenizer: VerifierTokenizer, name: str) -> None:
-        super().__init__(tokenizer, last_token(tokenizer, "\n", name))
+        super().__init__(tokenizer, [last_token(tokenizer, "\n", name)])
 
     def _encode_problem(self, problem: str) -> tuple[int, ...]:
         bos = self._tokenizer.bos_token_id

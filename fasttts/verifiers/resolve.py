@@ -4,13 +4,21 @@ from collections.abc import Iterator, Sequence
 
 from fasttts.config import import_function, is_function_name
 from fasttts.errors import BackendError, ConfigurationError, shown
-from fasttts.interfaces import Verifier, fingerprint, numerics
+from fasttts.interfaces import (
+    Verifier,
+    fingerprint,
+    num_logprobs,
+    numerics,
+    reads_distributions,
+)
 from fasttts.types import Numerics
 from fasttts.verifiers.function import FunctionVerifier, ScoreFunction
 from fasttts.verifiers.model_ref import ModelVerifier
+from fasttts.verifiers.signals import SIGNALS
 
 VerifierLike = Verifier | ScoreFunction | str
-"""A verifier, a function `score(problem, steps)`, or a name: "judge", a model, module:function."""
+"""A verifier, a function `score(problem, steps)`, or a name: "judge", a signal, a model,
+module:function."""
 
 
 def as_verifier(part: VerifierLike) -> Verifier:
@@ -20,14 +28,16 @@ def as_verifier(part: VerifierLike) -> Verifier:
         ConfigurationError: The part is neither a name, a function nor a verifier.
     """
     if isinstance(part, str):
+        if part in SIGNALS:
+            return SIGNALS[part]()
         return named_function(part) if is_function_name(part) else ModelVerifier(part)
     if callable(getattr(part, "score", None)):
         return part  # type: ignore[return-value]  # duck typing: `score` makes a verifier
     if callable(part):
         return FunctionVerifier(part)
     raise ConfigurationError(
-        f"verifier={shown(part)}: give a model's name, 'judge', 'module:function', a function "
-        "score(problem, steps), or a verifier"
+        f"verifier={shown(part)}: give a model's name, 'judge', a signal such as 'perplexity', "
+        "'module:function', a function score(problem, steps), or a verifier"
     )
 
 
@@ -76,6 +86,21 @@ def joint_numerics(verifier: Verifier) -> Numerics:
     leaves = (part for part in parts_of(verifier) if not getattr(part, "parts", ()))
     is_exact = all(numerics(leaf) == "deterministic" for leaf in leaves)
     return "deterministic" if is_exact else "default"
+
+
+def joint_num_logprobs(verifier: Verifier) -> int | None:
+    """How many of the likeliest tokens the verifier, or a part of it, reads; None reads none.
+
+    Raises:
+        ConfigurationError: A part asks for what no generator reports.
+    """
+    found = [number for part in parts_of(verifier) if (number := num_logprobs(part)) is not None]
+    return max(found, default=None)
+
+
+def reads_any_distribution(verifier: Verifier) -> bool:
+    """Whether the verifier, or a part of it, reads numbers of whole distributions."""
+    return any(map(reads_distributions, parts_of(verifier)))
 
 
 def fault_of(verifier: Verifier) -> BackendError | None:

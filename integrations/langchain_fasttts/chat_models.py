@@ -205,7 +205,9 @@ class ChatFastTTS(ChatOptions, BaseChatModel):
             check_json(turns, max_chars=None)
         except ValueError as error:
             raise ConfigurationError(f"the messages cannot be rendered: {error}") from error
-        return len(self._resolve_engine().tokenizer.encode_chat(turns, schemas))
+        switches = self._search_config().chat_template_kwargs
+        own = (switches,) if switches else ()
+        return len(self._resolve_engine().tokenizer.encode_chat(turns, schemas, *own))
 
     @property
     def _llm_type(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeGuard
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -17,6 +17,7 @@ from fasttts import FastTTS
 from fasttts.chat import ReplyFormat
 from fasttts.config import EngineConfig, SearchConfig, engine_config, search_config
 from fasttts.decoding.sampling import derive_seed
+from fasttts.decoding.structured_outputs import THINK_START
 from fasttts.engine.registry import EngineLease
 from fasttts.engine.request import Prompt, is_thinking
 from fasttts.errors import ConfigurationError, SearchError
@@ -57,12 +58,14 @@ class _Totals:
     def add(self, ended: ProblemOutcome) -> None:
         self.num_requests += 1
         if isinstance(ended, SearchResult):
-            usage = ended.usage
-            self.tokens["prompt_tokens"] += usage.prompt_tokens
-            self.tokens["generated_tokens"] += usage.generated_tokens
-            self.tokens["verifier_tokens"] += usage.verifier_computed_tokens
+            self.spend(ended)
         else:
             self.num_errors += 1
+
+    def spend(self, result: SearchResult) -> None:
+        self.tokens["prompt_tokens"] += result.usage.prompt_tokens
+        self.tokens["generated_tokens"] += result.usage.generated_tokens
+        self.tokens["verifier_tokens"] += result.usage.verifier_computed_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +201,7 @@ class FastTTSLM(LM):  # type: ignore[misc]  # lm-eval ships no types
                     else:
                         jobs.append(job)
                 for job, ended in self._searched(jobs, each):
+                    self._tell(job.request, job.repeat, ended)
                     if isinstance(ended, SearchResult):
                         answers[job.index] = self._answer(ended, job.prompt, each)
                         context = job.request.args
@@ -265,7 +269,8 @@ class FastTTSLM(LM):  # type: ignore[misc]  # lm-eval ships no types
         """Makes the search of a request; None where its prompt cannot work."""
         key = (self._config.seed, request.doc_id or 0, repeat)
         try:
-            prompt = make_prompt(self.engine, request.args[0])
+            switches = self._config.chat_template_kwargs
+            prompt = make_prompt(self.engine, request.args[0], switches)
         except ConfigurationError as error:
             self._tell(request, repeat, error)
             return None
@@ -276,15 +281,28 @@ class FastTTSLM(LM):  # type: ignore[misc]  # lm-eval ships no types
     def _searched(
         self, jobs: Sequence[_Job], options: TaskOptions
     ) -> Iterator[tuple[_Job, SearchResult | SearchError]]:
+        """Searches; where a stop of the task has cut a thought, once more without these."""
+        cut = []
+        for job, ended in self._ended(jobs, options.config):
+            if options.config is not options.unstopped and self._has_cut_thought(ended, job.prompt):
+                self._totals.spend(ended)
+                cut.append(job)
+            else:
+                yield job, ended
+        if cut:
+            yield from self._ended(cut, options.unstopped)
+
+    def _ended(
+        self, jobs: Sequence[_Job], config: SearchConfig
+    ) -> Iterator[tuple[_Job, SearchResult | SearchError]]:
         ended = self.engine.search_each(
             [job.prompt for job in jobs],
-            config=options.config,
+            config=config,
             seeds=[job.seed for job in jobs],
             max_in_flight=self._max_in_flight,
         )
         with closing(ended):
             for position, outcome in ended:
-                self._tell(jobs[position].request, jobs[position].repeat, outcome)
                 yield jobs[position], outcome
 
     def _tell(self, request: Instance, repeat: int, ended: ProblemOutcome) -> None:
@@ -298,12 +316,26 @@ class FastTTSLM(LM):  # type: ignore[misc]  # lm-eval ships no types
             )
 
     def _answer(self, result: SearchResult, prompt: Prompt, options: TaskOptions) -> str:
-        """The text without thoughts; where stops could not end the search, they end it here."""
-        reply_format = ReplyFormat(is_thinking=is_thinking(prompt, self.engine.tokenizer))
-        text = reply_format.read(result.text, result.finish_reason).content
-        for end in options.until if options.config.thinking else ():
+        """The text without thoughts, up to the first stop of the task."""
+        text = self._format(prompt).read(result.text, result.finish_reason).content
+        for end in options.until:
             text = text.partition(end)[0]
         return text
+
+    def _has_cut_thought(
+        self, ended: SearchResult | SearchError, prompt: Prompt
+    ) -> TypeGuard[SearchResult]:
+        """Whether a candidate ends inside its thought, or right behind it."""
+        reply_format = self._format(prompt)
+        return isinstance(ended, SearchResult) and any(
+            each.finish_reason == "stop"
+            and (reply_format.is_thinking or each.text.lstrip().startswith(THINK_START))
+            and not reply_format.read(each.text, "stop").content
+            for each in ended.candidates
+        )
+
+    def _format(self, prompt: Prompt) -> ReplyFormat:
+        return ReplyFormat(is_thinking=is_thinking(prompt, self.engine.tokenizer))
 
 
 def _by_options(

@@ -33,10 +33,12 @@ class TaskOptions:
 
     Attributes:
         config: The model's options with those of the task.
+        unstopped: The same without the task's stops, for models that think.
         until: Texts that end the harness's answer.
     """
 
     config: SearchConfig
+    unstopped: SearchConfig
     until: tuple[str, ...]
 
 
@@ -45,12 +47,15 @@ def chat_context(messages: Sequence[Mapping[str, str]]) -> ChatContext:
     return ChatContext(json.dumps(list(messages), ensure_ascii=False))
 
 
-def make_prompt(engine: FastTTS, context: str) -> Prompt:
+def make_prompt(
+    engine: FastTTS, context: str, chat_template_kwargs: Mapping[str, Any] | None = None
+) -> Prompt:
     """Makes the prompt of a request: a conversation, or a text to complete.
 
     Args:
         engine: Renders it, and bounds its length.
         context: The request's context.
+        chat_template_kwargs: Switches of the chat template, for conversations; None for none.
 
     Raises:
         ConfigurationError: It is empty, or does not fit into the context.
@@ -60,7 +65,7 @@ def make_prompt(engine: FastTTS, context: str) -> Prompt:
     else:
         messages = json.loads(context)
         begun = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
-        prompt = engine.render(messages)
+        prompt = engine.render(messages, chat_template_kwargs=chat_template_kwargs)
         more = engine.tokenizer.encode(begun) if begun else ()
         prompt = replace(prompt, token_ids=(*prompt.token_ids, *more))
     num_tokens = len(prompt.token_ids)
@@ -78,8 +83,8 @@ def task_options(own: SearchConfig, asked: Mapping[str, Any]) -> TaskOptions:
     """Puts the options of a task over those of the model.
 
     A task's length and stops hold. Its sampling holds where the model has none of its own, but a
-    search never decodes greedily: see `task_sampling`. Where a search divides thoughts, stops end
-    the answer behind the thoughts alone.
+    search never decodes greedily: see `task_sampling`. Where a search divides thoughts, no stop
+    ends it.
 
     Args:
         own: The model's options.
@@ -98,9 +103,9 @@ def task_options(own: SearchConfig, asked: Mapping[str, Any]) -> TaskOptions:
     lengths = [asked[name] for name in _LENGTHS if asked.get(name) is not None]
     if lengths:
         options["max_tokens"] = lengths[0]
-    if not own.thinking:
-        options["stop"] = (*own.stop, *until)
-    return TaskOptions(config=search_config(own, **options), until=until)
+    unstopped = search_config(own, **options)
+    config = unstopped if own.thinking else search_config(unstopped, stop=(*own.stop, *until))
+    return TaskOptions(config=config, unstopped=unstopped, until=until)
 
 
 def _sampling(asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """A command line whose models are fake, and a way to run it."""
 
+import logging
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -25,6 +27,34 @@ def run(open_with: OpenWith, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
     monkeypatch.setenv("COLUMNS", "80")
     runner = CliRunner()
     return lambda *arguments, stdin=None: runner.invoke(app, arguments, input=stdin)
+
+
+@pytest.fixture(autouse=True)
+def lasting_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the tests' process, where a server that is told to stop while models load ends its."""
+
+    def leave() -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr("fasttts.cli.mcp.end_process", leave)
+
+
+@pytest.fixture
+def fresh_uvicorn_loggers() -> None:
+    """uvicorn's loggers as in a new process: libraries of other tests configure them for good."""
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.disabled, logger.propagate = False, True
+        logger.setLevel(logging.NOTSET)
+        logger.handlers.clear()
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        found: int = free.getsockname()[1]
+        return found
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from fasttts.check import Report, word_problems
 from fasttts.cli.check_view import Asked, command_lines, python_lines
 from fasttts.config import engine_config
 from fasttts.demo.problems import generate_problems
+from fasttts.prm import LabelCost, LabeledRollout, LabeledStep, LabelRecord
 from fasttts.types import Message
 from tests.engines import OpenWith
 from tests.searches import UNTIMED
@@ -226,3 +227,79 @@ def test_ctrl_c_shows_what_is_known(run: Run, open_with: OpenWith) -> None:
     assert " of 256 planned *" in done.stdout
     assert "Suggestion for 10 s" in done.stdout
     assert done.stderr == "fasttts: interrupted\n"
+
+
+def labelled_step(text: str, *, num_right: int) -> LabeledStep:
+    return LabeledStep(
+        text=text, num_right=num_right, num_continuations=4, soft=num_right / 4, hard=num_right > 0
+    )
+
+
+def labels_of(file: Path, *, num_right: Sequence[int]) -> Path:
+    """Labels of answers to ten problems; the verifier knows the right digit, and no other."""
+    with file.open("w", encoding="utf-8") as lines:
+        for number in range(10):
+            rollouts = [
+                LabeledRollout(
+                    steps=(labelled_step(f"\\boxed{{{number + index}}}", num_right=right),),
+                    answer=None,
+                    is_right=index == 0,
+                )
+                for index, right in enumerate(num_right)
+            ]
+            record = LabelRecord(
+                index=number,
+                problem=str(number),
+                text=f"Say the digit {number}",
+                rollouts=tuple(rollouts),
+                num_prefixes=len(rollouts),
+                error=None,
+                run=LabelCost(elapsed_s=0.0, generated_tokens=0),
+            )
+            lines.write(record.to_json() + "\n")
+    return file
+
+
+def test_a_verifier_is_judged_by_labels(run: Run, tmp_path: Path) -> None:
+    """Scores are 0.9 and 0.2 where labels are 3/4 and 0: ranked rightly, off by 0.175."""
+    file = labels_of(tmp_path / "labels.jsonl", num_right=(3, 0))
+    done = run("check", "--labels", str(file), "--verifier", "some/model", "--json")
+    assert done.exit_code == 0, done.output
+    report = Report.from_json(done.stdout)
+    assert report.labelled is not None
+    quality = report.labelled.quality
+    assert (report.labelled.num_rollouts, report.labelled.num_scored) == (20, 20)
+    assert (quality.num_steps, quality.num_problems, quality.base_rate) == (20, 10, 0.375)
+    # Of the pairs of a right and a wrong continuation, one in five has the same step twice.
+    assert quality.auc == pytest.approx(0.8 + 0.2 / 2)
+    assert quality.brier == pytest.approx((0.15**2 + 0.2**2) / 2)
+    assert quality.calibration_error == pytest.approx(0.175)
+    findings = {found.name: found for found in report.findings}
+    assert findings["labelled steps"].verdict == "fine"
+    assert "AUC 0.90" in findings["labelled steps"].value
+    assert findings["calibration"].verdict == "note"
+
+
+def test_a_verifier_that_labels_speak_against_is_told(run: Run, tmp_path: Path) -> None:
+    file = labels_of(tmp_path / "labels.jsonl", num_right=(0, 4))
+    done = run("check", "--labels", str(file), "--verifier", "some/model")
+    assert done.exit_code == 0, done.output
+    assert "AUC 0.00" in done.stdout
+    assert "do not tell good steps from bad ones" in " ".join(done.stdout.split())
+    alike = labels_of(tmp_path / "alike.jsonl", num_right=(4, 4))
+    same = run("check", "--labels", str(alike), "--verifier", "some/model")
+    assert "are alike" in " ".join(same.stdout.split())
+
+
+def test_labels_need_a_verifier_that_reads_texts(
+    run: Run, tmp_path: Path, open_with: OpenWith, models: list[EngineConfig]
+) -> None:
+    file = str(labels_of(tmp_path / "labels.jsonl", num_right=(3, 0)))
+    without = run("check", "--labels", file, "--verifier", "none")
+    assert (without.exit_code, models) == (2, [])
+    assert "there is no verifier to check" in without.stderr
+    assert "cannot be read" in run("check", "--labels", str(tmp_path)).stderr
+    open_with(lambda settings: FastTTS(FakeGenerator(says), "perplexity", scheduling=UNTIMED))
+    signal = run("check", "--labels", file, "--verifier", "perplexity")
+    assert signal.exit_code == 2
+    assert "log-probabilities, and labels have texts alone" in " ".join(signal.stderr.split())

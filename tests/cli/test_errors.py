@@ -219,3 +219,18 @@ def test_a_missing_model_directory_is_named(
     assert printed.err.startswith("fasttts: ")
     assert str(folder) in printed.err
     assert printed.out == ""
+
+
+@pytest.mark.parametrize("arguments", [["plan"], ["plan", "--json"], ["plan", "--help"]])
+def test_output_that_finds_no_room_is_one_line_of_error(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fasttts", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+            timeout=50,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "fasttts: the output cannot be written: No space left on device\n"

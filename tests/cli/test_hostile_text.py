@@ -30,6 +30,7 @@ from fasttts.cli import app
 from fasttts.cli.chat.history import Store, Turn
 from fasttts.cli.printable import printable, printable_text
 from fasttts.cli.streams import PrintableConsole, ShieldedLive
+from fasttts.prm import read_labels
 from fasttts.routing.threshold_store import STORE
 from tests.engines import OpenWith
 from tests.hermes import HermesGenerator
@@ -55,6 +56,8 @@ ARGUMENTS = {
     "solve": ["two"],
     "eval": ["demo", "--num-problems", "1", "-n", "4"],
     "calibrate-router": ["--num-problems", "30", "-n", "4", "--max-tokens", "40"],
+    "label": ["demo", "--num-problems", "1", "--rollouts", "1", "--output", "labels.jsonl"],
+    "train-verifier": ["absent.jsonl", "--output", "verifier"],
 }
 """Those without which a command does not begin, or is slow."""
 
@@ -234,6 +237,7 @@ def check(print_: Print, files: Path) -> Iterator[str]:
     file = str(files / f"{NAME}.jsonl")
     yield print_("check", "--problems", file, "--time-limit", "1", "--generator", f"m-{HOSTILE}")
     yield print_("check", "--problems", str(files / NAME))
+    yield print_("check", "--labels", file, "--verifier", f"v-{HOSTILE}")
 
 
 def plan(print_: Print, files: Path) -> Iterator[str]:
@@ -248,6 +252,22 @@ def calibrate(print_: Print, files: Path) -> Iterator[str]:
 def calibrate_router(print_: Print, files: Path) -> Iterator[str]:
     yield print_("calibrate-router", str(files / f"{NAME}.jsonl"))
     yield print_("calibrate-router", *ARGUMENTS["calibrate-router"], "--answer", "text")
+
+
+def label(print_: Print, files: Path) -> Iterator[str]:
+    file, sizes = str(files / f"{NAME}.jsonl"), ("--rollouts", "2", "--continuations", "2")
+    yield print_("label", HOSTILE, "--output", "labels.jsonl")
+    yield print_("label", file, *sizes, "--output", str(files / "labels.jsonl"))
+    yield print_("label", file, *sizes, "--output", str(files / "evil.txt"))
+    assert HOSTILE in read_labels(files / "labels.jsonl")[0].rollouts[0].steps[0].text
+
+
+def train_verifier(print_: Print, files: Path) -> Iterator[str]:
+    file = str(files / "labels.jsonl")
+    print_("label", str(files / f"{NAME}.jsonl"), "--rollouts", "1", "--output", file)
+    yield print_("train-verifier", str(files / f"{NAME}.jsonl"), "--output", "verifier")
+    yield print_("train-verifier", file, "--held-out", file, "--output", "verifier")
+    yield print_("train-verifier", file, "--output", "verifier", "--method", HOSTILE)
 
 
 def serve(print_: Print, files: Path) -> Iterator[str]:
@@ -269,6 +289,8 @@ FEEDS = {
     "mcp": mcp,
     "eval": evaluate,
     "check": check,
+    "label": label,
+    "train-verifier": train_verifier,
     "plan": plan,
     "calibrate": calibrate,
     "calibrate-router": calibrate_router,
@@ -291,13 +313,30 @@ def test_hostile_options_are_refused_or_taken(command: str, option: str) -> None
     assert unprintable(in_a_pipe(arguments, "")) == []
 
 
+@pytest.mark.parametrize("option", ["--log-format", "--log-level"])
+def test_hostile_options_of_all_commands_are_refused(option: str, printed: Print) -> None:
+    assert MARK in printed(option, NAME, "plan")
+
+
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_hostile_messages_are_logged_in_harmless_words(
+    format_: str, printed: Print, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTTTS_LOG_FORMAT", format_)
+    told = printed("solve", "two", "-n", "4")
+    assert "loaded with" in told
+    assert MARK in told
+
+
 @pytest.mark.parametrize("arguments", [(NAME,), (f"--{NAME}",), ("solve", "a", NAME)])
 def test_wrong_usage_is_told_in_harmless_words(printed: Print, arguments: Sequence[str]) -> None:
     assert MARK in printed(*arguments)
 
 
 @pytest.mark.parametrize("debug", [[], ["--debug"]])
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "plan"])
+@pytest.mark.parametrize(
+    "command", [name for name in COMMANDS if name not in {"plan", "train-verifier"}]
+)
 def test_errors_are_told_in_harmless_words(
     command: str, debug: list[str], printed: Print, open_with: OpenWith
 ) -> None:

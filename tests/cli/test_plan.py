@@ -65,6 +65,23 @@ def test_json_is_the_plan_and_nothing_else(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--gpus", "0", *PAIR], "one machine has from 1 to 64"),
+        (["--gpus", "2", *LARGE_PAIR, "--gpu-memory", "7GiB"], "too little memory"),
+        (
+            ["--gpus", "2", *PAIR[:2], *LARGE_PAIR[2:], "--gpu-memory", "10GiB"],
+            "too little memory on a second rtx-4090",
+        ),
+    ],
+)
+def test_gpus_that_cannot_be_planned(run: Run, arguments: list[str], words: str) -> None:
+    done = run("plan", "--gpu", "RTX 4090", *arguments)
+    assert done.exit_code == 2
+    assert words in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         ([*LARGE_PAIR], ["The models take turns on the device", "transfers", "computing prefixes"]),
         (["--generator", "Qwen3-4B"], ["The generator has the device for itself"]),
         (
@@ -72,6 +89,23 @@ def test_json_is_the_plan_and_nothing_else(run: Run) -> None:
             ["KV blocks overflow to the host", "host memory for blocks"],
         ),
         (["--generator", "demo", "--dtype", "float32"], ["demo (", " MiB in float32)"]),
+        ([*LARGE_PAIR, "--gpus", "2"], ["Each model has a device for itself", "adds both times"]),
+        (["--generator", "Qwen3-4B", "--gpus", "2"], ["One GPU is enough; the other is"]),
+        (
+            ["--generator", "Qwen2.5-14B-Instruct", *PAIR[2:], "--gpus", "2"],
+            [
+                "The generator is spread over 2 devices, the verifier on the first of",
+                "on each of 2)",
+                "opened so with tensor_parallel_size=2.",
+            ],
+        ),
+        (
+            ["--generator", "Qwen2.5-14B-Instruct", *LARGE_PAIR[2:], "--gpus", "4"],
+            [
+                "the verifier on one of its own",
+                "tensor_parallel_size=2 and verifier_device=2;",
+            ],
+        ),
     ],
 )
 def test_other_plans(run: Run, arguments: list[str], words: list[str]) -> None:
@@ -108,6 +142,11 @@ def test_a_device_may_be_described(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('memory = "16GiB"\nbandwidth = "500GB/s"\ncompute = "50TFLOPS"\n')
     assert "mine (16.0 GiB, 500 GB/s, 50.0 TFLOPS)" in run("plan", *PAIR, "--gpu", file).stdout
+    on_gpu = MemoryPlan.from_json(run("plan", *PAIR, "--gpu", file, "--json").stdout)
+    file.write_text(file.read_text() + "is_cpu = true\n")
+    on_cpu = MemoryPlan.from_json(run("plan", *PAIR, "--gpu", file, "--json").stdout)
+    assert (on_gpu.device.is_cpu, on_cpu.device.is_cpu) == (False, True)
+    assert (on_gpu.generator.dtype, on_cpu.generator.dtype) == ("bfloat16", "float32")
 
 
 def test_this_machine_and_its_models_are_the_default(run: Run) -> None:
@@ -146,6 +185,9 @@ def test_lists(run: Run, option: str, words: list[str]) -> None:
         (["--generator", "Qwen2.5-Math-1.5"], "did you mean 'Qwen2.5-Math-1.5B'?"),
         (["--verifier", "nobody/knows-it"], "--list-models"),
         (["-n", "0"], "planned_beams=0"),
+        (["-n", "10"], "n=10 is not a multiple of beam_width=4: try n=8; --beam-width 1"),
+        (["-n", "3"], "n=3 is not a multiple of beam_width=4: try n=4"),
+        (["-n", "64", "--beam-width", "7"], "n=64 is not a multiple of beam_width=7: try n=63"),
         (["--depth", "1000"], "64,256 tokens is more than the 4,096"),
         (["--context", "64"], "the context is 64"),
         (["--dtype", "int4"], "dtype='int4'"),
@@ -209,3 +251,12 @@ def test_a_planned_engine_is_measured_with_room_and_filed_under_its_device(
 def test_a_calibration_as_json(run: Run, engines: list[FastTTS]) -> None:
     done = run("calibrate", "--json")
     assert [each["role"] for each in json.loads(done.stdout)] == ["generator", "verifier"]
+
+
+def test_a_generator_over_several_gpus_is_not_measured(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTTTS_TENSOR_PARALLEL_SIZE", "2")
+    done = run("calibrate")
+    assert done.exit_code == 2
+    assert "one GPU is measured; leave it out" in " ".join(done.stderr.split())

@@ -5,8 +5,10 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,11 +23,16 @@ Run = Callable[..., Result]
 ASKED = [{"role": "user", "content": "What is 2 + 2?"}]
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        found: int = free.getsockname()[1]
-        return found
+@pytest.fixture(autouse=True)
+def late_signals_fail() -> Iterator[None]:
+    """A signal that finds no server fails the test; by default it would end the tests' process."""
+
+    def fail(number: int, _: object) -> None:
+        raise AssertionError(f"signal {number} came when no server handled it")
+
+    usual = signal.signal(signal.SIGTERM, fail)
+    yield
+    signal.signal(signal.SIGTERM, usual)
 
 
 class Client(threading.Thread):
@@ -108,10 +115,7 @@ def test_requests_in_work_may_end(
             found = stream.iter_lines()
             lines.append(next(found))
             thread.stop()
-            try:
-                lines.extend(found)
-            except httpx.RemoteProtocolError:
-                assert not is_whole
+            lines.extend(found)  # raises where the connection breaks off
 
     client = Client(port, talk)
     client.start()
@@ -119,8 +123,96 @@ def test_requests_in_work_may_end(
     done = run("serve", "--port", str(port), "--drain-seconds", drain)
     client.joined()
     assert done.exit_code == 0, done.stderr
-    assert ("data: [DONE]" in lines) is is_whole
+    assert lines[-2] == "data: [DONE]"
+    assert any("server_stops" in line for line in lines) is not is_whole
     assert time.monotonic() - started < 15
+
+
+CUT: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", {"messages": ASKED}),
+    ("/v1/chat/completions", {"messages": ASKED, "n": 3}),
+    ("/v1/chat/completions", {"messages": ASKED, "model": "fake-hermes:beam-4"}),
+    ("/v1/completions", {"prompt": "What is 2 + 2?"}),
+    ("/v1/responses", {"input": "What is 2 + 2?"}),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_request_that_is_cut_is_answered(
+    run: Run, open_with: OpenWith, port: int, stream: bool
+) -> None:
+    generator = HermesGenerator()
+    generator.step_s = 0.02
+    generator.answers["What is 2 + 2?"] = "x" * 3000
+    engines: list[FastTTS] = []
+
+    def open_engine(_: EngineConfig) -> FastTTS:
+        engines.append(FastTTS(generator, FakeVerifier()))
+        return engines[-1]
+
+    open_with(open_engine)
+
+    def ask(asked: tuple[str, dict[str, Any]]) -> httpx.Response:
+        path, body = asked
+        length = {"max_output_tokens" if path.endswith("responses") else "max_tokens": 4000}
+        body = {"model": "fake-hermes", "stream": stream, **length, **body}
+        return httpx.post(f"http://127.0.0.1:{port}{path}", json=body, timeout=30)
+
+    def upload() -> bytes:
+        """A body that never comes to its end."""
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.settimeout(20)
+            connection.sendall(
+                b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+            )
+            return connection.recv(10_000)
+
+    def talk(client: httpx.Client, thread: Client) -> None:
+        with ThreadPoolExecutor() as pool:
+            answers = [pool.submit(ask, asked) for asked in CUT]
+            begun = pool.submit(upload)
+            while engines[0].stats().requests.num_open < 7:  # three of them for `n`
+                time.sleep(0.01)
+            # Streams have begun by then: an error is no status any more.
+            time.sleep(1.3 if stream else 0)
+            thread.stop()
+            for answer in answers:
+                check(answer.result())
+            assert begun.result().startswith(b"HTTP/1.1 503")
+
+    def check(answer: httpx.Response) -> None:
+        if stream:
+            assert answer.status_code == 200
+            assert "the server stops" in answer.text
+        else:
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "5"
+            assert answer.json()["error"]["code"] == "server_stops"
+
+    client = Client(port, talk)
+    client.start()
+    done = run("serve", "--port", str(port), "--drain-seconds", "0.5")
+    client.joined()
+    assert done.exit_code == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    ended = engines[0].stats().requests
+    assert (ended.num_open, ended.ended["cancelled"]) == (0, 7)
+
+
+def test_it_can_be_stopped_while_models_load(run: Run, open_with: OpenWith, port: int) -> None:
+    def open_engine(_: EngineConfig) -> FastTTS:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
+        pytest.fail("it loads on")
+
+    open_with(open_engine)
+    usual = signal.getsignal(signal.SIGTERM)
+    done = run("serve", "--port", str(port))
+    assert done.exit_code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == usual
+    with socket.create_server(("127.0.0.1", port)):
+        pass  # the port is free again
 
 
 def test_other_machines_need_a_key(

@@ -44,6 +44,28 @@ def test_solve_knows_every_search(run: Run, engines: list[FastTTS], search: str)
     assert SearchResult.from_json(done.stdout).config["search"] == search
 
 
+def test_solve_bounds_thoughts_and_sets_the_template_s_switches(
+    run: Run, engines: list[FastTTS]
+) -> None:
+    options = ["--thinking-token-budget", "7", "--option", "score_thoughts=false"]
+    switches = ["--chat-template-kwargs", '{"enable_thinking": true}']
+    done = run("solve", "What is 2 + 2?", "-n", "4", "--json", *options, *switches)
+    assert done.exit_code == 0, done.stderr
+    result = SearchResult.from_json(done.stdout)
+    assert result.config["thinking_token_budget"] == 7
+    assert result.config["score_thoughts"] is False
+    assert result.config["chat_template_kwargs"] == {"enable_thinking": True}
+    ended = [one.text.partition("\n</think>") for one in result.candidates]
+    assert all(len(thought.replace("\n\n", " ")) == 7 for thought, end, _ in ended if end)
+
+
+@pytest.mark.parametrize("switches", ["enable_thinking", "[1]", "1", '{"chat_template": "x"}'])
+def test_what_is_no_switch_is_refused(run: Run, switches: str) -> None:
+    done = run("solve", "What is 2 + 2?", "--chat-template-kwargs", switches)
+    assert done.exit_code == 2
+    assert "switch" in done.stderr or "--chat-template-kwargs" in done.stderr
+
+
 def test_an_unknown_search_is_refused_with_a_close_one(run: Run, engines: list[FastTTS]) -> None:
     done = run("solve", "What is 2 + 2?", "--search", "dvst")
     assert done.exit_code != 0

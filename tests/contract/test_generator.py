@@ -1,6 +1,7 @@
 """What every generator promises."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,8 +11,9 @@ import pytest
 
 from fasttts.decoding.sampling import Sampling
 from fasttts.decoding.structured_outputs import StructuredOutputs
-from fasttts.errors import BackendError, CapacityError
+from fasttts.errors import BackendError, CapacityError, ConfigurationError
 from fasttts.interfaces import GenerationOutput, GenerationRequest, Generator
+from fasttts.types import TokenLogprobs
 
 WARM = Sampling(temperature=0.8)
 GREEDY = Sampling()
@@ -161,7 +163,7 @@ def test_a_request_whose_grammar_fails_ends_alone(generator: Generator) -> None:
     assert [tokens[one.request_id] for one in others] == expected
     assert all(output.error is None for output in outputs if output is not last)
     missing = StructuredOutputs(grammar="start: <|no_such_token|>\n")
-    with pytest.raises(BackendError, match="vocabulary"):
+    with pytest.raises(ConfigurationError, match="vocabulary"):
         generator.compile_grammar(missing.decoding_grammar())
 
 
@@ -375,14 +377,14 @@ def test_logprobs_are_reported_and_change_nothing(generator: Generator, sampling
     found_ids, logprobs = logprobs_of(generator, again)
     assert found_ids == token_ids
     assert len(logprobs) == len(token_ids)
-    for token_id, ((first_id, own), *likeliest) in zip(token_ids, logprobs, strict=True):
-        assert first_id == token_id
-        values = [value for _, value in likeliest]
+    for token_id, found in zip(token_ids, logprobs, strict=True):
+        assert found.token_id == token_id
+        values = [value for _, value in found.likeliest]
         assert values == sorted(values, reverse=True)
         assert len(values) >= num
-        assert own <= values[0] <= 0.0 + 1e-6
+        assert found.logprob <= values[0] <= 0.0 + 1e-6
         if sampling is GREEDY:
-            assert own == values[0]
+            assert found.logprob == values[0]
 
 
 def test_logprobs_are_those_of_the_model(generator: Generator) -> None:
@@ -391,7 +393,21 @@ def test_logprobs_are_those_of_the_model(generator: Generator) -> None:
     _, cold = logprobs_of(generator, replace(request(start, sampling=GREEDY), num_logprobs=5))
     hot = replace(request(start, sampling=FILTERED, max_tokens=1), num_logprobs=5)
     _, warm = logprobs_of(generator, hot)
-    assert warm[0][1:6] == cold[0][1:6]
+    assert warm[0].likeliest[:5] == cold[0].likeliest[:5]
+    assert warm[0].distribution == pytest.approx(cold[0].distribution, abs=1e-4)
+
+
+def test_distributions_are_of_all_tokens(generator: Generator) -> None:
+    """Not of those alone that are reported beside a token, and within what these allow."""
+    start = prompt(generator)
+    found: dict[int, list[TokenLogprobs]] = {}
+    for num in (0, 5):
+        found[num] = logprobs_of(generator, replace(request(start), num_logprobs=num))[1]
+    for alone, one in zip(found[0], found[5], strict=True):
+        assert alone.distribution == pytest.approx(one.distribution, abs=1e-4)
+        known = -sum(math.exp(value) * value for _, value in one.likeliest)
+        assert one.distribution.entropy >= known - 1e-4
+        assert 0 <= one.distribution.self_certainty < 40
 
 
 def test_requests_with_and_without_logprobs_share_a_batch(generator: Generator) -> None:
@@ -412,8 +428,8 @@ def test_requests_with_and_without_logprobs_share_a_batch(generator: Generator) 
         if one.num_logprobs is None:
             assert reported == []
         else:
-            assert [row[0][0] for row in reported] == tokens[one.request_id]
-            assert all(len(row) > one.num_logprobs for row in reported)
+            assert [row.token_id for row in reported] == tokens[one.request_id]
+            assert all(len(row.likeliest) >= one.num_logprobs for row in reported)
 
 
 def test_after_close_everything_is_refused(generator: Generator) -> None:

@@ -146,6 +146,40 @@ def test_stops_spare_thoughts(engine: FastTTS, generator: HermesGenerator) -> No
     assert answer(FastTTSLM(engine=engine, search="none"), "What?") == "That."
 
 
+@pytest.mark.parametrize(
+    ("text", "until", "expected"),
+    [
+        ("<think>a\n\nb</think>Because.\n\nAnd more", "\n\n", "Because."),
+        ("<think>STOP</think>\n\nBecause. STOP", ["\n\n", "STOP"], "Because. "),
+        ("<think>\n\nhm\n\n</think>\n\nBecause.", ["\n"], "Because."),
+        ("<think>hm</think>\n\nBecause.\n\nOr", ["\n\n"], "Because."),
+        ("<think>hm</think>Because.STOP", ["STOP"], "Because."),
+        ("Because. <think>STOP</think>", ["STOP"], "Because. <think>"),
+    ],
+)
+def test_stops_act_on_the_answer_of_a_model_that_is_not_said_to_think(
+    engine: FastTTS, generator: HermesGenerator, text: str, until: object, expected: str
+) -> None:
+    generator.answers["Why?"] = text
+    for search in ({"search": "none"}, {"search": "best_of_n", "n": 2}, BEAMS):
+        outcomes: list[Outcome] = []
+        model = FastTTSLM(engine=engine, on_outcome=outcomes.append, **search)
+        assert answer(model, "Why?", until=until) == expected
+        assert len(outcomes) == model.get_model_info()["fasttts"]["num_requests"] == 1
+
+
+def test_stops_spare_a_thought_that_the_prompt_begins(
+    engine: FastTTS, generator: HermesGenerator
+) -> None:
+    generator.answers["Why?"] = "<think>a\n\nb</think>Because.\n\nAnd more"
+    model = FastTTSLM(engine=engine, search="none")
+    turns = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "<think>"}]
+    context = model.apply_chat_template(turns)
+    assert model.generate_until(requests(context, until=["\n\n"])) == ["Because."]
+    spent = engine.stats().usage.generated_tokens
+    assert model.get_model_info()["fasttts"]["generated_tokens"] == spent
+
+
 @pytest.mark.parametrize("name", ["max_gen_toks", "max_new_tokens", "max_completion_tokens"])
 def test_the_length_of_the_task_holds(
     engine: FastTTS, generator: HermesGenerator, name: str

@@ -7,8 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from fasttts import ConfigurationError, FastTTS
+from fasttts.backends.fake import FakeGenerator
 from fasttts.chat import offered_tools
 from fasttts.config import engine_config
+from fasttts.types import Message
 from tests.chat_model import ChatModel
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"title": "Add"}}}
@@ -36,6 +38,23 @@ def test_a_call_overrides_the_object_which_overrides_the_defaults() -> None:
     options = ChatModel(n=8, stop=["END"], search_args={"top_p": 0.9})
     config = options.search_config(n=4, beam_width=2, stop=None)
     assert (config.n, config.beam_width, config.stop, config.top_p) == (4, 2, ("END",), 0.9)
+
+
+def test_thoughts_are_bounded_and_switched_by_the_object_or_by_a_call() -> None:
+    switches = {"enable_thinking": True}
+    engine = FastTTS(FakeGenerator(mean_steps=1e6))
+    options = ChatModel(
+        engine=engine,
+        max_tokens=30,
+        search_args={"thinking_token_budget": 5, "chat_template_kwargs": switches},
+    )
+    messages: list[Message] = [{"role": "user", "content": "a"}]
+    request = options.request(engine, messages)
+    assert engine.tokenizer.decode(request.prompt.token_ids).endswith("<think>")
+    reply = request.reply_format.read(request.search().text, "length")
+    assert len(engine.tokenizer.encode(reply.reasoning)) <= 5
+    off = options.request(engine, messages, chat_template_kwargs={"enable_thinking": False})
+    assert off.prompt == engine.render(messages)
 
 
 @pytest.mark.parametrize(

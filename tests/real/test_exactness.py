@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fasttts import FastTTS
-from fasttts.backends.vllm.loader import load_planned
+from fasttts import ConfigurationError, FastTTS
+from fasttts.backends.vllm.loader import has_four_bit_kernels, load_planned
 from fasttts.config import PLAIN, SchedulingConfig, engine_config, search_config
 from fasttts.memory import find_shape
 from fasttts.scheduling.loop import Loop
@@ -81,6 +81,10 @@ def test_a_quantised_checkpoint_is_planned_for_and_searched(
     assert shape.weight_bytes == pytest.approx(on_disk, rel=0.02)
     assert shape.weight_bytes < 0.45 * find_shape(str(smollm)).weight_bytes
     options = {"verifier": "judge", "max_model_len": CONTEXT, "max_num_seqs": 8}
+    if not has_four_bit_kernels():
+        with pytest.raises(ConfigurationError, match=r"smollm.*gptq.*AVX-512"):
+            FastTTS.load(str(smollm_gptq), **options)
+        return
     with FastTTS.load(str(smollm_gptq), **options) as engine:
         plain = engine.search(
             "What is the capital of France?", search="none", temperature=0.0, max_tokens=24

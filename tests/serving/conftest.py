@@ -16,9 +16,11 @@ import uvicorn
 
 from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.bounded_http import BoundedHttp
 from fasttts.config.serving import serving_config
 from fasttts.network import address, listening_socket
 from fasttts.serving import make_app
+from fasttts.serving.drain import Drain
 from tests.hermes import HermesGenerator
 from tests.searches import UNTIMED
 
@@ -34,6 +36,7 @@ class Served:
     engine: FastTTS
     url: str
     server: uvicorn.Server
+    drain: Drain
     loop: asyncio.AbstractEventLoop
     http: httpx.Client
     openai: openai.OpenAI
@@ -73,7 +76,12 @@ def serving(engine: FastTTS, **options: Any) -> Iterator[Served]:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
     server = uvicorn.Server(
         uvicorn.Config(
-            app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=5
+            app,
+            log_config=None,
+            access_log=False,
+            http=BoundedHttp,
+            ws="none",
+            timeout_graceful_shutdown=5,
         )
     )
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner, closing(listener):
@@ -87,7 +95,13 @@ def serving(engine: FastTTS, **options: Any) -> Iterator[Served]:
             url = address(listener)
             with httpx.Client(base_url=url, timeout=30) as http, openai_client(url) as client:
                 yield Served(
-                    engine=engine, url=url, server=server, loop=loop, http=http, openai=client
+                    engine=engine,
+                    url=url,
+                    server=server,
+                    drain=app.state.drain,
+                    loop=loop,
+                    http=http,
+                    openai=client,
                 )
         finally:
             server.should_exit = True

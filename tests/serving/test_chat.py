@@ -299,9 +299,6 @@ def test_plain_replies_have_logprobs(served: Served) -> None:
     assert "".join(token.token for token in tokens) == reply.choices[0].message.content
     assert all(token.top_logprobs[0].logprob == token.logprob for token in tokens)
     assert {len(token.top_logprobs) for token in tokens} == {2}
-    *_, last = chunks_of(served, top_logprobs=2, **asked)
-    assert last.choices[0].logprobs is not None
-    assert last.choices[0].logprobs.model_dump() == logprobs.model_dump()
     with pytest.raises(openai.BadRequestError, match="plain decoding"):
         served.client().chat.completions.create(messages=ASKED, **{**asked, "model": "demo:vote-2"})
 
@@ -379,3 +376,35 @@ async def test_work_ends_with_its_client(
         await asyncio.to_thread(until, lambda: hermes.num_unfinished() == 0)
         until(lambda: engine.stats().requests.num_open == 0)
         assert engine.stats().requests.ended["cancelled"] == 1
+
+
+OPENED: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": True}}
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_thoughts_have_a_budget_and_a_switch(served: Served, *, is_own: bool) -> None:
+    """As in vLLM's server, and as options of ours."""
+    asked = {**OPENED, "thinking_token_budget": 6}
+    reply = served.client().chat.completions.create(
+        model="demo",
+        messages=ASKED,
+        max_tokens=40,
+        seed=3,
+        extra_body={"fasttts": asked} if is_own else asked,
+    )
+    expected = served.engine.search(QUESTION, search="none", max_tokens=40, seed=3, **asked)
+    message = reply.choices[0].message
+    assert expected.text.count("\n</think>") == 1
+    thought, _, answer = expected.text.partition("\n</think>")
+    assert message.model_extra is not None
+    assert message.model_extra["reasoning"] == thought.strip()
+    assert message.content is not None
+    assert message.content.strip() == answer.strip()
+
+
+@pytest.mark.parametrize("switches", [{"chat_template": "x"}, {"colour": True}])
+def test_what_is_no_switch_is_refused(served: Served, switches: dict[str, Any]) -> None:
+    with pytest.raises(openai.BadRequestError, match="switch"):
+        served.client().chat.completions.create(
+            model="demo", messages=ASKED, extra_body={"chat_template_kwargs": switches}
+        )

@@ -1,6 +1,7 @@
 """The clients that people have, against one server of the demonstration models."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -106,6 +107,34 @@ async def test_openai_structures(client: openai.AsyncOpenAI, model: str) -> None
     assert isinstance(parsed.choices[0].message.parsed, Total)
     response = await client.responses.parse(model=model, input=SHORT, text_format=Total)
     assert isinstance(response.output_parsed, Total)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_openai_calls_tools(client: openai.AsyncOpenAI, stream: bool) -> None:
+    parameters = {"type": "object", "properties": {"problem": {"type": "string"}}}
+    function = {"name": "deliberate", "description": DESCRIPTION, "parameters": parameters}
+    messages: list[Any] = [{"role": "user", "content": LONG}]
+    asked: dict[str, Any] = {"model": "demo", "max_tokens": 400}
+    asked["tools"] = [{"type": "function", "function": function}]
+    create = client.chat.completions.create
+    if stream:
+        chunks = [chunk async for chunk in await create(messages=messages, stream=True, **asked)]
+        found = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or ()]
+        assert chunks[-1].choices[0].finish_reason == "tool_calls"
+    else:
+        choice = (await create(messages=messages, **asked)).choices[0]
+        found = choice.message.tool_calls or []
+        assert choice.finish_reason == "tool_calls"
+    (call,) = found
+    assert json.loads(call.function.arguments) == {"problem": LONG}
+    called = {"type": "function", "id": call.id}
+    called["function"] = {"name": call.function.name, "arguments": call.function.arguments}
+    messages += [
+        {"role": "assistant", "tool_calls": [called]},
+        {"role": "tool", "tool_call_id": call.id, "content": deliberate(LONG)},
+    ]
+    answer = (await create(messages=messages, **asked)).choices[0]
+    assert extract_boxed(answer.message.content or "") == "7"
 
 
 async def test_openai_cancels(served_demo: Served, client: openai.AsyncOpenAI) -> None:

@@ -284,7 +284,6 @@ async def test_a_slow_reader_holds_nobody_up(serve: Serve) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"GET /v1/models HTTP/1.1\r\nX: " + b"x" * 200_000 + b"\r\n\r\n",
         b"\r\n" * 1000,
     ],
 )
@@ -294,4 +293,22 @@ def test_bytes_that_are_no_http(served: Served, content: bytes) -> None:
         connection.shutdown(socket.SHUT_WR)
         answer = connection.recv(100)
     assert not answer or answer.split(b" ")[1].startswith(b"4")
+    assert served.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("begin", "part"),
+    [
+        (b"GET /", b"x"),
+        (b"GET /health HTTP/1.1\r\nX: ", b"x"),
+        (b"GET /health HTTP/1.1\r\n", b"x: y\r\n"),
+        (b"POST /v1/chat/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"x"),
+    ],
+)
+def test_a_head_without_an_end_is_cut_off(served: Served, begin: bytes, part: bytes) -> None:
+    """Nothing of it could be given to the application, which has limits of its own."""
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        connection.sendall(begin)
+        with pytest.raises(ConnectionError):
+            connection.sendall(part * (10_000_000 // len(part)))
     assert served.get("/health").status_code == 200

@@ -19,7 +19,8 @@ from fasttts.interfaces import GenerationOutput
 from fasttts.network import LOOPBACK_NAMES, is_loopback, listening_socket
 from fasttts.serving.model import limited_budget
 from tests.hermes import HermesGenerator
-from tests.serving.conftest import ASKED, KEY, QUESTION, Serve, Served, until
+from tests.searches import UNTIMED
+from tests.serving.conftest import ASKED, KEY, QUESTION, Serve, Served, serving, until
 
 CHAT = "/v1/chat/completions"
 JSON = {"Content-Type": "application/json"}
@@ -217,6 +218,42 @@ def test_a_prompt_has_a_longest_length(serve: Serve) -> None:
     assert answer.json()["error"]["code"] == "context_length_exceeded"
 
 
+LONG = {"type": "object", "properties": {"x": {"type": "string", "minLength": 9000}}}
+ENDLESS = [
+    {"tools": [tool("f", parameters={**LONG, "required": ["x"]})], "tool_choice": "required"},
+    {
+        "tools": [tool("f", parameters={**LONG, "required": ["x"]}), tool("g")],
+        "model": "demo:beam-4",
+    }
+    | {"tool_choice": {"type": "function", "function": {"name": "f"}}},
+    {
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "a", "schema": {"type": "array", "minItems": 900}},
+        }
+    },
+]
+
+
+@pytest.mark.parametrize("body", [*ENDLESS, {}])
+def test_an_answer_that_its_schema_makes_too_long_names_it(body: dict[str, Any]) -> None:
+    """Where nothing constrains the answer, no schema is to blame."""
+    generator = HermesGenerator(num_blocks=48)
+    generator.answers[QUESTION] = "on " * 2000
+    with (
+        FastTTS(generator, FakeVerifier(), scheduling=UNTIMED) as engine,
+        serving(engine) as served,
+    ):
+        error = refusal(served, body, 400)
+    assert error["code"] == "context_length_exceeded"
+    named = [
+        word
+        for word in ("schema", "parameters of a tool", "max_tokens")
+        if word in error["message"]
+    ]
+    assert len(named) == (3 if body else 0)
+
+
 def test_too_many_requests_come_again_later(serve: Serve, hermes: HermesGenerator) -> None:
     hermes.step_s = 0.01
     with FastTTS(hermes, FakeVerifier()) as engine:
@@ -303,7 +340,7 @@ def test_a_key_opens(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     assert not any(KEY in record.getMessage() for record in own)
 
 
-OURS = ("fasttts", "uvicorn", "sse_starlette")
+OURS = ("fasttts", "uvicorn")
 """Loggers of the server; clients in the same process have theirs."""
 
 

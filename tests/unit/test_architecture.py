@@ -31,7 +31,8 @@ RULES = BASE | {"fasttts.decoding", "fasttts.config", "fasttts.interfaces", "fas
 PURE = RULES | {"fasttts.answers", "fasttts.search", "fasttts.verifiers", "fasttts.memory"}
 RUNNING = PURE | {"fasttts.scheduling", "fasttts.streaming", "fasttts.observability"}
 PUBLIC = RUNNING | {"fasttts", "fasttts.code", "fasttts.engine"}
-PUBLIC |= {"fasttts.routing", "fasttts.evaluation", "fasttts.network"}
+PUBLIC |= {"fasttts.routing", "fasttts.evaluation", "fasttts.prm", "fasttts.network"}
+PUBLIC |= {"fasttts.bounded_http"}
 
 MAY_IMPORT = {
     "fasttts.page": set(),
@@ -39,6 +40,7 @@ MAY_IMPORT = {
     "fasttts.errors": {"fasttts.types"},
     "fasttts.decoding": BASE,
     "fasttts.network": BASE,
+    "fasttts.bounded_http": set(),
     "fasttts.config": BASE | {"fasttts.decoding", "fasttts.network"},
     "fasttts.tree": BASE | {"fasttts.decoding"},
     "fasttts.interfaces": BASE | {"fasttts.decoding"},
@@ -56,10 +58,13 @@ MAY_IMPORT = {
     "fasttts.engine": RUNNING | {"fasttts.backends.vllm"},
     "fasttts.evaluation": PURE | {"fasttts.code", "fasttts.demo", "fasttts.engine"},
     "fasttts.routing": PURE | {"fasttts.engine", "fasttts.evaluation"},
+    "fasttts.prm": PURE
+    | {"fasttts.demo", "fasttts.engine", "fasttts.evaluation", "fasttts.backends.vllm"},
     "fasttts.check": PUBLIC,
     "fasttts.testing": RUNNING | {"fasttts.backends"},
     "fasttts.chat": PUBLIC,
     "fasttts.serving": PUBLIC | {"fasttts.chat", "fasttts.page"},
+    "fasttts.ray": PUBLIC | {"fasttts.serving"},
     "fasttts.cli": PUBLIC
     | {"fasttts.serving", "fasttts.chat", "fasttts.check", "fasttts.demo"}
     | {"fasttts_agents", "lm_eval_fasttts"},
@@ -132,6 +137,8 @@ IMPORTS = [found for module in MODULES for found in imports_of(module)]
 
 
 def room_of(module: str) -> str | None:
+    if module == "fasttts.__main__":
+        return "fasttts.cli"
     parts = module.split(".")
     names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
     # A bare `fasttts.x` that has no row must not pass as the root package.
@@ -190,7 +197,8 @@ def test_no_module_imports_itself_in_a_circle() -> None:
     ("package", "homes"),
     [
         ("vllm", ["fasttts.backends.vllm"]),
-        ("torch", ["fasttts.backends.vllm"]),
+        ("torch", ["fasttts.backends.vllm", "fasttts.prm.model", "fasttts.prm.training"]),
+        ("ray", ["fasttts.ray"]),
     ],
 )
 def test_devices_are_touched_in_one_place(package: str, homes: list[str]) -> None:
@@ -217,7 +225,7 @@ def test_llama_index_stays_a_namespace() -> None:
 
 
 DEVICE = ["torch", "vllm", "transformers"]
-FRAMEWORKS = ["langchain_core", "llama_index.core", "lm_eval", "inspect_ai", "mcp"]
+FRAMEWORKS = ["langchain_core", "llama_index.core", "lm_eval", "inspect_ai", "mcp", "ray"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,16 @@ from fasttts.interfaces import Generator, Verifier
 from fasttts.scheduling.run import SearchRequest
 from fasttts.search import BeamSearch, SearchPolicy, resolve
 from fasttts.types import AnswerPrefix, Step
-from fasttts.verifiers import FunctionVerifier, Gate, Mean, Minimum, Product
+from fasttts.verifiers import (
+    Entropy,
+    FunctionVerifier,
+    Gate,
+    LowestConfidence,
+    Mean,
+    Minimum,
+    Perplexity,
+    Product,
+)
 
 ANSWER_PREFIX = AnswerPrefix(text="4\n\n", steps=(Step(text="4", score=0.5),))
 PROMPT = Prompt(token_ids=(1, 2, 3), problem="2 + 2?")
@@ -30,6 +39,13 @@ OPTIONS: dict[str, list[Any]] = {
     "stopping": ["agreement"],
     "confidence": [0.9],
     "wave_size": [8],
+    "warmup": [8],
+    "keep": [0.5],
+    "stop_below": [0.0, 0.5],
+    "probe": ["So: "],
+    "probe_interval": [32],
+    "probe_window": [2],
+    "probe_tokens": [8],
     "score_temperature": [0.2],
     "granularity": [(1, 2)],
     "lookahead_steps": [2],
@@ -45,6 +61,9 @@ OPTIONS: dict[str, list[Any]] = {
     "step_pattern": ["[.]"],
     "step_tokens": [16],
     "thinking": [True],
+    "thinking_token_budget": [0, 512],
+    "score_thoughts": [False],
+    "chat_template_kwargs": [{"enable_thinking": False}],
     "keep_code_blocks": [False],
     "stop": [("x",), ("x", "y")],
     "answer": ["boxed", "json:a"],
@@ -100,7 +119,8 @@ def key(
 def test_nothing_of_a_search_is_forgotten() -> None:
     assert OPTIONS.keys() == SearchConfig.model_fields.keys()
     in_key = {"prompt_token_ids", "problem", "config", "extract", "grammar", "answer_prefix"}
-    assert in_key | {"uses_verifier"} == SearchRequest.__dataclass_fields__.keys()
+    follow = {"uses_verifier", "num_logprobs"}  # from the options and the verifier
+    assert in_key | follow == SearchRequest.__dataclass_fields__.keys()
 
 
 @given(changed=st.sampled_from(sorted(OPTIONS)), data=st.data())
@@ -155,6 +175,12 @@ def test_what_is_made_of_fake_parts_is_told_apart() -> None:
         lambda: Gate(*parts(), threshold=0.25),
         lambda: Gate(*reversed(parts())),
         lambda: Minimum(FakeVerifier()),
+        Perplexity,
+        Entropy,
+        lambda: LowestConfidence(5),
+        LowestConfidence,
+        lambda: LowestConfidence(window=5),
+        lambda: Minimum(Entropy()),
     ]
     keys = [key(verifier=make()) for make in makers]
     assert None not in keys

@@ -114,6 +114,7 @@ def test_the_environment_sets_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SCHEDULING", "slots=1", "FASTTTS_SCHEDULING must be a JSON object such as "),
         ("SCHEDULING", '{"slotz": 1}', "unknown option 'scheduling.slotz': did you mean 'slots'?"),
         ("VERIFIER_ARGS", "[1]", "verifier_args=[1]: "),
+        ("TRACING", "[" * 100_000, "a variable FASTTTS_... is nested too deeply"),
         (
             "MAX_NUM_SEQ",
             "7",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("fasttts", "integrations", "agents")
+FOLDERS = ("fasttts", "integrations", "agents", "website")
 
 # Words that were renamed, and first lines that do not name their subject.
 RIDDLES = re.compile(

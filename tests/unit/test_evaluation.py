@@ -236,6 +236,8 @@ def test_methods_fix_what_makes_them_comparable() -> None:
     assert configs["majority"].search == configs["best_of_n"].search == "best_of_n"
     assert configs["majority"].selection == "majority"
     assert configs["best_of_n"].selection == configs["beam_search"].selection == "best"
+    assert configs["deepconf"].selection == "weighted"
+    assert method_config("deepconf", selection="best").selection == "best"
     assert configs["beam_search"].n == 8
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from fasttts import BackendError, FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
+from fasttts.cli import logs
 from fasttts.testing.faults import FaultyVerifier
 from tests.unit.test_architecture import MODULES
 
@@ -23,11 +24,12 @@ def test_every_logger_is_below_one_name() -> None:
     }
     others = {name for name in named if not name.endswith("getLogger(__name__)")}
     assert {name.partition(":")[0] for name in named} - {"fasttts"} != set()
+    assert logs.NAMES == ("fasttts", "mcp", "uvicorn")
     assert all(name.startswith("fasttts") or "getLogger('fasttts" in name for name in named)
     assert others == {
         "fasttts.backends.vllm.environment: logging.getLogger('fasttts')",
-        "fasttts.cli.serve: logging.getLogger('fasttts')",
-        "fasttts.cli.serve: logging.getLogger('uvicorn')",
+        "fasttts.cli.logs: logging.getLogger()",
+        "fasttts.cli.logs: logging.getLogger(name)",
         "fasttts.cli.session: logging.getLogger('fasttts')",
         "fasttts.cli.session: logging.getLogger('fasttts.engine')",
         "fasttts.backends.vllm.tool_parsers: logging.getLogger(logger_name)",

@@ -110,6 +110,22 @@ def test_a_configuration_decides_types_context_and_slots(
 
 
 @pytest.mark.parametrize(
+    ("dtype", "types"),
+    [("auto", ("float32", "float32")), ("bfloat16", ("bfloat16", "float32"))],
+)
+def test_deterministic_models_are_planned_in_the_types_they_run_in(
+    dtype: str, types: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config = engine_config(
+        generator="x/y", verifier="x/z", numerics="deterministic", dtype=dtype, max_model_len=2048
+    )
+    plan = plan_engines(config, DEVICES["h200"], MATH, SKYWORK, Workload())
+    assert plan.verifier is not None
+    assert (plan.generator.dtype, plan.verifier.dtype) == types
+
+
+@pytest.mark.parametrize(
     ("memory_gib", "model", "context"),
     [
         (32.0, MATH, 4096),

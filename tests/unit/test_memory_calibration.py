@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,8 @@ def test_a_plan_uses_what_was_measured() -> None:
     device, math = DEVICES["rtx-4090"], MODELS["Qwen2.5-Math-1.5B"]
     plan = make_plan(device, math, None, Workload(num_beams=16), calibrations=[FOUND])
     assert plan.is_measured
-    assert plan.predicted_s > make_plan(device, math, None, Workload(num_beams=16)).predicted_s
+    slower = replace(FOUND, decode=tuple((size, 2 * seconds) for size, seconds in FOUND.decode))
+    doubled = make_plan(device, math, None, Workload(num_beams=16), calibrations=[slower])
+    assert plan.predicted_s < doubled.predicted_s < 2 * plan.predicted_s
     # Measured flat up to 64 sequences, and steep from there on.
     assert plan.generator.max_num_seqs == 64

@@ -1,10 +1,12 @@
 """Measured curves, where they bend, and the roofline they replace."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttts.memory import DEVICES, MODELS, Calibration
+from fasttts.memory import DEVICES, MODELS, Calibration, ModelShape
 from fasttts.memory.costs import Costs
 from fasttts.memory.curves import Curve, knee, size_for_rate
 
@@ -66,13 +68,28 @@ def test_the_size_that_reaches_a_rate() -> None:
 MATH, DEVICE = MODELS["Qwen2.5-Math-1.5B"], DEVICES["rtx-4090"]
 
 
+RATES = replace(DEVICE, is_cpu=True)
+"""The same rates without what the host of a GPU adds."""
+
+
 def test_decoding_alone_takes_the_time_of_reading_the_weights() -> None:
-    assert Costs(DEVICE, MATH).decode_s(1, 0) == pytest.approx(3.0874e9 / 1008e9, rel=1e-3)
+    assert Costs(RATES, MATH).decode_s(1, 0) == pytest.approx(3.0874e9 / 1008e9, rel=1e-3)
 
 
 def test_decoding_many_short_sequences_takes_the_time_of_computing() -> None:
     flops = 1000 * 2 * MATH.num_parameters
-    assert Costs(DEVICE, MATH).decode_s(1000, 0) == pytest.approx(flops / 165.2e12)
+    assert Costs(RATES, MATH).decode_s(1000, 0) == pytest.approx(flops / 165.2e12)
+
+
+@pytest.mark.parametrize("model", [MODELS["Qwen2.5-Math-1.5B"], MODELS["Qwen2.5-Math-7B"]])
+def test_the_host_adds_to_an_iteration_of_any_model(model: ModelShape) -> None:
+    on_gpu, by_rates = Costs(DEVICE, model), Costs(RATES, model)
+    for batch in (1, 8, 256):
+        added_s = on_gpu.decode_s(batch, 500) - by_rates.decode_s(batch, 500)
+        assert added_s == pytest.approx(1.7e-3 + batch * 1e-5)
+    # Steps to score are computed at a part of the peak rate, each with a cost of its own.
+    expected_s = by_rates.prefill_s(64, 64, 0) / 0.58 + 64 * 6e-4
+    assert on_gpu.prefill_s(64, 64, 0) == pytest.approx(expected_s)
 
 
 @given(st.integers(1, 500), st.integers(0, 4000), st.integers(1, 500), st.integers(0, 4000))

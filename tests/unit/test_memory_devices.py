@@ -53,7 +53,25 @@ def test_quantities(text: object, unit: Unit, number: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "GiB", "-1GiB", "0", "24GiB/s", "24XB", "1e999", "1 2", None, True, [1], 0, -3]
+    "text",
+    [
+        "",
+        "GiB",
+        "-1GiB",
+        "0",
+        "24GiB/s",
+        "24XB",
+        "1e999",
+        "1 2",
+        None,
+        True,
+        [1],
+        0,
+        -3,
+        1e-300,
+        1e300,
+        "1e30GiB",
+    ],
 )
 def test_what_is_no_quantity(text: object) -> None:
     with pytest.raises(ConfigurationError, match=r"^memory=.*24GiB"):
@@ -140,6 +158,18 @@ def test_a_device_file(tmp_path: Path) -> None:
     assert read_device(tmp_path / "other.json") == DESCRIBED
 
 
+@pytest.mark.parametrize(("word", "block_size"), [("true", 32), ("false", 16)])
+def test_a_device_file_of_a_cpu(tmp_path: Path, word: str, block_size: int) -> None:
+    file = tmp_path / "host.toml"
+    file.write_text(TOML.replace('link = "16GB/s"', f"is_cpu = {word}"))
+    device = read_device(file)
+    assert (device.is_cpu, device.block_size) == (word == "true", block_size)
+    assert device.memory_bytes == DESCRIBED.memory_bytes
+    if device.is_cpu:
+        with pytest.raises(ConfigurationError, match=r"describes a CPU.* run on NVIDIA L4"):
+            known_device("NVIDIA L4", 23 * GIB, str(file))
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
@@ -148,6 +178,9 @@ def test_a_device_file(tmp_path: Path) -> None:
         ("a.json", "{}", "memory and bandwidth and compute must be given"),
         ("a.json", '{"memory": "16GiB", "bandwith": 1}', "no 'bandwith': did you mean 'bandwidth'"),
         ("a.json", '{"cores": 1}', "no 'cores': known: memory"),
+        ("a.toml", TOML + "is_cpu = 1\n", "is_cpu=1: true or false"),
+        ("a.toml", TOML + 'is_cpu = "yes"\n', "is_cpu='yes': true or false"),
+        ("a.toml", TOML + "is_cpu = true\n", "leave link out"),
         ("a.toml", TOML.replace("16GiB", "many"), "memory='many'"),
     ],
 )

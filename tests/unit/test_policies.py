@@ -13,6 +13,7 @@ from fasttts.search import (
     Beam,
     BestOfNPolicy,
     Branch,
+    ConfidenceStop,
     DiverseTreeSearch,
     DynamicBranching,
     Lookahead,
@@ -35,6 +36,9 @@ OPTIONS: list[dict[str, Any]] = [
     {"search": "dynamic_branching", "n": 5, "score_temperature": 2.0},
     {"search": "particle_filtering", "n": 5, "score_temperature": 0.2, "seed": 7},
     {"search": "lookahead", "n": 4, "beam_width": 2, "lookahead_steps": 3},
+    {"search": "deepconf", "n": 6, "warmup": 2, "keep": 0.5},
+    {"search": "deepconf", "n": 6, "warmup": 9},
+    {"search": "deepconf", "n": 5, "stop_below": 0.6},
 ]
 
 
@@ -67,6 +71,54 @@ def test_a_dvts_subtree_ends_when_its_best_answer_ended() -> None:
     policy = DiverseTreeSearch(n=4, beam_width=2)
     assert policy.expand(beams({(0,): 0.9, (1,): 0.5}, ended=((0,),)), []) == ()
     assert policy.expand(beams({(0,): 0.5, (1,): 0.9}, ended=((0,),)), []) != ()
+
+
+def test_a_warm_up_runs_to_its_end_and_sets_the_threshold() -> None:
+    policy = ConfidenceStop(n=6, warmup=4, keep=0.5, stop_below=None)
+    assert policy.num_roots == 4
+    assert policy.is_revisiting
+    scores = {(0,): 0.1, (1,): 0.7, (2,): 0.5, (3,): 0.0}
+    going = policy.expand(beams(scores, ended=((0,), (2,))), [])
+    assert shares(going) == {(1,): 1, (3,): 1}
+    ended = beams({(0,): 0.1, (2,): 0.5}, ended=((0,), (2,)))
+    last = beams({(1, 0): 0.7, (3, 0): 0.3}, ended=((1, 0), (3, 0)))
+    assert policy.expand(last, ended) == [Branch(path=(), num_children=2)]
+    ended += last
+    others = beams({(4,): 0.5, (5,): 0.4999})
+    assert shares(policy.expand(others, ended)) == {(4,): 1}  # two of four reach 0.5
+    assert policy.expand(beams({(4, 0): 0.2, (5, 0): 0.9}, ended=((5, 0),)), ended) == []
+
+
+@pytest.mark.parametrize(("keep", "least"), [(0.01, 0.9), (0.25, 0.9), (0.5, 0.6), (1.0, 0.2)])
+def test_the_threshold_is_what_a_share_of_the_warm_up_reaches(keep: float, least: float) -> None:
+    policy = ConfidenceStop(n=5, warmup=4, keep=keep, stop_below=None)
+    scores = {(0,): 0.6, (1,): 0.9, (2,): 0.2, (3,): 0.4}
+    ended = beams(scores, ended=tuple(scores))
+    assert shares(policy.expand(beams({(4,): least}), ended)) == {(4,): 1}
+    assert policy.expand(beams({(4,): least - 1e-4}), ended) == []
+
+
+def test_a_fixed_threshold_needs_no_warm_up_and_spares_one() -> None:
+    policy = ConfidenceStop(n=3, warmup=4, keep=0.9, stop_below=0.5)
+    assert (policy.num_roots, policy.is_revisiting) == (3, False)
+    frontier = beams({(0,): 0.5, (1,): 0.4, (2,): 0.9})
+    assert shares(policy.expand(frontier, [])) == {(0,): 1, (2,): 1}
+    weak = beams({(0,): 0.2, (1,): 0.4, (2,): 0.4})
+    assert shares(policy.expand(weak, [])) == {(1,): 1}
+    assert policy.expand(weak, beams({(3,): 0.1}, ended=((3,),))) == []
+    assert policy.expand(beams({(0,): 0.2, (1,): 0.9}, ended=((0,),)), [])
+    assert policy.expand(beams({(0,): 0.2, (1,): 0.1}, ended=((0,),)), []) == []
+
+
+def test_a_warm_up_of_all_answers_stops_none() -> None:
+    policy = ConfidenceStop(n=3, warmup=9, keep=0.5, stop_below=None)
+    assert (policy.num_roots, policy.is_revisiting) == (3, False)
+    assert shares(policy.expand(beams({(0,): 0.0, (1,): 0.0, (2,): 1.0}), [])) == {
+        (0,): 1,
+        (1,): 1,
+        (2,): 1,
+    }
+    assert policy.expand(beams({(0,): 0.0}, ended=((0,),)), []) == []
 
 
 def test_dynamic_branching_shares_places_by_score() -> None:
@@ -240,3 +292,12 @@ def test_a_policy_of_ones_own_is_named_by_its_function() -> None:
 def test_a_name_without_a_policy_is_refused(name: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         make_policy(search_config(search=name))
+
+
+def test_answers_that_are_stopped_leave_a_weighted_vote() -> None:
+    config = search_config(search="deepconf")
+    assert resolve(config, has_verifier=True).selection == "weighted"
+    best = search_config(config, selection="best")
+    assert resolve(best, has_verifier=True).selection == "best"
+    with pytest.raises(ConfigurationError, match="needs a verifier"):
+        resolve(config, has_verifier=False)

@@ -245,7 +245,7 @@ def test_a_prompt_that_opens_thoughts_leaves_a_text_in_them(end: str, answer: st
             extract=extract,
         )
         run = SearchRun(request, policy, tokenizer, max_model_len=100, priority=0)
-        return run.answer_reader
+        return run.beams.reader
 
     assert reader(None)(r"\boxed{5}") == answer
     assert reader(str.strip)(r"\boxed{5}") == ("" if answer is None else r"\boxed{5}")

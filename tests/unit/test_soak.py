@@ -18,7 +18,7 @@ from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.scheduling.gauges import Gauges
 from fasttts.verifiers import Mean
 
-NUM_CALLS = 5000
+NUM_CALLS = 2000
 NUM_HANGS = 2
 NUM_WORKERS = 32
 

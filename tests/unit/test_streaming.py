@@ -33,6 +33,7 @@ from fasttts.config import PLAIN, SearchConfig, SearchMethod, search_config
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.result import make_result
 from fasttts.search import Beam, Branch, StepPolicy
+from fasttts.streaming.event_log import EventLog
 from fasttts.streaming.listener import SearchListener
 from fasttts.types import Path
 from tests.searches import UNTIMED, drive, make_run, marked_generator
@@ -251,7 +252,7 @@ def test_the_trunk_is_all_that_the_living_beams_share(
     decode = FakeGenerator().tokenizer.decode
 
     def check(_: int) -> None:
-        alive = told.run.possible_nodes()
+        alive = told.run.budget.possible_nodes()
         texts = [node.text_before() + decode(node.token_ids) for node in alive]
         shared = os.path.commonprefix(texts)  # noqa: RUF071, what is compared is characters
         assert told.common_prefix == (shared or told.common_prefix)
@@ -295,3 +296,23 @@ def test_the_same_is_told_in_an_event_loop() -> None:
         events = asyncio.run(told())
     assert events[0] == SearchStarted(num_beams=4)
     assert common_prefix(events) == ended(events).text
+
+
+async def test_a_reader_of_many_events_lets_others_work() -> None:
+    log = EventLog()
+    for number in range(100):
+        log.publish(TextDelta(text=str(number)))
+    log.end()
+    num_turns = 0
+
+    async def other() -> None:
+        nonlocal num_turns
+        while True:
+            num_turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.ensure_future(other())
+    told = [event async for event in log.aread()]
+    task.cancel()
+    assert told == [TextDelta(text=str(number)) for number in range(100)]
+    assert num_turns >= 3

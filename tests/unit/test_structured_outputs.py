@@ -2,11 +2,12 @@
 
 import functools
 import json
+import pickle
 from typing import Any
 
 import pytest
 
-from fasttts import BackendError, ConfigurationError, FastTTS
+from fasttts import ConfigurationError, FastTTS
 from fasttts.answers.equality import answers_equal, group_equal
 from fasttts.backends.fake import (
     EOS,
@@ -17,7 +18,7 @@ from fasttts.backends.fake import (
     vocabulary,
 )
 from fasttts.config import PLAIN, SchedulingConfig, SearchConfig, search_config
-from fasttts.decoding.grammar import Constraints
+from fasttts.decoding.grammar import Constraints, serve_received
 from fasttts.decoding.structured_outputs import StructuredOutputs, Thoughts
 from fasttts.engine.request import Prompt, is_thinking
 from fasttts.scheduling.loop import Loop
@@ -107,10 +108,10 @@ def test_what_a_schema_allows(schema: dict[str, Any], text: str, is_possible: bo
     assert is_followed(grammar, text) == is_possible
 
 
-def test_a_grammar_of_another_model_s_tokens_fails_its_own_search_alone() -> None:
+def test_a_grammar_of_another_model_s_tokens_is_refused() -> None:
     with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
         other = {"grammar": 'start: <|not_a_token|> "a"'}
-        with pytest.raises(BackendError, match="this model's vocabulary"):
+        with pytest.raises(ConfigurationError, match="this model's vocabulary"):
             engine.search("?", search="best_of_n", n=3, structured_outputs=other)
         assert engine.health.is_healthy
         assert engine.search("?", structured_outputs={"choice": ["yes"]}).text == "yes"
@@ -253,3 +254,28 @@ def test_constrained_answers_vote_and_end_a_search_early(outputs: dict[str, Any]
         assert result.warnings == ()
         plain = engine.search("Is it?", search="none", structured_outputs=outputs)
         assert plain.answer == plain.text
+
+
+def test_a_constraint_begins_anew_in_another_process() -> None:
+    constraints = Constraints(vocabulary, VOCAB_SIZE)
+    serve_received(Constraints(vocabulary, VOCAB_SIZE))
+    begun = FakeTokenizer().encode("ab")
+    sent = constraints.start(GRAMMAR, begun)
+    received = pickle.loads(pickle.dumps(sent))
+    assert (received.is_received, sent.is_received) == (True, False)
+    further = FakeTokenizer().encode("cd")
+    for num_tokens in range(len(further) + 1):
+        tokens = further[:num_tokens]
+        assert received.allowed(tokens).tolist() == sent.allowed(tokens).tolist()
+    # What was taken since is not sent: the sequence's tokens are the other process's to draw.
+    again = pickle.loads(pickle.dumps(sent))
+    assert again.allowed(()).tolist() == constraints.start(GRAMMAR, begun).allowed(()).tolist()
+
+
+def test_a_failure_is_known_from_the_tokens_alone() -> None:
+    sent = Constraints(vocabulary, VOCAB_SIZE).start(GRAMMAR, ())
+    sent.take(FakeTokenizer().encode("a"))
+    assert sent.failure is None
+    sent.take(FakeTokenizer().encode("Z"))
+    assert sent.failure is not None
+    sent.take(FakeTokenizer().encode("a"))

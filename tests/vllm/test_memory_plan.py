@@ -152,10 +152,11 @@ UNKNOWN = replace(RTX_4090, name="Somebody's Accelerator")
         (config(), UNKNOWN, '"Somebody\'s Accelerator" is not in the table of devices'),
         (config(kv_cache_memory_bytes=GIB), RTX_4090, "kv_cache_memory_bytes is set"),
         (
-            config(generator_args={"tensor_parallel_size": 2}),
+            config(verifier_args={"tensor_parallel_size": 2}),
             RTX_4090,
-            "generator_args['tensor_parallel_size'] is set",
+            "verifier_args['tensor_parallel_size'] is set",
         ),
+        (config(tensor_parallel_size=2), CPU, "ranks share the memory of a CPU"),
         (
             config(verifier_args={"gpu_memory_utilization": 0.2}),
             RTX_4090,

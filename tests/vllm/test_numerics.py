@@ -88,6 +88,19 @@ def test_the_user_s_own_variable_asks_for_deterministic() -> None:
     assert environ == {VARIABLE: "1"}
 
 
+def test_the_variable_alone_is_the_option() -> None:
+    process = ProcessNumerics({VARIABLE: "1"})
+    found = check_numerics(config(), GPU, GENERATOR, VERIFIER, process)
+    assert found == deterministic()
+    assert generator_arguments(found, GENERATOR, VERIFIER, GPU)["dtype"] == "float32"
+    assert check_numerics(config(), CPU, GENERATOR, VERIFIER, process) == config()
+
+
+@pytest.mark.parametrize("name", ["TRITON_ATTN", "triton_attn", None])
+def test_triton_s_attention_may_be_named(name: str | None) -> None:
+    check(deterministic(dtype="bfloat16", generator_args={"attention_backend": name}), GPU)
+
+
 @pytest.mark.parametrize(("value", "reason"), [("0", "switches off"), ("yes", "knows 0 and 1")])
 def test_a_variable_against_the_option_is_refused(value: str, reason: str) -> None:
     process = ProcessNumerics({VARIABLE: value})
@@ -129,19 +142,76 @@ def test_a_vllm_without_the_kernels_is_refused(monkeypatch: pytest.MonkeyPatch) 
         (quantized(GENERATOR, "gptq"), VERIFIER, {}, "generator='/g'.*quantised"),
         (GENERATOR, quantized(VERIFIER, "fp8"), {}, "verifier='/v'.*quantised"),
         (replace(GENERATOR, is_gguf=True), None, {}, "generator='/g'.*quantised"),
-        (GENERATOR, VERIFIER, {"dtype": "bfloat16"}, "generator='/g'.*bfloat16.*dtype='float32'"),
+        (GENERATOR, VERIFIER, {"dtype": "float16"}, "generator='/g'.*float16.*dtype='float32'"),
+        (
+            GENERATOR,
+            VERIFIER,
+            {"verifier_args": {"dtype": "bfloat16"}},
+            "a verifier in float32 alone.*verifier='/v' would run in bfloat16",
+        ),
         (GENERATOR, VERIFIER, {"verifier_args": {"dtype": "half"}}, "verifier='/v'.*half"),
         (
             GENERATOR,
             VERIFIER,
             {"verifier_args": {"quantization": "bitsandbytes"}},
-            "verifier='/v'.*quantised",
+            "verifier='/v'.*quantised weights: leave quantization",
         ),
         (
             GENERATOR,
             VERIFIER,
             {"generator_args": {"compilation_config": 3}},
             r"generator_args\['compilation_config'\].*give a dict",
+        ),
+        *[
+            (
+                GENERATOR,
+                VERIFIER,
+                {"generator_args": {"compilation_config": given}},
+                "give a list of",
+            )
+            for given in (
+                {"custom_ops": "all"},
+                {"custom_ops": [3]},
+                {"custom_ops": None},
+                {"inductor_compile_config": 5},
+            )
+        ],
+        *[
+            (
+                GENERATOR,
+                VERIFIER,
+                {"generator_args": given},
+                "generator_args: .* not shown.*leave it",
+            )
+            for given in (
+                {"kv_cache_dtype": "fp8"},
+                {"enable_lora": True},
+                {"hf_overrides": {"dtype": "float16"}},
+            )
+        ],
+        (
+            GENERATOR,
+            VERIFIER,
+            {"verifier_args": {"load_format": "bitsandbytes"}},
+            "quantised weights: leave quantization and load_format out of verifier_args",
+        ),
+        (
+            GENERATOR,
+            VERIFIER,
+            {"dtype": "float32", "generator_args": {"dtype": "half"}},
+            "would run in half: leave dtype out of generator_args",
+        ),
+        (
+            GENERATOR,
+            VERIFIER,
+            {"generator_args": {"attention_backend": "FLASH_ATTN"}},
+            "generator_args: attention_backend='FLASH_ATTN' is not known.*leave it out",
+        ),
+        (
+            GENERATOR,
+            VERIFIER,
+            {"verifier_args": {"attention_config": {"flash_attn_version": 2}}},
+            "verifier_args: attention_config is not known.*leave it out",
         ),
     ],
 )
@@ -156,7 +226,11 @@ def test_models_that_a_gpu_does_not_run_alike_are_refused(
 @pytest.mark.parametrize(
     ("options", "generator", "message"),
     [
-        ({"dtype": "bfloat16"}, GENERATOR, r"float32 alone.*generator='/g'.*give dtype='float32'"),
+        (
+            {"dtype": "bfloat16"},
+            GENERATOR,
+            r"float32 alone, and generator='/g'.*give dtype='float32'",
+        ),
         ({"verifier_args": {"dtype": "half"}}, GENERATOR, "verifier='/v'.*half"),
         ({}, quantized(GENERATOR, "gptq"), "quantised weights: take a model of whole weights"),
     ],
@@ -176,6 +250,27 @@ def test_deterministic_engines_on_a_gpu_run_in_float32_unasked() -> None:
         check(settings, GPU)
         assert generator_arguments(settings, GENERATOR, VERIFIER, GPU)["dtype"] == dtype
         assert verifier_arguments(settings, GENERATOR, VERIFIER, GPU)["dtype"] == dtype
+
+
+@pytest.mark.parametrize(
+    "options", [{"dtype": "bfloat16"}, {"generator_args": {"dtype": "torch.bfloat16"}}]
+)
+def test_a_generator_in_bfloat16_has_triton_s_attention_and_its_verifier_float32(
+    options: dict[str, Any],
+) -> None:
+    check(settings := deterministic(**options), GPU)
+    opened = deterministic_arguments(generator_arguments(settings, GENERATOR, VERIFIER, GPU))
+    assert "bfloat16" in str(opened["dtype"])
+    assert opened["attention_backend"] == "TRITON_ATTN"
+    scored = deterministic_arguments(verifier_arguments(settings, GENERATOR, VERIFIER, GPU))
+    assert scored["dtype"] == "float32"
+    assert "attention_backend" not in scored, "vLLM takes Triton's by itself"
+
+
+def test_the_default_leaves_types_and_attention_to_the_model() -> None:
+    settings = config(dtype="bfloat16", generator_args={"attention_backend": "FLASH_ATTN"})
+    check(settings, GPU)
+    assert verifier_arguments(settings, GENERATOR, VERIFIER, GPU)["dtype"] == "bfloat16"
 
 
 def test_what_the_compiler_chooses_does_not_depend_on_time() -> None:

@@ -27,6 +27,9 @@ from tests.vllm.inside import paces_starts
 QUESTION = "Tom has 3 boxes of 12 pencils each. Tom gives 5 pencils to Mia. How many are left?"
 
 
+_GROWN = "Memory usage increased after sleeping."
+
+
 class Sleeper:
     """Writes down when it goes and when it comes back."""
 
@@ -110,6 +113,17 @@ class Executor:
         self._diary.append(f"tags {tags}")
 
 
+class CrowdedExecutor(Executor):
+    """Falls asleep while another program takes memory, which vLLM's worker then reports."""
+
+    is_sleeping = False
+    sleeping_tags: frozenset[str] = frozenset()
+
+    def sleep(self, level: int) -> None:
+        super().sleep(level)
+        raise AssertionError(_GROWN)
+
+
 class OnThisDevice(SleepingGenerator):
     """Leaves the device in name only: vLLM's sleep mode needs a GPU."""
 
@@ -140,6 +154,8 @@ class BesideIt(SleepingVerifier):
 class Engine:
     """What of vLLM's engine a backend asks when it is built and when it changes turns."""
 
+    executor: type[Executor] = Executor
+
     def __init__(self, diary: list[str], *, is_eager: bool, graphs: str) -> None:
         from vllm.config import CUDAGraphMode
 
@@ -162,7 +178,7 @@ class Engine:
         )
         blocks = SimpleNamespace(coordinator=None)
         scheduler = SimpleNamespace(kv_cache_manager=blocks, scheduler_config=options)
-        core = SimpleNamespace(model_executor=Executor(diary), scheduler=scheduler)
+        core = SimpleNamespace(model_executor=self.executor(diary), scheduler=scheduler)
         self.engine_core = SimpleNamespace(engine_core=core)
         self._diary = diary
 
@@ -177,11 +193,27 @@ class Engine:
         raise RuntimeError("CUDA out of memory")
 
 
+class CrowdedEngine(Engine):
+    """One on a device of which another program takes memory at the wrong moments."""
+
+    executor = CrowdedExecutor
+
+    def sleep(self, level: int) -> None:
+        super().sleep(level)
+        raise Exception(f"Call to sleep failed: {_GROWN}")  # vLLM's own type
+
+    def collective_rpc(self, method: str, args: tuple[Any, ...]) -> None:
+        self._diary.append(f"worker of the verifier: {method}{args}")
+
+    def wake_up(self) -> None:
+        self._diary.append("verifier goes on")
+
+
 class Model:
     """What of vLLM's `LLM` a backend asks when it is built."""
 
-    def __init__(self, diary: list[str], folder: Path, *, is_eager: bool, graphs: str) -> None:
-        self.llm_engine = Engine(diary, is_eager=is_eager, graphs=graphs)
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self.llm_engine = engine
         self._folder = folder
 
     def get_tokenizer(self) -> Any:
@@ -193,17 +225,23 @@ class Model:
 class Opened:
     """Notes the arguments with which engines are opened, by their role, and opens none."""
 
-    def __init__(self, diary: list[str], graphs: str = "FULL_AND_PIECEWISE") -> None:
+    def __init__(
+        self,
+        diary: list[str],
+        graphs: str = "FULL_AND_PIECEWISE",
+        engine: type[Engine] = Engine,
+    ) -> None:
         self._diary = diary
         self._graphs = graphs
+        self._engine = engine
         self.arguments: dict[Role, dict[str, Any]] = {}
         self.environ: dict[str, str] = {}
 
     def open_engine(self, role: Role, **arguments: Any) -> Any:
         self.arguments[role] = arguments
         is_eager = arguments.get("enforce_eager", False)
-        folder = Path(arguments["model"])
-        return Model(self._diary, folder, is_eager=is_eager, graphs=self._graphs)
+        engine = self._engine(self._diary, is_eager=is_eager, graphs=self._graphs)
+        return Model(engine, Path(arguments["model"]))
 
 
 def builder(offloading: str, opened: Opened, **options: Any) -> EngineBuilder:
@@ -241,6 +279,29 @@ def test_a_plan_of_turns_opens_backends_that_take_them(diary: list[str]) -> None
         "preempted",
         "level 1",
     ]
+
+
+@pytest.mark.vllm
+def test_engines_sleep_and_wake_beside_a_program_that_takes_memory(diary: list[str]) -> None:
+    planned = builder("sleep", Opened(diary, engine=CrowdedEngine))
+    generator, verifier = planned.open_generator(()), planned.open_verifier()
+    assert verifier is not None
+    diary.clear()
+    planned.device_owner.take(generator)
+    planned.device_owner.take(verifier)
+    planned.device_owner.take(generator)
+    assert diary == [
+        "verifier, level 1",
+        "tags None",
+        "preempted",
+        "level 1",
+        "worker of the verifier: wake_up(None,)",
+        "verifier goes on",
+        "verifier, level 1",
+        "tags None",
+    ]
+    executor: Any = generator._executor  # vLLM's, as it was told
+    assert (executor.is_sleeping, executor.sleeping_tags) == (True, {"weights", "kv_cache"})
 
 
 @pytest.mark.vllm

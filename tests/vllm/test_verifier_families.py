@@ -15,11 +15,26 @@ import pytest
 
 from fasttts.backends.vllm.loader import load_planned
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
-from fasttts.config import engine_config
+from fasttts.config import PLAIN, SchedulingConfig, engine_config, search_config
 from fasttts.errors import BackendError, CapacityError
 from fasttts.interfaces import VerificationRequest
-from fasttts.verifiers.generative import JUDGE_PROMPT, SHEPHERD_TAG
+from fasttts.scheduling.loop import Loop
+from fasttts.verifiers.critiques import (
+    GENPRM_CRITIQUE,
+    GENPRM_CRITIQUE_SYSTEM,
+    GENPRM_DIRECT_SYSTEM,
+    THINKPRM_PROMPT,
+)
+from fasttts.verifiers.generative import SHEPHERD_TAG
+from fasttts.verifiers.judge_formats import (
+    CONTINUE_PROMPT,
+    JUDGE_PROMPT,
+    MISTAKE_PROMPT,
+    SOUND_PROMPT,
+)
+from fasttts.verifiers.prompt_formats import SYSTEM_PROMPT
 from fasttts.verifiers.registry import FAMILIES
+from tests.searches import Recorder, Snapshot, drive, make_run, same_tree, snapshot
 
 pytestmark = pytest.mark.vllm
 
@@ -64,13 +79,15 @@ def byte_tokenizer(folder: Path) -> int:
     )
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<|bos|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<pad>"]
+    special += ["<extra_0>", "</think>"]
     trainer = trainers.BpeTrainer(
         vocab_size=384,
         special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([f"{PROBLEM} {' '.join(STEPS)} Yes No\n\n"] * 3, trainer)
+    words = "Yes No A B C D E \\boxed{Yes} \\boxed{No}"
+    tokenizer.train_from_iterator([f"{PROBLEM} {' '.join(STEPS)} {words}\n\n"] * 3, trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<|bos|>",
@@ -204,6 +221,15 @@ def save_rlhflow(folder: Path) -> Callable[..., list[float]]:
     return scores
 
 
+def conversation_of(problem: str, steps: Sequence[str], system: str | None = None) -> Any:
+    """A problem and the steps as the answer to it."""
+    said = [
+        {"role": "user", "content": problem},
+        {"role": "assistant", "content": "\n\n".join(steps)},
+    ]
+    return said if system is None else [{"role": "system", "content": system}, *said]
+
+
 def save_outcome(folder: Path) -> Callable[..., list[float]]:
     vocab_size = byte_tokenizer(folder)
     model = make_model("Llama:SequenceClassification", vocab_size, num_labels=1, pad_token_id=4)
@@ -213,10 +239,7 @@ def save_outcome(folder: Path) -> Callable[..., list[float]]:
         """The pooled logit of the conversation up to each step."""
         found = []
         for end in range(1, len(steps) + 1):
-            conversation = [
-                {"role": "user", "content": problem},
-                {"role": "assistant", "content": "\n\n".join(steps[:end])},
-            ]
+            conversation = conversation_of(problem, steps[:end])
             text = tokenizer.apply_chat_template(conversation, tokenize=False)
             token_ids = tokenizer.encode(text, add_special_tokens=False)
             found.append(logits_of(model, token_ids).sigmoid().item())
@@ -225,34 +248,218 @@ def save_outcome(folder: Path) -> Callable[..., list[float]]:
     return scores
 
 
-def save_judge(folder: Path) -> Callable[..., list[float]]:
+def save_headed(folder: Path, architecture: str, num_labels: int) -> tuple[Any, Any]:
+    """A Qwen2 with Qwen's head of two layers at each token; its tokenizer, and its values."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
     model = make_model("Qwen2:CausalLM", byte_tokenizer(folder))
+    tokenizer = save(model, folder, architectures=[architecture])
+    torch.manual_seed(11)
+    head = torch.nn.Sequential(
+        torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, num_labels)
+    )
+    weights = load_file(folder / "model.safetensors")
+    weights |= {f"score.{name}": weight.detach() for name, weight in head.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+    def values(token_ids: Sequence[int]) -> Any:
+        with torch.no_grad():
+            return head(model.model(torch.tensor([token_ids])).last_hidden_state)[0]
+
+    return tokenizer, values
+
+
+def save_qwen_reward(folder: Path) -> Callable[..., list[float]]:
+    tokenizer, values = save_headed(folder, "Qwen2ForRewardModel", 1)
+
+    def scores(problem: str, steps: Sequence[str]) -> list[float]:
+        """As the model card does: the value of the conversation's last token."""
+        found = []
+        for end in range(1, len(steps) + 1):
+            conversation = conversation_of(problem, steps[:end], SYSTEM_PROMPT)
+            text = tokenizer.apply_chat_template(conversation, tokenize=False)
+            token_ids = tokenizer.encode(text, add_special_tokens=False)
+            found.append(values(token_ids)[-1, 0].sigmoid().item())
+        return found
+
+    return scores
+
+
+def save_reasonflux(folder: Path) -> Callable[..., list[float]]:
+    tokenizer, values = save_headed(folder, "Qwen2ForProcessRewardModel", 2)
+
+    def scores(problem: str, steps: Sequence[str]) -> list[float]:
+        """As the README does: the second class of each step's tag."""
+        import torch
+
+        conversation = conversation_of(problem, ["".join(f"{step}<extra_0>" for step in steps)])
+        text = tokenizer.apply_chat_template(conversation, tokenize=False)
+        token_ids = tokenizer.encode(text, add_special_tokens=False)
+        tag = torch.tensor(token_ids) == tokenizer.encode("<extra_0>")[0]
+        return values(token_ids).softmax(dim=-1)[tag, 1].tolist()
+
+    return scores
+
+
+def save_trl(folder: Path) -> Callable[..., list[float]]:
+    model = make_model("Qwen2:TokenClassification", byte_tokenizer(folder), num_labels=2)
     tokenizer = save(model, folder)
 
     def scores(problem: str, steps: Sequence[str]) -> list[float]:
-        """The odds of the first token of Yes against that of No."""
-        yes, no = (tokenizer.encode(word, add_special_tokens=False)[0] for word in ("Yes", "No"))
+        """As `PRMTrainer.tokenize_row` does, read where that has labels."""
+        import torch
+
+        token_ids = tokenizer(problem, add_special_tokens=False)["input_ids"]
+        token_ids = [tokenizer.bos_token_id, *token_ids]
+        separator = tokenizer.encode("\n", add_special_tokens=False)
+        is_labelled = [False] * len(token_ids)
+        for step in steps:
+            own = tokenizer(step, add_special_tokens=False)["input_ids"] + separator
+            token_ids += own
+            is_labelled += [False] * (len(own) - 1) + [True]
+        found = logits_of(model, token_ids).softmax(dim=-1)[:, 1]
+        return found[torch.tensor(is_labelled)].tolist()
+
+    return scores
+
+
+def rendered(tokenizer: Any, *spoken: tuple[str, str]) -> str:
+    """A conversation in the chat template, with the next reply opened."""
+    messages = [{"role": role, "content": content} for role, content in spoken]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def greedy(model: Any, token_ids: list[int], max_tokens: int, is_over: Any) -> list[int]:
+    """What the model writes behind a prompt, token by token."""
+    written: list[int] = []
+    while len(written) < max_tokens and not (written and is_over(written)):
+        written.append(int(logits_of(model, [*token_ids, *written])[-1].argmax()))
+    return written
+
+
+def verdict(tokenizer: Any, model: Any, token_ids: Sequence[int], yes: str, no: str) -> float:
+    good, bad = (tokenizer.encode(word, add_special_tokens=False)[-1] for word in (yes, no))
+    return float(logits_of(model, token_ids)[-1, [good, bad]].softmax(-1)[0])
+
+
+def save_genprm(folder: Path, is_direct: bool = True) -> Callable[..., list[float]]:
+    model = make_model("Qwen2:CausalLM", byte_tokenizer(folder))
+    tokenizer = save(model, folder)
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer.encode(text, add_special_tokens=False))
+
+    def scores(problem: str, steps: Sequence[str]) -> list[float]:
+        r"""As `_single_inference` does without code: the verdict behind `\\boxed{`."""
+        found = []
+        spoken = [("system", GENPRM_DIRECT_SYSTEM if is_direct else GENPRM_CRITIQUE_SYSTEM)]
+        verdict_start = "<output>\n**Judgement**: $\\boxed{"
+        for number, step in enumerate(steps, 1):
+            spoken.append(("user", step if number > 1 else f"Question: {problem}\n\n{step}"))
+            text = rendered(tokenizer, *spoken)
+            if is_direct:
+                token_ids = encode(text + verdict_start)
+            else:
+                token_ids = encode(text + GENPRM_CRITIQUE.format(number=number))
+                token_ids += thought_of(token_ids) + encode(f"</analyze>\n{verdict_start}")
+            found.append(verdict(tokenizer, model, token_ids, "Yes", "No"))
+            spoken.append(("assistant", f"{verdict_start}Yes}}$\n</output>\n"))
+        return found
+
+    def thought_of(token_ids: list[int]) -> list[int]:
+        eos = tokenizer.eos_token_id
+        written = greedy(model, token_ids, THOUGHT_TOKENS, lambda own: own[-1] == eos)
+        return [token_id for token_id in written if token_id != eos]
+
+    return scores
+
+
+def save_genprm_thinking(folder: Path) -> Callable[..., list[float]]:
+    return save_genprm(folder, is_direct=False)
+
+
+def save_thinkprm(folder: Path) -> Callable[..., list[float]]:
+    model = make_model("Qwen2:CausalLM", byte_tokenizer(folder))
+    tokenizer = save(model, folder)
+    ends = {tokenizer.eos_token_id, tokenizer.encode("</think>", add_special_tokens=False)[0]}
+
+    def scores(problem: str, steps: Sequence[str]) -> list[float]:
+        """As `format_verification_cot_for_thinkprm` does; then the question of its training."""
         found = []
         for end in range(1, len(steps) + 1):
-            asked = JUDGE_PROMPT.format(problem=problem, steps="\n\n".join(steps[:end]))
-            text = tokenizer.apply_chat_template(
-                [{"role": "user", "content": asked}], tokenize=False, add_generation_prompt=True
-            )
+            numbered = "\n".join(f"Step {i}: {step}" for i, step in enumerate(steps[:end], 1))
+            question = THINKPRM_PROMPT.format(problem=problem, steps=numbered)
+            text = rendered(tokenizer, ("user", question)) + "\nLet's verify step by step:"
             token_ids = tokenizer.encode(text, add_special_tokens=False)
-            found.append(logits_of(model, token_ids)[-1, [yes, no]].softmax(-1)[0].item())
+            own = greedy(model, token_ids, THOUGHT_TOKENS, lambda own: own[-1] in ends)
+            token_ids += [token_id for token_id in own if token_id not in ends]
+            closing = "</think>\nIs the solution correct?"
+            token_ids += tokenizer.encode(closing, add_special_tokens=False)
+            found.append(verdict(tokenizer, model, token_ids, " Yes", " No"))
         return found
+
+    return scores
+
+
+def save_judge(folder: Path) -> Callable[..., list[float]]:
+    """The odds of the first token of Yes against that of No."""
+    return save_asked(folder, [(JUDGE_PROMPT, {"Yes": 1.0, "No": 0.0})])
+
+
+def save_panel(folder: Path) -> Callable[..., list[float]]:
+    """The mean of three questions' odds, one of which asks for the opposite."""
+    good_and_bad = {"Yes": 1.0, "No": 0.0}
+    questions = [(prompt, good_and_bad) for prompt in (SOUND_PROMPT, CONTINUE_PROMPT)]
+    return save_asked(folder, [*questions, (MISTAKE_PROMPT, {"Yes": 0.0, "No": 1.0})])
+
+
+def save_asked(
+    folder: Path, questions: Sequence[tuple[str, dict[str, float]]]
+) -> Callable[..., list[float]]:
+    model = make_model("Qwen2:CausalLM", byte_tokenizer(folder))
+    tokenizer = save(model, folder)
+
+    def worth(asked: str, replies: dict[str, float]) -> float:
+        import torch
+
+        first = [tokenizer.encode(reply, add_special_tokens=False)[0] for reply in replies]
+        token_ids = tokenizer.encode(rendered(tokenizer, ("user", asked)), add_special_tokens=False)
+        shares = logits_of(model, token_ids)[-1, first].softmax(-1)
+        return float(shares @ torch.tensor(list(replies.values())))
+
+    def scores(problem: str, steps: Sequence[str]) -> list[float]:
+        texts = ("\n\n".join(steps[:end]) for end in range(1, len(steps) + 1))
+        return [
+            sum(worth(q.format(problem=problem, steps=text), r) for q, r in questions)
+            / len(questions)
+            for text in texts
+        ]
 
     return scores
 
 
 SAVERS: dict[str, Callable[[Path], Callable[..., list[float]]]] = {
     "skywork-prm": save_skywork,
+    "qwen-rm": save_qwen_reward,
+    "reasonflux": save_reasonflux,
+    "trl": save_trl,
     "math-shepherd": save_shepherd,
     "rlhflow": save_rlhflow,
+    "genprm": save_genprm,
+    "genprm thinking": save_genprm_thinking,
+    "thinkprm": save_thinkprm,
     "outcome": save_outcome,
     "judge": save_judge,
+    "judge-panel": save_panel,
 }
-NAMED = {"math-shepherd", "rlhflow", "judge"}
+FOUND_BY_CLASS = {"skywork-prm", "qwen-rm", "trl", "outcome"}
+THOUGHT_TOKENS = 12
+SETTINGS = {
+    "genprm": {"max_thought_tokens": 0},
+    "genprm thinking": {"max_thought_tokens": THOUGHT_TOKENS},
+    "thinkprm": {"max_thought_tokens": THOUGHT_TOKENS},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +467,7 @@ class Case:
     """A family's verifier on vLLM, and the same scores from elsewhere."""
 
     family: str
+    generator: Any
     verifier: Any
     expected: Callable[..., list[float]]
     layout: Any
@@ -271,22 +479,25 @@ def case(
 ) -> Iterator[Case]:
     from transformers import AutoTokenizer
 
-    family = request.param
+    family, _, _ = request.param.partition(" ")
+    settings = SETTINGS.get(request.param, {})
     folder = tmp_path_factory.mktemp(family)
-    expected = SAVERS[family](folder)
+    expected = SAVERS[request.param](folder)
     config = engine_config(
         generator=str(tiny_generator),
         verifier=str(folder),
-        verifier_format=family if family in NAMED else "auto",
+        verifier_format="auto" if family in FOUND_BY_CLASS else family,
+        verifier_format_args=settings,
     )
     loaded = load_planned(config)
     assert loaded.verifier is not None
     tokenizer = ChatTokenizer(AutoTokenizer.from_pretrained(folder), family)
     yield Case(
         family=family,
+        generator=loaded.generator,
         verifier=loaded.verifier,
         expected=expected,
-        layout=FAMILIES[family].build(tokenizer, family),
+        layout=FAMILIES[family].build(tokenizer, family, **settings),
     )
     loaded.verifier.close()
     loaded.generator.close()
@@ -316,13 +527,20 @@ def test_step_by_step_has_the_same_scores_and_computes_only_what_is_new(case: Ca
     for end in range(1, len(STEPS) + 1):
         found = ask(case.verifier, problem, STEPS[:end], end - 1)
         assert found.scores == (pytest.approx(expected[end - 1], abs=TOLERANCE),)
-        prompt = case.layout.prompt(problem, STEPS[:end]).token_ids
-        assert found.num_computed_tokens + found.num_cached_tokens == len(prompt)
+        prompts = [one.prompt(problem, STEPS[:end]).token_ids for one in case.layout.variants]
+        prompt = prompts[0]
+        num_tokens = found.num_computed_tokens + found.num_cached_tokens
+        if case.layout.thought is not None:
+            longest = THOUGHT_TOKENS + case.layout.num_reserved_tokens + BLOCK
+            assert len(prompt) < num_tokens <= len(prompt) + longest
+            continue
+        assert num_tokens == sum(map(len, prompts))
         pairs = zip(before, prompt, strict=False)
         num_new = len(prompt) - len(
             list(itertools.takewhile(lambda pair: len({*pair}) == 1, pairs))
         )
-        assert 0 < found.num_computed_tokens <= num_new + BLOCK
+        most = (num_new + BLOCK) if len(prompts) == 1 else num_tokens
+        assert 0 < found.num_computed_tokens <= most
         before = prompt
     assert case.verifier.block_size == BLOCK
 
@@ -337,6 +555,19 @@ def test_many_paths_at_once(case: Case) -> None:
     for request, found in zip(requests, case.verifier.score(requests), strict=True):
         expected = case.expected(request.problem, request.steps)[request.num_scored :]
         assert list(found.scores) == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_search_finds_one_tree_in_every_schedule(case: Case) -> None:
+    config = search_config(search="beam_search", n=4, beam_width=2, max_tokens=24, max_depth=3)
+    expected: Snapshot | None = None
+    for scheduling in (PLAIN, SchedulingConfig(), SchedulingConfig(slots=2)):
+        loop, recorder = Loop(case.generator, case.verifier, scheduling), Recorder()
+        run = make_run(case.generator, PROBLEM, config)
+        loop.submit(run, recorder)
+        drive(loop)
+        assert recorder.outcomes == [None]
+        expected = expected or snapshot(run)
+        assert same_tree(run, expected)
 
 
 def test_a_prompt_longer_than_the_context_is_refused(case: Case) -> None:

@@ -9,10 +9,12 @@ from typing import Any, Final
 import uvicorn
 from mcp.server.lowlevel import Server
 from mcp.server.transport_security import TransportSecuritySettings
+from sse_starlette.sse import AppStatus
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fasttts.bounded_http import BoundedHttp
 from fasttts.errors import ConfigurationError, shown
 from fasttts.network import (
     LOOPBACK_NAMES,
@@ -29,6 +31,10 @@ from fasttts.network import (
 PATH: Final = "/mcp"
 MAX_BODY_BYTES: Final = 1 << 20
 _GRACE_S: Final = 5
+
+# A server that is told to stop lets its streams end; those of the SDK would be cut off, and with
+# them those of every later server of the process.
+AppStatus.enable_automatic_graceful_drain = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +157,10 @@ class HttpServer:
         self._server = _Uvicorn(
             uvicorn.Config(
                 app,
-                log_level="warning",
+                log_config=None,  # the application decides where messages go
                 access_log=False,
                 server_header=False,
+                http=BoundedHttp,
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )

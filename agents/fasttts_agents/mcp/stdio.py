@@ -11,6 +11,8 @@ import anyio
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
+from fasttts_agents.mcp.messages import ClientMessages
+
 
 class _InterruptibleInput(io.RawIOBase):
     """A descriptor whose reader can be told that the input has ended.
@@ -92,6 +94,7 @@ async def serve_stdio(server: Server[Any], streams: ProtocolStreams) -> None:
         server: The server.
         streams: Standard input and output.
     """
-    files = anyio.wrap_file(streams.input), anyio.wrap_file(streams.output)
-    async with stdio_server(*files) as (received, sent):
+    messages = ClientMessages(streams.input)
+    async with stdio_server(messages, anyio.wrap_file(streams.output)) as (received, sent):
+        messages.answer = sent.send
         await server.run(received, sent, server.create_initialization_options())

@@ -1,12 +1,12 @@
 """Arguments of vLLM's `LLM` for each role."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from fasttts.backends.vllm.checkpoint import Checkpoint
-from fasttts.config import EngineConfig, option_hint
+from fasttts.config import EngineConfig, option_hint, option_name
 from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
 from fasttts.memory.requirements import VERIFIER_CONTEXT_FACTOR
@@ -46,6 +46,9 @@ _RESERVED = frozenset(
 )
 """Arguments that the promise of equal results depends on."""
 
+RAW_LOGPROBS = "raw_logprobs"
+"""vLLM's word for log-probabilities of the model's own logits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VllmDevice:
@@ -77,11 +80,40 @@ def check_extra_arguments(option: str, given: Mapping[str, Any], known: Iterable
     """
     names = sorted(known)
     for name in given:
+        if option == "generator_args" and name == "tensor_parallel_size":
+            raise ConfigurationError(
+                f"{option}[{name!r}]: give the engine's option {option_name(name)} instead"
+            )
         if name in _RESERVED:
             raise ConfigurationError(f"{option}[{name!r}] is set by FastTTS: leave it out")
         if name not in names:
             hint = did_you_mean(name, names, otherwise="see vLLM's EngineArgs")
             raise ConfigurationError(f"{option}[{name!r}] is no argument of vLLM's LLM: {hint}")
+
+
+def check_reports_distributions(config: EngineConfig) -> None:
+    """Checks that a generator can report numbers of whole distributions; see `distributions`.
+
+    Args:
+        config: Its sampler has to be in this process, and to read the model's own logits.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    mode, pipeline = "logprobs_mode", "pipeline_parallel_size"
+    given = config.generator_args
+    found = (
+        (f"generator_args[{mode!r}]", given.get(mode, RAW_LOGPROBS), RAW_LOGPROBS),
+        (f"generator_args[{pipeline!r}]", given.get(pipeline, 1), 1),
+        (option_name("tensor_parallel_size"), config.tensor_parallel_size, 1),
+    )
+    for name, value, usual in found:
+        if value != usual:
+            raise ConfigurationError(
+                f"{name}={value!r}: a verifier reads self-certainty or entropy, which such a "
+                f"generator cannot report: make it {usual!r}, or choose another signal, such as "
+                "'perplexity' or 'mean_confidence'"
+            )
 
 
 def offloads(given: Mapping[str, Any]) -> bool:
@@ -132,13 +164,14 @@ def generator_arguments(
     Args:
         config: The engine's options.
         generator: The generator's model.
-        verifier: The verifier's; None without one.
+        verifier: The verifier's; None without one, or where it is on another device.
         device: The device that they run on.
         planned: Arguments of the memory plan; empty without one.
     """
     arguments = {
         **_shared_arguments(config, generator, device),
-        **_memory_arguments(config, generator, verifier, device),
+        **_memory_arguments(config, _part(generator, config), verifier, device),
+        **_rank_arguments(config),
         "max_model_len": config.max_model_len or _AS_LONG_AS_FITS,
         "max_num_seqs": config.max_num_seqs or _MAX_NUM_SEQS,
         "scheduling_policy": "priority",
@@ -150,24 +183,31 @@ def generator_arguments(
 
 def verifier_arguments(
     config: EngineConfig,
-    generator: Checkpoint,
+    generator: Checkpoint | None,
     verifier: Checkpoint,
     device: VllmDevice,
     planned: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    num_thought_tokens: int = 0,
 ) -> dict[str, Any]:
     """Arguments of the verifier's engine, `pooler_config` excepted.
 
     Args:
         config: The engine's options.
-        generator: The generator's model.
+        generator: The generator's model; None where it is on another device.
         verifier: The verifier's.
         device: The device that they run on.
         planned: Arguments of the memory plan; empty without one.
+        num_thought_tokens: The most tokens that the verifier writes before a score.
     """
+    beside = None if generator is None else _part(generator, config)
+    wanted = config.max_model_len
+    if wanted is not None:
+        wanted = VERIFIER_CONTEXT_FACTOR * wanted + num_thought_tokens
     return {
         **_shared_arguments(config, verifier, device),
-        **_memory_arguments(config, verifier, generator, device),
-        "max_model_len": _verifier_context(config.max_model_len, verifier.max_model_len),
+        **_memory_arguments(config, verifier, beside, device),
+        "max_model_len": _verifier_context(wanted, verifier.max_model_len),
         "runner": "pooling",
         **_verifier_graphs(device),
         **planned,
@@ -217,9 +257,9 @@ def model_dtype(config: EngineConfig, model: Checkpoint, device: VllmDevice) -> 
         model: The model.
         device: The device that it runs on.
     """
-    is_exact = device.is_cpu or config.numerics == "deterministic"
-    takes_float32 = is_exact and config.dtype == "auto" and not model.is_quantized
-    return "float32" if takes_float32 else config.dtype
+    if model.is_quantized:
+        return config.dtype
+    return config.dtype_of(model.role, is_cpu=device.is_cpu)
 
 
 def _memory_arguments(
@@ -238,6 +278,23 @@ def _memory_arguments(
     return {"gpu_memory_utilization": share}
 
 
+def _part(generator: Checkpoint, config: EngineConfig) -> Checkpoint:
+    """The generator with the weights that one of its GPUs has."""
+    if generator.weight_bytes is None:
+        return generator
+    return replace(generator, weight_bytes=generator.weight_bytes // config.tensor_parallel_size)
+
+
+def _rank_arguments(config: EngineConfig) -> dict[str, Any]:
+    """Arguments that spread a generator over its GPUs; none where there is one."""
+    if config.tensor_parallel_size == 1:
+        return {}
+    return {
+        "tensor_parallel_size": config.tensor_parallel_size,
+        "distributed_executor_backend": "mp",
+    }
+
+
 def _memory_share(
     model: Checkpoint, other: Checkpoint | None, utilization: float, memory_bytes: int
 ) -> float:
@@ -253,8 +310,7 @@ def _memory_share(
     return max(own + share * max(left, 0), 1) / memory_bytes
 
 
-def _verifier_context(generator_context: int | None, longest: int | None) -> int:
-    if generator_context is None:
+def _verifier_context(wanted: int | None, longest: int | None) -> int:
+    if wanted is None:
         return _AS_LONG_AS_FITS
-    wanted = VERIFIER_CONTEXT_FACTOR * generator_context
     return wanted if longest is None else min(wanted, longest)

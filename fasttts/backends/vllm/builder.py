@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from fasttts.backends.vllm.arguments import (
 )
 from fasttts.backends.vllm.block_allocation import skip_idle_allocations
 from fasttts.backends.vllm.checkpoint import Checkpoint
+from fasttts.backends.vllm.distributions import report_distributions
 from fasttts.backends.vllm.engine_lifecycle import close_engine, open_engine
 from fasttts.backends.vllm.generation_config import model_sampling
 from fasttts.backends.vllm.generator import VLLMGenerator
@@ -33,13 +34,14 @@ from fasttts.backends.vllm.numerics import (
 )
 from fasttts.backends.vllm.plugin import register
 from fasttts.backends.vllm.sleep_mode import DeviceOwner, SleepingGenerator, SleepingVerifier
+from fasttts.backends.vllm.tensor_parallel import send_vocabulary
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.backends.vllm.verifier_process import ConcurrentVerifier
 from fasttts.config import EngineConfig, option_name
 from fasttts.memory import MemoryPlan, engine_arguments
 from fasttts.types import Numerics
-from fasttts.verifiers.registry import Family, find_family
+from fasttts.verifiers.registry import Family, find_family, judge_family
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -63,6 +65,8 @@ class EngineBuilder:
         judges: Whether the generator also judges, in reserved sequences of its batch.
         device_owner: The engine that is awake, where the plan lets one sleep while the other runs.
         process: What this process's engines on a GPU run with.
+        verifier_environment: Variables of the verifier's process that name its GPU; empty where it
+            has the generator's.
         open_engine: Opens vLLM's engines; replaced in tests.
     """
 
@@ -74,6 +78,7 @@ class EngineBuilder:
     judges: bool = False
     device_owner: DeviceOwner = field(default_factory=DeviceOwner)
     process: ProcessNumerics = PROCESS
+    verifier_environment: Mapping[str, str] = field(default_factory=dict)
     open_engine: "Callable[..., LLM]" = open_engine
 
     def open_generator(self, logits_processors: Sequence[type]) -> VLLMGenerator:
@@ -81,7 +86,7 @@ class EngineBuilder:
         started_s = time.perf_counter()
         planned = engine_arguments(self.plan)[0] if self.plan else {}
         arguments = generator_arguments(
-            self.config, self.generator, self.verifier, self.device, planned
+            self.config, self.generator, self._beside(self.verifier), self.device, planned
         )
         arguments = self._with_numerics(arguments)
         arguments["max_num_seqs"] += self._num_reserved_seqs
@@ -98,7 +103,9 @@ class EngineBuilder:
             scheduler = core.engine_core.scheduler
             skip_idle_allocations(scheduler)
             starts = GentleStarts(scheduler) if self._graphs_end_at_starts(llm) else None
-            generator = self._generator(llm, vllm_penalizes=is_second, starts=starts)
+            generator = self._generator(llm, is_second=is_second, starts=starts)
+            if self._is_spread:
+                send_vocabulary(llm, generator.tokenizer, generator.vocab_size)
             self._tell_context(generator.max_model_len)
             return generator
         except BaseException:
@@ -107,7 +114,9 @@ class EngineBuilder:
 
     def judge(self, generator: VLLMGenerator) -> GeneratorJudge | None:
         """Makes the judge on the generator; None where the generator does not judge."""
-        return GeneratorJudge(generator) if self.judges else None
+        if not self.judges:
+            return None
+        return GeneratorJudge(generator, judge_family(self.config.verifier_format))
 
     def open_verifier(self) -> VLLMVerifier | None:
         """Opens the verifier of the configuration; None where it has none."""
@@ -120,7 +129,10 @@ class EngineBuilder:
         llm = self.open_engine(
             "verifier",
             has_own_process=self._verifier_has_own_process,
-            environment=runner_environment(is_second=uses_second_runner(arguments)),
+            environment={
+                **runner_environment(is_second=uses_second_runner(arguments)),
+                **self.verifier_environment,
+            },
             **arguments,
         )
         _log_opened(self.verifier, time.perf_counter() - started_s)
@@ -167,15 +179,21 @@ class EngineBuilder:
         return bool(mode.mixed_mode() != mode.decode_mode())
 
     def _generator(
-        self, llm: "LLM", *, vllm_penalizes: bool, starts: GentleStarts | None
+        self, llm: "LLM", *, is_second: bool, starts: GentleStarts | None
     ) -> VLLMGenerator:
         described: dict[str, Any] = {
             "name": self.config.generator,
             "tool_call_parser": self.config.tool_call_parser,
             "allow_control_tokens": self.config.allow_control_tokens,
-            "settings": {**self.config.generator_args, **self._prompt_settings},
+            "settings": {
+                **self.config.generator_args,
+                **self._prompt_settings,
+                **self._rank_settings,
+            },
+            "is_spread": self._is_spread,
             "published_sampling": model_sampling(llm.llm_engine.model_config),
-            "vllm_penalizes": vllm_penalizes,
+            "vllm_penalizes": is_second,
+            "has_distributions": report_distributions(llm, is_second=is_second),
             "starts": starts,
             "numerics": self._numerics(llm),
         }
@@ -189,6 +207,15 @@ class EngineBuilder:
         return {"allow_control_tokens": True} if self.config.allow_control_tokens else {}
 
     @property
+    def _is_spread(self) -> bool:
+        return self.config.tensor_parallel_size > 1
+
+    @property
+    def _rank_settings(self) -> dict[str, Any]:
+        """What changes how sums are rounded."""
+        return {"tensor_parallel_size": self.config.tensor_parallel_size} if self._is_spread else {}
+
+    @property
     def _num_reserved_seqs(self) -> int:
         return _JUDGE_SEQS if self.judges else 0
 
@@ -196,7 +223,19 @@ class EngineBuilder:
     def _verifier_has_own_process(self) -> bool:
         planned = self.plan.verifier if self.plan else None
         is_planned = planned is not None and planned.has_own_process
-        return self.config.verifier_process or is_planned or offloads(self.config.generator_args)
+        is_asked = self._verifier_works_beside
+        is_beside_ranks = self._is_spread and not self.device.is_cpu  # as the plan counts
+        offloading = offloads(self.config.generator_args)
+        return is_asked or is_planned or is_beside_ranks or offloading
+
+    @property
+    def _verifier_works_beside(self) -> bool:
+        """Whether the verifier scores while the generator decodes."""
+        return self.config.verifier_process or self.config.verifier_device is not None
+
+    def _beside(self, model: Checkpoint | None) -> Checkpoint | None:
+        """The other model on an engine's GPU."""
+        return None if self.config.verifier_device is not None else model
 
     def _verifier_arguments(self) -> dict[str, Any]:
         from vllm.config import PoolerConfig
@@ -206,10 +245,19 @@ class EngineBuilder:
         # Every position's value: vLLM 0.32 looks step tags up by their index in the whole prompt,
         # which raises IndexError where the prefix cache has left positions out.
         pooler = PoolerConfig(tok_pooling_type="ALL")
+        family = self._family(self.verifier)
+        num_thought_tokens = family.num_thought_tokens(self.config.verifier_format_args)
         arguments = self._with_numerics(
-            verifier_arguments(self.config, self.generator, self.verifier, self.device, planned)
+            verifier_arguments(
+                self.config,
+                self._beside(self.generator),
+                self.verifier,
+                self.device,
+                planned,
+                num_thought_tokens=num_thought_tokens,
+            )
         )
-        if self._family(self.verifier).is_generative:
+        if family.is_generative:
             return {**arguments, "runner": "generate"}
         return {**arguments, "pooler_config": pooler}
 
@@ -224,17 +272,20 @@ class EngineBuilder:
         family = self._family(model)
         described: dict[str, Any] = {
             "name": name,
-            "prompt_format": family.build(tokenizer, name),
+            "prompt_format": family.prompt_format(
+                tokenizer, name, config=model.config, given=self.config.verifier_format_args
+            ),
             "settings": {
                 **self.config.verifier_args,
                 **self._prompt_settings,
                 "family": family.name,
+                **self.config.verifier_format_args,
             },
             "numerics": self._numerics(llm),
         }
         if self._takes_turns:
             return SleepingVerifier(llm, device_owner=self.device_owner, **described)
-        if self.config.verifier_process:
+        if self._verifier_works_beside:
             return ConcurrentVerifier(llm, **described)
         return VLLMVerifier(llm, **described)
 

@@ -35,7 +35,11 @@ _TEMPLATE_FILES = (
 _NO_GENERATOR = re.compile(r"RewardModel|PrmModel|(Sequence|Token)Classification")
 """Architectures that output scores or classes instead of text."""
 
-_KNOWN_WITHOUT_CODE = {"Qwen2ForProcessRewardModel", "Qwen2ForPrmModel"}
+_KNOWN_WITHOUT_CODE = {
+    "Qwen2ForProcessRewardModel",
+    "Qwen2ForRewardModel",
+    "Qwen2ForPrmModel",
+}
 """Verifiers whose repositories ship code that vLLM and its plugin make unnecessary."""
 
 _TORCH_PATTERNS = ("*.bin", "*.pt", "*.pth")

@@ -3,7 +3,8 @@
 vLLM keeps its process groups in module globals that all engines of a process share, and an
 engine's own shutdown destroys them, which breaks every engine that is still open. So engines are
 counted here, and only the last one to close takes the shared state down. An engine whose core is in
-another process shares nothing and is not counted.
+another process shares nothing and is not counted. Where a model is spread over several ranks, each
+is a process of its own, and the engine's core and scheduler are here.
 """
 
 import gc
@@ -16,6 +17,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from vllm import LLM
 
 _LONGEST_WAIT_S = 5.0
+
+_BINDING = "VLLM_CPU_OMP_THREADS_BIND"
+"""vLLM's variable of the cores on which each rank of a CPU runs."""
 
 _lock = threading.Lock()
 _open_engines: set[int] = set()
@@ -50,12 +55,15 @@ def open_engine(
     Raises:
         FastTTSError: See `error_translation.builder`.
     """
-    where = _own_process() if has_own_process else nullcontext()
+    is_spread = int(arguments.get("tensor_parallel_size") or 1) > 1
+    alone = _ranks() if is_spread else nullcontext()
+    where = _own_process() if has_own_process else alone
     given = _environment(environment) if environment else nullcontext()
     with _lock, quiet() as hidden, builder(role, arguments["model"], hidden), given, where:
         from vllm import LLM
 
         _hide_invented_attributes()
+        _allow_graphs()
         llm = LLM(**arguments)
         if hasattr(llm.llm_engine.engine_core, "engine_core"):
             _open_engines.add(id(llm))
@@ -71,7 +79,28 @@ def _own_process() -> Iterator[None]:
     """
     anew = nullcontext() if _is_cpu() else _read_anew()
     environment = set_environment({"VLLM_ENABLE_V1_MULTIPROCESSING": "1"})
-    with anew, environment, _nameless(), _undisturbed(), _ended_on_failure():
+    with anew, environment, _guarded():
+        yield
+
+
+@contextmanager
+def _ranks() -> Iterator[None]:
+    """Prepares for an engine with several ranks that is opened in the body.
+
+    Ranks are started anew and not forked, since this process has threads. On a CPU they share the
+    cores: vLLM would give each a memory node of its own, of which most machines have only one.
+    """
+    variables = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+    if _is_cpu():
+        variables[_BINDING] = os.environ.get(_BINDING, "nobind")
+    with _environment(variables), _guarded():
+        yield
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Guards this process and those that are started in the body from each other."""
+    with _nameless(), _undisturbed(), _ended_on_failure():
         yield
 
 
@@ -118,11 +147,14 @@ def _ended_on_failure() -> Iterator[None]:
 def _nameless() -> Iterator[None]:
     """Keeps Python from importing the program's main module in processes started in the body.
 
-    That would run a script again that does not guard itself; the engine needs nothing of it.
+    That would run a script again that does not guard itself; the engine needs nothing of it. The
+    file's name is taken away, since `inspect` fails on one that is None, and the specification is
+    None, since `multiprocessing` looks for one.
     """
     main = vars(sys.modules["__main__"])
     hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
-    main.update(dict.fromkeys(hidden))
+    main.pop("__file__", None)
+    main["__spec__"] = None
     try:
         yield
     finally:
@@ -142,6 +174,17 @@ def _undisturbed() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _allow_graphs() -> None:
+    """Lets an engine capture CUDA graphs after another one has.
+
+    vLLM's first model runner forbids it for the whole process once it has captured its own, and the
+    second does not allow it again (0.24).
+    """
+    from vllm.compilation.monitor import set_cudagraph_capturing_enabled
+
+    set_cudagraph_capturing_enabled(True)
 
 
 def _hide_invented_attributes() -> None:
@@ -168,6 +211,7 @@ def _hide_invented_attributes() -> None:
 def close_engine(llm: "LLM") -> None:
     """Frees an engine's memory; the caller drops its own references afterwards."""
     with _lock, quiet():
+        ranks = _ranks_of(llm)
         shares_process = id(llm) in _open_engines
         _open_engines.discard(id(llm))
         if shares_process and _open_engines:
@@ -175,8 +219,25 @@ def close_engine(llm: "LLM") -> None:
         else:
             llm.llm_engine.engine_core.shutdown()
             _close_sockets(llm.llm_engine.engine_core)
+        for rank in ranks:
+            _end(rank)
         del llm.llm_engine
     gc.collect()
+
+
+def _ranks_of(llm: "LLM") -> list[BaseProcess]:
+    """The processes of an engine whose core is in this process and whose model is in others."""
+    core = getattr(llm.llm_engine.engine_core, "engine_core", None)
+    workers = getattr(getattr(core, "model_executor", None), "workers", None) or ()
+    return [worker.proc for worker in workers]
+
+
+def _end(rank: BaseProcess) -> None:
+    """Waits for a process's end; vLLM does not where another rank has died before."""
+    rank.join(_LONGEST_WAIT_S)
+    if rank.is_alive():
+        rank.kill()
+        rank.join()
 
 
 def _leave_to_parent() -> None:

@@ -55,6 +55,19 @@ def check_vllm_installed() -> None:
         )
 
 
+def unusable_vllm(error: Exception) -> ConfigurationError:
+    """Makes the error for a vLLM that is installed and cannot be imported.
+
+    Args:
+        error: What its import raised.
+    """
+    return ConfigurationError(
+        f"vLLM is installed and cannot be imported: {type(error).__name__}: {error}. Install "
+        "FastTTS in a fresh environment; where torch is a build for CPUs, packages for CUDA beside "
+        "it break it and are not needed: pip uninstall torchvision torchaudio torchcodec"
+    )
+
+
 def prepare_environment(weight_bytes: int | None) -> None:
     """Sets the variables that vLLM and OpenMP read, without overriding optional ones.
 

@@ -40,7 +40,9 @@ class VLLMGenerator:
         published_sampling: The sampling of the model's `generation_config.json`.
         vllm_penalizes: Whether vLLM applies repetition penalties; else the sampler does.
         starts: Paces sequences that begin; None where that saves nothing.
+        has_distributions: Whether the engine reports numbers of whole distributions.
         numerics: What the engine gives.
+        is_spread: Whether ranks compute the model in processes of their own.
 
     Attributes:
         published_sampling: The sampling that the model comes with.
@@ -59,13 +61,16 @@ class VLLMGenerator:
         published_sampling: PublishedSampling = PublishedSampling(),  # noqa: B008, immutable
         vllm_penalizes: bool = False,
         starts: GentleStarts | None = None,
+        has_distributions: bool = False,
         numerics: Numerics = "default",
+        is_spread: bool = False,
     ) -> None:
         self.numerics = numerics
+        self._is_spread = is_spread
         self.published_sampling = published_sampling
         self._llm: LLM | None = llm
         self._engine = llm.llm_engine
-        self._sequences = Sequences(self._engine, starts)
+        self._sequences = Sequences(self._engine, starts, has_distributions=has_distributions)
         self._name = name
         self._settings = settings
         self._vllm_penalizes = vllm_penalizes
@@ -81,9 +86,9 @@ class VLLMGenerator:
         )
         self._call_marker = call_marker(self._tokenizer.backend, tool_call_parser)
         self._stop_token_ids = sorted(self._tokenizer.eos_token_ids)
-        vocab_size = int(self._engine.vllm_config.model_config.get_vocab_size())
-        vocabulary = functools.partial(self._tokenizer.vocabulary, vocab_size)
-        self._constraints = Constraints(vocabulary, vocab_size)
+        self._vocab_size = int(self._engine.vllm_config.model_config.get_vocab_size())
+        vocabulary = functools.partial(self._tokenizer.vocabulary, self._vocab_size)
+        self._constraints = Constraints(vocabulary, self._vocab_size)
         self._live: dict[str, Constraint | None] = {}
         """The requests in flight, with their grammars."""
         self._late: list[GenerationOutput] = []
@@ -107,6 +112,11 @@ class VLLMGenerator:
     def tokenizer(self) -> ChatTokenizer:
         """The model's tokenizer."""
         return self._tokenizer
+
+    @property
+    def vocab_size(self) -> int:
+        """Width of the logits."""
+        return self._vocab_size
 
     @property
     def max_model_len(self) -> int:
@@ -195,6 +205,8 @@ class VLLMGenerator:
     def _checked(self, output: GenerationOutput) -> GenerationOutput:
         """Ends a request whose grammar cannot go on; its new tokens may come of no grammar."""
         constraint = self._live[output.request_id]
+        if constraint is not None and self._is_spread and not output.is_finished:
+            constraint.take(output.token_ids)  # the ranks' own copies fail out of sight
         if constraint is None or constraint.failure is None:
             return output
         if not output.is_finished:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from fasttts.backends.vllm.generator import VLLMGenerator
-from fasttts.backends.vllm.score_outputs import YesProbability
+from fasttts.backends.vllm.score_outputs import NextToken
 from fasttts.errors import BackendError
 from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.types import Numerics
-from fasttts.verifiers.generative import JudgeFormat
+from fasttts.verifiers.registry import Family, judge_family
 from fasttts.verifiers.step_reader import Place, Reading, StepReader
 
 
@@ -20,12 +20,15 @@ class GeneratorJudge:
 
     Args:
         generator: Built with `num_reserved_seqs`; not closed by this object.
+        family: Which question is asked; one of `verifiers.registry` that suits any instruct model.
     """
 
-    def __init__(self, generator: VLLMGenerator) -> None:
+    def __init__(self, generator: VLLMGenerator, family: Family | None = None) -> None:
         self._generator = generator
-        prompt_format = JudgeFormat(generator.tokenizer, generator.name)
-        self._score_query = YesProbability(prompt_format.choices)
+        self._family = family or judge_family("judge")
+        prompt_format = self._family.build(generator.tokenizer, generator.name)
+        assert prompt_format.choices is not None, "judges compare replies"
+        self._score_query = NextToken(prompt_format.choices)
         self._reader = StepReader(
             name=self.name,
             prompt_format=prompt_format,
@@ -36,13 +39,13 @@ class GeneratorJudge:
     @property
     def name(self) -> str:
         """The generator's name, marked as a judge."""
-        return f"judge({self._generator.name})"
+        return f"{self._family.name}({self._generator.name})"
 
     @property
     def fingerprint(self) -> str | None:
         """The generator's fingerprint, marked as a judge; None where it has none."""
         own = self._generator.fingerprint
-        return None if own is None else f"judge({own})"
+        return None if own is None else f"{self._family.name}({own})"
 
     @property
     def numerics(self) -> Numerics:

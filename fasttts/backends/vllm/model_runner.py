@@ -10,11 +10,11 @@ import importlib.util
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.environment import RUNNER_VARIABLE, set_environment
 from fasttts.backends.vllm.sampler import CounterSampler
-from fasttts.backends.vllm.slot_sampler import RowPlaces, SlotSampler
+from fasttts.backends.vllm.slot_chain import SlotChain, places
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
@@ -26,23 +26,6 @@ _PROCESSORS = "vllm.v1.worker.gpu.sample.logits_processor"
 
 _POOLING_TASK = "token_classify"
 """What process reward models are asked for."""
-
-
-class SlotProcessor(Protocol):
-    """A processor of logits in the second runner.
-
-    It is made with vLLM's configuration and the runner's state of its slots; see
-    `slot_sampler.SlotSampler`, whose methods these are.
-    """
-
-    def add_request(self, slot: int, params: "SamplingParams") -> bool:
-        """Begins a request in a slot; returns whether its logits are changed."""
-
-    def begin_iteration(self) -> None:
-        """Prepares what the next `apply` needs, before the model runs."""
-
-    def apply(self, logits: Any, places: RowPlaces) -> Any:
-        """Changes `logits` [B, V], in place or not, and returns them."""
 
 
 def uses_second_runner(arguments: Mapping[str, Any]) -> bool:
@@ -95,7 +78,7 @@ def sampler_processors(others: Sequence[type], *, is_second: bool) -> list[type]
 
     Args:
         others: Processors that act before it: of vLLM's first interface for the first runner,
-            `SlotProcessor` for the second.
+            `slot_chain.SlotProcessor` for the second.
         is_second: Whether it gets the second runner.
     """
     if not is_second:
@@ -113,43 +96,13 @@ def install_sampler(llm: "LLM", others: Sequence[type]) -> None:
     if _has_processors():
         return
     engine: Any = llm.llm_engine.engine_core
-    runner = engine.engine_core.model_executor.driver_worker.worker.model_runner
-    chain = _Chain(others, llm.llm_engine.vllm_config, runner.req_states)
-    _follow(runner.sampler, chain)
+    engine.engine_core.model_executor.collective_rpc(_follow_in, args=(tuple(others),))
 
 
-class _Chain:
-    """Processors, and behind them our sampling rule."""
-
-    def __init__(self, others: Sequence[type], vllm_config: Any, request_states: Any) -> None:
-        is_cpu = request_states.device.type == "cpu"
-        is_eager = is_cpu or vllm_config.model_config.enforce_eager
-        self._others: list[SlotProcessor] = [other(vllm_config, request_states) for other in others]
-        self._rule = SlotSampler(request_states, compiles=not is_eager)
-        self._links: list[SlotProcessor] = [*self._others, self._rule]
-
-    def add_request(self, slot: int, params: "SamplingParams") -> bool:
-        are_changing = [link.add_request(slot, params) for link in self._links]
-        return any(are_changing)
-
-    def begin_iteration(self) -> None:
-        for link in self._links:
-            link.begin_iteration()
-
-    def apply(self, logits: Any, places: RowPlaces) -> Any:
-        for link in self._links:
-            logits = link.apply(logits, places)
-        return logits
-
-    def draws(self, host_slots: Any) -> bool:
-        """Whether the rule draws the tokens of all these slots."""
-        return self._rule.draws(host_slots)
-
-    def draw(self, logits: Any, places: RowPlaces) -> Any:
-        """The tokens of rows that the rule draws."""
-        for link in self._others:
-            logits = link.apply(logits, places)
-        return self._rule.draw(logits, places)
+def _follow_in(worker: Any, others: Sequence[type]) -> None:
+    """Installs the rule in one rank of an engine; vLLM calls it there."""
+    runner = worker.worker.model_runner
+    _follow(runner.sampler, SlotChain(others, runner.vllm_config, runner.req_states))
 
 
 def _second_runner_poolings() -> frozenset[str]:
@@ -164,30 +117,14 @@ def _has_processors() -> bool:
 
 def _vllm_processor(others: Sequence[type]) -> type:
     """The rule, behind `others`, as a logits processor of the second runner."""
-    interface: Any = importlib.import_module(_PROCESSORS)
+    from fasttts.backends.vllm.slot_processor import SlotSampling
 
-    class SlotSampling(interface.LogitsProcessor):  # type: ignore[misc]  # found at run time
-        def __init__(self, vllm_config: Any, req_states: Any) -> None:
-            self._chain = _Chain(others, vllm_config, req_states)
-
-        @classmethod
-        def validate_params(cls, sampling_params: "SamplingParams") -> None:
-            CounterSampler.validate_params(sampling_params)
-
-        def add_request(self, req_idx: int, sampling_params: "SamplingParams") -> bool:
-            return self._chain.add_request(req_idx, sampling_params)
-
-        def apply_staged_writes(self) -> None:
-            self._chain.begin_iteration()
-
-        def apply(self, logits: Any, ctx: Any) -> Any:
-            places = _places(ctx.idx_mapping, ctx.idx_mapping_np, ctx.pos)
-            return self._chain.apply(logits, places)
-
-    return SlotSampling
+    if not others:
+        return SlotSampling
+    return type(SlotSampling.__name__, (SlotSampling,), {"others": tuple(others)})
 
 
-def _follow(sampler: Any, chain: _Chain) -> None:
+def _follow(sampler: Any, chain: SlotChain) -> None:
     """Has a sampler of vLLM 0.24 to 0.31 apply processors behind its penalties.
 
     Args:
@@ -209,7 +146,7 @@ def _follow(sampler: Any, chain: _Chain) -> None:
         logits: Any, slots: Any, host_slots: Any, positions: Any, *others: Any, **options: Any
     ) -> Any:
         processed = process(logits, slots, host_slots, positions, *others, **options)
-        return chain.apply(processed, _places(slots, host_slots, positions))
+        return chain.apply(processed, places(slots, host_slots, positions))
 
     def sample(
         logits: Any,
@@ -223,11 +160,7 @@ def _follow(sampler: Any, chain: _Chain) -> None:
         if return_logprobs or not chain.draws(host_slots):
             return take_largest(*rows, return_logprobs=return_logprobs)  # type: ignore[no-any-return]  # vLLM's
         processed = process(*rows, skip_top_k_top_p=True)
-        return chain.draw(processed, _places(slots, host_slots, positions)), processed
+        return chain.draw(processed, places(slots, host_slots, positions)), processed
 
     sampler.add_request, sampler.apply_staged_writes = add, begin
     sampler.apply_sampling_params, sampler.sample = apply, sample
-
-
-def _places(slots: Any, host_slots: Any, positions: Any) -> RowPlaces:
-    return RowPlaces(slots_B=slots, host_slots_B=host_slots, positions_B=positions)

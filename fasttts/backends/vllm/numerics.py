@@ -5,9 +5,10 @@ kernels. They replace operators of torch when an engine starts, for the whole pr
 end, so the first engine of a process decides for all. On a CPU results are equal without anything
 being set, which `tests/vllm` shows.
 
-Both hold in float32 alone. In bfloat16 a token that was decoded has other last bits on a GPU than
-the same token in a prompt, so that a restarted sequence may go on in another way. The attention is
-suspected: vLLM takes FlashAttention 3 there, and Triton's in float32.
+Both hold in float32. In bfloat16 a token that was decoded has other last bits on a GPU than the
+same token in a prompt, so that a restarted sequence may go on in another way, unless the attention
+is Triton's, which vLLM takes for float32 by itself and has to be told to take here. That was shown
+for generators, not for process reward models, which stay in float32.
 """
 
 import os
@@ -31,6 +32,22 @@ _LEAST_CAPABILITY = (8, 0)
 """Least compute capability of vLLM's batch-invariant kernels."""
 
 _FLOAT32 = frozenset({"float", "float32", "torch.float32"})
+_BFLOAT16 = frozenset({"bfloat16", "torch.bfloat16"})
+
+_OTHERS: Mapping[str, tuple[Any, ...]] = {
+    "kv_cache_dtype": (None, "auto"),
+    "enable_lora": (None, False),
+    "enable_dbo": (None, False),
+    "hf_overrides": (None, {}),
+}
+"""Further arguments of vLLM that change how numbers are computed or kept, and the values of each
+that change nothing."""
+
+_QUANTIZING_LOAD = "bitsandbytes"
+
+_BACKEND = "attention_backend"
+_TRITON = "TRITON_ATTN"
+_OTHER_BACKENDS = "attention_config"
 
 _COMPILATION = "compilation_config"
 _INDUCTOR: Mapping[str, Any] = {
@@ -109,7 +126,7 @@ def check_numerics(
     generator: Checkpoint,
     verifier: Checkpoint | None,
     process: ProcessNumerics = PROCESS,
-) -> None:
+) -> EngineConfig:
     """Checks, before any memory is taken, that the models can run with the numerics asked for.
 
     Args:
@@ -119,6 +136,9 @@ def check_numerics(
         verifier: The verifier's; None without one.
         process: The process that opens them.
 
+    Returns:
+        The configuration, with the numerics that the user's environment asks for.
+
     Raises:
         ConfigurationError: They cannot; the message says which option to change.
     """
@@ -126,14 +146,17 @@ def check_numerics(
     if verifier is not None:
         models.append((verifier, config.verifier_args))
     if not device.is_cpu:
-        if process.check(config) == "deterministic":
+        config = config.model_copy(update={"numerics": process.check(config)})
+    if config.numerics == "deterministic":
+        if not device.is_cpu:
             _check_gpu(device)
-            for model, extra in models:
-                _check_float32(config, device, model, extra)
-                _check_compilation(model, extra)
-    elif config.numerics == "deterministic":
         for model, extra in models:
-            _check_float32(config, device, model, extra)
+            _check_dtype(config, device, model, extra)
+            _check_others(model, extra)
+            if not device.is_cpu:
+                _check_compilation(model, extra)
+                _check_attention(model, extra)
+    return config
 
 
 def engine_numerics(llm: "LLM", device: VllmDevice, asked: Numerics) -> Numerics:
@@ -154,7 +177,8 @@ def deterministic_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Adds to the arguments of an engine on a GPU what equal results need beside `VARIABLE`.
 
     vLLM itself switches off cascade attention and what splits a sum by the batch. What is left to
-    torch's compiler is the choice of kernels, which is made independent of timings.
+    torch's compiler is the choice of kernels, which is made independent of timings. In bfloat16 the
+    attention is Triton's.
 
     Args:
         arguments: Arguments of vLLM's `LLM`.
@@ -163,7 +187,8 @@ def deterministic_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     operators = [name for name in compilation.get("custom_ops", ()) if name[1:] != _NORM]
     inductor = {**compilation.get("inductor_compile_config", {}), **_INDUCTOR}
     compilation |= {"custom_ops": [*operators, f"-{_NORM}"], "inductor_compile_config": inductor}
-    return {**arguments, _COMPILATION: compilation, "ir_op_priority": _NATIVE}
+    attention = {_BACKEND: _TRITON} if str(arguments.get("dtype")) in _BFLOAT16 else {}
+    return {**arguments, **attention, _COMPILATION: compilation, "ir_op_priority": _NATIVE}
 
 
 def _check_gpu(device: VllmDevice) -> None:
@@ -186,21 +211,56 @@ def _check_compilation(model: Checkpoint, extra: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"{model.role}_args[{_COMPILATION!r}] is completed for {_asked()}: give a dict"
         )
+    parts = given or {}
+    operators, inductor = parts.get("custom_ops", []), parts.get("inductor_compile_config", {})
+    is_list = isinstance(operators, list) and all(isinstance(name, str) for name in operators)
+    if not is_list or not isinstance(inductor, Mapping):
+        raise ConfigurationError(
+            f"{model.role}_args[{_COMPILATION!r}] is completed for {_asked()}: give a list of "
+            "names as custom_ops, and a dict as inductor_compile_config, or leave them out"
+        )
 
 
-def _check_float32(
+def _check_others(model: Checkpoint, extra: Mapping[str, Any]) -> None:
+    for name, harmless in _OTHERS.items():
+        if extra.get(name) not in harmless:
+            raise ConfigurationError(
+                f"{model.role}_args: {name} may change numbers, and equal results with it were "
+                f"not shown, which {_asked()} needs: leave it out, or give numerics='default'"
+            )
+
+
+def _check_attention(model: Checkpoint, extra: Mapping[str, Any]) -> None:
+    chosen = str(extra.get(_BACKEND) or _TRITON).upper()
+    if _OTHER_BACKENDS in extra or chosen != _TRITON:
+        name = _OTHER_BACKENDS if _OTHER_BACKENDS in extra else f"{_BACKEND}={chosen!r}"
+        raise ConfigurationError(
+            f"{model.role}_args: {name} is not known to compute alike whatever the batch, which "
+            f"{_asked()} needs: leave it out for {_TRITON}, or give numerics='default'"
+        )
+
+
+def _check_dtype(
     config: EngineConfig, device: VllmDevice, model: Checkpoint, extra: Mapping[str, Any]
 ) -> None:
     dtype = str(extra.get("dtype") or model_dtype(config, model, device))
-    is_quantized = model.is_quantized or model.is_gguf or bool(extra.get("quantization"))
-    if dtype in _FLOAT32 and not is_quantized:
+    takes_bfloat16 = model.role == "generator" and not device.is_cpu
+    is_quantizing = bool(extra.get("quantization")) or extra.get("load_format") == _QUANTIZING_LOAD
+    is_quantized = model.is_quantized or model.is_gguf or is_quantizing
+    known = _FLOAT32 | _BFLOAT16 if takes_bfloat16 else _FLOAT32
+    if dtype in known and not is_quantized:
         return
+    types = "float32 or bfloat16" if takes_bfloat16 else "float32"
     remedy = f"give dtype='float32' {option_hint('dtype')}"
+    if extra.get("dtype"):
+        remedy = f"leave dtype out of {model.role}_args"
     if is_quantized:
         dtype, remedy = "quantised weights", "take a model of whole weights"
+    if is_quantizing:
+        remedy = f"leave quantization and load_format out of {model.role}_args"
     raise ConfigurationError(
-        f"{_asked()} holds in float32 alone, and {model.role}={model.name!r} would run in "
-        f"{dtype}: {remedy}, or numerics='default'"
+        f"{_asked()} holds for a {model.role} in {types} alone, and {model.role}={model.name!r} "
+        f"would run in {dtype}: {remedy}, or numerics='default'"
     )
 
 

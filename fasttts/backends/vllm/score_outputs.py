@@ -72,22 +72,25 @@ class Values:
         return list(map(Reading, num_prompt_tokens, num_cached, parts))
 
 
-class YesProbability:
-    """A language model: the probability of a good next token against that of a bad one.
+class NextToken:
+    """A language model: the expected worth of the next token among some choices.
 
     The token that vLLM samples besides is ignored.
 
     Args:
-        choices: The good token and the bad one.
+        choices: The tokens from the best, which is worth 1, to the worst, which is worth 0; those
+            between are evenly spaced.
     """
 
     num_new_tokens = 1
 
-    def __init__(self, choices: tuple[int, int]) -> None:
+    def __init__(self, choices: tuple[int, ...]) -> None:
         self._choices = choices
+        last = len(choices) - 1
+        self._worths = [(last - place) / last for place in range(len(choices))]
 
     def params(self, *, reads_prefix_cache: bool) -> "SamplingParams":
-        """Asks for one token, and the log-probabilities of the two choices at its position."""
+        """Asks for one token, and the log-probabilities of the choices at its position."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -104,24 +107,24 @@ class YesProbability:
         """Reads the score of each prompt's last position."""
         import torch
 
-        odds = [self._odds(output.new_logprobs) for output in outputs]
-        scores = torch.sigmoid(torch.tensor(odds, dtype=torch.float64)).tolist()
+        table = [self._logprobs(output.new_logprobs) for output in outputs]
+        shares = torch.tensor(table, dtype=torch.float64).softmax(dim=-1)
+        scores = (shares @ torch.tensor(self._worths, dtype=torch.float64)).clamp(0.0, 1.0).tolist()
         return [
             Reading(num_tokens, _num_cached_tokens(output), (score,))
             for num_tokens, output, score in zip(num_prompt_tokens, outputs, scores, strict=True)
         ]
 
-    def _odds(self, logprobs: Any) -> float:
-        """The log-odds in the log-probabilities, [1, tokens], of the position after a prompt."""
+    def _logprobs(self, logprobs: Any) -> list[float]:
+        """The choices' own, of those, [1, tokens], of the position after a prompt."""
         (token_ids,), (values,) = logprobs.logprob_token_ids, logprobs.logprobs
         found = dict(zip(token_ids.tolist(), values.tolist(), strict=True))
-        good, bad = (found[token_id] for token_id in self._choices)
-        return float(good - bad)
+        return [float(found[token_id]) for token_id in self._choices]
 
 
-def score_query(choices: tuple[int, int] | None) -> ScoreQuery:
+def score_query(choices: tuple[int, ...] | None) -> ScoreQuery:
     """Makes the query for a format with these choices; None reads values."""
-    return Values() if choices is None else YesProbability(choices)
+    return Values() if choices is None else NextToken(choices)
 
 
 def _num_cached_tokens(output: Any) -> int:

@@ -5,11 +5,14 @@ probabilities and statistics that the step loop does not read: at 256 sequences 
 the host does. So sequences go to the engine core itself.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fasttts.backends.vllm.distributions import read_distributions
 from fasttts.backends.vllm.gentle_starts import GentleStarts
-from fasttts.interfaces import GenerationOutput, MemoryPressure, TokenLogprobs
+from fasttts.interfaces import GenerationOutput, MemoryPressure
+from fasttts.types import Distribution, TokenLogprobs
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
@@ -22,10 +25,18 @@ class Sequences:
     Args:
         engine: The engine; nobody else adds or aborts sequences, or steps it.
         starts: Paces those that begin; None where that saves nothing.
+        has_distributions: Whether `distributions.report_distributions` did so.
     """
 
-    def __init__(self, engine: "LLMEngine", starts: GentleStarts | None = None) -> None:
+    def __init__(
+        self,
+        engine: "LLMEngine",
+        starts: GentleStarts | None = None,
+        *,
+        has_distributions: bool = False,
+    ) -> None:
         self._engine = engine
+        self._has_distributions = has_distributions
         self._starts = starts
         self._client: Any = engine.engine_core
         self._core_ids: dict[str, str] = {}
@@ -157,8 +168,19 @@ class Sequences:
             token_ids=output.new_token_ids,
             is_finished=is_finished,
             num_cached_tokens=prefill.num_cached_tokens if prefill is not None else 0,
-            logprobs=() if output.new_logprobs is None else _logprobs(output.new_logprobs),
+            logprobs=() if output.new_logprobs is None else self._logprobs(output.new_logprobs),
         )
+
+    def _logprobs(self, found: Any) -> list[TokenLogprobs]:
+        """vLLM's, [tokens, columns]: as many columns as any request asks for."""
+        rows = zip(found.logprob_token_ids.tolist(), found.logprobs.tolist(), strict=True)
+        wholes: Iterable[Distribution | None] = itertools.repeat(None)
+        if self._has_distributions:
+            wholes = read_distributions(found.sampled_token_ranks)
+        return [
+            TokenLogprobs(token_id, value, list(zip(token_ids, values, strict=True)), whole)
+            for ((token_id, *token_ids), (value, *values)), whole in zip(rows, wholes, strict=False)
+        ]
 
     def _forget(self, request_id: str) -> str:
         core_id = self._core_ids.pop(request_id)
@@ -167,9 +189,3 @@ class Sequences:
         del self._request_ids[core_id]
         self._preemptions_of.pop(core_id, None)
         return core_id
-
-
-def _logprobs(found: Any) -> list[TokenLogprobs]:
-    """Log-probabilities of vLLM's, [tokens, columns]: as many columns as any request asks for."""
-    rows = zip(found.logprob_token_ids.tolist(), found.logprobs.tolist(), strict=True)
-    return [list(zip(token_ids, values, strict=True)) for token_ids, values in rows]

@@ -22,6 +22,13 @@ logger = logging.getLogger(__name__)
 _WEIGHTS_TO_HOST = 1
 """vLLM's level of sleep that keeps the weights."""
 
+_ALL_TAGS = frozenset({"weights", "kv_cache"})
+"""vLLM's names of what an engine frees."""
+
+_MEMORY_GREW = "increased after sleeping"
+"""From the message of a check of vLLM's worker that comes when it is asleep already. It compares
+the free memory of the whole device, so that it fails where another program took some meanwhile."""
+
 
 class Sleeper(Protocol):
     """An engine that can leave the device and come back."""
@@ -96,7 +103,9 @@ class SleepingGenerator(VLLMGenerator):
         with _translated("generator"):
             self.preempt_all()
             _drain()
-            self._executor.sleep(_WEIGHTS_TO_HOST)
+            executor = self._executor
+            if not _checked_sleep(executor):
+                executor.sleeping_tags, executor.is_sleeping = set(_ALL_TAGS), True
 
     def wake_up(self) -> None:
         """Brings the weights back."""
@@ -128,6 +137,7 @@ class SleepingVerifier(VLLMVerifier):
     def __init__(self, llm: Any, *, device_owner: DeviceOwner, **others: Any) -> None:
         super().__init__(llm, **others)
         self._device_owner = device_owner
+        self._sleeps_unnoticed = False
         device_owner.start(self)
 
     def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
@@ -139,17 +149,36 @@ class SleepingVerifier(VLLMVerifier):
     def sleep(self) -> None:
         """Frees the device; between two calls nothing is in flight."""
         with _translated("verifier"):
-            self._engine.sleep(_WEIGHTS_TO_HOST)
+            self._sleeps_unnoticed = not _checked_sleep(self._engine)
 
     def wake_up(self) -> None:
         """Brings the weights back."""
         with _translated("verifier"):
+            if self._sleeps_unnoticed:
+                self._engine.collective_rpc("wake_up", args=(None,))
+                self._sleeps_unnoticed = False
             self._engine.wake_up()
 
     def close(self) -> None:
         """Ends the engine's process, which frees its memory."""
         super().close()
         self._device_owner.forget(self)
+
+
+def _checked_sleep(engine: Any) -> bool:
+    """Sends an engine to sleep; False where it sleeps without vLLM's having noted it.
+
+    Args:
+        engine: vLLM's engine or its executor.
+    """
+    try:
+        engine.sleep(_WEIGHTS_TO_HOST)
+    except Exception as error:  # from a process of its own the check's error has no type
+        if _MEMORY_GREW not in str(error):
+            raise
+        logger.debug("another program took memory of the device while an engine fell asleep")
+        return False
+    return True
 
 
 def _drain() -> None:

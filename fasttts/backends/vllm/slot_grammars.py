@@ -6,6 +6,7 @@ host while the model runs, so that the masks are there when the logits are.
 """
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +23,9 @@ from fasttts.decoding.grammar import Constraint
 class _Answer:
     """A request with a grammar."""
 
-    original: "weakref.ref[Constraint]"
-    """Its owner drops it where the request ends; vLLM does not tell when a slot becomes free."""
+    original: Callable[[], Constraint | None]
+    """Its owner drops it where the request ends; vLLM does not tell when a slot becomes free. Of a
+    received one the owner is in another process, and it stays until the slot is taken again."""
     constraint: Constraint
     num_prompt_tokens: int
     token_ids: list[int] = field(default_factory=list)
@@ -53,7 +55,7 @@ class SlotGrammars:
         if constraint is None:
             return
         self._by_slot[slot] = _Answer(
-            original=weakref.ref(constraint),
+            original=(lambda: constraint) if constraint.is_received else weakref.ref(constraint),
             constraint=constraint.copy(),  # a preempted request is added again with all its tokens
             num_prompt_tokens=int(self._states.prompt_len.np[slot]),
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.plain_text import PlacedToken, PlainTextEncoder
 from fasttts.backends.vllm.vocabulary import llguidance_tokenizer
+from fasttts.config.template_switches import unknown_switch
 from fasttts.decoding.content_mask import ContentMask, MaskedChat
 from fasttts.decoding.control_tokens import control_tokens
 from fasttts.errors import BackendError, ConfigurationError, Role
@@ -124,14 +125,24 @@ class ChatTokenizer:
             raise BackendError(message, role="generator") from error
 
     def encode_chat(
-        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> list[int]:
         """Renders the messages with the model's chat template; see `decoding.tokenizer.Tokenizer`.
 
         Text is encoded as the template wrote it, without further special tokens; control tokens
         that contents spell become text.
         """
-        return self._encode_chat(messages, tools, opens_turn=True)
+        switches = chat_template_kwargs or {}
+        template = str(getattr(self._tokenizer, "chat_template", None) or "")
+        if template and (unknown := unknown_switch(switches, template)) is not None:
+            raise ConfigurationError(
+                f"chat_template_kwargs={dict(switches)}: the chat template of {self._name!r} has "
+                f"no {unknown!r}: leave it out"
+            )
+        return self._encode_chat(messages, tools, switches, opens_turn=True)
 
     def encode_conversation(self, messages: Sequence[Message]) -> list[int]:
         """Renders a finished conversation with the chat template, without opening another turn.
@@ -139,14 +150,28 @@ class ChatTokenizer:
         Raises:
             ConfigurationError: The model has no chat template, or it rejects the messages.
         """
-        return self._encode_chat(messages, None, opens_turn=False)
+        return self._encode_chat(messages, None, {}, opens_turn=False)
+
+    def encode_reply(self, messages: Sequence[Message], opening: str) -> list[int]:
+        """Renders a conversation and opens the assistant's turn, whose text begins with `opening`.
+
+        Args:
+            messages: The conversation.
+            opening: Text that is no content: control tokens in it are control tokens.
+
+        Raises:
+            ConfigurationError: The model has no chat template, or it rejects the messages.
+        """
+        return self._encode_chat(messages, None, {}, opens_turn=True, opening=opening)
 
     def _encode_chat(
         self,
         messages: Sequence[Message],
         tools: Sequence[Mapping[str, Any]] | None,
+        switches: Mapping[str, Any],
         *,
         opens_turn: bool,
+        opening: str = "",
     ) -> list[int]:
         if not getattr(self._tokenizer, "chat_template", None):
             raise ConfigurationError(
@@ -154,13 +179,13 @@ class ChatTokenizer:
                 "chat_template.jinja to its directory"
             )
         templated = [_templated(message) for message in messages]
-        text = self._rendered(templated, tools, opens_turn)
+        text = self._rendered(templated, tools, switches, opens_turn) + opening
         encoding = self._encode(text)
         token_ids: list[int] = encoding.ids
         masked = self._mask.mask(templated, tools or ())
         if masked is None:
             return token_ids
-        masked_text = self._rendered(masked.messages, masked.tools, opens_turn)
+        masked_text = self._rendered(masked.messages, masked.tools, switches, opens_turn) + opening
         placed = self._plain.placed(masked_text, self._encode(masked_text))
         written = self._plain.placed(text, encoding)
         if [token.token_id for token in placed] == [token.token_id for token in written]:
@@ -171,6 +196,7 @@ class ChatTokenizer:
         self,
         messages: Sequence[Message],
         tools: Sequence[Mapping[str, Any]] | None,
+        switches: Mapping[str, Any],
         opens_turn: bool,
     ) -> str:
         try:
@@ -179,6 +205,7 @@ class ChatTokenizer:
                 tools=list(tools) if tools else None,
                 add_generation_prompt=opens_turn,
                 tokenize=False,
+                **switches,
             )
         except Exception as error:  # templates may raise anything
             raise ConfigurationError(

@@ -8,14 +8,16 @@ from fasttts.backends.vllm.engine_lifecycle import close_engine
 from fasttts.backends.vllm.error_translation import translate
 from fasttts.backends.vllm.fingerprint import model_fingerprint
 from fasttts.backends.vllm.score_outputs import score_query
+from fasttts.backends.vllm.written_thoughts import WrittenThought, thought_params, with_thought
 from fasttts.errors import BackendError, ContractError, Role
 from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.types import Numerics
 from fasttts.verifiers.prompt_formats import VerifierFormat
 from fasttts.verifiers.step_reader import Place, Reading, StepReader
+from fasttts.verifiers.thought import Thought
 
 if TYPE_CHECKING:
-    from vllm import LLM
+    from vllm import LLM, PoolingParams, SamplingParams
     from vllm.v1.engine import EngineCoreRequest
 
 _ROLE: Role = "verifier"
@@ -52,6 +54,7 @@ class VLLMVerifier:
         self._name = name
         self._settings = settings
         self._score_query = score_query(prompt_format.choices)
+        self._thought = prompt_format.thought
         self._max_model_len = int(self._engine.vllm_config.model_config.max_model_len)
         self._reader = StepReader(
             name=name,
@@ -126,9 +129,51 @@ class VLLMVerifier:
             raise failure from error
 
     def _run(self, prompts: Mapping[Place, Sequence[int]]) -> dict[Place, Reading]:
+        asked = list(prompts.values())
+        thought = self._thought
+        readings = self._scored(asked) if thought is None else self._judged(asked, thought)
+        return dict(zip(prompts, readings, strict=True))
+
+    def _scored(self, prompts: Sequence[Sequence[int]]) -> list[Reading]:
+        """Reads the scores in or behind prompts."""
+        params = self._score_query.params(reads_prefix_cache=self.reads_prefix_cache)
+        lengths = [len(token_ids) for token_ids in prompts]
+        return self._score_query.readings(lengths, self._outputs(prompts, params))
+
+    def _judged(self, prompts: Sequence[Sequence[int]], thought: Thought) -> list[Reading]:
+        """Lets the model write behind prompts, and reads the scores behind that."""
+        written = self._thoughts(prompts, thought)
+        pairs = zip(prompts, written, strict=True)
+        closed = [[*token_ids, *thought.closed(own.token_ids)] for token_ids, own in pairs]
+        verdicts = self._scored(closed)
+        return list(itertools.starmap(with_thought, zip(prompts, written, verdicts, strict=True)))
+
+    def _thoughts(self, prompts: Sequence[Sequence[int]], thought: Thought) -> list[WrittenThought]:
+        """Lets the model write behind prompts, each until its thought is over."""
+        core = self._engine.engine_core
+        requests = self._requests(prompts, thought_params(thought, self.reads_prefix_cache))
+        written = {request.request_id: WrittenThought() for request in requests}
+        for request in requests:
+            core.add_request(request)
+        open_ids = set(written)
+        while open_ids:
+            for output in core.get_output().outputs:
+                if output.request_id in open_ids:
+                    own = written[output.request_id]
+                    own.add(output)
+                    if output.finished:
+                        open_ids.remove(output.request_id)
+                    elif thought.is_over(own.token_ids):
+                        open_ids.remove(output.request_id)
+                        core.abort_requests([output.request_id])
+        return list(written.values())
+
+    def _outputs(
+        self, prompts: Sequence[Sequence[int]], params: "PoolingParams | SamplingParams"
+    ) -> list[Any]:
         """Steps the engine core, not `LLMEngine`, whose objects of every request nobody reads."""
         core = self._engine.engine_core
-        requests = self._requests(list(prompts.values()))
+        requests = self._requests(prompts, params)
         for request in requests:
             core.add_request(request)
         outputs: dict[str, Any] = dict.fromkeys(request.request_id for request in requests)
@@ -138,11 +183,11 @@ class VLLMVerifier:
                 for output in core.get_output().outputs
                 if output.finished and output.request_id in outputs
             }
-        lengths = [len(token_ids) for token_ids in prompts.values()]
-        readings = self._score_query.readings(lengths, list(outputs.values()))
-        return dict(zip(prompts, readings, strict=True))
+        return list(outputs.values())
 
-    def _requests(self, prompts: Sequence[Sequence[int]]) -> "list[EngineCoreRequest]":
+    def _requests(
+        self, prompts: Sequence[Sequence[int]], params: "PoolingParams | SamplingParams"
+    ) -> "list[EngineCoreRequest]":
         """Has vLLM make a request of the first prompt; the others differ in name and tokens."""
         from msgspec.structs import replace
         from vllm.inputs import TokensPrompt
@@ -150,7 +195,7 @@ class VLLMVerifier:
         first = self._engine.input_processor.process_inputs(
             "",
             TokensPrompt(prompt_token_ids=list(prompts[0])),
-            self._score_query.params(reads_prefix_cache=self.reads_prefix_cache),
+            params,
             supported_tasks=self._engine.get_supported_tasks(),
         )
         return [

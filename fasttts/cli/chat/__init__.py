@@ -9,6 +9,7 @@ from fasttts.cli.chat.history import Store, StoredConversation
 from fasttts.cli.chat.program import Program
 from fasttts.cli.chat.screen import Screen
 from fasttts.cli.chat.tools import Toolbox
+from fasttts.cli.option_values import parse_switches
 from fasttts.cli.options import DEFAULTS
 from fasttts.config import DEMO, search_config
 from fasttts.errors import ConfigurationError
@@ -24,6 +25,8 @@ def run(
     system: options.System = None,
     seed: options.Seed = DEFAULTS.seed,
     max_tokens: options.MaxTokens = DEFAULTS.max_tokens,
+    thinking_token_budget: options.ThinkingTokenBudget = None,
+    chat_template_kwargs: options.ChatTemplateKwargs = None,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     top_k: options.TopK = None,
@@ -62,6 +65,8 @@ def run(
             search=method,
             seed=seed,
             max_tokens=max_tokens,
+            thinking_token_budget=thinking_token_budget,
+            chat_template_kwargs=parse_switches(chat_template_kwargs),
             temperature=temperature,
             top_p=top_p,
             top_k=top_k,

@@ -121,7 +121,8 @@ class Dialogue:
         messages, num_left_out = self._fitting(new, tools)
         if num_left_out:
             yield LeftOut(num_turns=num_left_out)
-        prompt = self._engine.render(messages, tools=tools or None)
+        switches = self._base.chat_template_kwargs
+        prompt = self._engine.render(messages, tools=tools or None, chat_template_kwargs=switches)
         reply_format = ReplyFormat.of_call(self._engine, prompt, known)
         growing = ReplyStream(reply_format)
         router = router_of(self._engine, mode)
@@ -152,7 +153,13 @@ class Dialogue:
         if self._system:
             opening.append({"role": "system", "content": self._system})
         messages = [*opening, *self.conversation.messages, *new]
-        kept = fitting_messages(self._engine, messages, tools, max_tokens=self._base.max_tokens)
+        kept = fitting_messages(
+            self._engine,
+            messages,
+            tools,
+            max_tokens=self._base.max_tokens,
+            chat_template_kwargs=self._base.chat_template_kwargs,
+        )
         return kept, _num_turns(messages) - _num_turns(kept)
 
     def _content(self, text: str) -> str:

@@ -1,0 +1,88 @@
+"""Chooses how a generator and a verifier use the GPUs of one machine."""
+
+from dataclasses import replace
+
+from fasttts.config import EngineConfig
+from fasttts.errors import CapacityError
+from fasttts.memory.devices import Device
+from fasttts.memory.from_config import plan_engines
+from fasttts.memory.plan import MemoryPlan
+from fasttts.memory.shapes import ModelShape
+from fasttts.memory.workload import Workload
+
+
+def plan_on_gpus(
+    config: EngineConfig,
+    device: Device,
+    generator: ModelShape,
+    verifier: ModelShape | None,
+    workload: Workload,
+    *,
+    num_gpus: int,
+) -> MemoryPlan:
+    """Plans an engine on several GPUs of one kind; its reasons name the options of an engine.
+
+    The generator is on as few of them as it fits on, the verifier on the next one where there is
+    one, else beside the generator on its first.
+
+    Args:
+        config: An engine's options; its own choice of GPUs is kept.
+        device: One of the GPUs.
+        generator: The generator's shape.
+        verifier: The verifier's; None for an engine without one.
+        workload: The search to optimise for.
+        num_gpus: How many there are; one leaves everything to `plan_engines`.
+
+    Raises:
+        CapacityError: The models do not fit on so many.
+        ConfigurationError: As for `plan_engines`.
+    """
+    if num_gpus == 1:
+        return plan_engines(config, device, generator, verifier, workload)
+    choices = _choices(config, generator, verifier, num_gpus)
+    for number, choice in enumerate(choices, start=1):
+        try:
+            plan = plan_engines(choice, device, generator, verifier, workload)
+        except CapacityError as error:
+            if number == len(choices) or (
+                choice.verifier_device is not None and error.role == "verifier"
+            ):
+                raise
+            continue
+        return replace(plan, reasons=(*plan.reasons, _options_reason(choice, num_gpus)))
+    raise AssertionError("every model can be on one GPU")
+
+
+def _choices(
+    config: EngineConfig, generator: ModelShape, verifier: ModelShape | None, num_gpus: int
+) -> list[EngineConfig]:
+    """The ways to be tried, those on fewer GPUs first."""
+    asked = config.tensor_parallel_size
+    sizes = [asked] if asked > 1 else filter(generator.can_shard, range(1, num_gpus + 1))
+    choices = [config.model_copy(update={"tensor_parallel_size": size}) for size in sizes]
+    if verifier is None or config.verifier_device is not None:
+        return choices
+    return [
+        choice.model_copy(update={"verifier_device": _free_gpu(choice, num_gpus)})
+        for choice in choices
+    ]
+
+
+def _free_gpu(config: EngineConfig, num_gpus: int) -> int | None:
+    """The first GPU that the generator leaves to a verifier; None where it takes all."""
+    return next((gpu for gpu in range(num_gpus) if gpu not in config.generator_devices), None)
+
+
+def _options_reason(config: EngineConfig, num_gpus: int) -> str:
+    size, device = config.tensor_parallel_size, config.verifier_device
+    options = [f"tensor_parallel_size={size}"] if size > 1 else []
+    if device is not None:
+        options.append(f"verifier_device={device}")
+    used = size + (device is not None)
+    told = (
+        f"An engine is opened so with {' and '.join(options)}" if options else "One GPU is enough"
+    )
+    if used >= num_gpus:
+        return f"{told}."
+    others = "the other is" if num_gpus - used == 1 else "the others are"
+    return f"{told}; {others} for engines of their own."
