@@ -8,6 +8,7 @@ and where there are enough different problems. Ends in a table, sorted, and one 
 """
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows: list[dict[str, Any]] = []
         for row in measured(engine, options):
             rows = sorted([*rows, row], key=lambda found: -found["accuracy"])
+            solved = f"greedy {row['accuracy']:.2f}, any of {options.n} {row['any']:.2f}"
+            print(f"{row['arm']}: {solved}", file=sys.stderr, flush=True)
             report.take(rows)
     report.print()
 

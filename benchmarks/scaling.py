@@ -162,8 +162,9 @@ def apart(options: argparse.Namespace) -> Iterator[Row]:
     }
     if options.backend != "cpu":
         arms["two GPUs"] = {"verifier_device": 1}
+    chosen = options.arms or list(arms)
     for beams in options.beams:
-        for arm, changed in arms.items():
+        for arm, changed in ((name, arms[name]) for name in chosen):
             task = {
                 **_task(options, "steps"),
                 "beams": beams,
@@ -288,6 +289,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--models", default="1.5B+1.5B", help="generator and verifier, on a GPU")
     parser.add_argument("--large-model", default="14B", help="of spread, on a GPU")
     parser.add_argument("--beams", type=_numbers, default=[64, 256], help="comma-separated")
+    parser.add_argument("--arms", type=_words, help='of apart: "one GPU,two GPUs"; all by default')
     parser.add_argument("--replica-beams", type=int, default=16, help="of replicas and ray")
     parser.add_argument("--searches", type=int, default=32, help="of each replica")
     parser.add_argument("--together", type=int, default=8, help="searches at a time in a replica")
@@ -307,6 +309,10 @@ def _known(text: str) -> list[str]:
     if unknown := set(names) - set(MEASUREMENTS):
         raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: use {MEASUREMENTS}")
     return names
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
 
 
 def _numbers(text: str) -> list[int]:

@@ -74,9 +74,8 @@ def put_kernels_in_place_once() -> None:
     from vllm.platforms.cpu import CpuPlatform
 
     platform: Any = CpuPlatform
-    platform.register_triton_kernel_overrides = staticmethod(
-        cache(CpuPlatform.register_triton_kernel_overrides)
-    )
+    if found := getattr(platform, "register_triton_kernel_overrides", None):  # newer than 0.24
+        platform.register_triton_kernel_overrides = staticmethod(cache(found))
 
 
 @cache

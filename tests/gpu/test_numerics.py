@@ -65,7 +65,7 @@ def test_a_pretrained_model_has_one_tree() -> None:
     rows = run_exactness(
         *("--generator", os.environ[MODEL_VARIABLE], "--verifier", "demo"),
         *("--numerics", "deterministic", "--max-model-len", "2048", "--searches", str(SEARCHES)),
-        *("--option", "gpu_memory_utilization=0.5"),
+        *("--option", "gpu_memory_utilization=0.1"),
         timeout_s=1000,
     )
     check_same_trees(rows, searches=SEARCHES)
