@@ -243,6 +243,11 @@ class Loop:
         if output.error is not None:
             self._take_failure(run, node, output.error)
             return 0
+        if run.take_inner(node, output.token_ids, output.logprobs):
+            run.counts.generated_tokens += 1
+            listener = self._listeners[run]
+            self._isolated(run, _DECODING, listener.on_tokens, run, node, output.token_ids)
+            return 1
         before = run.counts.generated_tokens
         self._isolated(run, _DECODING, self._take_tokens, run, node, output)
         return run.counts.generated_tokens - before

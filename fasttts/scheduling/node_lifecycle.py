@@ -71,6 +71,16 @@ class NodeLifecycle:
         """The tokens that a node goes on with, whatever the generator samples; empty for none."""
         return node.limits.begins_with[len(node.token_ids) :] or self._thoughts.due(node)
 
+    def is_inner(self, node: Node, token_id: int) -> bool:
+        """Whether a next token is known to end nothing: most are, and cost no more than this."""
+        limits = node.limits
+        return (
+            token_id in self._inner
+            and limits.thought_tokens is None
+            and not limits.is_probe
+            and len(node.token_ids) + 1 < limits.max_tokens
+        )
+
     def finish_reason(self, node: Node) -> FinishReason | None:
         """Why a node ends with its newest token; None where it continues."""
         if node.limits.is_probe:

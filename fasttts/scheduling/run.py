@@ -154,6 +154,23 @@ class SearchRun:
         node.request_id = None
         node.ran.append(self.counts.num_iterations)
 
+    def take_inner(
+        self, node: Node, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs] = ()
+    ) -> bool:
+        """Appends a single token that is known to end nothing; returns whether it is one.
+
+        Args:
+            node: The node.
+            token_ids: The new tokens.
+            logprobs: Theirs, where the search asks for them.
+        """
+        if self.is_forcing or len(token_ids) != 1 or not self._nodes.is_inner(node, token_ids[0]):
+            return False
+        node.token_ids.append(token_ids[0])
+        if logprobs:
+            node.logprobs.append(logprobs[0])
+        return True
+
     def take_tokens(
         self, node: Node, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs] = ()
     ) -> int:
