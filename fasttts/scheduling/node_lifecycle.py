@@ -72,7 +72,12 @@ class NodeLifecycle:
         return node.limits.begins_with[len(node.token_ids) :] or self._thoughts.due(node)
 
     def is_inner(self, node: Node, token_id: int) -> bool:
-        """Whether a next token is known to end nothing: most are, and cost no more than this."""
+        """Whether a next token is known to end nothing: most are, and cost no more than this.
+
+        Args:
+            node: The node.
+            token_id: The token that would be its newest.
+        """
         limits = node.limits
         return (
             token_id in self._inner

@@ -157,12 +157,15 @@ class SearchRun:
     def take_inner(
         self, node: Node, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs] = ()
     ) -> bool:
-        """Appends a single token that is known to end nothing; returns whether it is one.
+        """Appends a single token that is known to end nothing.
 
         Args:
             node: The node.
             token_ids: The new tokens.
             logprobs: Theirs, where the search asks for them.
+
+        Returns:
+            Whether it was one; else nothing was done.
         """
         if self.is_forcing or len(token_ids) != 1 or not self._nodes.is_inner(node, token_ids[0]):
             return False
