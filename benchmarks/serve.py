@@ -129,22 +129,34 @@ def over_http(client: httpx.AsyncClient, port: int, max_tokens: int) -> Stream:
 
 
 @contextlib.contextmanager
-def server(arguments: Sequence[str], port: int) -> Iterator[None]:
-    """Runs a server until the end of the body."""
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
+def servers(commands: Sequence[Sequence[str]]) -> "Iterator[list[subprocess.Popen[bytes]]]":
+    """Starts servers, and ends them behind the body."""
+    processes: list[subprocess.Popen[bytes]] = []
     try:
-        end = time.monotonic() + _START_S
-        while True:
-            assert process.poll() is None, f"{arguments} ended with {process.returncode}"
-            assert time.monotonic() < end, f"{arguments} did not start"
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
-                    break
-            time.sleep(0.5)
-        yield
+        processes.extend(subprocess.Popen(each, stdout=subprocess.DEVNULL) for each in commands)
+        yield processes
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            process.wait(60)
+
+
+def wait_for(process: "subprocess.Popen[bytes]", port: int) -> None:
+    """Waits until a server answers."""
+    end = time.monotonic() + _START_S
+    while True:
+        assert process.poll() is None, f"{process.args!r} ended with {process.returncode}"
+        assert time.monotonic() < end, f"{process.args!r} did not start"
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
+                return
+        time.sleep(0.5)
+
+
+def end(number: int, _: object) -> None:
+    """Ends the program by an exception, so that its servers end with it."""
+    raise SystemExit(128 + number)
 
 
 def free_port() -> int:
@@ -210,6 +222,7 @@ async def compare(engine: FastTTS, ports: dict[str, int], options: Any) -> Any:
 
 def main() -> None:
     options = arguments()
+    signal.signal(signal.SIGTERM, end)
     folder = options.generator
     if folder == "demo":
         import fasttts.demo
@@ -233,13 +246,14 @@ def main() -> None:
         command = vllm_command(folder, options.max_model_len, ports["vllm serve"])
         commands.append([*command, *(["--enforce-eager"] if options.eager else [])])
     with contextlib.ExitStack() as stack:
-        for command, port in zip(commands, ports.values(), strict=True):
-            stack.enter_context(server(command, port))
+        started = stack.enter_context(servers(commands))
         length = {"max_model_len": options.max_model_len, "max_num_seqs": 64}
         engine = stack.enter_context(FastTTS.load(options.generator, **length))
+        for process, port in zip(started, ports.values(), strict=True):
+            wait_for(process, port)
         measured = asyncio.run(compare(engine, ports, options))
         report.take([found.row(arm) for arm, found in measured.items()])
-    report.print()
+        report.print()  # before the servers end, which may take longer than all else
 
 
 if __name__ == "__main__":

@@ -124,6 +124,6 @@ def _announcement(engine: FastTTS, url: str) -> Callable[[], None]:
         text = f"Serving {models} on {url}/v1"
         logger.info("%s", text, extra={"url": url})
         if not logs.is_written():
-            render.stderr().print(text, highlight=False)
+            render.stderr().print(text, soft_wrap=True)
 
     return announce

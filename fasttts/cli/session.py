@@ -147,7 +147,7 @@ def _told_warnings() -> Iterator[None]:
         log.removeHandler(waiting)
         for record in waiting.buffer:
             text = f"warning: {record.getMessage()}"
-            render.stderr().print(text, style="yellow")
+            render.stderr().print(text, style="yellow", soft_wrap=True)
 
 
 @contextmanager

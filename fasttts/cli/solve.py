@@ -123,7 +123,7 @@ def _report(
 ) -> None:
     """Prints warnings, and prints and draws the requested additions to the answer."""
     for warning in result.warnings:
-        render.stderr().print(f"warning: {warning}", style="yellow")
+        render.stderr().print(f"warning: {warning}", style="yellow", soft_wrap=True)
     if stats:
         (render.stderr() if to_stderr else render.stdout()).print("", stats_view(result))
     if plot is not None:

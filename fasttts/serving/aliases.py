@@ -62,7 +62,7 @@ class Aliases:
             return {}
         for name in self.names:
             if model.startswith(f"{name}:"):
-                return _search_options(model, model[len(name) + 1 :])
+                return _search_options(name, model[len(name) + 1 :])
         raise _unknown(model, did_you_mean(model[:200], self.listed()))
 
     def effort_options(self, effort: str) -> dict[str, Any]:
@@ -83,11 +83,12 @@ class Aliases:
         return {"search": AUTO if self._has_verifier else "self_consistency", **width}
 
 
-def _search_options(model: str, alias: str) -> dict[str, Any]:
+def _search_options(name: str, alias: str) -> dict[str, Any]:
     found = _ALIAS.fullmatch(alias)
     method = _METHODS.get(found["method"].replace("_", "-")) if found else None
     if found is None or method is None:
-        raise _unknown(model, did_you_mean(alias[:200], _METHODS))
+        hint = did_you_mean(alias[:200], _METHODS)
+        raise _unknown(f"{name}:{alias}", f"behind {name + ':'!r}, {hint}")
     options: dict[str, Any] = {"search": method}
     if found["n"] is not None:
         n = int(found["n"])

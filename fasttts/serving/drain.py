@@ -33,7 +33,7 @@ class Drain:
 
 
 class Wait(AbstractContextManager[None]):
-    """One wait of a request; may be entered again and again, by one task at a time.
+    """One wait of a request; may be entered again and again, always by the same task.
 
     Raises on entry or in the body:
         ApiError: Draining is over.
@@ -48,7 +48,8 @@ class Wait(AbstractContextManager[None]):
     def __enter__(self) -> None:
         if self._drain.is_over:
             raise _cut()
-        self._task = asyncio.current_task()
+        if self._task is None:  # looking it up is dear where every token is waited for
+            self._task = asyncio.current_task()
         self._waits.add(self)
 
     def __exit__(

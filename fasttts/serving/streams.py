@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from typing import Any
@@ -80,7 +81,7 @@ class EventStream(Response):
                 await self._send(send, _HEARTBEAT)
 
     async def _send(self, send: Send, body: bytes, *, more_body: bool = True) -> None:
-        self._sends_since = asyncio.get_running_loop().time()
+        self._sends_since = time.monotonic()
         await send({"type": "http.response.body", "body": body, "more_body": more_body})
         self._sends_since = None
 
@@ -89,7 +90,7 @@ class EventStream(Response):
         left_s = self._send_timeout_s
         while left_s > 0:
             await asyncio.sleep(left_s)
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             since = now if self._sends_since is None else self._sends_since
             left_s = since + self._send_timeout_s - now
         logger.info("a client did not read its stream: its work was ended")

@@ -99,6 +99,23 @@ def test_it_serves_until_it_is_told_to_stop(
     assert engines[0].is_closed
 
 
+def test_the_address_is_in_one_line_with_the_models(
+    run: Run, open_with: OpenWith, port: int
+) -> None:
+    """Whoever reads a log line by line finds it, however long the models' names are."""
+    generator = FakeGenerator()
+    generator.name = f"/srv/models/[bold]{'Long-Model-Name/' * 12}"
+    open_with(lambda settings: FastTTS(generator, FakeVerifier()))
+    client = Client(port, lambda client, thread: None)
+    client.start()
+    done = run("serve", "--port", str(port), "--name", "mine")
+    client.joined()
+    told = [line for line in done.stderr.splitlines() if line.startswith("Serving ")]
+    assert len(told) == 1
+    assert generator.name in told[0]
+    assert told[0].endswith(f" on http://127.0.0.1:{port}/v1")
+
+
 @pytest.mark.parametrize(("drain", "is_whole"), [("20", True), ("1", False)])
 def test_requests_in_work_may_end(
     run: Run, open_with: OpenWith, port: int, drain: str, is_whole: bool

@@ -421,3 +421,10 @@ def test_addresses() -> None:
             listening_socket("127.0.0.1", port)
     with pytest.raises(ConfigurationError, match="below 65,536"):
         listening_socket("127.0.0.1", 70_000)
+
+
+def test_a_wrong_search_is_told_apart_from_a_wrong_model(served: Served) -> None:
+    """The right name of a search is no name of a model: it is said where it belongs."""
+    message = refusal(served, {"model": "demo:bem-4"}, 404)["message"]
+    assert message.endswith("is not served here: behind 'demo:', did you mean 'beam'?")
+    assert "known: demo, demo:auto" in refusal(served, {"model": "gpt-4"}, 404)["message"]
