@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 TRANSPORTS = ("stdio", "http")
 
+_LAST_WORD_S = 1.0
+"""How long an error of loading is waited for once the clients have left."""
+
 
 def run(
     *,
@@ -175,6 +178,8 @@ async def _until_end(
     loading = asyncio.create_task(engine.loaded())
     served = asyncio.create_task(serving)
     await asyncio.wait({loading, served}, return_when=asyncio.FIRST_COMPLETED)
+    if not loading.done():  # clients have left; why nothing came of it may be told yet
+        await asyncio.wait({loading}, timeout=_LAST_WORD_S)
     if not loading.done():
         loading.cancel()
     elif loading.exception() is None:

@@ -5,7 +5,6 @@ exits, and a call that hangs holds its thread for ever.
 """
 
 import contextvars
-import functools
 import itertools
 import os
 import queue
@@ -18,9 +17,6 @@ Value = TypeVar("Value")
 
 GRACE_S = 1.0
 """How long a call that nobody waits for any more keeps its thread from other calls."""
-
-_IDLE_S = 2.0
-"""How long a thread of `run_in_daemon` waits for its next call."""
 
 
 class Call(Future[Value], Generic[Value]):
@@ -128,61 +124,13 @@ def _waiting(calls: "queue.SimpleQueue[Call[Any] | None]") -> list[Call[Any]]:
         return found
 
 
-class _Daemons:
-    """Daemon threads that run a call each, and wait a while for the next one.
-
-    Starting a thread waits for its first instruction, for which it needs Python's lock: an event
-    loop beside a busy thread would stand still meanwhile. A call that hangs keeps its thread.
-    """
-
-    def __init__(self) -> None:
-        self._begin()
-
-    def _begin(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
-        self._idle: list[queue.SimpleQueue[Callable[[], None]]] = []
-        """Where each thread without a call waits for one."""
-
-    def run(self, work: Callable[[], None]) -> None:
-        """Runs a function that raises nothing, in a thread that has no other to run."""
-        if self._pid != os.getpid():  # a fork copies no thread, and may copy a held lock
-            self._begin()
-        with self._lock:
-            inbox = self._idle.pop() if self._idle else None
-        if inbox is not None:
-            inbox.put(work)
-            return
-        inbox = queue.SimpleQueue()
-        inbox.put(work)
-        name = f"fasttts-call-{next(self._numbers)}"
-        threading.Thread(target=self._work, args=(inbox,), name=name, daemon=True).start()
-
-    def _work(self, inbox: "queue.SimpleQueue[Callable[[], None]]") -> None:
-        while (work := self._next(inbox)) is not None:
-            work()
-            del work  # what it holds is not kept while the thread waits
-            with self._lock:
-                self._idle.append(inbox)
-
-    def _next(self, inbox: "queue.SimpleQueue[Callable[[], None]]") -> Callable[[], None] | None:
-        """The next call of a thread; None where none came for a while."""
-        try:
-            return inbox.get(timeout=_IDLE_S)
-        except queue.Empty:
-            with self._lock:
-                if inbox in self._idle:
-                    self._idle.remove(inbox)
-                    return None
-            return inbox.get()  # it was chosen in this moment
-
-
-_daemons = _Daemons()
+_numbers = itertools.count(1)
 
 
 def run_in_daemon(function: Callable[[], Value]) -> Call[Value]:
-    """Runs a function in a daemon thread that runs nothing else, in the caller's context."""
+    """Runs a function in a daemon thread of its own, in the caller's context."""
     call = Call(function)
-    _daemons.run(functools.partial(contextvars.copy_context().run, call.run))
+    run = contextvars.copy_context().run
+    name = f"fasttts-call-{next(_numbers)}"
+    threading.Thread(target=run, args=(call.run,), name=name, daemon=True).start()
     return call
