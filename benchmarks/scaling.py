@@ -163,6 +163,8 @@ def apart(options: argparse.Namespace) -> Iterator[Row]:
     if options.backend != "cpu":
         arms["two GPUs"] = {"verifier_device": 1}
     chosen = options.arms or list(arms)
+    if unknown := set(chosen) - set(arms):
+        raise ValueError(f"--arms {', '.join(sorted(unknown))}: there are {', '.join(arms)}")
     for beams in options.beams:
         for arm, changed in ((name, arms[name]) for name in chosen):
             task = {

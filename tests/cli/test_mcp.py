@@ -1,5 +1,6 @@
 """`fasttts mcp` as clients start it: the protocol alone on stdout, signals, and what is refused."""
 
+import asyncio
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from mcp import Client, StdioServerParameters
 from typer.testing import Result
 
 from fasttts import ConfigurationError, EngineConfig, FastTTS
+from fasttts.cli.mcp import _until_end
 from tests.engines import OpenWith
 
 ROOT = Path(__file__).parents[2]
@@ -313,3 +315,17 @@ async def test_the_demonstration_models_over_stdio() -> None:
         result = await client.call_tool("deliberate", {"problem": PROBLEM}, progress_callback=hear)
     assert result.structured_content["answer"] == "31"
     assert "the models are being loaded" in heard
+
+
+def test_why_nothing_was_loaded_is_told_where_the_client_has_left_before() -> None:
+    class Late:
+        async def loaded(self) -> None:
+            await asyncio.sleep(0.05)
+            raise ConfigurationError("no such model")
+
+    async def leave() -> None:
+        """Serves nobody."""
+
+    engine: Any = Late()
+    with pytest.raises(ConfigurationError, match="no such model"):
+        asyncio.run(_until_end(engine, leave(), lambda: None, None))
