@@ -9,6 +9,9 @@ WORKERS ?= 2
 # process ends the run: pytest-xdist would wait for ever for the rest of that process's files.
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
+# A module is compiled once, and not by every process that imports it, where the variable is set in the environment.
+export PYTHONDONTWRITEBYTECODE :=
+
 # No report leaves this machine.
 export VLLM_NO_USAGE_STATS := 1
 export VLLM_DO_NOT_TRACK := 1

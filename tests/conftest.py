@@ -36,6 +36,8 @@ from tests.engines import OpenWith
 freeze_heap = gc.freeze
 """Has the garbage collector look at nothing again that is there now, which is not garbage."""
 
+gc.disable()  # until all test modules are imported
+
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, max_examples=60)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
@@ -54,6 +56,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     slow, vllm = num_marked("slow"), num_marked("vllm")
     items.sort(key=lambda item: (slow[item.path], vllm[item.path]), reverse=True)
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    freeze_heap()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -86,6 +86,7 @@ def run(
                     drain_s=drain_seconds,
                     on_start=_announcement(engine, url),
                 )
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends, and closes the engine
 
 
 def _config(host: str, **asked: object) -> ServingConfig:

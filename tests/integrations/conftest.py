@@ -27,7 +27,7 @@ def is_idle(generator: HermesGenerator) -> Callable[[], bool]:
     """Waits for the generator to have nothing left to do; False if it goes on."""
 
     def wait() -> bool:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while generator.num_unfinished() and time.monotonic() < deadline:
             time.sleep(0.01)
         return generator.num_unfinished() == 0

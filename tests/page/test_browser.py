@@ -262,7 +262,7 @@ def test_the_policy_lets_no_other_script_run(open_page: Open, chrome: Chrome) ->
         "document.body.append(s); byId('answer').setAttribute('onclick', 'window.pwned = 1');"
         "byId('answer').click(); fetch('https://example.org').catch(() => { window.refused = 1; })"
     )
-    WebDriverWait(page, 5).until(lambda _: page.execute_script("return window.refused") == 1)
+    WebDriverWait(page, 60).until(lambda _: page.execute_script("return window.refused") == 1)
     assert page.execute_script("return window.pwned") is None
     refusals = [each["message"] for each in chrome.get_log("browser")]
     assert len(refusals) >= 3
@@ -395,7 +395,7 @@ def test_a_server_feeds_it(open_page: Open, chrome: Chrome) -> None:
     newer = [json.dumps({"results": [each]}) for each in results]
     with served(search_page([small().to_dict()], feed="/feed"), newer[0]) as address:
         chrome.get(address)
-        WebDriverWait(chrome, 5).until(lambda _: one(chrome, "h1").text == "Running")
+        WebDriverWait(chrome, 60).until(lambda _: one(chrome, "h1").text == "Running")
         assert rows(chrome) == ["The first step."]
         chrome.execute_script("fasttts.render(JSON.parse(arguments[0]))", newer[1])
         assert one(chrome, "#count").text == "10 nodes, 1 of them wasted"

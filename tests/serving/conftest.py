@@ -149,7 +149,7 @@ def served_demo(demo_engine: FastTTS) -> Iterator[Served]:
         yield served
 
 
-def until(is_true: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def until(is_true: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Waits until something is true."""
     end = time.monotonic() + timeout_s
     while not is_true():

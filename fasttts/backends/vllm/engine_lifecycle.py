@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.environment import quiet, set_environment
 from fasttts.backends.vllm.error_translation import builder
+from fasttts.backends.vllm.garbage import collected_behind
 from fasttts.errors import Role
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def open_engine(
 
         _hide_invented_attributes()
         _allow_graphs()
+        gc.freeze()  # vLLM collects several times on its way, and at the end freezes its own
         llm = LLM(**arguments)
         if hasattr(llm.llm_engine.engine_core, "engine_core"):
             _open_engines.add(id(llm))
@@ -210,7 +212,8 @@ def _hide_invented_attributes() -> None:
 
 def close_engine(llm: "LLM") -> None:
     """Frees an engine's memory; the caller drops its own references afterwards."""
-    with _lock, quiet():
+    # On a GPU, vLLM gives memory back to the device behind its own collections.
+    with _lock, quiet(), collected_behind(is_only=_is_cpu()):
         ranks = _ranks_of(llm)
         shares_process = id(llm) in _open_engines
         _open_engines.discard(id(llm))
@@ -222,7 +225,6 @@ def close_engine(llm: "LLM") -> None:
         for rank in ranks:
             _end(rank)
         del llm.llm_engine
-    gc.collect()
 
 
 def _ranks_of(llm: "LLM") -> list[BaseProcess]:

@@ -22,6 +22,7 @@ from fasttts.backends.vllm.environment import (
     quiet,
     unusable_vllm,
 )
+from fasttts.backends.vllm.garbage import collected_on_request
 from fasttts.backends.vllm.gpu_placement import PROCESS_GPUS
 from fasttts.backends.vllm.hub import check_on_hub
 from fasttts.backends.vllm.memory_plan import try_plan
@@ -95,6 +96,7 @@ def load_backends(
     return loaded.generator, loaded.verifier
 
 
+@collected_on_request()
 def load_planned(
     config: EngineConfig,
     *,
