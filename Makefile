@@ -17,13 +17,13 @@ export VLLM_NO_USAGE_STATS := 1
 export VLLM_DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick check coverage docs format lock clean
+.PHONY: help install demo test quick check style types coverage docs format lock clean
 
 help:
 	@echo 'make demo     solve one problem plainly and by search, on the bundled models'
 	@echo 'make test     run every test this machine can run (WORKERS=4 for a larger machine)'
 	@echo 'make quick    those that take at most 10 seconds each'
-	@echo 'make check    what CI runs: format, lint, types, tests'
+	@echo 'make check    what CI runs: style, types, test'
 	@echo 'make coverage run every test and say which lines none reaches, in twice the time'
 	@echo 'make docs     write the generated pages, build the site into build/site, check its links'
 	@echo 'make format   format the code and apply safe fixes'
@@ -42,11 +42,14 @@ test: install
 quick: install
 	$(PYTEST) -m "not slow"
 
-check: install
+check: style types test
+
+style: install
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+
+types: install
 	$(BIN)/mypy
-	$(PYTEST)
 
 coverage: install
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered
