@@ -187,6 +187,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--eager", action="store_true", help="`vllm serve` does not compile, as we do not on a CPU"
     )
+    parser.add_argument("--compile", action="store_true", help="we compile, as `vllm serve` does")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--num-problems", type=int, default=8)
     parser.add_argument("--together", type=int, default=8)
@@ -232,6 +233,8 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Else vLLM's server takes most of the memory that the engines before it left.
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    if options.compile:
+        os.environ["FASTTTS_GENERATOR_ARGS"] = '{"enforce_eager": false}'
     report = Report(
         benchmark="serve",
         config={key: str(value) for key, value in vars(options).items()},
