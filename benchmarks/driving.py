@@ -15,6 +15,8 @@ from fasttts.tree import Node
 class _Listener:
     """Raises what a search ends with."""
 
+    reads_tokens = False
+
     def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
         """Nothing to tell."""
 

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from fasttts.config import SearchConfig, search_config
 from fasttts.config.budget import Budget
@@ -33,6 +34,7 @@ class Caller:
 
     began: tuple[int, float]
     clock: "Clock"
+    reads_tokens: ClassVar[bool] = True
     first: tuple[int, float] | None = None
     ended_s: float | None = None
 

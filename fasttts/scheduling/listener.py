@@ -10,6 +10,11 @@ from fasttts.tree import Node
 class Listener(Protocol):
     """Receives the events of one search, in the loop's thread; must not block."""
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether `on_tokens` has to be called with tokens that end nothing, which are most."""
+        ...
+
     def on_tokens(self, run: SearchRun, node: Node, token_ids: Sequence[int]) -> None:
         """A node gained tokens.
 

@@ -34,8 +34,11 @@ _Arguments = TypeVarTuple("_Arguments")
 _DECODING = "policy or tokenizer"
 
 _MANY_SLOTS = 128
-"""With more slots than this, speculative steps are chosen anew when a score arrives, not when a
-step ends: predicting a large frontier costs more than it gains."""
+"""With more slots than this, speculative steps are chosen anew when scores arrive, not when a step
+ends: predicting a large frontier costs more than it gains."""
+
+_BATCHES_A_CHOICE = 2
+"""Batches of scores after which they are chosen anew with so many slots."""
 
 
 class Loop:
@@ -81,7 +84,9 @@ class Loop:
         self._is_stale = True
         """Whether anything happened that may change which sequences should run."""
         self._has_room = False
-        """Whether slots became free since."""
+        """Whether slots became free since, or scores arrived that do not count as that."""
+        self._num_batches = 0
+        """Batches of scores since speculative steps were chosen."""
         self.gauges = Gauges(num_slots=num_slots)
         """Present state; replaced as a whole, so that any thread may read it."""
 
@@ -134,6 +139,7 @@ class Loop:
         """Runs one iteration: running sequences gain a token, and ready groups are decided."""
         if self._is_stale or self._has_room:
             is_new, self._is_stale, self._has_room = self._is_stale, False, False
+            self._num_batches = 0 if is_new else self._num_batches
             self._fill(is_new=is_new)
         for run in self._listeners:
             self._settle_forced(run)
@@ -246,7 +252,8 @@ class Loop:
         if run.take_inner(node, output.token_ids, output.logprobs):
             run.counts.generated_tokens += 1
             listener = self._listeners[run]
-            self._isolated(run, _DECODING, listener.on_tokens, run, node, output.token_ids)
+            if listener.reads_tokens:
+                self._isolated(run, _DECODING, listener.on_tokens, run, node, output.token_ids)
             return 1
         before = run.counts.generated_tokens
         self._isolated(run, _DECODING, self._take_tokens, run, node, output)
@@ -319,7 +326,9 @@ class Loop:
         failures = self._verifier_queue.advance(self.scheduler.active, is_idle=not self._slots)
         if failures is None:
             return
-        self._is_stale = True
+        self._num_batches += 1
+        is_due = self._num_batches >= _BATCHES_A_CHOICE or self._slots.num_slots <= _MANY_SLOTS
+        self._is_stale, self._has_room = self._is_stale or is_due, True
         for run, error in failures:  # several batches of a search may fail together
             self.cancel(run, error)
 

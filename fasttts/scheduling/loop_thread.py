@@ -35,6 +35,8 @@ class ResultListener:
         total_s: Seconds from the listener's creation to the search's end.
     """
 
+    reads_tokens = False
+
     def __init__(
         self,
         run: SearchRun,

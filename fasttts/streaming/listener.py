@@ -38,6 +38,8 @@ class SearchListener(ResultListener):
         log: The events, for any number of readers.
     """
 
+    reads_tokens = True
+
     def __init__(
         self,
         run: SearchRun,

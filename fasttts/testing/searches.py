@@ -15,6 +15,8 @@ MAX_ITERATIONS = 20_000
 class Recorder:
     """A listener that records the outcome."""
 
+    reads_tokens = True
+
     def __init__(self) -> None:
         self.outcomes: list[BaseException | None] = []
         self.num_commits = 0
