@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -12,7 +13,7 @@ from fasttts.interfaces import GenerationOutput, Verification, VerificationReque
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.usage import Account, plain_occupancy
 from fasttts.scheduling.verifier_batching import early_batch_tokens
-from tests.searches import LateVerifier, Recorder, alone, drive, make_run, same_tree
+from tests.searches import LateVerifier, Recorder, alone, drive, make_run, same_tree, snapshot
 
 
 def test_a_cancelled_search_frees_its_slots_and_changes_nobody() -> None:
@@ -178,6 +179,25 @@ def test_the_plain_loops_iterations_follow_from_the_tree(slots: int) -> None:
     assert sum(plain.counts.num_speculative) == 0
     if slots > 3:
         assert fast.counts.num_iterations < plain.counts.num_iterations
+
+
+@pytest.mark.parametrize("rule", ["score", "likely", "measured"])
+def test_a_large_frontier_gives_the_tree_of_the_plain_loop(
+    rule: Literal["score", "likely", "measured"],
+) -> None:
+    """With so many slots, what runs ahead is chosen at every second batch of scores only."""
+    config = search_config(n=192, seed=5, max_tokens=60)
+    fast = SchedulingConfig(speculation_rule=rule, verification_batch_tokens=200)
+    found = []
+    for scheduling in (PLAIN, fast):
+        generator = FakeGenerator(max_num_seqs=192)
+        loop = Loop(generator, FakeVerifier(), scheduling)
+        found.append(make_run(generator, "abc", config))
+        loop.submit(found[-1], Recorder())
+        drive(loop)
+    plain, ahead = found
+    assert same_tree(ahead, snapshot(plain))
+    assert ahead.counts.num_iterations < plain.counts.num_iterations
 
 
 def test_early_batches_follow_the_beams_unless_they_hold_nobody_up() -> None:
