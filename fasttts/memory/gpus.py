@@ -1,5 +1,6 @@
 """Chooses how a generator and a verifier use the GPUs of one machine."""
 
+import contextlib
 from dataclasses import replace
 
 from fasttts.config import EngineConfig
@@ -9,6 +10,10 @@ from fasttts.memory.from_config import plan_engines
 from fasttts.memory.plan import MemoryPlan
 from fasttts.memory.shapes import ModelShape
 from fasttts.memory.workload import Workload
+
+_SLOWDOWN_BESIDE = 1.6
+"""Times that decoding takes while a verifier scores in a process of its own: the host is busy with
+both (1.5B + 1.5B, 256 beams, two H200; see docs/scaling.md)."""
 
 
 def plan_on_gpus(
@@ -22,8 +27,8 @@ def plan_on_gpus(
 ) -> MemoryPlan:
     """Plans an engine on several GPUs of one kind; its reasons name the options of an engine.
 
-    The generator is on as few of them as it fits on, the verifier on the next one where there is
-    one, else beside the generator on its first.
+    The generator is on as few of them as it fits on. The verifier is on the next one where there is
+    one and that is expected to be faster, else beside the generator on its first.
 
     Args:
         config: An engine's options; its own choice of GPUs is kept.
@@ -49,8 +54,35 @@ def plan_on_gpus(
             ):
                 raise
             continue
-        return replace(plan, reasons=(*plan.reasons, _options_reason(choice, num_gpus)))
+        together = choice.model_copy(update={"verifier_device": None})
+        beside = None
+        if plan.kind == "apart" and config.verifier_device is None:
+            with contextlib.suppress(CapacityError):
+                beside = plan_engines(together, device, generator, verifier, workload)
+        if beside is None or _expected_s(plan) < _expected_s(beside):
+            return _with_reasons(plan, _options_reason(choice, num_gpus))
+        told = (_together_reason(plan), _options_reason(together, num_gpus))
+        return _with_reasons(beside, *told)
     raise AssertionError("every model can be on one GPU")
+
+
+def _with_reasons(plan: MemoryPlan, *reasons: str) -> MemoryPlan:
+    return replace(plan, reasons=plan.reasons + reasons)
+
+
+def _expected_s(plan: MemoryPlan) -> float:
+    """Seconds of a search; a verifier apart works at the same time as the generator."""
+    verification_s = plan.times.verification_s
+    if plan.kind != "apart":
+        return plan.predicted_s
+    return max(_SLOWDOWN_BESIDE * (plan.predicted_s - verification_s), verification_s)
+
+
+def _together_reason(apart: MemoryPlan) -> str:
+    return (
+        f"A GPU of its own for the verifier is expected to take {_expected_s(apart):.3g} s a "
+        "search: its process holds up the generator's."
+    )
 
 
 def _choices(

@@ -24,6 +24,7 @@ LARGE = MODELS["Qwen2.5-14B-Instruct"]
 SKYWORK = MODELS["Skywork-o1-Open-PRM-Qwen-2.5-1.5B"]
 PRM_7B = MODELS["Qwen2.5-Math-PRM-7B"]
 BEAMS_64 = Workload(num_beams=64)
+PAIR = (RTX_4090, MATH_7B, SKYWORK, BEAMS_64)
 
 
 def planned(
@@ -55,10 +56,10 @@ def test_heads_of_keys_and_values_are_repeated_where_there_are_fewer_than_gpus()
 
 
 def test_a_generator_is_on_as_few_gpus_as_it_fits_on() -> None:
-    apart = "An engine is opened so with verifier_device=1"
-    assert places(planned(2, MATH_7B, SKYWORK)) == (1, "apart", f"{apart}.")
     left = "; the other is for engines of their own."
-    assert places(planned(3, MATH_7B, SKYWORK)) == (1, "apart", apart + left)
+    apart = "An engine is opened so with verifier_device=1"
+    assert places(planned(2, MATH_7B, PRM_7B)) == (1, "apart", f"{apart}.")
+    assert places(planned(3, MATH_7B, PRM_7B)) == (1, "apart", apart + left)
     spread = "An engine is opened so with tensor_parallel_size=2"
     assert places(planned(2, LARGE, SKYWORK)) == (2, "side_by_side", f"{spread}.")
     assert places(planned(2, LARGE, None)) == (2, "alone", f"{spread}.")
@@ -68,8 +69,22 @@ def test_a_generator_is_on_as_few_gpus_as_it_fits_on() -> None:
     assert places(planned(5, LARGE, PRM_7B)) == (2, "apart", both + left)
 
 
+@pytest.mark.parametrize("num_gpus", [2, 3])
+def test_a_verifier_has_no_gpu_of_its_own_where_that_is_slower(num_gpus: int) -> None:
+    plan = planned(num_gpus, MATH_7B, SKYWORK)
+    num_parts, kind, options = places(plan)
+    assert (num_parts, kind) == (1, "side_by_side")
+    assert options.startswith("One GPU is enough; the other")
+    assert "its process holds up the generator's" in plan.reasons[-2]
+    alone = plan_on_gpus(engine_config(verifier="prm"), *PAIR, num_gpus=1)
+    assert plan.times == alone.times
+    asked = planned(num_gpus, MATH_7B, SKYWORK, verifier_device=1)
+    assert places(asked) == (1, "apart", asked.reasons[-1])
+    assert "verifier_device=1" in asked.reasons[-1]
+
+
 def test_the_users_choice_is_kept() -> None:
-    plan = planned(4, MATH_7B, SKYWORK, tensor_parallel_size=2, generator_device=2)
+    plan = planned(4, MATH_7B, PRM_7B, tensor_parallel_size=2, generator_device=2)
     options = "tensor_parallel_size=2 and verifier_device=0"
     assert places(plan)[:2] == (2, "apart")
     assert options in plan.reasons[-1]
