@@ -49,7 +49,7 @@ style: install
 	$(BIN)/ruff check
 
 types: install
-	$(BIN)/mypy
+	nice $(BIN)/mypy  # tests that run beside it have deadlines
 
 coverage: install
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered

@@ -37,8 +37,8 @@ _MANY_SLOTS = 128
 """With more slots than this, speculative steps are chosen anew when scores arrive, not when a step
 ends: predicting a large frontier costs more than it gains."""
 
-_BATCHES_A_CHOICE = 2
-"""Batches of scores after which they are chosen anew with so many slots."""
+_SLOTS_A_SCORE = 16
+"""With more slots than that, first there has to be a score for every so many of them."""
 
 
 class Loop:
@@ -85,8 +85,8 @@ class Loop:
         """Whether anything happened that may change which sequences should run."""
         self._has_room = False
         """Whether slots became free since, or scores arrived that do not count as that."""
-        self._num_batches = 0
-        """Batches of scores since speculative steps were chosen."""
+        self._num_known_scores = 0
+        """Scores that had arrived when speculative steps were chosen."""
         self.gauges = Gauges(num_slots=num_slots)
         """Present state; replaced as a whole, so that any thread may read it."""
 
@@ -139,7 +139,8 @@ class Loop:
         """Runs one iteration: running sequences gain a token, and ready groups are decided."""
         if self._is_stale or self._has_room:
             is_new, self._is_stale, self._has_room = self._is_stale, False, False
-            self._num_batches = 0 if is_new else self._num_batches
+            if is_new:
+                self._num_known_scores = self._verifier_queue.num_scored
             self._fill(is_new=is_new)
         for run in self._listeners:
             self._settle_forced(run)
@@ -326,8 +327,9 @@ class Loop:
         failures = self._verifier_queue.advance(self.scheduler.active, is_idle=not self._slots)
         if failures is None:
             return
-        self._num_batches += 1
-        is_due = self._num_batches >= _BATCHES_A_CHOICE or self._slots.num_slots <= _MANY_SLOTS
+        num_slots = self._slots.num_slots
+        num_new = self._verifier_queue.num_scored - self._num_known_scores
+        is_due = num_slots <= _MANY_SLOTS or num_new * _SLOTS_A_SCORE >= num_slots
         self._is_stale, self._has_room = self._is_stale or is_due, True
         for run, error in failures:  # several batches of a search may fail together
             self.cancel(run, error)

@@ -58,6 +58,8 @@ class VerifierQueue:
         self._account = account
         self._clock = clock
         self._longest_wait_s = longest_wait_s
+        self.num_scored = 0
+        """Nodes whose scores have arrived so far."""
         self._jobs: list[Job] = []
         self._begun: set[Node] = set()
         """The nodes of all jobs."""
@@ -218,7 +220,7 @@ class VerifierQueue:
             before = _verifier_tokens(run)
             failure = None
             try:
-                _give(run, own, mine)
+                self.num_scored += _give(run, own, mine)
             except Exception as error:  # noqa: BLE001, it is returned
                 failure = translated(error)
                 failures.append((run, failure))
@@ -233,8 +235,8 @@ def _verifier_tokens(run: SearchRun) -> tuple[int, int]:
     return run.counts.verifier_computed_tokens, run.counts.verifier_cached_tokens
 
 
-def _give(run: SearchRun, own: Sequence[Batch], answers: Sequence[Verification]) -> None:
-    """Passes scores to a search; nodes that it has dropped meanwhile need none."""
+def _give(run: SearchRun, own: Sequence[Batch], answers: Sequence[Verification]) -> int:
+    """Passes scores to a search, and counts them; nodes that it has dropped need none."""
     for batch, found in zip(own, answers, strict=True):
         answer = read_verification(found, batch.request)
         take_scores(batch, answer)
@@ -243,3 +245,4 @@ def _give(run: SearchRun, own: Sequence[Batch], answers: Sequence[Verification])
         run.counts.num_verifications += 1
     nodes = [node for batch in own for node in batch.nodes if run.unscored.get(node.path) is node]
     run.scored(sorted(nodes, key=lambda node: node.depth))
+    return len(nodes)

@@ -14,7 +14,11 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 COLOURS = "return document.body.dataset.mdColorScheme"
-DIALOG = "return document.activeElement.shadowRoot"
+DIALOG = "return document.activeElement.shadowRoot !== null"
+RESULTS = """
+const found = document.activeElement.shadowRoot.querySelectorAll("[href*='h=granularity']");
+return [...found].map(link => link.href);
+"""
 LONGEST_WAIT_S = 60
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -87,22 +91,17 @@ def test_the_search_finds_an_option(chrome: webdriver.Chrome, address: str) -> N
     set_view(chrome, 1366)
     chrome.get(f"{address}/")
 
-    def dialog(one: webdriver.Chrome) -> Any:
-        """The open dialog; until the page's script listens, a key that is pressed is lost."""
-        found = one.execute_script(DIALOG)
-        if not found:
+    def is_open(one: webdriver.Chrome) -> bool:
+        """Until the page's script listens, a key that is pressed is lost."""
+        if not one.execute_script(DIALOG):
             keys = webdriver.ActionChains(one)
             keys.key_down(Keys.CONTROL).send_keys("k").key_up(Keys.CONTROL).perform()
-        return found
+            return False
+        return True
 
-    opened = wait_for(chrome, dialog)
+    wait_for(chrome, is_open)
     webdriver.ActionChains(chrome).send_keys("granularity").perform()
-
-    def results(_: webdriver.Chrome) -> list[str]:
-        links = opened.find_elements(By.CSS_SELECTOR, "[href*='h=granularity']")
-        return [str(link.get_attribute("href")) for link in links]
-
-    links = wait_for(chrome, results)
+    links = wait_for(chrome, lambda one: one.execute_script(RESULTS))
     assert any("/reference/search-options/" in link for link in links), links
 
 

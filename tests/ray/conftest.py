@@ -16,6 +16,10 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # its processes listen on
 os.environ["RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S"] = "0.2"
 os.environ["RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S"] = "0.2"
 
+# Else a proxy that does not answer in 5 seconds, as on a busy machine, is killed while it starts.
+os.environ["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] = "60"
+os.environ["RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S"] = "60"
+
 os.environ["RAY_TQDM_PATCH_PRINT"] = "0"  # else it replaces Python's print for later tests
 
 _OBJECT_STORE_BYTES = 100 << 20

@@ -185,7 +185,7 @@ def test_the_plain_loops_iterations_follow_from_the_tree(slots: int) -> None:
 def test_a_large_frontier_gives_the_tree_of_the_plain_loop(
     rule: Literal["score", "likely", "measured"],
 ) -> None:
-    """With so many slots, what runs ahead is chosen at every second batch of scores only."""
+    """With so many slots, what runs ahead is not chosen anew at every batch of scores."""
     config = search_config(n=192, seed=5, max_tokens=60)
     fast = SchedulingConfig(speculation_rule=rule, verification_batch_tokens=200)
     found = []
