@@ -48,8 +48,9 @@ style: install
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 
+# Tests that run beside it have deadlines.
 types: install
-	nice $(BIN)/mypy  # tests that run beside it have deadlines
+	nice $(BIN)/mypy
 
 coverage: install
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered
