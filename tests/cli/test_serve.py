@@ -99,6 +99,25 @@ def test_it_serves_until_it_is_told_to_stop(
     assert engines[0].is_closed
 
 
+def test_a_second_signal_while_the_models_are_freed_changes_nothing(
+    run: Run, open_with: OpenWith, port: int
+) -> None:
+    freed: list[str] = []
+
+    class Freed(FakeGenerator):
+        def close(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            super().close()
+            freed.append(self.name)
+
+    open_with(lambda settings: FastTTS(Freed(), FakeVerifier()))
+    client = Client(port, lambda client, thread: None)
+    client.start()
+    done = run("serve", "--port", str(port))
+    client.joined()
+    assert (done.exit_code, len(freed)) == (0, 1), done.stderr
+
+
 def test_the_address_is_in_one_line_with_the_models(
     run: Run, open_with: OpenWith, port: int
 ) -> None:
