@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,31 +101,59 @@ class EngineProcess:
         self._process.wait()
 
 
-def together(processes: Sequence[EngineProcess]) -> list[Row]:
-    """The rows of processes that begin at the same time, once all are ready."""
-    with contextlib.ExitStack() as stack:
-        for process in processes:
-            stack.callback(process.end)
-        for process in processes:
-            process.wait_until_ready()
-        for process in processes:
-            process.begin()
-        return [process.row() for process in processes]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """Engines that work at the same time.
+
+    Attributes:
+        measurement: What it is an arm of.
+        name: Its own.
+        task: Of each engine.
+        gpus: The GPU that each engine sees alone; None where it sees all.
+        module: Does the task.
+    """
+
+    measurement: str
+    name: str
+    task: Task
+    gpus: Sequence[str | None] = (None,)
+    module: str = "benchmarks.scaling_engine"
+
+    def start(self, stack: contextlib.ExitStack) -> list[EngineProcess]:
+        """Starts the processes, which end with the stack."""
+        started = []
+        for gpu in self.gpus:
+            started.append(EngineProcess(self.task, gpu, self.module))
+            stack.callback(started[-1].end)
+        return started
+
+    def row(self, processes: Sequence[EngineProcess]) -> Row:
+        """Has them work once all are ready; what fails is said in the row."""
+        try:
+            for process in processes:
+                process.wait_until_ready()
+            for process in processes:
+                process.begin()
+            found = [process.row() for process in processes]
+            measured = joined(found) if len(found) > 1 else found[0]
+        except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+            measured = {"error": f"{type(error).__name__}: {error}"}
+        named = {"measurement": self.measurement, "arm": self.name, "beams": self.task["beams"]}
+        return {**named, "models": self.task["models"], **measured}
 
 
-def replicas(options: argparse.Namespace) -> Iterator[Row]:
-    """One engine, and two beside each other."""
-    task = _searches_task(options)
+def replicas(options: argparse.Namespace) -> Iterator[Arm]:
+    """One engine against two, each in a process and on a GPU of its own."""
     for num_replicas in (1, 2):
-        gpus = _gpus(options)[:num_replicas] or [None] * num_replicas
+        yield Arm(
+            measurement="replicas",
+            name=f"{num_replicas} in processes",
+            task=_searches_task(options),
+            gpus=_gpus(options)[:num_replicas] or [None] * num_replicas,
+        )
 
-        def measure(gpus: Sequence[str | None] = gpus) -> Row:
-            return joined(together([EngineProcess(task, gpu) for gpu in gpus]))
 
-        yield _row("replicas", f"{num_replicas} in processes", task, measure)
-
-
-def ray(options: argparse.Namespace) -> Iterator[Row]:
+def ray(options: argparse.Namespace) -> Iterator[Arm]:
     """The same behind Ray Serve, where Ray is installed."""
     if importlib.util.find_spec("ray") is None:
         return
@@ -135,11 +164,12 @@ def ray(options: argparse.Namespace) -> Iterator[Row]:
             "searches": num_replicas * options.searches,
             "together": num_replicas * options.together,
         }
-
-        def measure(task: Task = task) -> Row:
-            return together([EngineProcess(task, module="benchmarks.scaling_ray")])[0]
-
-        yield _row("ray", f"{num_replicas} on Ray", task, measure)
+        yield Arm(
+            measurement="ray",
+            name=f"{num_replicas} on Ray",
+            task=task,
+            module="benchmarks.scaling_ray",
+        )
 
 
 def joined(rows: Sequence[Row]) -> Row:
@@ -154,7 +184,7 @@ def joined(rows: Sequence[Row]) -> Row:
     }
 
 
-def apart(options: argparse.Namespace) -> Iterator[Row]:
+def apart(options: argparse.Namespace) -> Iterator[Arm]:
     """Both models on one GPU, without and with a process for the verifier; and on one each."""
     arms: dict[str, dict[str, Any]] = {
         "one GPU": {},
@@ -166,19 +196,19 @@ def apart(options: argparse.Namespace) -> Iterator[Row]:
     if unknown := set(chosen) - set(arms):
         raise ValueError(f"--arms {', '.join(sorted(unknown))}: there are {', '.join(arms)}")
     for beams in options.beams:
-        for arm, changed in ((name, arms[name]) for name in chosen):
+        for name in chosen:
             task = {
                 **_task(options, "steps"),
                 "beams": beams,
                 "models": options.models,
                 "verifier_process": False,
                 "verifier_device": None,
-                **changed,
+                **arms[name],
             }
-            yield _row("apart", arm, task, lambda task=task: together([EngineProcess(task)])[0])
+            yield Arm(measurement="apart", name=name, task=task)
 
 
-def spread(options: argparse.Namespace) -> Iterator[Row]:
+def spread(options: argparse.Namespace) -> Iterator[Arm]:
     """The generator of the largest shape on one GPU, and spread over two."""
     for beams in options.beams:
         for size in (1, 2):
@@ -188,8 +218,8 @@ def spread(options: argparse.Namespace) -> Iterator[Row]:
                 "models": f"{options.large_model}+{options.large_model}",
                 "tensor_parallel_size": size,
             }
-            arm = f"{size} rank{'s' if size > 1 else ''}"
-            yield _row("spread", arm, task, lambda task=task: together([EngineProcess(task)])[0])
+            name = f"{size} rank{'s' if size > 1 else ''}"
+            yield Arm(measurement="spread", name=name, task=task)
 
 
 def _task(options: argparse.Namespace, work: str) -> dict[str, Any]:
@@ -217,16 +247,6 @@ def _gpus(options: argparse.Namespace) -> list[str]:
     return os.environ.get("CUDA_VISIBLE_DEVICES", "0,1").split(",")[:2]
 
 
-def _row(measurement: str, arm: str, task: Task, measure: Any) -> Row:
-    """Measures; what fails is said in the row, and the next arm goes on."""
-    named = {"measurement": measurement, "arm": arm, "beams": task["beams"]}
-    try:
-        found = measure()
-    except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
-        found = {"error": f"{type(error).__name__}: {error}"}
-    return {**named, "models": task["models"], **found}
-
-
 def with_ratios(rows: Sequence[Row]) -> list[Row]:
     """Adds each arm's tokens a second against the first arm of its measurement, if that has any."""
     first: dict[tuple[Any, ...], float | None] = {}
@@ -249,12 +269,14 @@ _MEASURE = {
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """All rows, until the time is over."""
     started = time.monotonic()
-    for name in options.measurements:
-        measuring = _MEASURE[name](options)
-        while options.time_limit is None or time.monotonic() - started < options.time_limit:
-            if (row := next(measuring, None)) is None:
-                break
-            yield row
+    arms = [arm for name in options.measurements for arm in _MEASURE[name](options)]
+    with contextlib.ExitStack() as all_open:
+        opened = [arm.start(all_open) for arm in arms] if options.open_first else []
+        for index, arm in enumerate(arms):
+            if options.time_limit is not None and time.monotonic() - started > options.time_limit:
+                return
+            with contextlib.ExitStack() as one_open:
+                yield arm.row(opened[index] if opened else arm.start(one_open))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -299,7 +321,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--step-tokens", type=int, default=64, help="of replicas and ray")
     parser.add_argument("--depth", type=int, default=8, help="steps of apart")
     parser.add_argument("--rounds", type=int, default=2, help="of apart and spread")
-    parser.add_argument("--memory-gib", type=float, default=24.0, help="of each GPU, in apart")
+    parser.add_argument("--memory-gib", type=float, default=24.0, help="of each GPU, for one arm")
+    parser.add_argument(
+        "--open-first",
+        action="store_true",
+        help="open all engines at once, before the first is measured: memory for all is needed",
+    )
     parser.add_argument("--time-limit", type=float, help="seconds after which no engine is opened")
     parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")
     parser.add_argument("--lines", type=Path, help="a file to which rows are added, a line each")

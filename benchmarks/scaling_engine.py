@@ -29,6 +29,7 @@ Task = Mapping[str, Any]
 """What to do: `work` and `backend`, and what the functions here read of it."""
 
 _PROMPT_TOKENS = 64
+GIB = 1 << 30
 
 
 def main() -> None:
@@ -92,7 +93,12 @@ def _searches(task: Task, stack: ExitStack) -> Callable[[], Row]:
 def _engine(task: Task, stack: ExitStack) -> FastTTS:
     if task["backend"] == "fake":
         return FastTTS(FakeGenerator(), FakeVerifier())
-    return FastTTS.from_config(engine_config(**model_options(task, stack)))
+    options = model_options(task, stack)
+    if task["backend"] == "gpu":
+        from fasttts.memory import this_device
+
+        options["gpu_memory_utilization"] = task["memory_gib"] * GIB / this_device().memory_bytes
+    return FastTTS.from_config(engine_config(**options))
 
 
 def model_options(task: Task, stack: ExitStack) -> dict[str, Any]:
