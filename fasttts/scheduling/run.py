@@ -251,6 +251,13 @@ class SearchRun:
             return bool(self.unscored) and not self._groups
         return self._groups.is_awaiting_scores()
 
+    def gains_from_early_scores(self) -> bool:
+        """Whether scores may change something, or save time, before all sequences have ended.
+
+        A deadline counts: little is left to score when it passes.
+        """
+        return self._policy.needs_scores or self.request.config.budget.seconds is not None
+
     def scored(self, nodes: Sequence[Node]) -> None:
         """Records the scores of nodes; parents come before their children."""
         for node in nodes:

@@ -2,7 +2,9 @@
 
 At the barrier (the paper, and early verification off): once a decision waits for nothing but
 scores. Early: as soon as enough tokens are queued to use the device well. A verifier that works in
-other threads or processes runs while sequences decode; the paper's runs in between.
+other threads or processes runs while sequences decode; the paper's runs in between, and then a
+search whose scores choose among whole answers alone waits for its barrier: each early batch would
+hold up what decodes.
 """
 
 import concurrent.futures
@@ -28,7 +30,7 @@ from fasttts.scheduling.verifier_batching import (
 )
 from fasttts.tree import Node
 from fasttts.verifiers.async_scoring import read_verification
-from fasttts.verifiers.resolve import is_batched, is_serial
+from fasttts.verifiers.resolve import is_batched, is_beside, is_serial
 
 
 class VerifierQueue:
@@ -54,6 +56,7 @@ class VerifierQueue:
         self._verifier = verifier
         self._is_serial = verifier is not None and is_serial(verifier)
         self._is_batched = verifier is not None and is_batched(verifier)
+        self._is_beside = verifier is not None and is_beside(verifier)
         self._config = config
         self._account = account
         self._clock = clock
@@ -128,10 +131,13 @@ class VerifierQueue:
             return True
         if not self._config.early_verification:
             return False
-        num_tokens = sum(len(node.token_ids) for _, nodes in queued for node in nodes)
-        num_beams = sum(run.num_roots for run, _ in queued)
         due = self._config.verification_batch_tokens
-        return num_tokens >= (due or early_batch_tokens(num_beams, is_beside=self._is_serial))
+        takes_all = bool(due) or self._is_beside
+        early = [one for one in queued if takes_all or one[0].gains_from_early_scores()]
+        num_tokens = sum(len(node.token_ids) for _, nodes in early for node in nodes)
+        num_beams = sum(run.num_roots for run, _ in early)
+        enough = due or early_batch_tokens(num_beams, is_beside=self._is_serial)
+        return bool(early) and num_tokens >= enough
 
     def _batches(self, run: SearchRun, nodes: Sequence[Node]) -> list[Batch]:
         request = run.request

@@ -12,6 +12,7 @@ from fasttts.interfaces import (
     reads_distributions,
 )
 from fasttts.types import Numerics
+from fasttts.verifiers.async_scoring import try_async
 from fasttts.verifiers.function import FunctionVerifier, ScoreFunction
 from fasttts.verifiers.model_ref import ModelVerifier
 from fasttts.verifiers.signals import SIGNALS
@@ -79,6 +80,12 @@ def is_batched(verifier: Verifier) -> bool:
     """
     leaves = (part for part in parts_of(verifier) if not getattr(part, "parts", ()))
     return any(getattr(leaf, "is_batched", True) for leaf in leaves)
+
+
+def is_beside(verifier: Verifier) -> bool:
+    """Whether the verifier, or a part of it, works while sequences decode."""
+    leaves = (part for part in parts_of(verifier) if not getattr(part, "parts", ()))
+    return any(try_async(leaf) is not None for leaf in leaves)
 
 
 def joint_numerics(verifier: Verifier) -> Numerics:
