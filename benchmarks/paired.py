@@ -2,8 +2,9 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class Workload:
         prompt_token_ids: The generator's prompt.
         problem: The verifier's.
         config: The search for a number of beams.
+        graphs: The generator's iterations so far, by how CUDA graphs served them; it goes on
+            counting.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Workload:
     prompt_token_ids: Sequence[int]
     problem: str
     config: Callable[[int], SearchConfig]
+    graphs: Mapping[str, int] = field(default_factory=dict)
 
     def close(self) -> None:
         """Frees both engines."""
@@ -47,10 +51,17 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """One search of one arm, and how many tokens were new to the verifier."""
+    """One search of one arm.
+
+    Attributes:
+        measured: It.
+        num_new_verifier_tokens: Tokens that were new to the verifier.
+        graphs: The generator's iterations, by how CUDA graphs served them.
+    """
 
     measured: Measurement
     num_new_verifier_tokens: int
+    graphs: Mapping[str, int]
 
 
 def paired_rows(
@@ -99,6 +110,7 @@ def _search(workload: Workload, arm: Arm, beams: int, slots: int, turns: Path | 
     workload.verifier.reset_prefix_cache()
     workload.verifier.reads_prefix_cache = not arm.rescores
     watched = Watched(_verifier_queue(workload, arm))
+    before = Counter(workload.graphs)
     with turn(turns, alone=True):
         measured = measure(
             workload.generator,
@@ -109,7 +121,11 @@ def _search(workload: Workload, arm: Arm, beams: int, slots: int, turns: Path | 
             config=workload.config(beams),
         )
     encode = workload.generator.tokenizer.encode
-    return Search(measured=measured, num_new_verifier_tokens=watched.num_new_tokens(encode))
+    return Search(
+        measured=measured,
+        num_new_verifier_tokens=watched.num_new_tokens(encode),
+        graphs=dict(Counter(workload.graphs) - before),
+    )
 
 
 def _verifier_queue(workload: Workload, arm: Arm) -> Verifier:
@@ -150,6 +166,7 @@ def _row(
         "generation_s": statistics.median(one.run.counts.generation_s for one in searches),
         "verification_s": statistics.median(one.run.counts.verification_s for one in searches),
         "loop_ms": statistics.median(one.loop_ms for one in searches),
+        "graphs": found[name][0].graphs,
     }
 
 

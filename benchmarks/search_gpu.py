@@ -6,7 +6,7 @@ real ones. The planner splits the memory between them.
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from benchmarks.seeded_steps import ARGUMENTS, SeededSteps, steps_options
 from benchmarks.turns import turn
 from fasttts.backends.vllm import load_backends
 from fasttts.backends.vllm.environment import RUNNER_VARIABLE, set_environment
+from fasttts.backends.vllm.generator import VLLMGenerator
 from fasttts.backends.vllm.verifier import VLLMVerifier
 from fasttts.config import EngineConfig, engine_config
 from fasttts.demo.problems import generate_problems
@@ -111,7 +112,15 @@ def open_pair(pair: str, folder: Path, arguments: argparse.Namespace) -> Workloa
         prompt_token_ids=seeded_prompt(generator.tokenizer.encode, problem),
         problem=problem,
         config=partial(seeded_search, arguments),
+        graphs=_graph_counts(generator),
     )
+
+
+def _graph_counts(generator: VLLMGenerator) -> Mapping[str, int]:
+    """Iterations of the generator by mode of CUDA graphs, counted from now on."""
+    from benchmarks.known_drafts import GraphModes, runner_of
+
+    return GraphModes(runner_of(generator._llm)).counts
 
 
 def _seeded_processor(is_second: bool) -> type:
