@@ -27,6 +27,9 @@ _RETRYING = retrying()
 
 _TOKENS_PER_BEAM = 16
 _FEWEST_TOKENS, _MOST_TOKENS = 256, 1024
+WAITED_FOR_TOKENS = 8192
+"""Queued tokens from which on steps are scored that only the end of their search waits for. A call
+holds up all sequences: many small ones cost the most, and one of everything lasts too long."""
 
 
 def early_batch_tokens(num_beams: int, *, is_beside: bool = False) -> int:

@@ -3,8 +3,8 @@
 At the barrier (the paper, and early verification off): once a decision waits for nothing but
 scores. Early: as soon as enough tokens are queued to use the device well. A verifier that works in
 other threads or processes runs while sequences decode; the paper's runs in between, and then a
-search whose scores choose among whole answers alone waits for its barrier: each early batch would
-hold up what decodes.
+search whose scores choose among whole answers alone waits for its barrier, or for a large batch:
+each one holds up what decodes.
 """
 
 import concurrent.futures
@@ -19,6 +19,7 @@ from fasttts.scheduling.latency import warn_if_slow
 from fasttts.scheduling.run import Failure, SearchRun
 from fasttts.scheduling.usage import Account
 from fasttts.scheduling.verifier_batching import (
+    WAITED_FOR_TOKENS,
     Batch,
     Job,
     ScoringWork,
@@ -134,10 +135,10 @@ class VerifierQueue:
         due = self._config.verification_batch_tokens
         takes_all = bool(due) or self._is_beside
         early = [one for one in queued if takes_all or one[0].gains_from_early_scores()]
-        num_tokens = sum(len(node.token_ids) for _, nodes in early for node in nodes)
         num_beams = sum(run.num_roots for run, _ in early)
         enough = due or early_batch_tokens(num_beams, is_beside=self._is_serial)
-        return bool(early) and num_tokens >= enough
+        is_early = bool(early) and _num_tokens(early) >= enough
+        return is_early or _num_tokens(queued) >= WAITED_FOR_TOKENS
 
     def _batches(self, run: SearchRun, nodes: Sequence[Node]) -> list[Batch]:
         request = run.request
@@ -252,3 +253,7 @@ def _give(run: SearchRun, own: Sequence[Batch], answers: Sequence[Verification])
     nodes = [node for batch in own for node in batch.nodes if run.unscored.get(node.path) is node]
     run.scored(sorted(nodes, key=lambda node: node.depth))
     return len(nodes)
+
+
+def _num_tokens(queued: Sequence[tuple[SearchRun, list[Node]]]) -> int:
+    return sum(len(node.token_ids) for _, nodes in queued for node in nodes)

@@ -9,6 +9,7 @@ import pytest
 from fasttts import FastTTS, SearchResult
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.interfaces import Verification, VerificationRequest
+from fasttts.scheduling.verifier_batching import WAITED_FOR_TOKENS
 from fasttts.verifiers.async_scoring import AsyncScoring
 
 OPTIONS: dict[str, Any] = {"n": 16, "max_tokens": 240}
@@ -65,3 +66,12 @@ def test_a_verifier_beside_the_generator_begins_early() -> None:
     verifier = Beside()
     answered(verifier, search="best_of_n")
     assert len(verifier.sizes) > len(PROBLEMS)
+
+
+def test_no_call_holds_up_other_searches_for_long() -> None:
+    verifier = Counting()
+    with FastTTS(FakeGenerator(max_num_seqs=32), verifier) as engine:
+        result = engine.search("Problem", search="best_of_n", n=1024, max_tokens=240)
+    num_tokens = sum(candidate.num_tokens for candidate in result.candidates)
+    assert sum(verifier.sizes) == 1024
+    assert len(verifier.sizes) >= num_tokens // (2 * WAITED_FOR_TOKENS) > 1
