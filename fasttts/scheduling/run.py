@@ -122,7 +122,6 @@ class SearchRun:
             request_id: Id of the request.
         """
         prompt_token_ids = self.tree.token_ids_before(node)
-        self.counts.requested_tokens += len(prompt_token_ids)
         num_answer_tokens = len(prompt_token_ids) - len(self.tree.prompt_token_ids)
         sampling = self.request.config.sampling
         return GenerationRequest(

@@ -115,7 +115,7 @@ class Scheduler:
 
     def measured(self, seconds: float) -> None:
         """Records the time of the last iteration of all slots."""
-        if not self._slots.has_fresh:
+        if self._slots.is_steady:
             self._cost.measured(len(self._slots), seconds)
 
     def fill(self, *, is_new: bool = True) -> list[Failure]:

@@ -17,6 +17,9 @@ Owner = tuple[SearchRun, Node]
 Occupancy = dict[SearchRun, tuple[int, int]]
 """The required and the speculative sequences of each search in the generator."""
 
+_NUM_STARTING = 2
+"""Iterations behind a start in which a whole prompt may be computed; vLLM overlaps two."""
+
 
 class Slots:
     """The sequences in the generator and their owners.
@@ -30,8 +33,10 @@ class Slots:
         self.num_slots = num_slots
         self._generator = generator
         self._owners: dict[str, Owner] = {}
-        self._fresh: set[str] = set()
-        """Sequences that have not reported yet how many prompt tokens were cached."""
+        self._fresh: dict[str, int] = {}
+        """Prompt tokens of the sequences that have no token yet."""
+        self._num_decoded = 0
+        """Iterations since a sequence was started."""
         self._unaborted: set[str] = set()
         """Sequences without an owner that the generator failed to abort."""
         self._retrying = retrying(self._add_again)
@@ -49,9 +54,13 @@ class Slots:
         return self.num_slots - len(self._owners) - len(self._unaborted)
 
     @property
-    def has_fresh(self) -> bool:
-        """Whether the prompt of a sequence has not been processed yet."""
-        return bool(self._fresh)
+    def is_steady(self) -> bool:
+        """Whether the last iteration computed one token of each sequence, as far as is known here.
+
+        A prompt is computed in the first iteration behind a start, or in the next one where those
+        overlap. Where it goes on longer, it is a token at a time.
+        """
+        return not self._fresh or self._num_decoded > _NUM_STARTING
 
     @property
     def has_sequences(self) -> bool:
@@ -73,10 +82,12 @@ class Slots:
             BackendError: The generator refused it; nothing was started.
         """
         request_id = next(self._request_ids)
-        self._generator.add(run.request_for(node, request_id))
+        request = run.request_for(node, request_id)
+        self._generator.add(request)
         run.started(node, request_id)
         self._owners[request_id] = (run, node)
-        self._fresh.add(request_id)
+        self._fresh[request_id] = len(request.prompt_token_ids)
+        self._num_decoded = 0
 
     def decode(self) -> list[GenerationOutput]:
         """Runs an iteration of the generator; adds sequences again after a retryable failure.
@@ -85,6 +96,7 @@ class Slots:
             CapacityError: It is out of memory.
             BackendError: It failed, in whatever way.
         """
+        self._num_decoded += 1
         try:
             for attempt in self._retrying:
                 with attempt:
@@ -106,7 +118,7 @@ class Slots:
             BackendError: The generator refused one; the others are not started either.
         """
         lost = self._owners
-        self._owners, self._fresh = {}, set()
+        self._owners, self._fresh = {}, {}
         for run, node in lost.values():
             run.stopped(node)
         self._generator.abort(list(lost))
@@ -116,14 +128,16 @@ class Slots:
     def owner(self, output: GenerationOutput) -> Owner | None:
         """Returns the owner of an output; None where its sequence has been aborted meanwhile.
 
-        Counts a new sequence's cached prompt tokens.
+        Counts the prompt of a sequence with its first token: of one that was aborted before, nobody
+        knows how much was computed.
         """
         request_id = output.request_id
         if self._unaborted and output.is_finished:
             self._unaborted.discard(request_id)
         owner = self._owners.get(request_id)
-        if owner is not None and request_id in self._fresh:
-            self._fresh.discard(request_id)
+        num_prompt_tokens = self._fresh.pop(request_id, None)
+        if owner is not None and num_prompt_tokens is not None:
+            owner[0].counts.requested_tokens += num_prompt_tokens
             owner[0].counts.cached_tokens += output.num_cached_tokens
         return owner
 
@@ -200,5 +214,5 @@ class Slots:
         request_id = node.request_id
         run, _ = self._owners.pop(request_id)
         run.stopped(node)
-        self._fresh.discard(request_id)
+        self._fresh.pop(request_id, None)
         return request_id

@@ -19,7 +19,7 @@ class Counts:
 
     Attributes:
         generated_tokens: As in `fasttts.types.Usage`.
-        requested_tokens: Prompt tokens of all generator requests.
+        requested_tokens: Prompt tokens of all generator requests that had a token.
         cached_tokens: Those of them that the prefix cache supplied.
         verifier_computed_tokens: As in `fasttts.types.Usage`.
         verifier_cached_tokens: As in `fasttts.types.Usage`.

@@ -1,9 +1,12 @@
 """When a full batch is cheap, and what runs ahead where it is not."""
 
+from typing import Any
+
 import pytest
 
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig, search_config
+from fasttts.interfaces import GenerationRequest
 from fasttts.scheduling.latency import IterationLatency
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
@@ -67,13 +70,39 @@ def test_what_was_costly_is_cheap_again_by_a_margin() -> None:
         assert cost.is_cheap(64) == is_cheap
 
 
+class Gentle(FakeGenerator):
+    """Computes the prompt of a new sequence a token at a time, beside the others."""
+
+    NUM_ITERATIONS = 8
+    BLOCK_SIZE = 4
+
+    def __init__(self) -> None:
+        super().__init__(max_num_seqs=32, block_size=self.BLOCK_SIZE)
+        self._missing: dict[str, int] = {}
+
+    def add(self, request: GenerationRequest) -> None:
+        super().add(request)
+        self._missing[request.request_id] = self.NUM_ITERATIONS
+
+    def _schedule(self) -> list[Any]:
+        return [one for one in super()._schedule() if self._has_begun(one.request.request_id)]
+
+    def _has_begun(self, request_id: str) -> bool:
+        self._missing[request_id] -= 1
+        return self._missing[request_id] < 0
+
+
 def search(rule: str, *, seconds_a_step: float = 0.0) -> SearchRun:
     scheduling = SchedulingConfig.model_validate({"speculation_rule": rule})
     return run_search(scheduling, seconds_a_step)
 
 
-def run_search(scheduling: SchedulingConfig, seconds_a_step: float = 0.0) -> SearchRun:
-    generator = FakeGenerator(max_num_seqs=32)
+def run_search(
+    scheduling: SchedulingConfig,
+    seconds_a_step: float = 0.0,
+    generator: FakeGenerator | None = None,
+) -> SearchRun:
+    generator = generator or FakeGenerator(max_num_seqs=32)
     now = 0.0
 
     def clock() -> float:
@@ -101,3 +130,22 @@ def test_the_measured_rule_is_the_one_that_fits() -> None:
     costly, cheap = search("measured", seconds_a_step=1e-3), search("measured")
     assert costly.counts.num_speculative == search("likely").counts.num_speculative
     assert sum(cheap.counts.num_speculative) > sum(costly.counts.num_speculative)
+
+
+def test_long_starts_do_not_hide_what_a_batch_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(IterationLatency, "measured", lambda _, size, seconds: sizes.append(size))
+    run = run_search(SchedulingConfig(speculation_rule="score"), generator=Gentle())
+    assert len(sizes) > run.counts.num_iterations / 3
+    assert same_tree(run, snapshot(run_search(PLAIN)))
+
+
+def test_a_prompt_counts_once_its_sequence_has_a_token() -> None:
+    generator = Gentle()
+    run = run_search(SchedulingConfig(speculation_rule="score"), generator=generator)
+    num_begun = sum(missing < 0 for missing in generator._missing.values())
+    num_added = len(generator._missing)
+    assert num_begun < num_added, "some are aborted before"
+    recomputed = run.counts.requested_tokens - run.counts.cached_tokens
+    num_first = 32 * len(run.tree.prompt_token_ids)
+    assert 0 <= recomputed <= num_first + num_begun * generator.BLOCK_SIZE
