@@ -128,7 +128,7 @@ def run(
             "answer": answer,
             "selection": selection,
             "aggregation": aggregation or _aggregation(settings),
-            **parse_options(option or ()),
+            **_options(option or ()),
         }
         chosen = _methods(methods, search, has_verifier=settings.verifier is not None)
         configs: dict[str, SearchConfig] = {
@@ -145,9 +145,13 @@ def run(
                 "--max-tokens-total": max_tokens_total,
                 "--plot": plot,
                 "--sandbox": sandbox != "auto",
+                "--min-operations": min_operations,
+                "--max-operations": max_operations,
                 f"--verifier {TESTS}": settings.verifier == TESTS,
             }
             evaluate_tasks.refuse_options_of_datasets(of_datasets)
+            if num_problems is not None and num_problems < 1:
+                raise ConfigurationError(f"--num-problems {num_problems}: at least 1 is needed")
             evaluate_tasks.TasksRun(
                 names=_task_names(tasks),
                 include_path=include_path,
@@ -218,6 +222,19 @@ class _Task:
             "system": self.system,
             "methods": {name: each.model_dump(mode="json") for name, each in self.configs.items()},
         }
+
+
+def _options(given: Sequence[str]) -> dict[str, Any]:
+    """Options of all methods' searches, but for what another option of the command says.
+
+    Raises:
+        ConfigurationError: One is of another form, or has its own option here.
+    """
+    found = parse_options(given)
+    for name, flag in (("search", "--methods or --search"), ("seed", "--seed")):
+        if name in found:
+            raise ConfigurationError(f"--option {name}={found[name]}: say it by {flag}")
+    return found
 
 
 def _aggregation(settings: EngineConfig) -> Aggregation:

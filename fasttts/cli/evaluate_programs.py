@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from fasttts.code import CodeRunner, CodeVerifier
-from fasttts.code.sandbox import SandboxName
+from fasttts.code.sandbox import SandboxName, check_sandbox_name
 from fasttts.config import EngineConfig
 from fasttts.errors import ConfigurationError
 from fasttts.evaluation import TESTS, ProblemSet, ProgramJudge, has_programs, shown_tests
@@ -41,16 +41,21 @@ def open_programs(problems: ProblemSet, settings: EngineConfig, sandbox: str) ->
         ConfigurationError: Programs cannot be run here, or the tests to score with are missing.
     """
     is_scored = settings.verifier == TESTS
+    check_sandbox_name(sandbox)
     if not has_programs(problems.problems):
         if is_scored:
             raise ConfigurationError(
                 f"--verifier {TESTS}: {problems.name} has no problems about programs; name a "
                 "model, 'judge' or module:function"
             )
+        if sandbox != "auto":
+            raise ConfigurationError(
+                f"--sandbox is about programs, so it does not go with {problems.name}"
+            )
         yield Programs(problems=problems, verifier=None)
         return
     shown = shown_tests(problems.problems) if is_scored else {}
-    name = cast(SandboxName, sandbox)  # the runner checks it
+    name = cast(SandboxName, sandbox)
     with CodeRunner(sandbox=name) as judging, CodeRunner(sandbox=name) as scoring:
         yield Programs(
             problems=replace(problems, judge=ProgramJudge(judging, problems.judge)),

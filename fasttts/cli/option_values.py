@@ -23,7 +23,12 @@ def parse_options(given: Sequence[str]) -> dict[str, Any]:
             raise ConfigurationError(f"--option {one!r}: write NAME=VALUE, as in lookahead_steps=2")
         name, _, part = name.strip().partition(".")
         if part:
-            found[name] = {**found.get(name, {}), part: _value(value)}
+            whole = found.setdefault(name, {})
+            if not isinstance(whole, dict):
+                raise ConfigurationError(
+                    f"--option {one!r}: {name} is {whole!r} already; give it whole, or by its parts"
+                )
+            whole[part] = _value(value)
         else:
             found[name] = _value(value)
     return found
@@ -47,5 +52,5 @@ def parse_switches(given: str | None) -> dict[str, Any]:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or deeper than any option
         return text

@@ -1,10 +1,13 @@
 """`--tree` and `--trees`: the pages of searches as files."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from fasttts.errors import ConfigurationError
 from fasttts.types import SearchResult
+
+logger = logging.getLogger(__name__)
 
 _RESULTS = "results"
 """Folder of the results behind an evaluation's pages."""
@@ -36,7 +39,10 @@ def save_tree(result: SearchResult, file: Path) -> None:
     Raises:
         ConfigurationError: The file cannot be written.
     """
-    _write("--tree", file, result.to_html())
+    try:
+        file.write_text(result.to_html(), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--tree {file}: {error}") from error
 
 
 def make_folder(folder: Path | None) -> None:
@@ -80,15 +86,13 @@ class TreePages:
             ConfigurationError: A file cannot be written.
         """
         make_folder(self._folder / _RESULTS)
-        _write("--trees", self._file(index, method), result.to_json())
+        _write(self._file(index, method), result.to_json())
         kept = [
-            result if name == method else SearchResult.from_json(file.read_bytes())
-            for name in self._methods
-            if (file := self._file(index, name)).is_file()
+            result if name == method else _read(self._file(index, name)) for name in self._methods
         ]
-        found = [one for one in kept if _is_of_the_same(one, result)]
+        found = [one for one in kept if one is not None and _is_of_the_same(one, result)]
         page = found[0].to_html(*found[1:])
-        _write("--trees", self._folder / f"problem-{index:04}.html", page)
+        _write(self._folder / f"problem-{index:04}.html", page)
 
     def _file(self, index: int, method: str) -> Path:
         return self._folder / _RESULTS / f"problem-{index:04}.{method}.json"
@@ -99,8 +103,22 @@ def _is_of_the_same(one: SearchResult, other: SearchResult) -> bool:
     return (one.record.problem, one.seed) == (other.record.problem, other.seed)
 
 
-def _write(option: str, file: Path, page: str) -> None:
+def _read(file: Path) -> SearchResult | None:
+    """A result that an evaluation has kept; None where there is none, or none that is whole."""
     try:
-        file.write_text(page, encoding="utf-8")
+        return SearchResult.from_json(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        logger.warning("%s is left out of its page: %s", file, error)
+        return None
+
+
+def _write(file: Path, text: str) -> None:
+    """Writes a file of an evaluation, which is there whole or not at all."""
+    part = file.with_name(f".{file.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
     except OSError as error:
-        raise ConfigurationError(f"{option} {file}: {error}") from error
+        raise ConfigurationError(f"--trees {file}: {error}") from error

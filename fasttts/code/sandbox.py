@@ -197,6 +197,19 @@ def _python_library() -> str:
     return str(sysconfig.get_config_var("INSTSONAME") or "").removeprefix("lib")
 
 
+def check_sandbox_name(name: str) -> None:
+    """Checks the name of a sandbox.
+
+    Args:
+        name: The name.
+
+    Raises:
+        ConfigurationError: There is none of that name.
+    """
+    if name not in get_args(SandboxName):
+        raise ConfigurationError(f"sandbox={name!r}: choose of {get_args(SandboxName)}")
+
+
 def find_sandbox(choice: SandboxName | Sandbox = "auto") -> Sandbox:
     """The sandbox that an option names, tried on a program that does nothing.
 
@@ -208,8 +221,7 @@ def find_sandbox(choice: SandboxName | Sandbox = "auto") -> Sandbox:
     """
     if not isinstance(choice, str):
         return choice
-    if choice not in get_args(SandboxName):
-        raise ConfigurationError(f"sandbox={choice!r}: choose of {get_args(SandboxName)}")
+    check_sandbox_name(choice)
     if choice == "none":
         return Unprotected()
     program, machine = shutil.which("bwrap"), try_machine()

@@ -16,6 +16,8 @@ from typing import Any
 
 from fasttts.errors import ConfigurationError
 
+_DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeTests:
@@ -84,9 +86,11 @@ def assert_tests(
         prompt: As for `CodeTests`.
 
     Raises:
-        ConfigurationError: There are no tests, or they are not Python, or use nothing of a program.
+        ConfigurationError: There are no tests, or they are not Python, or use nothing of a program,
+            or import what is not in the standard library.
     """
     trees = [_parse(source) for source in (setup, *tests)]
+    _check_imports(trees)
     nodes = [node for tree in trees for node in ast.walk(tree)]
     defined = {name for tree in trees for name in _defined(tree)} | set(dir(builtins))
     owners = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
@@ -106,7 +110,8 @@ def humaneval_tests(record: Mapping[str, Any]) -> CodeTests:
     pass a share of them; all of them pass where `check` does.
 
     Raises:
-        ConfigurationError: A field is missing, or the test has no function `check`.
+        ConfigurationError: A field is missing, the test has no function `check`, or it imports what
+            is not in the standard library.
     """
     prompt, name, test = _fields(record, "HumanEval", "prompt", "entry_point", "test")
     tree = _parse(test)
@@ -115,8 +120,15 @@ def humaneval_tests(record: Mapping[str, Any]) -> CodeTests:
     )
     if check is None or len(check.args.args) != 1:
         raise ConfigurationError("the record's test has no function check(candidate)")
-    tree.body.remove(check)
-    parts = [preamble(prompt, name), ast.unparse(tree), f"{check.args.args[0].arg} = {name}"]
+    # Some files call it themselves, at their end.
+    tree.body = [
+        node
+        for node in tree.body
+        if node is not check and (isinstance(node, _DEFINITIONS) or not _uses(node, "check"))
+    ]
+    before = preamble(prompt, name)
+    _check_imports([tree, check, _parse(before)])
+    parts = [before, ast.unparse(tree), f"{check.args.args[0].arg} = {name}"]
     return CodeTests(
         tests=tuple(_single_tests(check)), names=(name,), setup="\n".join(parts), prompt=prompt
     )
@@ -163,6 +175,30 @@ def _bound(node: ast.stmt) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
+def _uses(node: ast.AST, name: str) -> bool:
+    return any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(node))
+
+
+def _check_imports(trees: Sequence[ast.AST]) -> None:
+    """Refuses tests that no program can pass, since what they import is not there.
+
+    What stands in a `try` may be missing.
+
+    Raises:
+        ConfigurationError: They import what is not in the standard library.
+    """
+    nodes = [*trees]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom) and not _imports_library(node):
+            raise ConfigurationError(
+                f"the tests have {ast.unparse(node)!r}: programs and their tests have Python's "
+                "standard library and no packages"
+            )
+        if not isinstance(node, ast.Try):
+            nodes += ast.iter_child_nodes(node)
+
+
 def _imports_library(node: ast.stmt) -> bool:
     """Whether a statement imports from the standard library alone."""
     if isinstance(node, ast.Import):
@@ -202,7 +238,7 @@ def _fields(record: Mapping[str, Any], layout: str, *names: str) -> list[Any]:
 def _parse(source: str) -> ast.Module:
     try:
         return ast.parse(source)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConfigurationError(f"the tests are not Python: {error}: {source!r:.200}") from error
 
 

@@ -107,3 +107,17 @@ def test_a_folder_that_is_a_file_is_refused_before_loading(run: Run, tmp_path: P
     done = run(*command, str(tmp_path / "file"))
     assert done.exit_code == 2
     assert "--trees" in done.stderr
+
+
+@pytest.mark.parametrize("content", ['{"tex', "", "[1]", "null"])
+def test_a_result_that_is_not_whole_is_left_out(
+    run: Run, engines: list[FastTTS], tmp_path: Path, content: str
+) -> None:
+    kept = tmp_path / "results" / "problem-0000.beam_search.json"
+    kept.parent.mkdir()
+    kept.write_text(content, encoding="utf-8")
+    command = ("eval", "demo", "--num-problems", "1", "-n", "4", "--trees", str(tmp_path))
+    done = run(*command, "--methods", "greedy,beam_search")
+    assert done.exit_code == 0, done.output
+    assert searches(tmp_path / "problem-0000.html") == ["none", "beam_search"]
+    assert not [*tmp_path.glob("**/.*.part")]

@@ -47,6 +47,21 @@ def test_humaneval(code_runner: CodeRunner, record: dict[str, Any]) -> None:
 
 
 @pytest.mark.sandbox
+@pytest.mark.parametrize(
+    "end",
+    ["\n\ncheck({name})\n", "\nif __name__ == '__main__':\n    check({name})\n    print('ok')\n"],
+)
+def test_a_test_that_calls_itself_is_called_once(code_runner: CodeRunner, end: str) -> None:
+    record = HUMANEVAL[0]
+    name = record["entry_point"]
+    tests = humaneval_tests({**record, "test": record["test"] + end.format(name=name)})
+    assert tests.tests == humaneval_tests(record).tests
+    whole = f"```python\n{record['prompt']}{record['canonical_solution']}```"
+    assert judge(whole, tests, runner=code_runner).is_right
+    assert not judge(f"```python\n{WRONG[name]}```", tests, runner=code_runner).is_right
+
+
+@pytest.mark.sandbox
 @pytest.mark.parametrize("record", MBPP, ids=lambda record: str(record["task_id"]))
 def test_mbpp(code_runner: CodeRunner, record: dict[str, Any]) -> None:
     tests = mbpp_tests(record, with_challenges=True)
@@ -279,11 +294,30 @@ def test_limits_are_checked(options: dict[str, Any]) -> None:
         Limits(**options)
 
 
+def _importing(statement: str) -> dict[str, Any]:
+    """A record of HumanEval's layout whose test imports something first."""
+    return {**HUMANEVAL[0], "test": f"{statement}\n\n{HUMANEVAL[0]['test']}"}
+
+
+def test_what_a_test_may_do_without_may_be_missing() -> None:
+    optional = "try:\n    import numpy\nexcept ImportError:\n    numpy = None"
+    assert humaneval_tests(_importing(optional)).tests == humaneval_tests(HUMANEVAL[0]).tests
+    assert humaneval_tests(_importing("from __future__ import annotations\nimport math")).tests
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: humaneval_tests({"prompt": "def f(): pass"}), "entry_point, test"),
         (lambda: humaneval_tests({**HUMANEVAL[0], "test": "x = 1"}), "no function check"),
+        (lambda: humaneval_tests(_importing("import numpy as np")), "'import numpy as np'"),
+        (lambda: humaneval_tests(_importing("if True:\n    from a.b import c")), "no packages"),
+        (
+            lambda: mbpp_tests({"test_list": ["assert f(1)"], "test_imports": ["import torch"]}),
+            "torch",
+        ),
+        (lambda: assert_tests(["import pandas\nassert f(1)"]), "pandas"),
+        (lambda: assert_tests(["assert f(1) == " + "+".join(["1"] * 100_000)]), "not Python"),
         (lambda: mbpp_tests({"text": "f"}), "test_list"),
         (lambda: assert_tests([]), "needs a test"),
         (lambda: assert_tests(["assert f(1"]), "not Python"),
