@@ -66,6 +66,12 @@ class SearchBudget:
         """Seconds from the search's submission, 0 before that."""
         return 0.0 if self._began is None else now - self._began
 
+    def seconds_left(self, now: float) -> float | None:
+        """Seconds until the deadline; None without one."""
+        if self._budget.seconds is None:
+            return None
+        return self._budget.seconds - self.seconds_until(now)
+
     def keep(self, now: float) -> list[Node] | None:
         """Ends the search where a limit is reached, and the path that it then finishes.
 

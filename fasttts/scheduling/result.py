@@ -131,9 +131,26 @@ def _warnings(run: SearchRun, ranking: Ranking) -> tuple[str, ...]:
     """Warnings of a result, each with the option to change."""
     if is_complete(run):
         is_vote = run.request.config.search != "none"
-        return (ranking.warning,) if is_vote and ranking.warning is not None else ()
+        of_vote = (ranking.warning,) if is_vote and ranking.warning is not None else ()
+        return (*of_vote, *_unscored(run))
     found = f"this is the best of {len(ranking.candidates)} that were cut off"
     return (f"{_why_nothing_complete(run)}; {found}: {_remedy(run)}",)
+
+
+def _unscored(run: SearchRun) -> tuple[str, ...]:
+    """A warning where the deadline came before the scores of complete answers."""
+    if not run.request.uses_verifier or run.budget.stop_reason != "seconds":
+        return ()
+    answers = [node for node in run.ended_nodes() if node.finish_reason == "stop"]
+    num_unscored = sum(run.score(node) is None for node in answers)
+    if not num_unscored:
+        return ()
+    warning = (
+        f"{num_unscored} of {len(answers)} complete answers have no score, since the budget of "
+        f"{run.request.config.budget.seconds:g} seconds was over first, and count as the worst: "
+        "raise seconds"
+    )
+    return (warning,)
 
 
 def partial_tree(run: SearchRun) -> tuple[TreeNode, ...]:

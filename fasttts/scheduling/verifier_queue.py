@@ -33,6 +33,9 @@ from fasttts.tree import Node
 from fasttts.verifiers.async_scoring import read_verification
 from fasttts.verifiers.resolve import is_batched, is_beside, is_serial
 
+_DEADLINE_MARGIN = 2.0
+"""How much earlier than expected to be necessary answers are scored before a deadline."""
+
 
 class VerifierQueue:
     """Scores the queued steps of all searches in one batch.
@@ -64,6 +67,11 @@ class VerifierQueue:
         self._longest_wait_s = longest_wait_s
         self.num_scored = 0
         """Nodes whose scores have arrived so far."""
+        self._token_s: float | None = None
+        """Seconds for a token that was scored last; None before."""
+        self._returned_at: float | None = None
+        self._between_s = 0.0
+        """Seconds from the end of one call of `advance` to the beginning of the next."""
         self._jobs: list[Job] = []
         self._begun: set[Node] = set()
         """The nodes of all jobs."""
@@ -79,6 +87,14 @@ class VerifierQueue:
             The searches that failed; when a batch of several fails, each is tried alone. None where
             no batch ended.
         """
+        if self._returned_at is not None:
+            self._between_s = self._clock() - self._returned_at
+        try:
+            return self._advance(runs, is_idle=is_idle)
+        finally:
+            self._returned_at = self._clock()
+
+    def _advance(self, runs: Sequence[SearchRun], *, is_idle: bool) -> list[Failure] | None:
         failures = self._collect()
         if failures:
             return failures
@@ -128,7 +144,7 @@ class VerifierQueue:
         return [node for node in nodes if node.is_attached]
 
     def _is_due(self, queued: Sequence[tuple[SearchRun, list[Node]]]) -> bool:
-        if any(run.is_awaiting_scores() for run, _ in queued):
+        if any(run.is_awaiting_scores() for run, _ in queued) or self._is_urgent(queued):
             return True
         if not self._config.early_verification:
             return False
@@ -139,6 +155,19 @@ class VerifierQueue:
         enough = due or early_batch_tokens(num_beams, is_beside=self._is_serial)
         is_early = bool(early) and _num_tokens(early) >= enough
         return is_early or _num_tokens(queued) >= WAITED_FOR_TOKENS
+
+    def _is_urgent(self, queued: Sequence[tuple[SearchRun, list[Node]]]) -> bool:
+        """Whether answers would have no score at the deadline of their search.
+
+        How long scoring takes is known from the last batch; the first answer of all tells.
+        """
+        now = self._clock()
+        answered = (run for run, nodes in queued if any(node.is_answer_ended for node in nodes))
+        left_s = [left for run in answered if (left := run.budget.seconds_left(now)) is not None]
+        if not left_s or self._is_beside or self._token_s is None:
+            return bool(left_s)
+        expected_s = self._token_s * _num_tokens(queued) + self._between_s
+        return min(left_s) <= _DEADLINE_MARGIN * expected_s
 
     def _batches(self, run: SearchRun, nodes: Sequence[Node]) -> list[Batch]:
         request = run.request
@@ -173,6 +202,8 @@ class VerifierQueue:
                 job.give_up()
                 failures += self._failed(job, outcome)
             else:
+                num_tokens = sum(len(node.token_ids) for node in job.nodes())
+                self._token_s = job.seconds / max(1, num_tokens)
                 failures += self._take(job, outcome)
         return failures if num_ended else None
 

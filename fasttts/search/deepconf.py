@@ -83,5 +83,5 @@ class ConfidenceStop:
     def _threshold(self, ended: Sequence[Beam]) -> float:
         """The least score that a share `keep` of the warm-up reaches, of one answer at least."""
         scores = sorted((b.score for b in ended if b.path[0] < self.warmup), reverse=True)
-        num_kept = max(1, math.floor(self.keep * len(scores) + 1e-9))
+        num_kept = max(1, math.ceil(self.keep * len(scores) - 1e-9))
         return scores[num_kept - 1]

@@ -1,10 +1,13 @@
 """Prompt formats of judges: questions to any instruct model about a solution so far.
 
-No reply is decoded: the probabilities of its first token are read.
+No reply is decoded: the probabilities of its first token are read. A model that would think first
+is asked not to, by its template's switch or by an end of the thought that the template opens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from fasttts.decoding.thoughts import ThoughtReader
 from fasttts.errors import ConfigurationError
 from fasttts.verifiers.prompt_formats import (
     StepPrompt,
@@ -88,13 +91,34 @@ class QuestionFormat(VerifierFormat):
                 f"verifier={name!r} cannot judge: in its tokens {' and '.join(replies)} begin alike"
             )
         self.is_inverted = is_inverted
+        self._switches = _without_thought(tokenizer)
         self.prompt("", ("",))
 
     def prompt(self, problem: str, steps: tuple[str, ...]) -> StepPrompt:
         """Makes the prompt that scores the last of `steps`."""
         question = self._question.format(problem=problem, steps="\n\n".join(steps))
-        token_ids = tuple(self._tokenizer.encode_chat(turns(("user", question))))
+        messages = turns(("user", question))
+        found = self._tokenizer.encode_chat(messages, chat_template_kwargs=self._switches)
+        token_ids = (*found, *_end_of_thought(self._tokenizer, found))
         return StepPrompt(token_ids=token_ids, positions=(len(token_ids) - 1,))
+
+
+def _without_thought(tokenizer: VerifierTokenizer) -> Mapping[str, Any] | None:
+    """The switch by which a chat template leaves the thought out; None where it has none."""
+    switches = {"enable_thinking": False}
+    try:
+        tokenizer.encode_chat(turns(("user", "")), chat_template_kwargs=switches)
+    except ConfigurationError:
+        return None
+    return switches
+
+
+def _end_of_thought(tokenizer: VerifierTokenizer, prompt: Sequence[int]) -> Sequence[int]:
+    """Tokens that close a thought which the prompt opens: a reply is asked for, and no thought."""
+    reader = ThoughtReader(tokenizer, prompt)
+    if reader.opened is None:
+        return ()
+    return (*reader.end_token_ids(reader.opened.markers), *tokenizer.encode("\n\n"))
 
 
 class JudgeFormat(QuestionFormat):

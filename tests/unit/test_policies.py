@@ -89,7 +89,9 @@ def test_a_warm_up_runs_to_its_end_and_sets_the_threshold() -> None:
     assert policy.expand(beams({(4, 0): 0.2, (5, 0): 0.9}, ended=((5, 0),)), ended) == []
 
 
-@pytest.mark.parametrize(("keep", "least"), [(0.01, 0.9), (0.25, 0.9), (0.5, 0.6), (1.0, 0.2)])
+@pytest.mark.parametrize(
+    ("keep", "least"), [(0.01, 0.9), (0.25, 0.9), (0.3, 0.6), (0.5, 0.6), (0.9, 0.2), (1.0, 0.2)]
+)
 def test_the_threshold_is_what_a_share_of_the_warm_up_reaches(keep: float, least: float) -> None:
     policy = ConfidenceStop(n=5, warmup=4, keep=keep, stop_below=None)
     scores = {(0,): 0.6, (1,): 0.9, (2,): 0.2, (3,): 0.4}

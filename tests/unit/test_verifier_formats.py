@@ -209,6 +209,46 @@ def test_formats_that_do_not_cover_steps_read_the_last_position(kind: Any) -> No
     assert layout.choices == ((ord("Y"), ord("N")) if is_judge else None)
 
 
+class Thinking(FamilyTokenizer):
+    """Its template opens a thought, which a switch may turn off."""
+
+    has_switch = True
+    opening = "<think>\n"
+
+    def encode_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ) -> list[int]:
+        if chat_template_kwargs and not self.has_switch:
+            raise ConfigurationError("no such switch")
+        is_off = chat_template_kwargs == {"enable_thinking": False}
+        return super().encode_chat(messages) + ([] if is_off else self.encode(self.opening))
+
+
+@pytest.mark.parametrize("kind", [JudgeFormat, PanelFormat, GradeFormat])
+@pytest.mark.parametrize(
+    ("has_switch", "opening", "end"),
+    [
+        (True, "<think>\n", b"assistant: "),
+        (False, "<think>\n", b"assistant: <think>\n\n</think>\n\n"),
+        (False, "[THINK]", b"assistant: [THINK]\n[/THINK]\n\n"),
+        (False, "", b"assistant: "),
+    ],
+)
+def test_judges_are_not_asked_inside_a_thought(
+    kind: Any, has_switch: bool, opening: str, end: bytes
+) -> None:
+    tokenizer = Thinking()
+    tokenizer.has_switch, tokenizer.opening = has_switch, opening
+    layout: VerifierFormat = kind(tokenizer, "model")
+    for variant in layout.variants:
+        found = variant.prompt("p", ("a", "b"))
+        assert text_of(found.token_ids).endswith(end)
+        assert found.positions == (len(found.token_ids) - 1,)
+
+
 def text_of(token_ids: Sequence[int]) -> bytes:
     """What the tokens read as, without tags."""
     return FakeTokenizer().decode([token for token in token_ids if token < TAG - 9]).encode()
