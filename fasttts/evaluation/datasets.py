@@ -1,7 +1,7 @@
 """Problems by name: those of the demonstration models, data sets of reasoning-gym, and files."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ GYM_PREFIX = "reasoning-gym:"
 _OPERATIONS = {DEMO: (4, 8), PROGRAMS: (2, 4)}
 """Fewest and most operations of a problem, unless the user says otherwise."""
 
+_FILE = "a file"
+_GENERATED = f"{DEMO} and {PROGRAMS}"
+_GYM = f"{GYM_PREFIX}NAME"
 _DEFAULT_COUNT = 100
 _FULL_MARKS = 1.0
 _FIELDS_HINT = " (--problem-field and --answer-field name other fields)"
@@ -72,10 +75,21 @@ def load_problems(
         split: Which of the problems of "demo"; those of two splits differ.
 
     Raises:
-        ConfigurationError: There is no such set, a row is no problem, or a number cannot work.
+        ConfigurationError: There is no such set, a row is no problem, a number cannot work, or an
+            option is about other sets.
     """
     if count is not None and count < 1:
         raise ConfigurationError(f"--num-problems {count}: at least 1 is needed")
+    _check_options(
+        name,
+        {
+            "--problem-field": (problem_field, _FILE),
+            "--answer-field": (answer_field, _FILE),
+            "--min-operations": (min_operations, _GENERATED),
+            "--max-operations": (max_operations, _GENERATED),
+            "--own-scoring": (own_scoring or None, _GYM),
+        },
+    )
     size = _DEFAULT_COUNT if count is None else count
     if name in (DEMO, PROGRAMS):
         low, high = _OPERATIONS[name]
@@ -91,16 +105,38 @@ def load_problems(
         return ProblemSet(name=name, problems=problems, judge=AnswerJudge())
     if name.startswith(GYM_PREFIX):
         return _gym(name, size, seed, own_scoring=own_scoring)
-    file = Path(name)
-    if not file.exists() and not file.suffix:
-        raise ConfigurationError(
-            f"unknown data set {name!r}: use {DEMO}, {PROGRAMS}, {GYM_PREFIX}NAME, or a file that "
-            "exists"
-        )
     problems = read_problems(
-        file, problem_field=problem_field, answer_field=answer_field, hint=_FIELDS_HINT
+        Path(name), problem_field=problem_field, answer_field=answer_field, hint=_FIELDS_HINT
     )
     return ProblemSet(name=name, problems=sample(problems, count, seed), judge=AnswerJudge())
+
+
+def _check_options(name: str, given: Mapping[str, tuple[object, str]]) -> None:
+    """Checks that a set is there, as far as names tell, and that the options are about it.
+
+    Args:
+        name: The set.
+        given: By flag, the value (None where it was not given) and the sets that it is about.
+
+    Raises:
+        ConfigurationError: It is not there, or an option is about other sets.
+    """
+    if name in (DEMO, PROGRAMS):
+        kind = _GENERATED
+    elif name.startswith(GYM_PREFIX):
+        kind = _GYM
+    else:
+        kind = _FILE
+        file = Path(name)
+        if not file.exists() and not file.suffix:
+            raise ConfigurationError(
+                f"unknown data set {name!r}: use {DEMO}, {PROGRAMS}, {_GYM}, or a file that exists"
+            )
+    for flag, (value, about) in given.items():
+        if value is not None and about != kind:
+            raise ConfigurationError(
+                f"{flag} is about {about}, so it does not go with DATASET {name!r}"
+            )
 
 
 def _demo(count: int, seed: int, low: int, high: int, split: Split) -> tuple[Problem, ...]:

@@ -20,7 +20,7 @@ ROWS: dict[str, tuple[dict[str, Any], Problem]] = {
     ),
     "GSM8K": (
         {"question": "How many?", "answer": "She has 1,000 + 72.\n#### 1,072"},
-        Problem(id="1", text="How many?", answer="1072"),
+        Problem(id="1", text="How many?", answer="1,072"),
     ),
     "MATH-500": (
         {
@@ -170,6 +170,13 @@ def test_answers_may_be_missing_where_none_is_needed(tmp_path: Path) -> None:
             "line 1: entry_point 'f()' is no name",
         ),
         ("p.jsonl.gz", "no", "cannot be read"),
+        ("p.jsonl", '{"problem": "a", "answer": NaN}', "line 1: it has no answer"),
+        ("p.json", '[{"problem": "a", "answer": -Infinity}]', "row 1: it has no answer"),
+        ("p.jsonl", '{"problem": "a", "target": 1e999}', "line 1: it has no answer"),
+        ("p.jsonl", '{"problem": NaN, "answer": 1}', "line 1: the field 'problem' is None"),
+        ("p.jsonl", '{"problem": "a", "answer": 1, "Answer": 2}', "the field 'answer' twice"),
+        ("p.jsonl", '{"problem": "a", "answer": 1, "answer": 2}', "two fields of one name"),
+        ("p.json", '[\n{"text": "a", "text": "b", "answer": 2}]', "row 1: it has two fields"),
     ],
 )
 def test_bad_rows_are_named(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -179,6 +186,179 @@ def test_bad_rows_are_named(tmp_path: Path, name: str, content: str, message: st
         read_problems(file)
     assert str(file) in str(caught.value)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            "problem,answer\nTom has 3 pens, and buys 2. How many?,5\n",
+            "line 2: the row has 3 cells, and the header 2: put texts that contain commas in",
+        ),
+        (
+            'id,problem,answer\n1,a,2\n2,"b\n",5,,x\n',
+            "line 4: the row has 5 cells, and the header 3",
+        ),
+        ("problem,answer,\nOne, two?,5\n", "line 2: the row has 3 cells, and the header 2"),
+        ("problem,answer\na,b,,0\n", "line 2: the row has 4 cells, and the header 2"),
+        ("problem,answer,answer\na,1,2\n", "line 1: the header has 'answer' twice"),
+        ("Problem,problem,answer\na,b,2\n", "line 1: the header has 'problem' twice"),
+        ('\n\nid,"x\ny",id\na,b,c\n', "line 4: the header has 'id' twice"),
+    ],
+)
+def test_cells_of_csv_that_no_column_is_for_are_refused(
+    tmp_path: Path, rows: str, message: str
+) -> None:
+    file = tmp_path / "p.csv"
+    file.write_text(rows, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        read_problems(file)
+    assert f"{file}, {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'problem,answer\n"a, b",1\n',
+        'problem,answer\n"a, b",1,, \n',
+        'problem,answer,,\n"a, b",1,,\n',
+        ',problem,answer\n0,"a, b",1\n',
+        ',problem,,answer\n0,"a, b",,1\n',
+        'problem,answer,hint\n"a, b",1\n',
+        '\nproblem,answer\n\n"a, b",1\n',
+    ],
+)
+def test_empty_and_missing_cells_of_csv_are_none(tmp_path: Path, rows: str) -> None:
+    file = tmp_path / "p.csv"
+    file.write_text(rows, encoding="utf-8")
+    assert [(each.text, each.answer) for each in read_problems(file)] == [("a, b", "1")]
+
+
+def test_a_text_of_csv_is_an_answer_whatever_it_says(tmp_path: Path) -> None:
+    file = tmp_path / "p.csv"
+    file.write_text("problem,answer\na,nan\nb,inf\n", encoding="utf-8")
+    assert [problem.answer for problem in read_problems(file)] == ["nan", "inf"]
+
+
+def test_a_number_that_is_none_is_a_missing_answer(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text('{"problem": "a", "answer": NaN, "solution": "\\\\boxed{3}"}')
+    assert read_problems(file)[0].answer == "3"
+    file.write_text('{"problem": "a", "answer": Infinity}')
+    assert read_problems(file, needs_answers=False)[0].answer is None
+
+
+DIGITS = "1" * 5000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "p.json",
+            '[\n  {"problem": "a", "answer": 1},\n]',
+            ", line 3: it cannot be read as JSON: Expecting value: column 1",
+        ),
+        (
+            "p.json",
+            '{\n "data": [\n  {"problem": "a" "answer": 1}]\n}',
+            ", line 3: it cannot be read as JSON: Expecting ',' delimiter: column 19",
+        ),
+        ("p.json", '[{"problem": "a", "answer": 1}', ", line 1: it cannot be read as JSON: Expect"),
+        ("p.txt", '{"problem": "a",\n"answer": 1,}', ", line 2: it cannot be read as JSON: "),
+        (
+            "p.json",
+            '{"problem": "a", "answer": 1}\n{"problem": 1',
+            ", line 2: '{\"problem\": 1' is not of the form",
+        ),
+        (
+            "p.json",
+            f'[\n{{"problem": "a", "answer": {DIGITS}}}]',
+            ": it cannot be read as JSON: Exc",
+        ),
+        ("p.json", "[" * 100_000, ": it cannot be read as JSON: nested too deeply to be read"),
+        ("p.json", '{\n"problem": "a", "answer": 1}', " is a JSON document without a list"),
+        ("p.json", '{"data":\n{"train": []}}', " is a JSON document without a list"),
+    ],
+)
+def test_errors_of_documents_are_where_they_are(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        read_problems(file)
+    assert f"{file}{message}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"problem": "a", "answer": 1,}', "Expecting property name enclosed in double quotes"),
+        ('{"problem": "a', "Unterminated string starting at: column 13"),
+        (f'{{"problem": "a", "answer": {DIGITS}}}', "Exceeds the limit (4300 digits)"),
+        ("[" * 100_000, "nested too deeply to be read"),
+    ],
+)
+def test_errors_of_lines_say_what_the_decoder_says(tmp_path: Path, line: str, message: str) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text(f'{{"problem": "a", "answer": 1}}\n{line}\n', encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        read_problems(file)
+    assert f"{file}, line 2: " in str(caught.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_compressed_file_that_is_broken_inside_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl.gz"
+    data = bytearray(gzip.compress(b'{"problem": "a", "answer": 1}'))
+    data[10:14] = b"\xff" * 4
+    file.write_bytes(data)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read_problems(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "p.jsonl",
+            {"min_operations": 3},
+            "--min-operations is about demo and programs, so it does not go with DATASET 'p.jsonl'",
+        ),
+        ("p.csv", {"max_operations": 0}, "--max-operations is about demo and programs, so"),
+        ("p.json", {"own_scoring": True}, "--own-scoring is about reasoning-gym:NAME, so"),
+        ("demo", {"own_scoring": True}, "so it does not go with DATASET 'demo'"),
+        ("demo", {"problem_field": "x"}, "--problem-field is about a file, so it does not go with"),
+        ("programs", {"answer_field": ""}, "--answer-field is about a file, so it does not go"),
+        ("programs", {"own_scoring": True}, "--own-scoring is about reasoning-gym:NAME, so"),
+        ("reasoning-gym:gsm_symbolic", {"answer_field": "x"}, "--answer-field is about a file"),
+        ("reasoning-gym:gsm_symbolic", {"min_operations": 2}, "--min-operations is about demo and"),
+        ("nothing", {"min_operations": 2}, "unknown data set 'nothing'"),
+    ],
+)
+def test_options_that_are_about_other_sets_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError) as caught:
+        load_problems(name, **options)
+    assert message in str(caught.value)
+
+
+def test_options_go_with_the_sets_that_they_are_about(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text('{"q": "a", "a": 1}', encoding="utf-8")
+    (problem,) = load_problems(str(file), problem_field="q", answer_field="A").problems
+    assert (problem.text, problem.answer) == ("a", "1")
+    assert load_problems("programs", count=1, min_operations=3, max_operations=3).problems
+    assert load_problems("demo", count=1, min_operations=3, max_operations=3).problems
 
 
 def test_a_sample_follows_from_the_seed() -> None:
