@@ -1,8 +1,8 @@
 """Equality of answers, and the groups of equal ones that candidates vote for."""
 
 import functools
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from fasttts.answers.forms import NormalForm, text_form
 from fasttts.answers.normal_form import make_form
@@ -12,6 +12,10 @@ MAX_OUT_OF_TIME = 4
 """Answers of one vote that may use up their time; further ones that need algebra are text."""
 
 _FORMS_KEPT = 4096
+
+Ballot = tuple[int, ...]
+"""The number of an answer's own value, then those of the undecorated values that it equals too, the
+likelier first; empty for no answer. Which one it votes for depends on the other voters."""
 
 
 def answers_equal(left: str | None, right: str | None) -> bool:
@@ -42,13 +46,56 @@ def group_equal(answers: Sequence[str | None]) -> list[list[int]]:
     Candidates without an answer form no group. Each different answer is read once, and no two are
     compared, so the work grows with their number.
     """
-    forms = _forms({answer for answer in answers if answer})
-    places = _places(forms.values())
-    groups: dict[str, list[int]] = {}
-    for index, answer in enumerate(answers):
+    return group_ballots(answer_ballots(answers))
+
+
+def answer_ballots(
+    answers: Sequence[str | None], first: Collection[str | None] = ()
+) -> list[Ballot]:
+    """What answers may vote for, in whatever vote they or some of them take part.
+
+    Args:
+        answers: The answers; None for none.
+        first: Those that are read first, as if there were no others: the time that others use up
+            is then not theirs.
+    """
+    given = {answer for answer in answers if answer}
+    forms = {**_forms(given.intersection(first)), **_forms(given.difference(first))}
+    numbers: dict[str, int] = {}
+    for answer in answers:
         if answer:
-            groups.setdefault(places[forms[answer]], []).append(index)
+            numbers.setdefault(forms[answer].key, len(numbers))
+    bare = {form.key for form in forms.values() if not form.bare}
+    return [_ballot(forms[answer], numbers, bare) if answer else () for answer in answers]
+
+
+def group_ballots(ballots: Sequence[Ballot]) -> list[list[int]]:
+    """Indices of ballots that vote for the same, together, as in `group_equal`.
+
+    A decorated answer joins a bare one that it equals, unless another decoration wants the same:
+    `5`, `5 cm` and `5 kg` are three answers, `5` and `5 cm` are one.
+
+    Args:
+        ballots: Those of one vote.
+    """
+    present = {ballot[0] for ballot in ballots if ballot}
+    targets = {
+        ballot[0]: next((value for value in ballot[1:] if value in present), None)
+        for ballot in ballots
+        if ballot
+    }
+    num_wanted = Counter(target for target in targets.values() if target is not None)
+    groups: dict[int, list[int]] = {}
+    for index, ballot in enumerate(ballots):
+        if ballot:
+            target = targets[ballot[0]]
+            place = ballot[0] if target is None or num_wanted[target] > 1 else target
+            groups.setdefault(place, []).append(index)
     return list(groups.values())
+
+
+def _ballot(form: NormalForm, numbers: Mapping[str, int], bare: Collection[str]) -> Ballot:
+    return (numbers[form.key], *(numbers[key] for key in form.bare if key in bare))
 
 
 def _forms(answers: Iterable[str]) -> Mapping[str, NormalForm]:
@@ -60,26 +107,6 @@ def _forms(answers: Iterable[str]) -> Mapping[str, NormalForm]:
         forms[answer], is_out_of_time = _form(answer) if has_time else _form_without(answer)
         num_out_of_time += is_out_of_time
     return forms
-
-
-def _places(forms: Iterable[NormalForm]) -> Mapping[NormalForm, str]:
-    """Which group each form is in.
-
-    A decorated form joins the group of a bare one that it equals, unless another decoration wants
-    the same: `5`, `5 cm` and `5 kg` are three answers, `5` and `5 cm` are one.
-    """
-    bare = {form.key for form in forms if not form.bare}
-    wanted: dict[str, set[str]] = defaultdict(set)
-    targets: dict[str, str] = {}
-    for form in forms:
-        target = next((key for key in form.bare if key in bare), None)
-        if target is not None:
-            wanted[target].add(form.key)
-            targets[form.key] = target
-    alone = {key for key, target in targets.items() if len(wanted[target]) > 1}
-    return {
-        form: form.key if form.key in alone else targets.get(form.key, form.key) for form in forms
-    }
 
 
 @functools.lru_cache(_FORMS_KEPT)

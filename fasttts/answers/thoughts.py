@@ -13,15 +13,15 @@ the text: then everything before it is thought.
   tokens are left out.
 
 A marker in quotation marks or backticks is mentioned, not used; so is one in a closed block of
-code, unless it has a line of its own.
+code, unless it has a line of its own, or it closes thoughts on the line of a fence.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 _SPACE = r"[ \t]{0,4}"
-_THINK = r"(?:[a-z]{1,20}[:_])?(?:think(?:ing)?|thoughts?)"
+_THINK = r"(?:(?!end_)[a-z]{1,20}[:_])?(?:think(?:ing)?|thoughts?)"
 _SLASH = rf"/{_SPACE}"
 _MESSAGE = r"[^<\n]{0,80}(?:<\|message\|>)?"
 
@@ -69,14 +69,21 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
 )
 """How each kind of thought begins and ends; only an end of its own kind ends it."""
 
+_MARKER = _any(*(pattern for family in _FAMILIES for pattern in family))
+
 _TOKENS = re.compile(
-    r"(?P<fence>^[ \t]*```[^`\n]*$)|"
+    rf"(?P<fence>^[ \t]*+```(?:(?!{_MARKER})[^`\n])*+(?=$|{_MARKER}))|"
     + "|".join(
         f"(?P<open{kind}>{opening})|(?P<close{kind}>{closing})"
         for kind, (opening, closing) in enumerate(_FAMILIES)
     ),
     re.IGNORECASE | re.MULTILINE,
 )
+"""Markers, and the fences of blocks of code, of which the text behind them ends where a marker
+begins."""
+
+_REST_OF_FENCE = re.compile(r"[^`\n]*$", re.MULTILINE)
+
 _END_TOKENS = ("<|end|>", "<|return|>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>")
 """What may follow the last word where special tokens are decoded."""
 
@@ -105,7 +112,7 @@ def without_thoughts(text: str, *, is_open: bool = False) -> str:
     """
     said: list[str] = []
     start, kind = 0, "" if is_open else None
-    for marker in _markers(text):
+    for marker in _markers(text, kind):
         if kind is None and marker.role == "open":
             said.append(text[start : marker.start])
             kind = marker.kind
@@ -133,21 +140,54 @@ def _end(text: str) -> int:
     return end
 
 
-def _markers(text: str) -> Iterator[_Marker]:
-    """The markers that are used; in order."""
-    tokens = [token for token in _TOKENS.finditer(text) if not _is_quoted(token)]
+def _markers(text: str, thought: str | None = None) -> Iterator[_Marker]:
+    """The markers that are used, in order.
+
+    Args:
+        text: The text.
+        thought: The kind of thoughts in which it begins, "" for an unknown one; None for none.
+    """
+    tokens = list(_used(_TOKENS.finditer(text)))
     fences = [token for token in tokens if token.lastgroup == "fence"]
     last_end = next((f.start() for f in reversed(fences) if f[0].strip() == "```"), -1)
-    is_thought = is_code = False
+    is_code, fence_end = False, -1
     for token in tokens:
         name = token.lastgroup or ""
         if name == "fence":
             is_end = token[0].strip() == "```"
-            is_code = not is_end if is_code else not is_thought and token.start() < last_end
-        elif not is_code or _is_alone(token):
-            role: Literal["open", "close"] = "open" if name.startswith("open") else "close"
-            is_thought, is_code = role == "open", False
-            yield _Marker(token.start(), token.end(), role, name.removeprefix(role))
+            is_code = not is_end if is_code else thought is None and token.start() < last_end
+            fence_end = token.end()
+            continue
+        role: Literal["open", "close"] = "open" if name.startswith("open") else "close"
+        ends_fence = role == "close" and token.start() == fence_end
+        if not is_code or ends_fence or _is_alone(token):
+            kind = name.removeprefix(role)
+            if role == "open":
+                thought = kind if thought is None else thought
+            elif thought in ("", kind):
+                thought = None
+            is_code = False
+            yield _Marker(token.start(), token.end(), role, kind)
+
+
+def _used(tokens: Iterable[re.Match[str]]) -> Iterator[re.Match[str]]:
+    """Markers that are not quoted, and lines that are fences."""
+    fence: re.Match[str] | None = None
+    for token in tokens:
+        is_quoted = _is_quoted(token)
+        if fence is not None and not (is_quoted and _is_inline(fence, token)):
+            yield fence
+        fence = token if token.lastgroup == "fence" else None
+        if fence is None and not is_quoted:
+            yield token
+    if fence is not None:
+        yield fence
+
+
+def _is_inline(fence: re.Match[str], marker: re.Match[str]) -> bool:
+    """Whether what looks like a fence begins code within a line, which mentions a marker."""
+    is_next = fence.end() == marker.start()
+    return is_next and _REST_OF_FENCE.match(fence.string, fence.end()) is None
 
 
 def _is_quoted(token: re.Match[str]) -> bool:

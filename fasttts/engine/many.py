@@ -28,7 +28,8 @@ def seeded(
         problems: The problems.
 
     Raises:
-        ConfigurationError: The problems are no list, or there are not as many seeds.
+        ConfigurationError: The problems are no list, there are not as many seeds, or one of them
+            cannot work.
     """
     if isinstance(problems, str | bytes) or not isinstance(problems, Sequence):
         raise wrong_type("problems", problems, "a list of questions or conversations")
@@ -38,8 +39,9 @@ def seeded(
         raise wrong_type("seeds", seeds, "a list of integers or None")
     if len(seeds) != len(problems):
         raise ConfigurationError(f"{len(seeds)} seeds for {len(problems)} problems")
-    if not all(isinstance(seed, int) for seed in seeds):
-        raise wrong_type("seeds", seeds, "a list of integers or None")
+    for number, seed in enumerate(seeds):
+        if not isinstance(seed, int):
+            raise wrong_type(f"seeds[{number}]", seed, "an integer")
     return [search_config(config, seed=seed) for seed in seeds]
 
 

@@ -3,7 +3,8 @@
 pass@k is the unbiased estimator of Chen et al. (2021, arXiv 2107.03374, equation 1). best-of-k is
 exact as well: the mean over all subsets of k samples, from the ranks of the samples. Majority and
 weighted votes are means over all subsets while there are at most `MOST_SUBSETS`, else over as many
-drawn by a fixed seed. Choices are those of `fasttts.search.aggregation.rank`.
+drawn by a fixed seed. Choices are those of `fasttts.search.aggregation.rank`, which groups equal
+answers among the voters of each subset, as `fasttts.answers.equality.group_ballots` does.
 """
 
 import functools
@@ -27,7 +28,11 @@ IntArray = npt.NDArray[np.int64]
 
 
 def problem_curves(
-    candidates: Sequence[GradedCandidate], n: int, sizes: Sequence[int]
+    candidates: Sequence[GradedCandidate],
+    n: int,
+    sizes: Sequence[int],
+    *,
+    has_scores: bool | None = None,
 ) -> Mapping[CurveRule, tuple[float, ...]]:
     """The expected share of right choices among k samples of one problem, for each k.
 
@@ -35,10 +40,13 @@ def problem_curves(
         candidates: The samples that there are, at most `n`; missing ones are wrong.
         n: Samples that were asked for.
         sizes: The values of k, each at most `n`.
+        has_scores: Whether the method scores samples, so that those without a score have 0; None
+            for whether any of these has one.
 
     Returns:
-        A curve for each rule; those that need scores only where samples have them.
+        A curve for each rule; those that need scores only where there are scores.
     """
+    is_scored = any(candidate.score is not None for candidate in candidates)
     num_right = sum(candidate.is_right for candidate in candidates)
     ranked = sorted(candidates, key=_by_score)
     vote = _Vote(ranked, n)
@@ -46,10 +54,12 @@ def problem_curves(
         "pass": tuple(pass_at_k(n, num_right, k) for k in sizes),
         "majority": tuple(vote.share_right(k, is_weighted=False) for k in sizes),
     }
-    if any(candidate.score is not None for candidate in candidates):
+    if is_scored if has_scores is None else has_scores:
         right = [candidate.is_right for candidate in ranked]
-        curves["best"] = tuple(_best_of_k(n, right, k) for k in sizes)
-        curves["weighted"] = tuple(vote.share_right(k, is_weighted=True) for k in sizes)
+        best = tuple(_best_of_k(n, right, k) for k in sizes)
+        curves["best"] = curves["weighted"] = best  # votes without weight decide nothing
+        if is_scored:
+            curves["weighted"] = tuple(vote.share_right(k, is_weighted=True) for k in sizes)
     return curves
 
 
@@ -97,7 +107,10 @@ class _Vote:
         is_vote = [c.is_complete and not c.is_malformed and c.group is not None for c in ranked]
         self._right = padded([c.is_right for c in ranked], 0)
         self._tier = padded([_tier(c) for c in ranked], -1)
-        self._group = padded([0 if c.group is None else c.group for c in ranked], 0)
+        ballots = [c.ballot or (c.group or 0,) for c in ranked]
+        self._value = padded([ballot[0] for ballot in ballots], 0)
+        self._num_values = max((max(ballot) for ballot in ballots), default=0) + 1
+        self._decorated = {value: bare for value, *bare in ballots if bare}
         self._answered = padded(is_vote, 0)
         announced = [v and c.is_announced for v, c in zip(is_vote, ranked, strict=True)]
         self._announced = padded(announced, 0)
@@ -110,9 +123,9 @@ class _Vote:
         announced_MK = self._announced[subsets_MK]
         has_announced_M = announced_MK.any(axis=1, keepdims=True)
         voters_MK = np.where(has_announced_M, announced_MK, self._answered[subsets_MK])
-        group_MK = self._group[subsets_MK]
+        group_MK = self._groups(self._value[subsets_MK], voters_MK)
         weight_MK = self._weight[subsets_MK] if is_weighted else 1
-        votes_MG = np.zeros((len(subsets_MK), int(self._group.max()) + 1), dtype=np.int64)
+        votes_MG = np.zeros((len(subsets_MK), self._num_values), dtype=np.int64)
         if k > 1:  # a single candidate is no vote
             np.add.at(votes_MG, (rows_M, group_MK), voters_MK * weight_MK)
         votes_MK = votes_MG[rows_M, group_MK] * voters_MK
@@ -121,6 +134,25 @@ class _Vote:
         key_MK = key_MK * self._n - subsets_MK
         chosen_M = subsets_MK[rows_M[:, 0], key_MK.argmax(axis=1)]
         return float(self._right[chosen_M].mean())
+
+    def _groups(self, value_MK: IntArray, voters_MK: IntArray) -> IntArray:
+        """The value that each sample votes for among the voters of its subset."""
+        if not self._decorated:
+            return value_MK
+        rows_M = np.arange(len(value_MK))
+        is_voted_MV = np.zeros((len(value_MK), self._num_values), dtype=np.bool_)
+        np.logical_or.at(is_voted_MV, (rows_M[:, None], value_MK), voters_MK != 0)
+        num_wanted_MV = np.zeros(is_voted_MV.shape, dtype=np.int64)
+        place_MV = np.tile(np.arange(self._num_values, dtype=np.int64), (len(value_MK), 1))
+        for value, bare in self._decorated.items():
+            is_joining_M = is_voted_MV[:, bare].any(axis=1) & is_voted_MV[:, value]
+            target_M = np.asarray(bare)[is_voted_MV[:, bare].argmax(axis=1)]
+            place_MV[is_joining_M, value] = target_M[is_joining_M]
+            num_wanted_MV[rows_M, target_M] += is_joining_M
+        num_rivals_MV = num_wanted_MV[rows_M[:, None], place_MV]
+        place_MV = np.where(num_rivals_MV > 1, np.arange(self._num_values), place_MV)
+        group_MK: IntArray = place_MV[rows_M[:, None], value_MK]
+        return group_MK
 
 
 @functools.lru_cache(64)

@@ -214,8 +214,8 @@ class _GymJudge(AnswerJudge):
         return [found[answer] for answer in answers]
 
     def _is_right(self, problem: Problem, answer: str | None) -> bool:
-        if answer is None or answers_equal(answer, problem.answer):
-            return answer is not None
+        if not answer or answers_equal(answer, problem.answer):
+            return bool(answer)
         try:
             score = self._dataset.score_answer(answer, self._entries[problem.id])
         except Exception:  # noqa: BLE001  # the code of a set may raise anything on an odd answer

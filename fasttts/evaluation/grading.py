@@ -1,14 +1,15 @@
 """Grades outcomes of searches: right, wrong, cut, without an answer, or an error."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from fasttts.answers.equality import answers_equal, group_equal
+from fasttts.answers.equality import Ballot, answer_ballots, answers_equal, group_ballots
 from fasttts.answers.extraction import Extractor
 from fasttts.config import SearchConfig
 from fasttts.errors import FastTTSError
 from fasttts.evaluation.problems import Problem
+from fasttts.search.aggregation import voting
 from fasttts.types import Candidate, FinishReason, Path, SearchResult
 
 ProblemOutcome = SearchResult | FastTTSError
@@ -17,6 +18,19 @@ ProblemOutcome = SearchResult | FastTTSError
 Verdict = Literal["right", "wrong", "no answer", "cut", "error"]
 """The kinds of outcomes: a right or a wrong answer, a text without one, a text that hit a cap
 before it announced a right one, or no result at all."""
+
+
+class AnswerGroups(list[Sequence[int]]):
+    """Groups of candidates, where the group of one depends on which others vote.
+
+    Args:
+        groups: The groups if all of them vote.
+        ballots: What each candidate may vote for; empty without a vote.
+    """
+
+    def __init__(self, groups: Iterable[Sequence[int]], ballots: Sequence[Ballot]) -> None:
+        super().__init__(groups)
+        self.ballots = ballots
 
 
 class Judge(Protocol):
@@ -63,6 +77,9 @@ class Judge(Protocol):
         Args:
             problem: The problem.
             candidates: As for `answers`.
+
+        Returns:
+            Groups that stay the same where some of the candidates are left out, or `AnswerGroups`.
         """
         ...
 
@@ -88,8 +105,10 @@ class AnswerJudge:
         return [answers_equal(candidate.answer, problem.answer) for candidate in candidates]
 
     def groups(self, problem: Problem, candidates: Sequence[Candidate]) -> Sequence[Sequence[int]]:
-        """Equal answers."""
-        return group_equal([candidate.answer for candidate in candidates])
+        """Equal answers; those that vote in the search are read as they are there."""
+        voters = {candidate.answer for candidate in voting(candidates)}
+        ballots = answer_ballots([candidate.answer for candidate in candidates], first=voters)
+        return AnswerGroups(group_ballots(ballots), ballots)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +120,15 @@ class GradedCandidate:
         text: Its text.
         answer: Its answer, or its program; None where there is none.
         is_right: Whether its answer is right; a text that was cut has to announce it.
-        group: Number of the group of equal answers that it votes with; None without an answer.
+        group: Number of the group of equal answers, among all candidates; None without an answer.
         score: Its score; None without a verifier.
         finish_reason: "length" where it hit a cap.
         is_announced: As in `Candidate`.
         is_malformed: As in `Candidate`.
         num_tokens: Tokens of the text.
+        ballot: What it may vote for: the number of its own value, then those of the undecorated
+            values that it equals too, the likelier first. Empty where it votes with its group,
+            whichever candidates vote.
     """
 
     path: Path
@@ -119,6 +141,7 @@ class GradedCandidate:
     is_announced: bool
     is_malformed: bool
     num_tokens: int
+    ballot: Ballot = ()
 
     @property
     def is_complete(self) -> bool:
@@ -148,15 +171,13 @@ def grade(problem: Problem, outcome: ProblemOutcome, judge: Judge) -> tuple[Grad
     if not isinstance(outcome, SearchResult):
         return ()
     candidates = outcome.candidates
-    groups = {
-        index: number
-        for number, group in enumerate(judge.groups(problem, candidates))
-        for index in group
-    }
+    found = judge.groups(problem, candidates)
+    groups = {index: number for number, group in enumerate(found) for index in group}
+    ballots = found.ballots if isinstance(found, AnswerGroups) else [()] * len(candidates)
     right = right_candidates(problem, candidates, judge)
     answers = judge.answers(problem, candidates)
     return tuple(
-        _graded(candidate, answers[index], right[index], groups.get(index))
+        _graded(candidate, answers[index], right[index], groups.get(index), ballots[index])
         for index, candidate in enumerate(candidates)
     )
 
@@ -179,7 +200,7 @@ def right_candidates(
 
 
 def _graded(
-    candidate: Candidate, answer: str | None, is_right: bool, group: int | None
+    candidate: Candidate, answer: str | None, is_right: bool, group: int | None, ballot: Ballot
 ) -> GradedCandidate:
     return GradedCandidate(
         path=candidate.path,
@@ -192,6 +213,7 @@ def _graded(
         is_announced=candidate.is_announced,
         is_malformed=candidate.is_malformed,
         num_tokens=candidate.num_tokens,
+        ballot=ballot,
     )
 
 
@@ -214,4 +236,4 @@ def verdict_of_chosen(candidates: Sequence[GradedCandidate]) -> Verdict:
         return "right"
     if not chosen.is_complete:
         return "cut"
-    return "no answer" if chosen.answer is None else "wrong"
+    return "wrong" if chosen.answer else "no answer"

@@ -20,6 +20,9 @@ from fasttts.evaluation.intervals import (
 from fasttts.evaluation.methods import curve_sizes
 from fasttts.evaluation.records import Record
 
+_SCORED: tuple[CurveRule, ...] = ("best", "weighted")
+"""The rules that need scores."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -155,6 +158,7 @@ class _Kept:
     answer_tokens: int
     verifier_tokens: int
     elapsed_s: float
+    is_scored: bool
     curves: Mapping[CurveRule, Sequence[float]]
 
 
@@ -215,7 +219,10 @@ class Tally:
             answer_tokens=record.answer_tokens,
             verifier_tokens=record.run.verifier_tokens,
             elapsed_s=record.run.elapsed_s,
-            curves=problem_curves(record.candidates, config.n, sizes) if sizes else {},
+            is_scored=any(candidate.score is not None for candidate in record.candidates),
+            curves=(
+                problem_curves(record.candidates, config.n, sizes, has_scores=True) if sizes else {}
+            ),
         )
 
     def evaluation(self, problems: str, seed: int) -> Evaluation:
@@ -266,13 +273,12 @@ class Tally:
 
     def _curves(self, method: str) -> list[Curve]:
         sizes = curve_sizes(self._configs[method])
-        kept = [one.curves for _, one in sorted(self._kept[method].items())]
-        rules = (
-            [rule for rule in kept[0] if all(rule in curves for curves in kept)] if sizes else []
-        )
-        if not rules:
+        if not sizes:
             return []
-        values = [[value for rule in rules for value in curves[rule]] for curves in kept]
+        kept = [one for _, one in sorted(self._kept[method].items())]
+        has_scores = any(one.is_scored for one in kept)
+        rules: list[CurveRule] = ["pass", "majority", *(_SCORED if has_scores else ())]
+        values = [[value for rule in rules for value in one.curves[rule]] for one in kept]
         means = [statistics.fmean(column) for column in zip(*values, strict=True)]
         points = [
             CurvePoint(k=k, accuracy=mean, low=low, high=high)

@@ -130,7 +130,8 @@ def read_device(path: Path) -> Device:
     """Reads a device from a JSON or TOML file.
 
     Keys: `memory`, `bandwidth` and `compute`, and if they apply `name`, `link`, `host_memory`;
-        values are numbers or text such as "24GiB". `is_cpu = true` makes it a CPU.
+        values are numbers or text such as "24GiB". `is_cpu = true` makes it a CPU. `name` is one
+        line of text, by default the file's name.
 
     Raises:
         ConfigurationError: The file cannot be read or describes no device.
@@ -153,7 +154,7 @@ def describe_device(values: Mapping[str, Any], base: Device | None = None) -> De
         base: Device that supplies missing keys; None where the required keys must be given.
 
     Raises:
-        ConfigurationError: A key is unknown or missing, or a value is not a quantity.
+        ConfigurationError: A key is unknown or missing, or a value is not of its kind.
     """
     for key in values:
         if key not in _KEYS:
@@ -165,6 +166,8 @@ def describe_device(values: Mapping[str, Any], base: Device | None = None) -> De
         "name": values.get("name", base.name if base else "device"),
         "is_cpu": values.get("is_cpu", base.is_cpu if base else False),
     }
+    if not _is_line(known["name"]):
+        raise ConfigurationError(f"name={shown(known['name'])}: one line of text is needed")
     if not isinstance(known["is_cpu"], bool):
         raise ConfigurationError(f"is_cpu={shown(known['is_cpu'])}: true or false is needed")
     if known["is_cpu"] and "link" in values:
@@ -178,3 +181,8 @@ def describe_device(values: Mapping[str, Any], base: Device | None = None) -> De
         elif base is not None:
             known[field] = getattr(base, field)
     return Device(**known)
+
+
+def _is_line(value: object) -> bool:
+    """Whether the value is text of one line, and not blank; tables and messages show it."""
+    return isinstance(value, str) and value.isprintable() and bool(value.strip())

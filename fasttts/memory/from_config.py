@@ -51,7 +51,8 @@ def plan_engines(
     Raises:
         CapacityError: The models cannot share the device.
         ConfigurationError: The workload is longer than a model's context, the device cannot
-            offload as the configuration says, or the generator cannot be spread over its GPUs.
+            offload as the configuration says, the generator cannot be spread over its GPUs, or the
+            device is a CPU and the configuration names GPUs.
     """
     if workload is None:
         context = min(generator.max_model_len, config.max_model_len or generator.max_model_len)
@@ -82,7 +83,8 @@ def plan_engines(
 
 
 def _check_no_gpus(config: EngineConfig, device: Device) -> None:
-    for option, unset in (("verifier_device", None), ("tensor_parallel_size", 1)):
+    unset_values = {"generator_device": None, "verifier_device": None, "tensor_parallel_size": 1}
+    for option, unset in unset_values.items():
         value = getattr(config, option)
         if value != unset:
             raise ConfigurationError(
@@ -103,6 +105,11 @@ def _plan_apart(
     workload: Workload,
 ) -> MemoryPlan:
     """Plans for a verifier on another GPU of the same kind."""
+    if config.offloading == "sleep":
+        raise ConfigurationError(
+            f"offloading='sleep' with {option_name('verifier_device')}={config.verifier_device}: "
+            "two models take turns on one GPU alone; leave one of them out"
+        )
     calibrations = _calibrations(config, device)
     plan = make_plan(
         device,

@@ -3,8 +3,8 @@
 import contextlib
 from dataclasses import replace
 
-from fasttts.config import EngineConfig
-from fasttts.errors import CapacityError
+from fasttts.config import EngineConfig, option_name
+from fasttts.errors import CapacityError, ConfigurationError
 from fasttts.memory.devices import Device
 from fasttts.memory.from_config import plan_engines
 from fasttts.memory.plan import MemoryPlan
@@ -14,6 +14,8 @@ from fasttts.memory.workload import Workload
 _SLOWDOWN_BESIDE = 1.6
 """Times that decoding takes while a verifier scores in a process of its own: the host is busy with
 both (1.5B + 1.5B, 256 beams, two H200; see docs/scaling.md)."""
+
+_COUNT_OPTION = "--gpus"
 
 
 def plan_on_gpus(
@@ -40,10 +42,13 @@ def plan_on_gpus(
 
     Raises:
         CapacityError: The models do not fit on so many.
-        ConfigurationError: As for `plan_engines`.
+        ConfigurationError: The options name a GPU beyond them, or the device is a CPU; else as for
+            `plan_engines`.
     """
     if num_gpus == 1:
         return plan_engines(config, device, generator, verifier, workload)
+    _check_count(device, num_gpus)
+    check_gpu_numbers(config, num_gpus, count_option=_COUNT_OPTION)
     choices = _choices(config, generator, verifier, num_gpus)
     for number, choice in enumerate(choices, start=1):
         try:
@@ -64,6 +69,42 @@ def plan_on_gpus(
         told = (_together_reason(plan), _options_reason(together, num_gpus))
         return _with_reasons(beside, *told)
     raise AssertionError("every model can be on one GPU")
+
+
+def check_gpu_numbers(config: EngineConfig, num_gpus: int, *, count_option: str) -> None:
+    """Checks that an engine's GPUs are among those that there are.
+
+    Args:
+        config: An engine's options.
+        num_gpus: How many there are.
+        count_option: The option that says so, for messages.
+
+    Raises:
+        ConfigurationError: An option names a GPU beyond them, or the generator's ranks are more.
+    """
+    there_are = f"{count_option} says {num_gpus} GPU{'s' if num_gpus > 1 else ''}, counted from 0"
+    for option in ("generator_device", "verifier_device"):
+        index = getattr(config, option)
+        if index is not None and index >= num_gpus:
+            raise ConfigurationError(
+                f"{option_name(option)}={index}: {there_are}; choose one of them, leave it out, or "
+                f"raise {count_option}"
+            )
+    if config.generator_devices.stop > num_gpus:
+        raise ConfigurationError(
+            f"{option_name('tensor_parallel_size')}={config.tensor_parallel_size} from GPU "
+            f"{config.generator_devices.start} on: {there_are}; lower it, or raise {count_option}"
+        )
+
+
+def _check_count(device: Device, num_gpus: int) -> None:
+    if num_gpus < 1:
+        raise ConfigurationError(f"{_COUNT_OPTION} {num_gpus}: at least 1 is needed")
+    if device.is_cpu:
+        raise ConfigurationError(
+            f"{_COUNT_OPTION} {num_gpus}: {device.name} is no GPU; leave it out, or name a GPU "
+            "with --gpu"
+        )
 
 
 def _with_reasons(plan: MemoryPlan, *reasons: str) -> MemoryPlan:
@@ -88,16 +129,26 @@ def _together_reason(apart: MemoryPlan) -> str:
 def _choices(
     config: EngineConfig, generator: ModelShape, verifier: ModelShape | None, num_gpus: int
 ) -> list[EngineConfig]:
-    """The ways to be tried, those on fewer GPUs first."""
+    """The ways to be tried, those on fewer GPUs first; an engine takes the options of each."""
     asked = config.tensor_parallel_size
     sizes = [asked] if asked > 1 else filter(generator.can_shard, range(1, num_gpus + 1))
-    choices = [config.model_copy(update={"tensor_parallel_size": size}) for size in sizes]
-    if verifier is None or config.verifier_device is not None:
+    copies = (config.model_copy(update={"tensor_parallel_size": size}) for size in sizes)
+    choices = [choice for choice in copies if _can_spread(choice, num_gpus)]
+    takes_turns = config.offloading == "sleep"  # which two models do on one GPU alone
+    if verifier is None or config.verifier_device is not None or takes_turns:
         return choices
     return [
         choice.model_copy(update={"verifier_device": _free_gpu(choice, num_gpus)})
         for choice in choices
     ]
+
+
+def _can_spread(config: EngineConfig, num_gpus: int) -> bool:
+    """Whether an engine accepts the size: a copy of its options is not checked."""
+    size, devices = config.tensor_parallel_size, config.generator_devices
+    if size > 1 and config.offloading in {"kv", "sleep"}:
+        return False
+    return devices.stop <= num_gpus and config.verifier_device not in devices
 
 
 def _free_gpu(config: EngineConfig, num_gpus: int) -> int | None:

@@ -1,9 +1,10 @@
 """Bytes, rates and seconds as people write and read them."""
 
+import math
 import re
 from typing import Literal
 
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, shown
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 GB = 10**9
@@ -38,8 +39,8 @@ def parse_quantity(value: object, unit: Unit, name: str) -> float:
     number = _number(value, unit)
     if number is None or not 1 <= number <= _LARGEST:
         raise ConfigurationError(
-            f"{name}={value!r}: give a number from 1 {unit} on, with its unit, for example "
-            f"{_EXAMPLES[unit]}"
+            f"{name}={shown(value)}: give a number from 1 to {_LARGEST:.0e} {unit}, with its unit, "
+            f"for example {_EXAMPLES[unit]}"
         )
     return number
 
@@ -47,6 +48,8 @@ def parse_quantity(value: object, unit: Unit, name: str) -> float:
 def _number(value: object, unit: Unit) -> float | None:
     if isinstance(value, bool):
         return None
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return math.inf  # beyond any float, perhaps
     if isinstance(value, int | float):
         return float(value)
     found = _PATTERNS[unit].fullmatch(value.strip()) if isinstance(value, str) else None

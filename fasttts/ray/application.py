@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fasttts.config import EngineConfig, SearchConfig, engine_config
 from fasttts.config.serving import ServingConfig, serving_config
-from fasttts.ray.engines import check_opener
+from fasttts.ray.engines import check_actor_gpus, check_opener
 from fasttts.ray.options import ApplicationOptions, application_options
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def build_app(options: Mapping[str, Any]) -> "Application":
     asked = application_options(options)
     check_opener(asked.open_engine)
     engine = engine_config(**asked.engine)
+    check_actor_gpus(engine, asked.num_gpus)
     serving = _serving(asked)
     deployment: Deployment = serve.deployment(  # type: ignore[assignment]  # of a class, it is one
         EngineReplica,

@@ -10,7 +10,7 @@ import pyarrow as pa
 from fasttts.config import EngineConfig, SearchConfig, engine_config, search_config
 from fasttts.engine.request import Prompt
 from fasttts.errors import ConfigurationError, SearchError, wrong_type
-from fasttts.ray.engines import check_opener, open_actor_engine
+from fasttts.ray.engines import check_actor_gpus, check_opener, open_actor_engine
 from fasttts.ray.options import dataset_arguments
 from fasttts.types import SearchResult
 
@@ -71,7 +71,8 @@ def solve_dataset(
         config: Search options for all; `options` override it. None takes the defaults.
         system: A system message put before each conversation; None for none.
         problem: The column with the problems: questions, or conversations.
-        seed: A column with the seed of each search; None gives all of them the config's.
+        seed: A column with the seed of each search, a whole number in each row; None gives all of
+            them the config's.
         num_actors: Actors, each with an engine.
         batch_size: Problems that an engine is given at a time; two batches are in work together.
         num_cpus: CPU cores that Ray sets aside for an actor.
@@ -84,7 +85,7 @@ def solve_dataset(
         A dataset with the rows of `SearchResult.to_dict()`, in any order: lists and objects of the
         result are JSON text, and `result_of` reads the whole. Two columns more: `input` is the row
         of the problem, and `error` is None, or says why a problem has no result (no candidate was
-        complete, or it cannot be asked), and then the others are None.
+        complete, or it cannot be asked, as without a seed), and then the others are None.
 
     Raises:
         ConfigurationError: An argument or an option cannot work.
@@ -104,8 +105,10 @@ def solve_dataset(
         open_engine=open_engine,
     )
     check_opener(asked.open_engine)
+    actor_engine = engine_config() if engine is None else engine
+    check_actor_gpus(actor_engine, asked.num_gpus)
     solver = {
-        "engine": engine_config() if engine is None else engine,
+        "engine": actor_engine,
         "opener": asked.open_engine,
         "config": search_config(config, **options),
         "system": asked.system,
@@ -159,14 +162,18 @@ class _Solver:
                 )
         problems = batch.column(self._problem).to_pylist()
         prompts = [self._prompt(problem) for problem in problems]
-        asked = {n: one for n, one in enumerate(prompts) if isinstance(one, Prompt)}
-        seeds = None if self._seed is None else batch.column(self._seed).to_pylist()
+        seeds = self._seeds(batch)
+        asked = {
+            n: (prompt, seed)
+            for n, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
+            if isinstance(prompt, Prompt) and isinstance(seed, int)
+        }
         found = self._engine.search_each(  # however many there are, few wait in the engine
-            list(asked.values()),
+            [prompt for prompt, _ in asked.values()],
             config=self._config,
-            seeds=None if seeds is None else [seeds[n] for n in asked],
+            seeds=None if self._seed is None else [seed for _, seed in asked.values()],
         )
-        rows, outcomes = list(asked), list[object](prompts)
+        rows, outcomes = list(asked), list[object](map(_fault, prompts, seeds))
         for number, outcome in found:
             outcomes[rows[number]] = outcome
         return _table(batch, outcomes)
@@ -177,6 +184,26 @@ class _Solver:
             return self._engine.render(problem, system=self._system)
         except ConfigurationError as error:
             return error
+
+    def _seeds(self, batch: pa.Table) -> list[int | ConfigurationError]:
+        if self._seed is None:
+            return [self._config.seed] * batch.num_rows
+        return [self._row_seed(value) for value in batch.column(self._seed).to_pylist()]
+
+    def _row_seed(self, value: Any) -> int | ConfigurationError:
+        """The seed in a row, whose fault is its own; integers beside a gap come as floats."""
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        try:
+            if not isinstance(whole, int):
+                raise wrong_type("seed", value, "a whole number")
+            return search_config(self._config, seed=whole).seed
+        except ConfigurationError as error:
+            return ConfigurationError(f"column {self._seed!r}: {error}")
+
+
+def _fault(*parts: object) -> Exception | None:
+    """The first error among the parts of a row; None where it can be asked."""
+    return next((part for part in parts if isinstance(part, Exception)), None)
 
 
 def _table(batch: pa.Table, outcomes: Sequence[object]) -> pa.Table:

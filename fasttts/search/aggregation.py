@@ -130,8 +130,7 @@ def make_ranking(candidates: Sequence[Candidate], selection: Selection) -> Ranki
         candidates: As for `rank`.
         selection: As for `rank`.
     """
-    readable = (c for c in candidates if c.finish_reason == "stop" and not c.is_malformed)
-    voters = _voters(sorted(readable, key=lambda c: c.path))
+    voters = sorted(voting(candidates), key=lambda c: c.path)
     is_vote = selection != "best" and len(candidates) > 1
     votes = _votes(voters, selection) if is_vote else ()
     weights = {path: vote.weight for vote in votes for path in vote.paths}
@@ -148,9 +147,14 @@ def make_ranking(candidates: Sequence[Candidate], selection: Selection) -> Ranki
     )
 
 
-def _voters(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those with an answer: where any is announced, those that announce one."""
-    answered = [c for c in candidates if c.answer]
+def voting(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those that vote: complete ones with an answer; where any announces one, only such.
+
+    Args:
+        candidates: All ended candidates of a search.
+    """
+    readable = (c for c in candidates if c.finish_reason == "stop" and not c.is_malformed)
+    answered = [c for c in readable if c.answer]
     return [c for c in answered if c.is_announced] or answered
 
 

@@ -9,9 +9,11 @@ from typer.testing import Result
 
 from fasttts import EngineConfig, FastTTS
 from fasttts.backends.fake import FakeGenerator
+from fasttts.errors import ConfigurationError
 from fasttts.memory import (
     DEVICES,
     MODELS,
+    Calibration,
     MemoryPlan,
     Workload,
     make_plan,
@@ -113,6 +115,46 @@ def test_other_plans(run: Run, arguments: list[str], words: list[str]) -> None:
     assert done.exit_code == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert [word for word in words if word not in done.stdout] == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("VERIFIER_DEVICE=5", "FASTTTS_VERIFIER_DEVICE)=5: --gpus says 2 GPUs"),
+        ("TENSOR_PARALLEL_SIZE=4", "FASTTTS_TENSOR_PARALLEL_SIZE)=4 from GPU 0 on: --gpus says 2"),
+        ("GENERATOR_DEVICE=3", "FASTTTS_GENERATOR_DEVICE)=3: --gpus says 2 GPUs"),
+    ],
+)
+def test_no_plan_has_gpus_that_are_not_there(
+    run: Run, monkeypatch: pytest.MonkeyPatch, variable: str, words: str
+) -> None:
+    name, _, value = variable.partition("=")
+    monkeypatch.setenv(f"FASTTTS_{name}", value)
+    done = run("plan", "--gpu", "rtx-4090", "--gpus", "2", *PAIR)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert words in " ".join(done.stderr.split())
+
+
+def test_a_cpu_is_not_several_gpus(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "host.toml"
+    file.write_text('memory = "64GiB"\nbandwidth = "50GB/s"\ncompute = "1TFLOPS"\nis_cpu = true\n')
+    done = run("plan", "--gpu", file, "--gpus", "2", *PAIR)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("fasttts: --gpus 2: host is no GPU; leave it out")
+    monkeypatch.setenv("FASTTTS_GENERATOR_DEVICE", "3")
+    done = run("plan", "--gpu", file, *PAIR)
+    assert done.exit_code == 2
+    assert "GENERATOR_DEVICE)=3: host is no GPU" in done.stderr
+
+
+def test_models_take_turns_though_there_are_two_gpus(run: Run) -> None:
+    asked = ("--gpu", "rtx-4090", "--gpus", "2", *LARGE_PAIR, "--offloading", "sleep")
+    done = run("plan", *asked)
+    assert done.exit_code == 0, done.stderr
+    assert "The models take turns on the device" in done.stdout
+    assert "One GPU is enough; the other is" in done.stdout
 
 
 def test_every_option_reaches_the_plan(run: Run) -> None:
@@ -251,6 +293,42 @@ def test_a_planned_engine_is_measured_with_room_and_filed_under_its_device(
 def test_a_calibration_as_json(run: Run, engines: list[FastTTS]) -> None:
     done = run("calibrate", "--json")
     assert [each["role"] for each in json.loads(done.stdout)] == ["generator", "verifier"]
+
+
+def test_a_cache_that_cannot_be_written_is_told_before_anything_is_loaded(
+    run: Run, engines: list[FastTTS], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    done = run("calibrate")
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    message = " ".join(done.stderr.split())
+    assert "calibrations cannot be written" in message
+    assert "XDG_CACHE_HOME" in message
+    assert engines == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_what_was_measured_is_printed_where_it_can_be_kept_no_longer(
+    run: Run, engines: list[FastTTS], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    def full(calibration: Calibration) -> Path:
+        raise ConfigurationError("the disk is full")
+
+    monkeypatch.setattr("fasttts.cli.calibrate.save_calibration", full)
+    done = run("calibrate", *arguments)
+    assert done.exit_code == 2
+    assert "decode" in done.stdout
+    assert done.stderr == "fasttts: the disk is full\n"
+
+
+def test_a_calibration_leaves_nothing_else_behind(
+    run: Run, engines: list[FastTTS], tmp_path: Path
+) -> None:
+    assert run("calibrate").exit_code == 0
+    kept = [path.suffix for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert kept == [".json", ".json"]
 
 
 def test_a_generator_over_several_gpus_is_not_measured(

@@ -43,6 +43,49 @@ def test_options_that_cannot_work_are_refused(options: Any, message: str) -> Non
         build_app(options)
 
 
+@pytest.mark.parametrize(
+    ("engine", "num_gpus", "message"),
+    [
+        ({"verifier_device": 3}, 2, "VERIFIER_DEVICE.=3: num_gpus says 2 GPUs, counted from 0"),
+        ({"verifier_device": 1}, 1, "VERIFIER_DEVICE.=1: num_gpus says 1 GPU, .* raise num_gpus"),
+        ({"verifier_device": 1}, 0.5, "VERIFIER_DEVICE.=1: num_gpus says 1 GPU,"),
+        ({"generator_device": 2}, 2, "GENERATOR_DEVICE.=2: num_gpus says 2 GPUs"),
+        ({"tensor_parallel_size": 4}, 2, "PARALLEL_SIZE.=4 from GPU 0 on: num_gpus says 2 GPUs"),
+        (
+            {"tensor_parallel_size": 2, "generator_device": 1},
+            2,
+            "PARALLEL_SIZE.=2 from GPU 1 on: num_gpus says 2 GPUs",
+        ),
+    ],
+)
+def test_gpus_that_an_actor_does_not_see_are_refused(
+    engine: dict[str, int], num_gpus: float, message: str
+) -> None:
+    from fasttts.ray import build_app, solve_dataset
+
+    dataset: Any = None
+    with pytest.raises(ConfigurationError, match=message):
+        build_app({"engine": engine, "num_gpus": num_gpus})
+    with pytest.raises(ConfigurationError, match=message):
+        solve_dataset(dataset, engine_config(**engine), num_gpus=num_gpus)
+
+
+@pytest.mark.parametrize(
+    ("engine", "num_gpus"),
+    [
+        ({"verifier_device": 1}, 2),
+        ({"tensor_parallel_size": 2}, 2),
+        ({"tensor_parallel_size": 2, "verifier_device": 2}, 3),
+        ({}, 0.25),
+        ({"tensor_parallel_size": 2}, 0),  # ranks on a CPU
+    ],
+)
+def test_gpus_that_an_actor_sees(engine: dict[str, int], num_gpus: float) -> None:
+    from fasttts.ray import build_app
+
+    build_app({"engine": engine, "num_gpus": num_gpus})
+
+
 def test_arguments_of_a_dataset_that_cannot_work_are_refused() -> None:
     from fasttts.ray import solve_dataset
 

@@ -8,10 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasttts.answers.equality import MAX_OUT_OF_TIME, answers_equal, canonical_answer, group_equal
+from fasttts.answers.equality import (
+    MAX_OUT_OF_TIME,
+    answer_ballots,
+    answers_equal,
+    canonical_answer,
+    group_ballots,
+    group_equal,
+)
 from fasttts.answers.normal_form import make_form
 from fasttts.answers.numbers import number_key, read_number
-from fasttts.answers.sympy_client import ALGEBRA, OutOfTime
+from fasttts.answers.sympy_client import ALGEBRA, Description, OutOfTime
 from tests.unit.answer_cases import ADVERSARIAL, DIFFERENT, EQUAL, EXTRACTIONS
 from tests.unit.answer_kinds import EQUALITY_KINDS
 
@@ -183,6 +190,17 @@ def test_groups_do_not_depend_on_the_order_of_arrival(answers: list[str], random
     assert {frozenset(order[place] for place in group) for group in shuffled} == groups
 
 
+@given(st.lists(st.sampled_from([*SPELLINGS, "", None]), max_size=8), st.data())
+def test_ballots_tell_of_every_vote_of_some_answers(
+    answers: list[str | None], data: st.DataObject
+) -> None:
+    chosen = [index for index in range(len(answers)) if data.draw(st.booleans())]
+    ballots = answer_ballots(answers)
+    assert group_ballots([ballots[index] for index in chosen]) == group_equal(
+        [answers[index] for index in chosen]
+    )
+
+
 def test_a_vote_reads_each_answer_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """And compares no pairs: 200 different answers are 200 texts for the worker, not 19,900."""
     read: list[str] = []
@@ -191,6 +209,23 @@ def test_a_vote_reads_each_answer_once(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [rf"\sqrt{{{k}}}+7" for k in range(200)]
     assert len(group_equal(answers * 2)) == 200
     assert len(read) == 200
+
+
+def test_answers_that_are_read_first_lose_no_time_to_others() -> None:
+    equal = ["z(z+8)", "z^2+8z"]
+    answers = [*(ENDLESS + letter for letter in "ABCDE"), *equal]
+    describe = ALGEBRA.describe
+
+    def described(text: str) -> Description | None:
+        if "int" in text:
+            raise OutOfTime
+        return describe(text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ALGEBRA, "describe", described)
+        assert [5, 6] not in group_equal(answers)
+        assert [5, 6] in group_ballots(answer_ballots(answers, first=equal))
+        assert group_equal(equal) == [[0, 1]]
 
 
 def test_a_vote_gives_up_on_algebra_after_some_endless_answers() -> None:

@@ -146,6 +146,9 @@ def test_text_answers_are_graded_by_value() -> None:
         (answered("42", is_announced=False), "right"),
         (answered("41"), "wrong"),
         (answered(None), "no answer"),
+        (answered(""), "no answer"),
+        (answered("", is_announced=False), "no answer"),
+        (answered("", finish_reason="length"), "cut"),
         (answered("42", finish_reason="length"), "right"),
         (answered("42", finish_reason="length", is_announced=False), "cut"),
         (answered("41", finish_reason="length"), "cut"),
@@ -188,6 +191,35 @@ def test_a_row_sums_up_its_outcomes() -> None:
     assert counts == (1, 1, 1, 0, 1)
     assert (row.tokens, row.verifier_tokens, row.seconds) == (32 + 10 + 10 + 7, 15, 2.0)
     assert row.goodput == 9 / 2.0
+
+
+def curves_of(outcomes: Sequence[ProblemOutcome], n: int) -> dict[str, list[float]]:
+    evaluation = tally_of({"best_of_n": outcomes}, n=n).evaluation("some", 0)
+    return {curve.rule: [point.accuracy for point in curve.points] for curve in evaluation.curves}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("score", [None, 0.5])
+def test_a_problem_without_candidates_counts_as_unsolved_in_every_curve(
+    place: int, score: float | None
+) -> None:
+    solved = result(candidate("42", score=score), candidate("42", score=score, path=(1,)))
+    outcomes: list[ProblemOutcome] = [solved, solved]
+    outcomes.insert(place, SearchError("longer than the context"))
+    rules = ["pass", "majority"] if score is None else ["pass", "majority", "best", "weighted"]
+    assert curves_of(outcomes, 2) == {rule: pytest.approx([2 / 3, 2 / 3]) for rule in rules}
+    assert list(curves_of(outcomes, 2)) == rules
+
+
+def test_errors_alone_have_curves_of_zeros() -> None:
+    failed = SearchError("longer than the context")
+    assert curves_of([failed, failed], 4) == {"pass": [0.0] * 3, "majority": [0.0] * 3}
+
+
+def test_a_problem_whose_samples_have_no_scores_keeps_its_choice() -> None:
+    scored = result(candidate("42", score=0.9), candidate("1", score=0.1, path=(1,)))
+    unscored = result(candidate("42"), candidate("1", path=(1,)))
+    assert curves_of([unscored, scored], 2)["best"] == pytest.approx([0.5, 1.0])
 
 
 @pytest.mark.parametrize(("method", "index"), [("dvts", 0), ("greedy", 1)])

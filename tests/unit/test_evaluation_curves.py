@@ -2,20 +2,31 @@
 
 import itertools
 import math
+import random
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasttts.evaluation import GradedCandidate, method_config, pass_at_k, problem_curves
+from fasttts.config import Selection
+from fasttts.evaluation import (
+    AnswerJudge,
+    GradedCandidate,
+    Problem,
+    grade,
+    method_config,
+    pass_at_k,
+    problem_curves,
+)
 from fasttts.evaluation import curves as curves_module
 from fasttts.evaluation.methods import curve_sizes
 from fasttts.search.aggregation import rank
-from fasttts.types import Candidate
+from fasttts.types import Candidate, SearchResult, Timings, Usage
 
 ANSWERS = ("1", "2", "3", None)
 
@@ -91,6 +102,138 @@ def test_choices_are_those_of_the_search_on_every_subset(drawn: list[tuple[Any, 
         assert curves[rule][k - 1] == pytest.approx(statistics.fmean(chosen)), (k, rule)
 
 
+def voter(index: int, answer: str | None, score: float | None = None, **others: Any) -> Candidate:
+    return as_candidate(replace(graded(index, None, score, **others), answer=answer))
+
+
+def result_of(candidates: Sequence[Candidate]) -> SearchResult:
+    return SearchResult(
+        text="",
+        answer=None,
+        score=None,
+        finish_reason="stop",
+        candidates=tuple(candidates),
+        usage=Usage(),
+        timings=Timings(),
+        seed=0,
+        config={},
+        generator="fake",
+        verifier=None,
+    )
+
+
+def assert_curves_are_the_searchs(candidates: Sequence[Candidate], known: str) -> None:
+    """Compares every point with what the search chooses among each subset."""
+    problem, n = Problem(id="0", text="", answer=known), len(candidates)
+    found = grade(problem, result_of(candidates), AnswerJudge())
+    curves = problem_curves(found, n, range(1, n + 1), has_scores=True)
+    right = {each.path: each.is_right for each in found}
+    rules: tuple[Selection, ...] = get_args(Selection)
+    for k, rule in itertools.product(range(1, n + 1), rules):
+        subsets = itertools.combinations(candidates, k)
+        chosen = [right[rank(subset, rule)[0].path] for subset in subsets]
+        assert curves[rule][k - 1] == pytest.approx(statistics.fmean(chosen)), (k, rule)
+
+
+VALUES = (
+    ("5", "5.0", "5 cm", "5 kg", "7", "7 m", "", None),
+    ("50", "50%", "0.5", "0.5 m", "50 m", "1/2", None),
+    ("x=5", "5", "y=5", "(1, 5 cm)", "(1, 5)", "(1, 5 kg)"),
+)
+votes = st.sampled_from(VALUES).flatmap(
+    lambda values: st.lists(
+        st.tuples(
+            st.sampled_from(values),
+            st.one_of(st.none(), st.integers(0, 4).map(lambda score: score / 4)),
+            st.sampled_from(["stop", "stop", "stop", "length"]),
+            st.sampled_from([True, True, False]),
+            st.sampled_from([False, False, False, True]),
+        ),
+        min_size=1,
+        max_size=7,
+    )
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(votes, st.integers(0, 6))
+def test_decorated_answers_vote_as_in_the_search(drawn: list[tuple[Any, ...]], known: int) -> None:
+    names = ("finish_reason", "is_announced", "is_malformed")
+    candidates = [
+        voter(index, answer, score, **dict(zip(names, others, strict=True)))
+        for index, (answer, score, *others) in enumerate(drawn)
+    ]
+    assert_curves_are_the_searchs(candidates, drawn[known % len(drawn)][0] or "5")
+
+
+@pytest.mark.parametrize(
+    "others", [{"is_announced": False}, {"finish_reason": "length"}, {"is_malformed": True}]
+)
+@pytest.mark.parametrize(
+    ("bare", "decorated", "rival", "other"),
+    [("5", "5 cm", "5 kg", "7"), ("12", "x=12", "y=12", "3"), ("0.5", "50%", "0.5 m", "1")],
+)
+def test_who_has_no_vote_parts_no_votes(
+    bare: str, decorated: str, rival: str, other: str, others: dict[str, Any]
+) -> None:
+    answers = (other, bare, decorated)
+    candidates = [voter(index, answer) for index, answer in enumerate(answers)]
+    candidates.append(voter(3, rival, **others))
+    assert rank(candidates, "majority")[0].answer == bare
+    problem = Problem(id="0", text="", answer=bare)
+    found = grade(problem, result_of(candidates), AnswerJudge())
+    assert problem_curves(found, 4, (4,))["majority"] == (1.0,)
+    assert_curves_are_the_searchs(candidates, bare)
+
+
+@pytest.mark.parametrize("num_candidates", [4, 6, 24])
+@pytest.mark.parametrize("values", VALUES)
+def test_curves_end_at_the_choice_of_the_search(
+    values: tuple[str | None, ...], num_candidates: int
+) -> None:
+    rng = random.Random(num_candidates)
+    for _ in range(200):
+        candidates = [
+            voter(
+                index,
+                rng.choice(values),
+                rng.randrange(5) / 4,
+                finish_reason=rng.choice(["stop", "stop", "stop", "length"]),
+                is_announced=rng.random() < 0.7,
+                is_malformed=rng.random() < 0.1,
+            )
+            for index in range(num_candidates)
+        ]
+        problem = Problem(id="0", text="", answer=candidates[0].answer or "5")
+        found = grade(problem, result_of(candidates), AnswerJudge())
+        curves = problem_curves(found, num_candidates, (num_candidates,))
+        right = {each.path: float(each.is_right) for each in found}
+        for rule in get_args(Selection):
+            assert curves[rule] == (right[rank(candidates, rule)[0].path],)
+
+
+class OneGroup(AnswerJudge):
+    """One to build on: its groups are its own."""
+
+    def groups(self, problem: Problem, candidates: Sequence[Candidate]) -> Sequence[Sequence[int]]:
+        return [list(range(len(candidates)))]
+
+
+def test_a_judge_may_group_in_its_own_way() -> None:
+    candidates = [voter(0, "7", 0.1), voter(1, "5", 0.2), voter(2, "5 cm", 0.1)]
+    problem = Problem(id="0", text="", answer="7")
+    found = grade(problem, result_of(candidates), OneGroup())
+    assert [(each.group, each.ballot) for each in found] == [(0, ())] * 3
+    assert problem_curves(found, 3, (3,))["majority"] == (0.0,)
+
+
+def test_a_record_from_before_there_were_ballots_votes_by_groups() -> None:
+    candidates = [voter(0, "5"), voter(1, "7"), voter(2, "7 m")]
+    found = grade(Problem(id="0", text="", answer="7"), result_of(candidates), AnswerJudge())
+    older = [replace(each, ballot=()) for each in found]
+    assert problem_curves(older, 3, (1, 2, 3)) == problem_curves(found, 3, (1, 2, 3))
+
+
 @pytest.mark.parametrize(("n", "num_right"), [(8, 0), (8, 1), (8, 3), (8, 8), (64, 5)])
 def test_pass_at_k_is_the_published_estimator(n: int, num_right: int) -> None:
     for k in (1, 2, 4, 8):
@@ -110,6 +253,17 @@ def test_missing_samples_are_wrong() -> None:
     assert curves["pass"] == pytest.approx((0.25, 0.5, 1.0))
     assert curves["majority"] == pytest.approx((0.25, 0.5, 1.0))
     assert problem_curves([], 4, (1, 4)) == {"pass": (0.0, 0.0), "majority": (0.0, 0.0)}
+
+
+def test_samples_without_a_score_have_zero_where_others_have_one() -> None:
+    found = [graded(0, "2", None), graded(1, "1", None)]
+    curves = problem_curves(found, 2, (1, 2), has_scores=True)
+    assert curves["best"] == curves["weighted"] == (0.5, 0.0)
+    assert problem_curves([], 2, (1, 2), has_scores=True)["weighted"] == (0.0, 0.0)
+    assert set(problem_curves([graded(0, "1", 0.5)], 1, (1,), has_scores=False)) == {
+        "pass",
+        "majority",
+    }
 
 
 def test_drawn_subsets_come_close_to_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

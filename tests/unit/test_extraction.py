@@ -12,6 +12,7 @@ from fasttts.answers.extraction import (
     resolve_extractor,
 )
 from fasttts.answers.thoughts import opens_thoughts, without_thoughts
+from fasttts.code import CodeTests, extract_program
 from fasttts.config import search_config
 from fasttts.errors import ConfigurationError
 from tests.unit.answer_cases import EXTRACTIONS
@@ -51,6 +52,74 @@ def test_no_rule_reads_thoughts(rule: str, opening: str) -> None:
     for thought in (opening + ANSWERED, opening + ANSWERED + closing, ANSWERED + closing):
         assert find(thought) is None
         assert find(f"{thought}{'' if closing in thought else closing}{ANSWERED}") == find(ANSWERED)
+
+
+MARKERS = [
+    ("", "</think>"),
+    ("<think>", "</think>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<scratchpad>", "</scratchpad>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
+    ("<|channel>thought", "<channel|>"),
+    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
+    ("analysisWell", "assistantfinal"),
+]
+BOXED = r"The answer is \boxed{5}."
+BLOCK = "```python\ndef f(x):\n    return x\n```"
+
+
+@pytest.mark.parametrize("opening_closing", MARKERS)
+@pytest.mark.parametrize("fence", ["", "```", "``` ", "```.", "  ```ok. ", "```python "])
+def test_a_line_of_a_fence_may_end_thoughts(opening_closing: tuple[str, str], fence: str) -> None:
+    opening, closing = opening_closing
+    thought = f"{opening}a\n```\nreturn 2\n{fence}{closing}"
+    assert without_thoughts(f"{thought}\n\n{BOXED}") == BOXED
+    assert make_extractor("auto")(f"{thought}\n\n{BOXED}") == "5"
+    if opening or fence:  # else the marker may be one in a block of code
+        assert without_thoughts(f"{thought}\n\n{BLOCK}\n{BOXED}") == f"{BLOCK}\n{BOXED}"
+        assert make_extractor("code")(f"{thought}\n\n{BLOCK}") == BLOCK[10:-4]
+
+
+@pytest.mark.parametrize("fence", ["```", "```python", "~~~", "```ok. "])
+def test_an_unclosed_block_of_a_thought_ends_with_it(fence: str) -> None:
+    assert without_thoughts(f"a\n{fence}</think>\n{BLOCK}") == BLOCK
+    assert without_thoughts(f"<think>\n{fence}</think>\n{BLOCK}") == BLOCK
+    thought = f"a\n{fence}\nx = 2 </think>\n{BLOCK}"
+    assert without_thoughts("<think>" + thought) == BLOCK
+    assert without_thoughts(thought, is_open=True) == BLOCK
+    nested = thought.replace("a", "<reasoning>b</reasoning>", 1)
+    assert without_thoughts("<think>" + nested) == BLOCK
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```\nx </think> y\n```\nz",
+        "```</think>``` ends thoughts.\n```\nx </think> y\n```",
+        "```python title='</think>'\nx </think> y\n```",
+        "```<think>\nx </think> y\n```",
+        "`` ` `` and\n```\n```x``` </think>\n```",
+    ],
+)
+def test_markers_within_blocks_and_lines_of_code_are_mentioned(text: str) -> None:
+    assert without_thoughts(text) == text
+
+
+@pytest.mark.parametrize("opening", ["", "<think>\n"])
+@pytest.mark.parametrize("fence", ["```ok.", "```", "``` so: ", "```python"])
+def test_a_program_of_thoughts_is_none(opening: str, fence: str) -> None:
+    tests = CodeTests(tests=("assert f(1) == 1",), names=("f",))
+    thought = f"{opening}```python\ndef f(x): return 2\n{fence}</think>"
+    assert extract_program(f"{thought}\n\n{BLOCK}", tests) == BLOCK[10:-3]
+    assert extract_program(f"{thought}\n\nThere is none.", tests) is None
+
+
+def test_thoughts_may_begin_behind_a_block() -> None:
+    assert without_thoughts(f"{BLOCK}<think>Is it 6?</think>{BOXED}") == f"{BLOCK}\n{BOXED}"
 
 
 def test_a_users_function_is_given_what_is_said() -> None:
@@ -123,6 +192,10 @@ def test_every_rule_has_cases() -> None:
         "\n",
         "<think>",
         "</think>",
+        "```</think>",
+        "```x <",
+        "```<|channel|>final x\n",
+        "```</think>```\n",
         "$5 ",
         "$x$ ",
         "<answer>",

@@ -71,6 +71,12 @@ def test_quantities(text: object, unit: Unit, number: float) -> None:
         1e-300,
         1e300,
         "1e30GiB",
+        10**400,
+        -(10**400),
+        "1" + "0" * 400,
+        10**22,
+        float("inf"),
+        float("nan"),
     ],
 )
 def test_what_is_no_quantity(text: object) -> None:
@@ -182,14 +188,30 @@ def test_a_device_file_of_a_cpu(tmp_path: Path, word: str, block_size: int) -> N
         ("a.toml", TOML + 'is_cpu = "yes"\n', "is_cpu='yes': true or false"),
         ("a.toml", TOML + "is_cpu = true\n", "leave link out"),
         ("a.toml", TOML.replace("16GiB", "many"), "memory='many'"),
+        ("a.toml", TOML.replace('"16GiB"', "inf"), "memory=inf: give a number from 1 to 1e.21 B"),
+        ("a.toml", TOML.replace('"16GiB"', "nan"), "memory=nan"),
+        ("a.toml", TOML.replace('"16GiB"', "0x" + "f" * 5000), "memory=int"),
+        ("a.toml", TOML.replace('"500GB/s"', "1" + "0" * 400), "bandwidth=1000"),
+        ("a.toml", TOML.replace('"8GiB"', "true"), "host_memory=True"),
+        ("a.json", '{"memory": 1%s, "bandwidth": 1, "compute": 1}' % ("0" * 400), "memory=1000"),
+        ("a.json", '{"memory": 1e999, "bandwidth": 1, "compute": 1}', "memory=inf"),
+        ("a.json", '{"memory": 1%s}' % ("0" * 5000), "cannot be read: Exceeds the limit"),
+        ("a.toml", TOML + 'name = ["a"]\n', r"name=\['a'\]: one line of text"),
+        ("a.toml", TOML + "name = 4090\n", "name=4090: one line of text"),
+        ("a.toml", TOML + 'name = ""\n', "name='': one line of text"),
+        ("a.toml", TOML + 'name = "  "\n', "name='  ': one line of text"),
+        ("a.toml", TOML + 'name = "a\\nb"\n', r"name='a\\nb': one line of text"),
+        ("a.json", '{"name": null, "memory": 1, "bandwidth": 1, "compute": 1}', "name=None: one"),
+        ("a.json", r'{"name": "\ud800", "memory": 1, "bandwidth": 1, "compute": 1}', "name=.* one"),
     ],
 )
 def test_a_device_file_that_describes_none(
     tmp_path: Path, file: str, text: str, message: str
 ) -> None:
     (tmp_path / file).write_text(text)
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(ConfigurationError, match=message) as caught:
         read_device(tmp_path / file)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_values_over_a_known_device() -> None:

@@ -1,5 +1,6 @@
 """Plans for several GPUs of one machine: what each has, and which options an engine is told."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,6 +89,66 @@ def test_the_users_choice_is_kept() -> None:
     options = "tensor_parallel_size=2 and verifier_device=0"
     assert places(plan)[:2] == (2, "apart")
     assert options in plan.reasons[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"verifier_device": 5},
+            r"verifier_device \(FASTTTS_VERIFIER_DEVICE\)=5: --gpus says 2 GPUs",
+        ),
+        (
+            {"verifier_device": 2},
+            "VERIFIER_DEVICE.=2: .* choose one of them, leave it out, or raise",
+        ),
+        ({"generator_device": 3}, "GENERATOR_DEVICE.=3: --gpus says 2 GPUs, counted from 0"),
+        ({"tensor_parallel_size": 4}, "PARALLEL_SIZE.=4 from GPU 0 on: --gpus says 2 GPUs"),
+        (
+            {"tensor_parallel_size": 2, "generator_device": 1},
+            "PARALLEL_SIZE.=2 from GPU 1 on: --gpus says 2 .* lower it, or raise --gpus",
+        ),
+    ],
+)
+def test_gpus_that_are_not_there_are_refused(options: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        planned(2, MATH_7B, PRM_7B, **options)
+    assert planned(8, MATH_7B, PRM_7B, **options).kind in {"apart", "side_by_side"}
+
+
+def test_a_count_of_gpus_that_cannot_be_is_refused() -> None:
+    cpu = replace(RTX_4090, name="a CPU", link_bytes_per_s=None, is_cpu=True)
+    for verifier in (SKYWORK, None):
+        config = engine_config(verifier=None if verifier is None else "prm")
+        with pytest.raises(ConfigurationError, match="--gpus 2: a CPU is no GPU; leave it out"):
+            plan_on_gpus(config, cpu, MATH_7B, verifier, BEAMS_64, num_gpus=2)
+    with pytest.raises(ConfigurationError, match="--gpus 0: at least 1"):
+        planned(0, MATH_7B, None)
+
+
+@pytest.mark.parametrize(
+    "options", [{"verifier_device": 1}, {"generator_device": 1}, {"offloading": "kv"}]
+)
+def test_a_generator_is_not_spread_where_an_engine_would_refuse_that(
+    options: dict[str, Any],
+) -> None:
+    """Over the verifier's GPU, one that is not there, or with an offloading of one GPU alone."""
+    with pytest.raises(CapacityError, match="too little memory on rtx-4090"):
+        planned(2, LARGE, SKYWORK, **options)
+    assert planned(2, LARGE, SKYWORK).generator.tensor_parallel_size == 2
+
+
+def test_models_take_turns_on_one_of_the_gpus() -> None:
+    plan = planned(2, MATH_7B, PRM_7B, offloading="sleep")
+    assert places(plan) == (
+        *(1, "time_shared"),
+        "One GPU is enough; the other is for engines of their own.",
+    )
+    for num_gpus in (1, 2):
+        with pytest.raises(ConfigurationError, match=r"VERIFIER_DEVICE.=1: two models take turns"):
+            planned(num_gpus, MATH_7B, PRM_7B, offloading="sleep", verifier_device=1)
+    with pytest.raises(ConfigurationError, match="nobody to take turns with"):
+        planned(2, MATH_7B, None, offloading="sleep")
 
 
 def test_what_fits_nowhere_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -93,3 +94,6 @@ def test_closing_cancels_what_has_not_ended(engine: FastTTS) -> None:
 def test_there_is_a_seed_for_each_problem(engine: FastTTS) -> None:
     with pytest.raises(ConfigurationError, match="1 seeds for 2 problems"):
         list(engine.search_each(["a", "b"], seeds=[1]))
+    seeds: Any = [1, None]
+    with pytest.raises(ConfigurationError, match=r"^seeds\[1\] is an integer, not NoneType: None"):
+        engine.search_each(["a", "b"], seeds=seeds)
