@@ -206,9 +206,9 @@ def _generator(task: Task, stack: ExitStack) -> Generator:
         return FakeGenerator(max_num_seqs=task["beams"])
     from fasttts.backends.vllm import load_backends
 
-    options = model_options(task, stack) | {"verifier": None, "max_num_seqs": task["beams"]}
+    options = model_options(task, stack) | {"max_num_seqs": task["beams"]}
     config = engine_config(**options, tensor_parallel_size=task["tensor_parallel_size"])
-    return load_backends(config)[0]
+    return load_backends(config.without_verifier())[0]
 
 
 _WORKS: dict[str, Callable[[Task, ExitStack], Callable[[], Row]]] = {

@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -38,7 +39,8 @@ _ARMS = (
 )
 """Likeliest tokens that are asked for, and the engine that is asked."""
 
-_WITHOUT = {"logprobs_mode": "processed_logprobs"}
+_REPORTS = "fasttts.backends.vllm.builder.report_distributions"
+"""What has an engine compute numbers of whole distributions."""
 _NUM_TOKENS = 60
 _COLUMNS = {
     "what": "what",
@@ -160,9 +162,10 @@ def main() -> None:
     arguments = parser.parse_args()
     generators: dict[str, Generator] = {}
     try:
-        for name, given in (("whole", {}), ("likeliest", _WITHOUT)):
-            config = engine_config(verifier=None, max_num_seqs=64, generator_args=given)
-            generators[name], _ = load_backends(config)
+        config = engine_config(verifier=None, max_num_seqs=64)
+        generators["whole"], _ = load_backends(config)
+        with patch(_REPORTS, lambda llm, *, is_second: False):
+            generators["likeliest"], _ = load_backends(config)
         rows = iterations(generators, arguments.repetitions)
         _, sequences = decoded(generators["whole"], 64, 20, arguments.repetitions)
     finally:

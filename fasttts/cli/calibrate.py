@@ -8,6 +8,7 @@ from dataclasses import asdict
 from fasttts import FastTTS
 from fasttts.cli import memory_view, options, render, session
 from fasttts.config import EngineConfig, option_name
+from fasttts.config.private_folder import PrivateFolder
 from fasttts.errors import ConfigurationError
 from fasttts.memory import (
     Calibration,
@@ -16,8 +17,12 @@ from fasttts.memory import (
     save_calibration,
     this_device_name,
 )
+from fasttts.memory.calibration_store import STORE
 
 _PLANNED_BEAMS = 256
+
+_TRIAL = "writable.tmp"
+"""A file that is written and removed before anything is measured."""
 
 
 def run(
@@ -35,13 +40,15 @@ def run(
     with session.reported_errors(debug=debug):
         settings = _with_room(session.engine_settings(generator=generator, verifier=verifier))
         _check_ranks(settings)
+        _check_folder()
         with session.loaded(settings) as engine:
             calibrations = _measure(engine, has_model=settings.verifier_model is not None)
-        paths = [save_calibration(calibration) for calibration in calibrations]
         if as_json:
             sys.stdout.write(json.dumps([asdict(each) for each in calibrations]) + "\n")
         else:
             render.stdout().print(memory_view.calibration_view(calibrations))
+        paths = [save_calibration(calibration) for calibration in calibrations]
+        if not as_json:
             render.stderr().print(f"kept in {paths[0].parent}", soft_wrap=True)
 
 
@@ -52,6 +59,19 @@ def _check_ranks(settings: EngineConfig) -> None:
             f"{option_name('tensor_parallel_size')}={settings.tensor_parallel_size}: one GPU is "
             "measured; leave it out"
         )
+
+
+def _check_folder() -> None:
+    """Refuses a cache directory in which the times cannot be kept."""
+    folder = PrivateFolder(STORE.folder)
+    try:
+        folder.write(_TRIAL, b"")
+        folder.remove(_TRIAL)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder.path} cannot be written: {error}; times are kept there: make it writable, or "
+            "name another cache directory with XDG_CACHE_HOME"
+        ) from error
 
 
 def _with_room(settings: EngineConfig) -> EngineConfig:

@@ -130,8 +130,9 @@ def _settings(generator: str | None, verifier: str | None) -> EngineConfig:
     """The options of the engine; no result is read from a cache, as seconds are measured."""
     named = None if verifier == _NO_VERIFIER else verifier
     settings = session.engine_settings(generator=generator, verifier=named)
-    without = {"verifier": None} if verifier == _NO_VERIFIER else {}
-    return settings.model_copy(update={"cache_dir": None, **without})
+    if verifier == _NO_VERIFIER:
+        settings = settings.without_verifier()
+    return settings.model_copy(update={"cache_dir": None})
 
 
 def _problems(file: Path | None, settings: EngineConfig, seed: int) -> list[CheckProblem]:

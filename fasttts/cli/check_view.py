@@ -183,7 +183,7 @@ def _needed(report: Report, asked: Asked) -> EngineConfig:
     """The models of the check, without a verifier that the suggestion has no use for."""
     if report.suggestion.uses_verifier:
         return asked.settings
-    return asked.settings.model_copy(update={"verifier": None})
+    return asked.settings.without_verifier()
 
 
 def _models(settings: EngineConfig) -> str:

@@ -106,7 +106,7 @@ def run(
             kv_cache_memory_bytes=kv_cache_memory_bytes,
             gpu_memory_utilization=gpu_memory_utilization,
         )
-        settings = settings.model_copy(update={"verifier": None, "cache_dir": None})
+        settings = settings.without_verifier().model_copy(update={"cache_dir": None})
         config = rollout_config(
             seed=seed,
             temperature=temperature,

@@ -180,7 +180,7 @@ def _uses(node: ast.AST, name: str) -> bool:
 
 
 def _check_imports(trees: Sequence[ast.AST]) -> None:
-    """Refuses tests that no program can pass, since what they import is not there.
+    """Refuses tests with imports that fail, since no program can pass them.
 
     What stands in a `try` may be missing.
 

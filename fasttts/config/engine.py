@@ -48,6 +48,16 @@ VerifierFormat = Literal[
 """How a verifier's model is prompted and read; "auto" goes by its configuration and its name."""
 
 
+OF_VERIFIER_MODEL = (
+    "verifier_format",
+    "verifier_format_args",
+    "verifier_process",
+    "verifier_device",
+    "verifier_args",
+)
+"""Options of the engine that mean nothing without a verifier's model."""
+
+
 class EngineConfig(BaseSettings):
     """Options of an engine: models, memory and devices.
 
@@ -180,6 +190,14 @@ class EngineConfig(BaseSettings):
         if named is None or named in (JUDGE, *SIGNALS) or is_function_name(named):
             return None
         return self.verifier
+
+    def without_verifier(self) -> Self:
+        """A copy that loads the generator alone, with no option of a verifier's model."""
+        unset = {
+            name: self.__class__.model_fields[name].get_default(call_default_factory=True)
+            for name in OF_VERIFIER_MODEL
+        }
+        return self.model_copy(update={"verifier": None, **unset})
 
     def dtype_of(self, role: Role, *, is_cpu: bool) -> Dtype:
         """Type that whole weights are loaded in; "auto" is the model's own.

@@ -25,6 +25,9 @@ from fasttts.verifiers.resolve import (
     models_of,
 )
 
+_LEAST_WEIGHT, _MOST_WEIGHT = 1e-100, 1e100
+"""Between these neither a sum of weights nor a weighted score leaves the range of a float."""
+
 
 class Ensemble(abc.ABC):
     """Verifiers that all score every step; subclasses combine the scores.
@@ -99,10 +102,10 @@ class Mean(Ensemble):
 
     Args:
         parts: As for `Ensemble`.
-        weights: One positive number for each part; None weighs them equally.
+        weights: One positive number for each part, from 1e-100 to 1e100; None weighs them equally.
 
     Raises:
-        ConfigurationError: A weight is missing or not positive.
+        ConfigurationError: A weight is missing, not positive, or out of that range.
     """
 
     rule = "mean"
@@ -112,10 +115,10 @@ class Mean(Ensemble):
         if not isinstance(weights, Sequence | None):
             raise wrong_type("weights", weights, "a list of numbers or None")
         self.weights = tuple(weights) if weights is not None else (1.0,) * len(self.parts)
-        if len(self.weights) != len(self.parts) or not all(map(_is_positive, self.weights)):
+        if len(self.weights) != len(self.parts) or not all(map(_is_weight, self.weights)):
             raise ConfigurationError(
                 f"weights={shown(self.weights)}: give one positive number for each of the "
-                f"{len(self.parts)} parts"
+                f"{len(self.parts)} parts, from {_LEAST_WEIGHT:g} to {_MOST_WEIGHT:g}"
             )
 
     def combine(self, scores_P: Sequence[float]) -> float:
@@ -124,8 +127,8 @@ class Mean(Ensemble):
         return min(total / math.fsum(self.weights), 1.0)
 
 
-def _is_positive(weight: object) -> bool:
-    return isinstance(weight, int | float) and 0 < weight < math.inf
+def _is_weight(weight: object) -> bool:
+    return isinstance(weight, int | float) and _LEAST_WEIGHT <= weight <= _MOST_WEIGHT
 
 
 class Minimum(Ensemble):

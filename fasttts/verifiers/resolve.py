@@ -26,12 +26,13 @@ def as_verifier(part: VerifierLike) -> Verifier:
     """Makes the verifier that a part of a combination describes; models are named, not loaded.
 
     Raises:
-        ConfigurationError: The part is neither a name, a function nor a verifier.
+        ConfigurationError: The part is neither a name, a function nor a verifier, or a class.
     """
     if isinstance(part, str):
         if part in SIGNALS:
             return SIGNALS[part]()
         return named_function(part) if is_function_name(part) else ModelVerifier(part)
+    _check_no_class(part)
     if callable(getattr(part, "score", None)):
         return part  # type: ignore[return-value]  # duck typing: `score` makes a verifier
     if callable(part):
@@ -46,10 +47,21 @@ def named_function(name: str) -> FunctionVerifier:
     """Makes the verifier that `module:function` names.
 
     Raises:
-        ConfigurationError: There is no such module or function.
+        ConfigurationError: There is no such module or function, or it is a class.
     """
     function = import_function(name, option="verifier", purpose="score(problem, steps)")
+    _check_no_class(function, name)
     return FunctionVerifier(function, name=name)
+
+
+def _check_no_class(part: object, name: str | None = None) -> None:
+    """Refuses a class, which has the methods of its objects and cannot score; `name` names it."""
+    if not isinstance(part, type):
+        return
+    remedy = f"write {part.__name__}()"
+    if name is not None:
+        remedy = "name a function score(problem, steps), or give the object itself in Python"
+    raise ConfigurationError(f"verifier={name or part.__name__} is a class: {remedy}")
 
 
 def parts_of(verifier: Verifier) -> Iterator[Verifier]:

@@ -140,3 +140,12 @@ def test_a_bad_variable_of_the_environment_is_named(
 def test_objects_of_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTTTS_SCHEDULING", '{"slots": 3}')
     assert engine_config().scheduling.slots == 3
+
+
+def test_an_engine_without_a_verifier_has_none_of_its_options() -> None:
+    given = engine_config(
+        verifier="x/prm", verifier_format="qwen-prm", verifier_process=True, max_num_seqs=4
+    )
+    without = given.without_verifier()
+    assert without == engine_config(verifier=None, max_num_seqs=4)
+    assert given.verifier == "x/prm"

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from fasttts import ConfigurationError, ContractError, FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier, hashed_score
 from fasttts.interfaces import Verification, VerificationRequest
-from fasttts.verifiers import Gate, Mean, Minimum, ModelVerifier, Product
+from fasttts.verifiers import (
+    Entropy,
+    FunctionVerifier,
+    Gate,
+    Mean,
+    Minimum,
+    ModelVerifier,
+    Product,
+)
 from fasttts.verifiers.async_scoring import scoring_of, try_async
 from fasttts.verifiers.resolve import as_verifier, is_serial, models_of, parts_of
 from tests.searches import LateVerifier
@@ -133,6 +141,20 @@ def test_a_gate_scores_step_by_step_as_all_at_once() -> None:
         (lambda: Mean(length, weights=(1, 2)), "one positive number for each of the 1 parts"),
         (lambda: Mean(length, weights=(0,)), "one positive number"),
         (lambda: Mean(length, weights=(math.nan,)), "one positive number"),
+        *[
+            (
+                lambda weights=weights: Mean(length, length, weights=weights),
+                r"one positive number for each of the 2 parts, from 1e-100 to 1e\+100",
+            )
+            for weights in (
+                (1e308, 1e308),
+                (10**400, 1),
+                (10**5000, 1),
+                (math.inf, 1),
+                (1, -math.inf),
+                (5e-324, 5e-324),
+            )
+        ],
         (lambda: Mean(7), "verifier=7: give a model's name"),
         (lambda: Gate(length, length, threshold=0), "lets all or nothing through"),
         (lambda: Gate(length, length, threshold=1.5), "lets all or nothing through"),
@@ -141,6 +163,52 @@ def test_a_gate_scores_step_by_step_as_all_at_once() -> None:
 def test_what_cannot_work_is_refused(build: Callable[[], Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         build()
+
+
+class Scorer:
+    """A user's verifier."""
+
+    name = "scorer"
+
+    def score(self, requests: Sequence[VerificationRequest]) -> list[Verification]:
+        return FakeVerifier().score(requests)
+
+    def close(self) -> None:
+        pass
+
+
+class Scored:
+    """A user's class that is no verifier."""
+
+    def __init__(self, problem: str, steps: Sequence[str]) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", [Entropy, FunctionVerifier, Mean, Gate, Scorer, Scored, float])
+@pytest.mark.parametrize(
+    "build",
+    [
+        FastTTS.load,
+        lambda verifier: FastTTS.load(verifier=[verifier, "perplexity"]),
+        lambda verifier: FastTTS(FakeGenerator(), verifier),
+        lambda verifier: Mean(length, verifier),
+        lambda verifier: Gate(length, Minimum(verifier)),
+    ],
+)
+def test_a_class_in_place_of_an_object_is_refused(build: Any, kind: type) -> None:
+    message = rf"^verifier={kind.__name__} is a class: write {kind.__name__}\(\)$"
+    with pytest.raises(ConfigurationError, match=message):
+        build(verifier=kind) if build == FastTTS.load else build(kind)
+
+
+def test_a_name_of_a_class_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"verifiers:Entropy is a class: name a func"):
+        as_verifier("fasttts.verifiers:Entropy")
+
+
+@pytest.mark.parametrize("weights", [(1e100, 1e100), (1e-100, 1e-100), (10**100, 10**100)])
+def test_a_mean_of_the_largest_and_least_weights(weights: tuple[float, ...]) -> None:
+    assert Mean(length, length, weights=weights).combine((1.0, 0.5)) == pytest.approx(0.75)
 
 
 def test_parts_may_be_named() -> None:

@@ -1,6 +1,7 @@
 """How steps are laid out for each family of verifiers, and how a model's family is found."""
 
 import importlib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from fasttts import FastTTS
 from fasttts.backends.fake import FakeTokenizer
+from fasttts.backends.vllm import loader
+from fasttts.config import EngineConfig
 from fasttts.errors import CapacityError, ConfigurationError, ContractError
 from fasttts.interfaces import VerificationRequest
 from fasttts.verifiers.critiques import GenPrmFormat, ThinkPrmFormat
@@ -525,6 +528,52 @@ def test_settings_are_checked(family: str, given: Any, message: str) -> None:
 def test_settings_are_checked_before_anything_is_loaded(options: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         FastTTS.load(**options, verifier_format_args={"max_thought_tokens": 9})
+
+
+NO_MODELS = ("perplexity", ["perplexity", "entropy"], lambda problem, steps: 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("verifier", "option", "value"),
+    [
+        *[(one, "verifier_format", "judge") for one in NO_MODELS],
+        *[(one, "verifier_format", "trl") for one in NO_MODELS],
+        *[(one, "verifier_process", True) for one in (*NO_MODELS, "judge", ["judge", "entropy"])],
+        *[(one, "verifier_args", {"seed": 4}) for one in (*NO_MODELS, "judge")],
+    ],
+)
+def test_options_of_a_model_are_refused_where_none_is_loaded(
+    verifier: Any, option: str, value: Any
+) -> None:
+    message = f"{option} (FASTTTS_{option.upper()})={value!r} is of a verifier's model, and no such"
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        FastTTS.load("org/model", verifier=verifier, **{option: value})
+
+
+@pytest.mark.parametrize("verifier", ["judge", ["judge", "perplexity"]])
+def test_a_judge_is_refused_the_format_of_a_model(verifier: Any) -> None:
+    message = r"='trl' asks the judge nothing.*'judge', 'judge-panel', 'judge-grades', or leave"
+    with pytest.raises(ConfigurationError, match=message):
+        FastTTS.load("org/model", verifier=verifier, verifier_format="trl")
+
+
+def test_a_model_s_gpu_is_refused_where_none_is_loaded() -> None:
+    config = EngineConfig(generator="org/model", verifier="org/verifier", verifier_device=1)
+    with pytest.raises(ConfigurationError, match=r"verifier_device .*=1 is of a verifier's model"):
+        FastTTS.from_config(config, verifier="perplexity")
+
+
+@pytest.mark.parametrize("verifier", ["judge", ["judge", "perplexity"]])
+@pytest.mark.parametrize("chosen", ["auto", "judge", "judge-panel", "judge-grades"])
+def test_a_judge_s_formats_reach_it(
+    verifier: Any, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise ConfigurationError("all options were checked")
+
+    monkeypatch.setattr(loader, "check_vllm_installed", stop)
+    with pytest.raises(ConfigurationError, match="all options were checked"):
+        FastTTS.load("org/model", verifier=verifier, verifier_format=chosen)
 
 
 def test_only_a_judge_s_format_chooses_a_judge_s_question() -> None:

@@ -1,6 +1,7 @@
 """The arguments of vLLM's engines, from a configuration."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -150,6 +151,40 @@ def test_arguments_that_cannot_work_are_refused(name: str, message: str) -> None
     known = ["enforce_eager", "logits_processors", "runner"]
     with pytest.raises(ConfigurationError, match=rf"generator_args\['{name}'\].*{message}"):
         check_extra_arguments("generator_args", {name: 1}, known)
+
+
+@pytest.mark.parametrize("option", ["generator_args", "verifier_args"])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        *[
+            ("logprobs_mode", mode, "reads 'raw_logprobs' alone.*temperature.*: leave it out$")
+            for mode in ("processed_logprobs", "raw_logits", "processed_logits", None)
+        ],
+        *[
+            ("max_logprobs", most, "make it 20 or more, -1 for all, or leave it out")
+            for most in (3, 19, 0, -2, "30", True, None)
+        ],
+    ],
+)
+def test_arguments_that_change_log_probabilities_are_refused(
+    option: str, name: str, value: object, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{option}\['{name}'\]={value!r}: .*{message}"):
+        check_extra_arguments(option, {name: value}, [name])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"logprobs_mode": "raw_logprobs"},
+        {"max_logprobs": 20},
+        {"max_logprobs": 500},
+        {"max_logprobs": -1},
+    ],
+)
+def test_arguments_that_leave_log_probabilities_as_they_are_pass(given: dict[str, Any]) -> None:
+    check_extra_arguments("generator_args", given, given)
 
 
 def test_known_arguments_pass() -> None:

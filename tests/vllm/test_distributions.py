@@ -123,10 +123,6 @@ def test_other_samplers_are_left_as_they_are(is_second: bool) -> None:
     [
         ({"tensor_parallel_size": 2}, r"tensor_parallel_size.*=2: .* make it 1"),
         ({"generator_args": {"pipeline_parallel_size": 2}}, r"'\]=2: .* make it 1"),
-        (
-            {"generator_args": {"logprobs_mode": "raw_logits"}},
-            r"make it 'raw_logprobs', or choose another signal",
-        ),
     ],
 )
 @pytest.mark.parametrize("verifier", ["entropy", "self_certainty", ["perplexity", "entropy"]])
@@ -135,3 +131,14 @@ def test_engines_that_cannot_report_are_refused_before_they_load(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         FastTTS.load("org/model", verifier=verifier, **arguments)
+
+
+@pytest.mark.parametrize("verifier", ["entropy", "perplexity", "judge", None])
+@pytest.mark.parametrize(
+    "arguments", [{"logprobs_mode": "processed_logprobs"}, {"max_logprobs": 3}]
+)
+def test_engines_of_other_log_probabilities_are_refused_before_they_load(
+    verifier: str | None, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"generator_args\['\w+'\]=.*leave it out$"):
+        FastTTS.load("org/model", verifier=verifier, generator_args=arguments)

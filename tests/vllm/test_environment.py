@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from fasttts.backends.vllm.environment import check_vllm_installed, prepare_environment, quiet
+from fasttts.backends.vllm.environment import (
+    check_vllm_installed,
+    prepare_environment,
+    quiet,
+    set_environment,
+)
 from fasttts.backends.vllm.loader import load_planned
 from fasttts.config import EngineConfig
 from fasttts.errors import ConfigurationError
@@ -31,6 +36,15 @@ def test_what_the_user_set_wins_except_where_it_cannot_work() -> None:
     prepare_environment(None)
     assert os.environ["VLLM_LOGGING_LEVEL"] == "INFO"
     assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+
+
+def test_variables_are_set_and_unset_for_a_while() -> None:
+    os.environ["VLLM_LOGGING_LEVEL"] = "INFO"
+    with set_environment({"VLLM_LOGGING_LEVEL": None, "OMP_NUM_THREADS": "3"}):
+        assert "VLLM_LOGGING_LEVEL" not in os.environ
+        assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert os.environ["VLLM_LOGGING_LEVEL"] == "INFO"
+    assert "OMP_NUM_THREADS" not in os.environ
 
 
 @pytest.mark.parametrize(

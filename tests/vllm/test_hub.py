@@ -8,7 +8,7 @@ import pytest
 from fasttts import FastTTS
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.backends.vllm.hub import check_on_hub
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, Role
 
 pytestmark = pytest.mark.vllm
 
@@ -49,6 +49,44 @@ def test_a_name_the_hub_refuses_is_named() -> None:
 def test_what_is_no_name_is_told_from_one() -> None:
     with pytest.raises(ConfigurationError, match="neither a directory nor a name on the hub"):
         check_on_hub(Checkpoint(name="my model", role="verifier"))
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "meant"),
+    [
+        ("entrop", "verifier", "entropy"),
+        ("Entropy", "verifier", "entropy"),
+        ("SelfCertainty", "verifier", "self_certainty"),
+        ("mean confidence", "verifier", "mean_confidence"),
+        ("PERPLEXITY", "verifier", "perplexity"),
+        ("juge", "verifier", "judge"),
+        ("dmeo", "verifier", "demo"),
+        ("dmeo", "generator", "demo"),
+        ("juge", "generator", None),
+        ("gpt2", "verifier", None),
+        ("org/entrop", "verifier", None),
+    ],
+)
+@pytest.mark.parametrize("is_online", [False, True])
+def test_a_misspelt_special_name_is_told_the_right_one(
+    name: str, role: Role, meant: str | None, is_online: bool
+) -> None:
+    def ask(name: str, revision: str | None) -> object:
+        import httpx
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        if not is_online:
+            raise OSError("no network")
+        request = httpx.Request("GET", "https://example.invalid")
+        raise RepositoryNotFoundError("401", response=httpx.Response(401, request=request))
+
+    with pytest.raises(ConfigurationError) as caught:
+        check_on_hub(Checkpoint(name=name, role=role), ask=ask)
+    assert str(caught.value).startswith(f"{role}={name!r} is n")
+    if meant is None:
+        assert "did you mean" not in str(caught.value)
+    else:
+        assert str(caught.value).endswith(f"; did you mean '{meant}'?")
 
 
 def test_a_cached_model_and_a_directory_need_no_hub(

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,6 +94,14 @@ def test_the_variable_alone_is_the_option() -> None:
     found = check_numerics(config(), GPU, GENERATOR, VERIFIER, process)
     assert found == deterministic()
     assert generator_arguments(found, GENERATOR, VERIFIER, GPU)["dtype"] == "float32"
+    assert check_numerics(config(), CPU, GENERATOR, VERIFIER, process) == deterministic()
+    with pytest.raises(ConfigurationError, match=f"{VARIABLE}=1 .*would run in bfloat16"):
+        check_numerics(config(dtype="bfloat16"), CPU, GENERATOR, VERIFIER, process)
+
+
+def test_engines_of_a_cpu_need_not_be_alike() -> None:
+    process = ProcessNumerics({})
+    assert process.fix(deterministic()) == "deterministic"
     assert check_numerics(config(), CPU, GENERATOR, VERIFIER, process) == config()
 
 
@@ -101,11 +110,55 @@ def test_triton_s_attention_may_be_named(name: str | None) -> None:
     check(deterministic(dtype="bfloat16", generator_args={"attention_backend": name}), GPU)
 
 
-@pytest.mark.parametrize(("value", "reason"), [("0", "switches off"), ("yes", "knows 0 and 1")])
-def test_a_variable_against_the_option_is_refused(value: str, reason: str) -> None:
+@pytest.mark.parametrize("device", [CPU, GPU])
+@pytest.mark.parametrize(
+    ("value", "reason"), [("0", "switches off"), ("yes", "knows 0 and 1"), ("", "knows 0 and 1")]
+)
+def test_a_variable_against_the_option_is_refused(
+    value: str, reason: str, device: VllmDevice
+) -> None:
     process = ProcessNumerics({VARIABLE: value})
     with pytest.raises(ConfigurationError, match=f"{VARIABLE}=.*{reason}"):
-        process.check(deterministic())
+        check_numerics(deterministic(), device, GENERATOR, VERIFIER, process)
+
+
+@pytest.mark.parametrize(("value", "options"), [("yes", {}), ("0", {"numerics": "deterministic"})])
+def test_the_variable_is_read_before_vllm_reads_it(
+    value: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fasttts.backends.vllm import loader
+
+    monkeypatch.setenv(VARIABLE, value)
+    monkeypatch.setattr(loader, "prepare_environment", lambda weight_bytes: pytest.fail("later"))
+    with pytest.raises(ConfigurationError, match=f"^{VARIABLE}="):
+        load_backends(engine_config(**options))
+
+
+@pytest.mark.parametrize("is_cpu", [True, False])
+def test_engines_of_a_cpu_are_opened_without_the_variable(
+    is_cpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import vllm
+    from vllm import envs
+
+    from fasttts.backends.vllm import engine_lifecycle
+
+    seen: list[str | None] = []
+
+    def note(**arguments: Any) -> Any:
+        seen.append(os.environ.get(VARIABLE))
+        return SimpleNamespace(llm_engine=SimpleNamespace(engine_core=None))
+
+    monkeypatch.setattr(vllm, "LLM", note)
+    monkeypatch.setattr(envs, "__getattr__", envs.__getattr__)  # which has the cache
+    monkeypatch.setattr(engine_lifecycle, "_is_cpu", lambda: is_cpu)
+    monkeypatch.setenv(VARIABLE, "1")
+    for environment in ({}, {"VLLM_USE_V2_MODEL_RUNNER": "0"}):
+        engine_lifecycle.open_engine("generator", model="m", environment=environment)
+    engine_lifecycle.open_engine("generator", model="m", tensor_parallel_size=2)
+    assert seen == [None if is_cpu else "1"] * 3
+    assert envs.VLLM_BATCH_INVARIANT is not is_cpu
+    assert os.environ[VARIABLE] == "1"
 
 
 def test_a_variable_that_is_off_is_the_default() -> None:
@@ -316,23 +369,31 @@ def test_a_refusal_comes_before_anything_is_loaded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "expected"), [("float32", "deterministic"), ("bfloat16", "default")]
+    ("options", "variable"),
+    [
+        ({"dtype": "float32", "numerics": "deterministic"}, None),
+        ({"dtype": "float32"}, "1"),
+        ({"dtype": "bfloat16"}, "0"),
+    ],
 )
 def test_engines_on_a_cpu_say_what_their_type_gives(
-    tiny_generator: Path, tiny_verifier: Path, dtype: str, expected: str
+    tiny_generator: Path,
+    tiny_verifier: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    variable: str | None,
 ) -> None:
-    generator, verifier = load_backends(
-        engine_config(
-            generator=str(tiny_generator),
-            verifier=str(tiny_verifier),
-            dtype=dtype,
-            numerics="deterministic" if expected == "deterministic" else "default",
-            max_num_seqs=8,
-        )
-    )
+    from vllm import envs
+
+    expected = "deterministic" if options["dtype"] == "float32" else "default"
+    if variable is not None:
+        monkeypatch.setenv(VARIABLE, variable)
+    models = {"generator": str(tiny_generator), "verifier": str(tiny_verifier)}
+    generator, verifier = load_backends(engine_config(**models, **options, max_num_seqs=8))
     try:
         assert (numerics(generator), numerics(verifier)) == (expected, expected)
-        assert VARIABLE not in os.environ
+        assert os.environ.get(VARIABLE) == variable
+        assert not envs.VLLM_BATCH_INVARIANT
     finally:
         assert verifier is not None
         verifier.close()

@@ -8,7 +8,8 @@ from typing import Any
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.config import EngineConfig, option_hint, option_name
 from fasttts.config.validation import did_you_mean
-from fasttts.errors import ConfigurationError
+from fasttts.errors import ConfigurationError, shown
+from fasttts.interfaces import MAX_LOGPROBS
 from fasttts.memory.requirements import VERIFIER_CONTEXT_FACTOR
 
 _CPU_KV_CACHE_BYTES = 1 << 28
@@ -49,6 +50,9 @@ _RESERVED = frozenset(
 RAW_LOGPROBS = "raw_logprobs"
 """vLLM's word for log-probabilities of the model's own logits."""
 
+_NO_LIMIT = -1
+"""vLLM's word for log-probabilities of as many tokens as there are."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VllmDevice:
@@ -76,7 +80,8 @@ def check_extra_arguments(option: str, given: Mapping[str, Any], known: Iterable
         known: Names of vLLM's arguments.
 
     Raises:
-        ConfigurationError: An argument is unknown, or it is one that FastTTS itself sets.
+        ConfigurationError: An argument is unknown, it is one that FastTTS itself sets, or its value
+            changes what log-probabilities are or how many there may be.
     """
     names = sorted(known)
     for name in given:
@@ -89,29 +94,44 @@ def check_extra_arguments(option: str, given: Mapping[str, Any], known: Iterable
         if name not in names:
             hint = did_you_mean(name, names, otherwise="see vLLM's EngineArgs")
             raise ConfigurationError(f"{option}[{name!r}] is no argument of vLLM's LLM: {hint}")
+    _check_logprobs(option, given)
+
+
+def _check_logprobs(option: str, given: Mapping[str, Any]) -> None:
+    """Refuses what signals, judges and requests for log-probabilities cannot work with."""
+    mode = given.get("logprobs_mode", RAW_LOGPROBS)
+    if mode != RAW_LOGPROBS:
+        raise ConfigurationError(
+            f"{option}['logprobs_mode']={shown(mode)}: FastTTS reads {RAW_LOGPROBS!r} alone, which "
+            "are taken before temperature, filters and grammars: leave it out"
+        )
+    most: object = given.get("max_logprobs", MAX_LOGPROBS)
+    if type(most) is not int or (most != _NO_LIMIT and most < MAX_LOGPROBS):
+        raise ConfigurationError(
+            f"{option}['max_logprobs']={shown(most)}: up to {MAX_LOGPROBS} tokens may be asked "
+            f"for: make it {MAX_LOGPROBS} or more, {_NO_LIMIT} for all, or leave it out"
+        )
 
 
 def check_reports_distributions(config: EngineConfig) -> None:
     """Checks that a generator can report numbers of whole distributions; see `distributions`.
 
     Args:
-        config: Its sampler has to be in this process, and to read the model's own logits.
+        config: Its sampler has to be in this process.
 
     Raises:
         ConfigurationError: It does not.
     """
-    mode, pipeline = "logprobs_mode", "pipeline_parallel_size"
-    given = config.generator_args
+    pipeline = "pipeline_parallel_size"
     found = (
-        (f"generator_args[{mode!r}]", given.get(mode, RAW_LOGPROBS), RAW_LOGPROBS),
-        (f"generator_args[{pipeline!r}]", given.get(pipeline, 1), 1),
-        (option_name("tensor_parallel_size"), config.tensor_parallel_size, 1),
+        (f"generator_args[{pipeline!r}]", config.generator_args.get(pipeline, 1)),
+        (option_name("tensor_parallel_size"), config.tensor_parallel_size),
     )
-    for name, value, usual in found:
-        if value != usual:
+    for name, value in found:
+        if value != 1:
             raise ConfigurationError(
                 f"{name}={value!r}: a verifier reads self-certainty or entropy, which such a "
-                f"generator cannot report: make it {usual!r}, or choose another signal, such as "
+                "generator cannot report: make it 1, or choose another signal, such as "
                 "'perplexity' or 'mean_confidence'"
             )
 

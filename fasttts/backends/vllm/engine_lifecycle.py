@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from fasttts.backends.vllm.environment import quiet, set_environment
 from fasttts.backends.vllm.error_translation import builder
 from fasttts.backends.vllm.garbage import collected_behind
+from fasttts.backends.vllm.numerics import VARIABLE
 from fasttts.errors import Role
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def open_engine(
     alone = _ranks() if is_spread else nullcontext()
     where = _own_process() if has_own_process else alone
     given = _environment(environment) if environment else nullcontext()
-    with _lock, quiet() as hidden, builder(role, arguments["model"], hidden), given, where:
+    model = arguments["model"]
+    with _lock, quiet() as hidden, builder(role, model, hidden), _usable_kernels(), given, where:
         from vllm import LLM
 
         _hide_invented_attributes()
@@ -70,6 +72,16 @@ def open_engine(
         if hasattr(llm.llm_engine.engine_core, "engine_core"):
             _open_engines.add(id(llm))
         return llm
+
+
+@contextmanager
+def _usable_kernels() -> Iterator[None]:
+    """Keeps an engine on a CPU from vLLM's batch-invariant kernels, with which requests fail there.
+
+    It caches the environment while the engine opens, and so has no such kernels afterwards either.
+    """
+    with set_environment({VARIABLE: None}) if _is_cpu() else nullcontext():
+        yield
 
 
 @contextmanager

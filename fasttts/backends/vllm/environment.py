@@ -82,18 +82,22 @@ def prepare_environment(weight_bytes: int | None) -> None:
 
 
 @contextmanager
-def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Sets variables in the body and restores them afterwards."""
+def set_environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Sets variables in the body and restores them afterwards; None unsets one."""
     before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
+    _update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _update(before)
+
+
+def _update(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def is_debugging() -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fasttts.backends.vllm.checkpoint import Checkpoint
+from fasttts.config import DEMO, JUDGE, SIGNALS
+from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
 
 _TIMEOUT_S = 10.0
@@ -42,14 +44,23 @@ def check_on_hub(
 
     if model.is_local or envs.VLLM_USE_MODELSCOPE:
         return
-    with _translated(f"{model.role}={model.name!r}"):
+    with _translated(f"{model.role}={model.name!r}", _hint(model)):
         cached = try_to_load_from_cache(model.name, "config.json", revision=revision)
         if not isinstance(cached, str):
             ask(model.name, revision)
 
 
+def _hint(model: Checkpoint) -> str:
+    """Ends a message with the special name that a model's resembles; empty where it does not."""
+    if "/" in model.name:
+        return ""
+    known = (DEMO, JUDGE, *SIGNALS) if model.role == "verifier" else (DEMO,)
+    meant = did_you_mean(model.name.lower(), known, otherwise="")
+    return f"; {meant}" if meant else ""
+
+
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def _translated(what: str, hint: str) -> Iterator[None]:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
@@ -57,17 +68,17 @@ def _translated(what: str) -> Iterator[None]:
     except HFValidationError as error:
         raise ConfigurationError(
             f"{what} is neither a directory nor a name on the hub: give an existing directory, or "
-            "organisation/model"
+            f"organisation/model{hint}"
         ) from error
     except HfHubHTTPError as error:
         raise ConfigurationError(
             f"{what} is no directory, and the hub refuses the name ({_first_line(error)}): check "
-            "the spelling; a gated or private model needs a token (hf auth login)"
+            f"the spelling; a gated or private model needs a token (hf auth login){hint}"
         ) from error
     except Exception as error:  # no network: the errors depend on the version's HTTP library
         raise ConfigurationError(
             f"{what} is no directory and not in the hub's local cache, and the hub cannot be "
-            f"reached ({_first_line(error)}): give a directory, or connect and try again"
+            f"reached ({_first_line(error)}): give a directory, or connect and try again{hint}"
         ) from error
 
 

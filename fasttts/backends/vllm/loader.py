@@ -26,10 +26,11 @@ from fasttts.backends.vllm.garbage import collected_on_request
 from fasttts.backends.vllm.gpu_placement import PROCESS_GPUS
 from fasttts.backends.vllm.hub import check_on_hub
 from fasttts.backends.vllm.memory_plan import try_plan
-from fasttts.backends.vllm.numerics import check_numerics
+from fasttts.backends.vllm.numerics import PROCESS, check_numerics
 from fasttts.backends.vllm.tensor_parallel import check_ranks
 from fasttts.backends.vllm.tokenizer import check_tokenizer_file
 from fasttts.config import DEMO, JUDGE, EngineConfig, option_name
+from fasttts.config.engine import OF_VERIFIER_MODEL
 from fasttts.errors import ConfigurationError, Role, shown
 from fasttts.memory import MemoryPlan
 from fasttts.verifiers.registry import FAMILIES, find_family, judge_family
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from fasttts.backends.vllm.verifier import VLLMVerifier
 
 _FOUR_BIT_METHODS = frozenset({"awq", "gptq"})
+
+_OF_JUDGE = frozenset({"verifier_format", "verifier_format_args"})
+"""Options of a verifier's model that the generator has too where it judges."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +127,7 @@ def load_planned(
     models = _checked(config, judges)
     check_vllm_installed()
     models.check_tokenizers()
+    PROCESS.asked(config)  # before vLLM is imported, which may read its variable
     prepare_environment(models.weight_bytes)
     with quiet():
         placed = PROCESS_GPUS.place(config)  # before anything asks for the first GPU
@@ -167,6 +172,7 @@ def _checked(config: EngineConfig, judges: bool) -> _Models:
         )
     models = _Models(generator=generator, verifier=verifier)
     _check_contexts(config, models)
+    _check_verifier_options(config, judges)
     _check_format_settings(config, verifier, judges)
     return models
 
@@ -177,18 +183,38 @@ def _check_contexts(config: EngineConfig, models: _Models) -> None:
         check_context(models.verifier, config.verifier_args.get("max_model_len"))
 
 
+def _check_verifier_options(config: EngineConfig, judges: bool) -> None:
+    """Checks that no option of a verifier's model is given where none is loaded.
+
+    Raises:
+        ConfigurationError: One is, or a judge is given the format of a model.
+    """
+    if config.verifier_model is not None:
+        return
+    family = FAMILIES.get(config.verifier_format)
+    if judges and family is not None and not family.is_judge:
+        questions = ", ".join(repr(each.name) for each in FAMILIES.values() if each.is_judge)
+        raise ConfigurationError(
+            f"{option_name('verifier_format')}={family.name!r} asks the judge nothing: choose one "
+            f"of {questions}, or leave it out"
+        )
+    for option in OF_VERIFIER_MODEL:
+        value, field = getattr(config, option), EngineConfig.model_fields[option]
+        is_given = value != field.get_default(call_default_factory=True)
+        if is_given and not (judges and option in _OF_JUDGE):
+            raise ConfigurationError(
+                f"{option_name(option)}={shown(value)} is of a verifier's model, and no such model "
+                f"is loaded: leave it out, or name one with {option_name('verifier')}"
+            )
+
+
 def _check_format_settings(config: EngineConfig, verifier: Checkpoint | None, judges: bool) -> None:
     """Checks `verifier_format_args` as soon as the format is known; a judge's has none.
 
     Raises:
-        ConfigurationError: No verifier's model is loaded, or its format has no such setting.
+        ConfigurationError: The format has no such setting.
     """
     chosen, given = config.verifier_format, config.verifier_format_args
-    if given and verifier is None and not judges:
-        raise ConfigurationError(
-            f"verifier_format_args={shown(given)} are of the format of a verifier's model, and no "
-            f"such model is loaded: leave them out, or name one with {option_name('verifier')}"
-        )
     if verifier is not None and verifier.config:
         find_family(str(config.verifier), verifier.config, chosen).check_settings(given)
     elif verifier is None and judges:

@@ -3,7 +3,8 @@
 On a GPU the sums in a kernel depend on the shape of the batch, unless vLLM runs its batch-invariant
 kernels. They replace operators of torch when an engine starts, for the whole process and to its
 end, so the first engine of a process decides for all. On a CPU results are equal without anything
-being set, which `tests/vllm` shows.
+being set, which `tests/vllm` shows; the kernels are none of a CPU's, and its engines are opened
+without vLLM's variable for them.
 
 Both hold in float32. In bfloat16 a token that was decoded has other last bits on a GPU than the
 same token in a prompt, so that a restarted sequence may go on in another way, unless the attention
@@ -76,16 +77,24 @@ class ProcessNumerics:
         self._fixed: Numerics | None = None
         self._is_set_here = False
 
-    def check(self, config: EngineConfig) -> Numerics:
-        """Returns what engines of a configuration are opened with.
+    def asked(self, config: EngineConfig) -> Numerics:
+        """Returns the numerics that a configuration asks for, on any device.
 
-        That is the option, or "deterministic" where the user's environment has `VARIABLE`.
+        They are the option, or "deterministic" where the user's environment has `VARIABLE`.
 
         Raises:
-            ConfigurationError: The environment says the opposite of the option, or the first engine
-                of this process was opened with something else.
+            ConfigurationError: The environment says the opposite of the option, or nothing known.
         """
-        asked = "deterministic" if self._is_in_environment(config) else config.numerics
+        return "deterministic" if self._is_in_environment(config) else config.numerics
+
+    def check(self, config: EngineConfig) -> Numerics:
+        """Returns the numerics that engines of a configuration are opened with on a GPU.
+
+        Raises:
+            ConfigurationError: As for `asked`, or the first engine of this process was opened with
+                something else.
+        """
+        asked = self.asked(config)
         if self._fixed not in (None, asked):
             raise ConfigurationError(
                 f"numerics={asked!r} {option_hint('numerics')}: the first engine of this process "
@@ -108,7 +117,9 @@ class ProcessNumerics:
         """Whether the user has switched batch-invariant kernels on."""
         value = None if self._is_set_here else self._environ.get(VARIABLE)
         if value not in (None, "0", "1"):
-            raise ConfigurationError(f"{VARIABLE}={value!r}: vLLM knows 0 and 1")
+            raise ConfigurationError(
+                f"{VARIABLE}={value!r}: vLLM knows 0 and 1: make it one of them, or unset it"
+            )
         if value == "0" and config.numerics == "deterministic":
             raise ConfigurationError(
                 f"{VARIABLE}=0 switches off what numerics='deterministic' needs: unset it"
@@ -145,8 +156,8 @@ def check_numerics(
     models = [(generator, config.generator_args)]
     if verifier is not None:
         models.append((verifier, config.verifier_args))
-    if not device.is_cpu:
-        config = config.model_copy(update={"numerics": process.check(config)})
+    asked = process.asked(config) if device.is_cpu else process.check(config)
+    config = config.model_copy(update={"numerics": asked})
     if config.numerics == "deterministic":
         if not device.is_cpu:
             _check_gpu(device)
@@ -265,4 +276,4 @@ def _check_dtype(
 
 
 def _asked() -> str:
-    return f"numerics='deterministic' {option_hint('numerics')}"
+    return f"numerics='deterministic' {option_hint('numerics')} or {VARIABLE}=1"
