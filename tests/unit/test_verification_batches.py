@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,9 +12,6 @@ from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.interfaces import Verification, VerificationRequest
 from fasttts.scheduling.verifier_batching import WAITED_FOR_TOKENS
 from fasttts.verifiers.async_scoring import AsyncScoring
-
-OPTIONS: dict[str, Any] = {"n": 16, "max_tokens": 240}
-PROBLEMS = [f"Problem {index}" for index in range(4)]
 
 
 class Counting(FakeVerifier):
@@ -36,36 +34,42 @@ class Beside(Counting):
         return self.score(requests)
 
 
-def answered(verifier: Any, **options: Any) -> list[SearchResult]:
-    """Several searches at once."""
+def searched(verifier: Any, **options: Any) -> SearchResult:
     with FastTTS(FakeGenerator(max_num_seqs=32), verifier) as engine:
-
-        def one(problem: str) -> SearchResult:
-            return engine.search(problem, **OPTIONS | options)
-
-        with ThreadPoolExecutor(len(PROBLEMS)) as pool:
-            return list(pool.map(one, PROBLEMS))
+        return engine.search("Problem", n=64, max_tokens=240, **options)
 
 
 def test_answers_are_scored_once_all_have_ended() -> None:
     verifier = Counting()
-    results = answered(verifier, search="best_of_n")
-    assert len(verifier.sizes) <= len(PROBLEMS)
-    assert sum(verifier.sizes) == len(PROBLEMS) * OPTIONS["n"]
+    result = searched(verifier, search="best_of_n")
+    assert verifier.sizes == [64]
+    assert result.candidates[0].score is not None
+
+
+def test_searches_at_once_ask_once_each_at_most() -> None:
+    verifier, problems = Counting(), [f"Problem {index}" for index in range(4)]
+    with (
+        FastTTS(FakeGenerator(max_num_seqs=32), verifier) as engine,
+        ThreadPoolExecutor(len(problems)) as pool,
+    ):
+        search = partial(engine.search, search="best_of_n", n=16, max_tokens=240)
+        results = list(pool.map(search, problems))
+    assert len(verifier.sizes) <= len(problems)
+    assert sum(verifier.sizes) == 16 * len(problems)
     assert all(result.candidates[0].score is not None for result in results)
 
 
 @pytest.mark.parametrize("options", [{"search": "beam_search"}, {"budget": {"seconds": 60.0}}])
 def test_scores_that_may_save_time_come_early(options: dict[str, Any]) -> None:
     verifier = Counting()
-    answered(verifier, **{"search": "best_of_n"} | options)
-    assert len(verifier.sizes) > len(PROBLEMS)
+    searched(verifier, **{"search": "best_of_n"} | options)
+    assert len(verifier.sizes) > 1
 
 
 def test_a_verifier_beside_the_generator_begins_early() -> None:
     verifier = Beside()
-    answered(verifier, search="best_of_n")
-    assert len(verifier.sizes) > len(PROBLEMS)
+    searched(verifier, search="best_of_n")
+    assert len(verifier.sizes) > 1
 
 
 def test_no_call_holds_up_other_searches_for_long() -> None:
