@@ -37,6 +37,8 @@ ARMS: dict[str, Arm] = {
         scheduling=SchedulingConfig(speculation_rule="paper", early_verification=False), waits=True
     ),
     "deep": Arm(scheduling=FULL),
+    "no_drafts": Arm(scheduling=FULL.model_copy(update={"draft_tokens": 0})),
+    "drafts": Arm(scheduling=FULL.model_copy(update={"draft_rule": "always"})),
     "no_concurrency": Arm(scheduling=FULL, waits=True),
     "no_measuring": Arm(scheduling=FULL.model_copy(update={"speculation_rule": "score"})),
     **{

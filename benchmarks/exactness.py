@@ -40,6 +40,13 @@ SCHEDULES: dict[str, tuple[SchedulingConfig, int]] = {
     "two_at_once": (FULL, 2),
     "plain_again": (PLAIN, 1),
     "plain_at_once": (PLAIN, 2),
+    "drafts": (ARMS["drafts"].scheduling, 1),
+    "two_with_drafts": (ARMS["drafts"].scheduling, 2),
+    "plain_with_drafts": (
+        PLAIN.model_copy(update={"draft_tokens": FULL.draft_tokens, "draft_rule": "always"}),
+        1,
+    ),
+    "no_drafts": (ARMS["no_drafts"].scheduling, 1),
     **{f"no_{name}": (ARMS[f"no_{name}"].scheduling, 1) for name in SWITCHES},
 }
 """Each arm's options of the loop, and how many searches run together."""
@@ -53,6 +60,7 @@ _COLUMNS = {
     "first": "first differ- ences",
     "seconds": "seconds",
     "generated_tokens": "tokens",
+    "kept_draft_tokens": "kept drafts",
     "numerics": "numerics",
 }
 
@@ -66,6 +74,8 @@ class Arm:
     same: int = 0
     seconds: float = 0.0
     generated_tokens: int = 0
+    drafted_tokens: int = 0
+    kept_draft_tokens: int = 0
     differences: list[dict[str, Any]] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
 
@@ -79,6 +89,8 @@ class Arm:
             self.searches += 1
             self.same += difference is None
             self.generated_tokens += other.run.counts.generated_tokens
+            self.drafted_tokens += other.run.counts.drafted_tokens
+            self.kept_draft_tokens += other.run.counts.kept_draft_tokens
             self.digests.append(tree_digest(other.run))
             if difference is not None:
                 self.differences.append({"search": number, **difference.to_dict()})
@@ -94,6 +106,8 @@ class Arm:
             "first": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
             "seconds": round(self.seconds, 3),
             "generated_tokens": self.generated_tokens,
+            "drafted_tokens": self.drafted_tokens,
+            "kept_draft_tokens": self.kept_draft_tokens,
             "differences": self.differences,
             **digests,
         }

@@ -159,6 +159,8 @@ def _row(
         "iterations_ratio": counts.num_iterations / plain[0].run.counts.num_iterations,
         "generated_tokens": counts.generated_tokens,
         "token_work_ratio": counts.generated_tokens / plain[0].run.counts.generated_tokens,
+        "drafted_tokens": counts.drafted_tokens,
+        "kept_draft_tokens": counts.kept_draft_tokens,
         "recomputed_tokens": counts.requested_tokens - counts.cached_tokens,
         "num_preemptions": counts.num_preemptions,
         "peak_kv_cache_usage": counts.peak_kv_cache_usage,

@@ -78,7 +78,7 @@ class Report:
         print(self._line())
 
     def _line(self) -> str:
-        return json.dumps({**self._head, "rows": self._rows})
+        return json.dumps({**self._head, "rows": self._rows}, default=str)
 
 
 def _cell(value: Any) -> str:

@@ -103,6 +103,11 @@ def _parser() -> argparse.ArgumentParser:
         help="whether the verifier works beside the generator; on by default for vllm, not for gpu",
     )
     parser.add_argument("--verifier-device", type=int, help="of gpu: a GPU of the verifier's own")
+    parser.add_argument(
+        "--streams",
+        type=Path,
+        help="of gpu: text of `benchmarks.drafts --record`, not seeded words",
+    )
     parser.add_argument("--turns", type=Path, help=f"of gpu: {HELP}")
     parser.add_argument("--time-limit", type=float, help="seconds after which no round begins")
     parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")

@@ -1,7 +1,7 @@
 """Seconds of a search on models of real sizes with dummy weights, memory capped at 24 GB.
 
-Steps have seeded lengths and seeded text, scores are seeded; generator and verifier do the work of
-real ones. The planner splits the memory between them.
+Steps have seeded lengths and seeded text, or recorded text (`--streams`), scores are seeded;
+generator and verifier do the work of real ones. The planner splits the memory between them.
 """
 
 import argparse
@@ -152,7 +152,12 @@ def _engine_config(generator: Path, verifier: Path, arguments: argparse.Namespac
             each["gpu_memory_utilization"] = (
                 share * plan.device.memory_bytes / this_device().memory_bytes
             )
-    options = steps_options(str(generator), num_prompt_tokens=NUM_PROMPT_TOKENS, writes_text=True)
+    options = steps_options(
+        str(generator),
+        num_prompt_tokens=NUM_PROMPT_TOKENS,
+        writes_text=True,
+        streams=arguments.streams,
+    )
     update = {
         "max_num_seqs": plan.generator.max_num_seqs,
         "generator_args": {

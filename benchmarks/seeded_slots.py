@@ -1,13 +1,15 @@
 """Seeded text on real engines with vLLM's second model runner: for benchmarks only.
 
-The same steps and words as `seeded_steps.SeededSteps` writes in the first runner. There is one row
-of tokens for each slot on the device, made when its request begins, so that an iteration costs the
-host nothing.
+The same steps and words as `seeded_steps.SeededSteps` writes in the first runner; or, in steps of
+the same lengths, text that a real model's beams wrote. There is one row of tokens for each slot on
+the device, made when its request begins, so that an iteration costs the host nothing.
 
 Axes: B rows of logits, S slots, L positions of a request.
 """
 
 import functools
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,9 @@ class SeededSlots:
         options = vllm_config.additional_config[ARGUMENTS]
         self._separator: int = options["separator"]
         self._words = np.array(options["words"], dtype=np.int64)
+        file = options.get("streams")
+        self._streams = read_streams(Path(file), self._words) if file else None
+        self._num_prompt_tokens: int = options["num_prompt_tokens"]
         self._prompt_len = request_states.prompt_len
         self._device = torch.device(request_states.device)
         num_slots = int(request_states.max_num_reqs)
@@ -109,10 +114,35 @@ class SeededSlots:
     def _written(self, seed: int, start: int, num_prompt_tokens: int) -> npt.NDArray[np.int64]:
         """The tokens behind a prompt whose last step begins at `start`."""
         positions_L = num_prompt_tokens + np.arange(_MAX_TOKENS)
-        tokens_L = seeded_words(np.uint64(seed), positions_L, self._words)
+        tokens_L = self._text(seed, positions_L)
         end = start + step_length(seed, start)
         while end <= num_prompt_tokens + _MAX_TOKENS:
             if end > num_prompt_tokens:
                 tokens_L[end - 1 - num_prompt_tokens] = self._separator
             end += step_length(seed, end)
         return tokens_L
+
+    def _text(self, seed: int, positions_L: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Words that the seed chooses, or what one of the recorded streams has there."""
+        if self._streams is None:
+            return seeded_words(np.uint64(seed), positions_L, self._words)
+        stream = self._streams[seed % len(self._streams)]
+        return stream[(positions_L - self._num_prompt_tokens) % len(stream)]
+
+
+def read_streams(file: Path, words: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """Reads what `benchmarks.drafts --record` wrote, each token spelled as a word of its own.
+
+    Args:
+        file: The file.
+        words: Tokens that are no control tokens.
+    """
+    recorded: list[list[int]] = json.loads(file.read_text())["streams"]
+    numbers: dict[int, int] = {}
+    for stream in recorded:
+        for token in stream:
+            numbers.setdefault(token, len(numbers))
+    return [
+        words[np.array([numbers[token] for token in stream], dtype=np.int64) % len(words)]
+        for stream in recorded
+    ]

@@ -10,6 +10,7 @@ Axes: B rows of the batch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +34,11 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def steps_options(
-    tokenizer: str, *, num_prompt_tokens: int, writes_text: bool = False
+    tokenizer: str,
+    *,
+    num_prompt_tokens: int,
+    writes_text: bool = False,
+    streams: Path | None = None,
 ) -> dict[str, Any]:
     """Ids of the separator and of the tokens that end an answer, and the length of every prompt.
 
@@ -41,6 +46,7 @@ def steps_options(
         tokenizer: A directory with the generator's tokenizer.
         num_prompt_tokens: The same for all searches.
         writes_text: Whether words replace what the model says.
+        streams: A file of recorded text to take the place of seeded words; the second runner's.
     """
     from transformers import AutoTokenizer
 
@@ -53,6 +59,7 @@ def steps_options(
         "end": [loaded.eos_token_id],
         "num_prompt_tokens": num_prompt_tokens,
         "words": words,
+        "streams": None if streams is None else str(streams.resolve()),
     }
 
 

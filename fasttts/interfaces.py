@@ -6,7 +6,7 @@ Everything above this file is pure Python and runs on the fake backend as well a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from fasttts.decoding.sampling import PublishedSampling, Sampling
 from fasttts.decoding.tokenizer import Tokenizer
@@ -34,6 +34,8 @@ class GenerationRequest:
         num_logprobs: How many of the likeliest tokens are reported beside each new one, with their
             log-probabilities before sampling options and grammars, its own, and the numbers of the
             whole distribution there; None reports none at all.
+        draft_group: Requests of one group may have their next tokens drafted from each other's
+            texts, prompts and answers; None drafts nothing.
     """
 
     request_id: str
@@ -46,6 +48,7 @@ class GenerationRequest:
     num_answer_tokens: int = 0
     may_start_late: bool = False
     num_logprobs: int | None = None
+    draft_group: int | None = None
 
     @property
     def answer_token_ids(self) -> Sequence[int]:
@@ -65,6 +68,8 @@ class GenerationOutput(NamedTuple):
         error: Why this request alone cannot go on, with no new tokens, after which it is finished;
             None while it works.
         logprobs: For each new token, where the request asks for them; else empty.
+        num_drafted: Drafted tokens that the iteration computed for the request, kept or not. The
+            kept ones are all of `token_ids` but the last.
     """
 
     request_id: str
@@ -73,6 +78,7 @@ class GenerationOutput(NamedTuple):
     num_cached_tokens: int = 0
     error: BackendError | None = None
     logprobs: Sequence[TokenLogprobs] = ()
+    num_drafted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +173,11 @@ HERMES = CallFormat(
 
 
 class Generator(Protocol):
-    """An engine that decodes many sequences, one token each per `step`."""
+    """An engine that decodes many sequences, one token each per `step`, or several by drafts.
+
+    One that can draft has an attribute `max_draft_tokens`, see the function of this name, and a
+    method `set_draft_tokens`, see `DraftingGenerator`.
+    """
 
     @property
     def name(self) -> str:
@@ -264,6 +274,32 @@ class Generator(Protocol):
         ...
 
 
+class DraftingGenerator(Protocol):
+    """Further methods of a generator that can compute several tokens of a sequence at once.
+
+    It drafts the next tokens from text at hand (`GenerationRequest.draft_group`) and computes them
+    in one pass. Every position is drawn by the sampling rule from the logits of its prefix; the
+    drafted tokens are kept while they are what was drawn, and one token more is kept. So the
+    streams are, token for token, those of plain decoding, whatever was drafted, and whenever.
+    """
+
+    @property
+    def max_draft_tokens(self) -> int:
+        """Most tokens that it can draft for a sequence in an iteration."""
+        ...
+
+    def set_draft_tokens(self, number: int) -> None:
+        """Sets how many tokens it drafts at most for each sequence, in iterations to come.
+
+        It begins with 0. An engine that schedules ahead may have chosen the drafts of an iteration
+        already.
+
+        Args:
+            number: 0 to `max_draft_tokens`; 0 drafts nothing.
+        """
+        ...
+
+
 class Verifier(Protocol):
     """Scores steps; a process reward model, a judge or a function."""
 
@@ -329,6 +365,32 @@ def num_logprobs(part: object) -> int | None:
 def reads_distributions(part: object) -> bool:
     """Whether a verifier reads `TokenLogprobs.distribution`, by an attribute of this name."""
     return bool(getattr(part, "reads_distributions", False))
+
+
+def max_draft_tokens(generator: object) -> int:
+    """Most tokens that a generator can draft for a sequence in an iteration; 0 if it cannot.
+
+    It is in an attribute of this name; one that is not 0 comes with a method `set_draft_tokens`.
+
+    Raises:
+        ConfigurationError: The attribute is no such number.
+    """
+    found = getattr(generator, "max_draft_tokens", 0)
+    if type(found) is int and found >= 0:
+        return found
+    raise ConfigurationError(
+        f"a generator has max_draft_tokens={shown(found)}: make it 0 or more, or leave it out"
+    )
+
+
+def set_draft_tokens(generator: object, number: int) -> None:
+    """Sets how many tokens a generator drafts at most; see `DraftingGenerator`.
+
+    Args:
+        generator: A generator whose `max_draft_tokens` are not 0.
+        number: 0 to those.
+    """
+    cast(DraftingGenerator, generator).set_draft_tokens(number)
 
 
 def numerics(part: object) -> Numerics:

@@ -18,6 +18,7 @@ import numpy as np
 from fasttts.backends.fake_kv_cache import BlockPool, Holding
 from fasttts.config.template_switches import unknown_switch
 from fasttts.decoding.distribution import distribution
+from fasttts.decoding.drafts import Drafts
 from fasttts.decoding.grammar import Constraint, Constraints
 from fasttts.decoding.sampling import FloatArray, PublishedSampling, sample_token
 from fasttts.decoding.thoughts import THINK
@@ -58,6 +59,9 @@ _CLOSING_BONUS = 3.0
 
 Script = Callable[[str], str | None]
 """Text of the rendered prompt to the answer; None leaves it to the random model."""
+
+Drafter = Callable[[GenerationRequest, Sequence[int], int], Sequence[int]]
+"""Request, all of its tokens so far and the most tokens to draft, to what may follow."""
 
 
 class FakeTokenizer:
@@ -119,6 +123,7 @@ class _Sequence:
     num_new: int = 0
     num_cached: int | None = None
     holding: Holding | None = None
+    is_prefilled: bool = False
 
 
 class FakeGenerator:
@@ -133,6 +138,9 @@ class FakeGenerator:
         mean_steps: Mean number of steps of an answer.
         block_size: Tokens of a block of the simulated KV cache.
         published_sampling: The sampling that the model comes with.
+        max_draft_tokens: Most tokens that it drafts for a sequence in an iteration; see
+            `interfaces.DraftingGenerator`.
+        drafter: Drafts in place of the lookup in the texts of a group, right or wrong.
         num_blocks: Blocks of it. Sequences that do not fit wait; when a running one cannot grow,
             the one of lowest priority is preempted and computed again later.
     """
@@ -153,7 +161,13 @@ class FakeGenerator:
         block_size: int = 16,
         num_blocks: int = 4096,
         published_sampling: PublishedSampling = PublishedSampling(),  # noqa: B008, immutable
+        max_draft_tokens: int = 0,
+        drafter: Drafter | None = None,
     ) -> None:
+        self.max_draft_tokens = max_draft_tokens
+        self._num_draft_tokens = 0
+        self._drafter = drafter
+        self._drafts = Drafts()
         self.published_sampling = published_sampling
         self.tokenizer = FakeTokenizer()
         self.max_model_len = max_model_len
@@ -210,9 +224,22 @@ class FakeGenerator:
             self._scripted(request),
             self._constraint(request),
         )
+        if self.max_draft_tokens and request.draft_group is not None:
+            self._drafts.begin(request.request_id, request.prompt_token_ids, request.draft_group)
+
+    def set_draft_tokens(self, number: int) -> None:
+        """Sets how many tokens it drafts for a sequence; see `interfaces.DraftingGenerator`.
+
+        Raises:
+            BackendError: It drafts no such number.
+        """
+        if not 0 <= number <= self.max_draft_tokens:
+            message = f"{number} drafted tokens, of at most {self.max_draft_tokens}"
+            raise BackendError(message, role="generator")
+        self._num_draft_tokens = number
 
     def step(self) -> list[GenerationOutput]:
-        """Samples one token for each running sequence."""
+        """Samples a token for each running sequence, and one for each draft before it is wrong."""
         self._check_open()
         return [self._advance(sequence) for sequence in self._schedule()]
 
@@ -222,6 +249,7 @@ class FakeGenerator:
             sequence = self._sequences.pop(request_id, None)
             if sequence is not None:
                 self._release(sequence)
+                self._drafts.end(request_id)
 
     def pressure(self) -> MemoryPressure:
         """Reports how full the simulated KV cache is."""
@@ -259,6 +287,7 @@ class FakeGenerator:
         order = sorted(self._sequences.values(), key=lambda s: (s.request.priority, s.arrival))
         scheduled: list[_Sequence] = []
         for sequence in order[: self.max_num_seqs]:
+            sequence.is_prefilled = sequence.holding is not None
             if sequence.holding is None:
                 sequence.holding = self._pool.open(sequence.token_ids)
             if sequence.holding is None or not self._grow(sequence, order):
@@ -295,37 +324,94 @@ class FakeGenerator:
             sequence.holding = None
 
     def _advance(self, sequence: _Sequence) -> GenerationOutput:
-        request = sequence.request
+        """Draws tokens while each is the drafted one, and then one more."""
         assert sequence.holding is not None
         if sequence.num_cached is None:
             sequence.num_cached = sequence.holding.num_cached_tokens
+        draft, begin = self._draft(sequence), len(sequence.token_ids)
+        logprobs: list[TokenLogprobs] = []
+        is_finished = False
+        for drafted in (*draft, None):
+            if (error := self._draw(sequence, logprobs)) is not None:
+                if len(sequence.token_ids) == begin:
+                    return self._failed(sequence, error)
+                break  # the grammar fails at the same place in the next iteration
+            is_finished = self._is_finished(sequence)
+            if is_finished or sequence.token_ids[-1] != drafted:
+                break
+            assert self._pool.extend(sequence.holding, sequence.token_ids), "a draft has room"
+        token_ids = tuple(sequence.token_ids[begin:])
+        if self.max_draft_tokens and sequence.request.draft_group is not None:
+            self._drafts.append(sequence.request.request_id, token_ids)
+        if is_finished:
+            self._end(sequence)
+        return GenerationOutput(
+            request_id=sequence.request.request_id,
+            token_ids=token_ids,
+            is_finished=is_finished,
+            num_cached_tokens=sequence.num_cached,
+            logprobs=logprobs,
+            num_drafted=len(draft),
+        )
+
+    def _draw(self, sequence: _Sequence, logprobs: list[TokenLogprobs]) -> BackendError | None:
+        """Draws a sequence's next token by the sampling rule.
+
+        Args:
+            sequence: The sequence.
+            logprobs: Gets those of the token, where the request asks for them.
+
+        Returns:
+            Why its grammar cannot go on; None where it has one token more.
+        """
+        request = sequence.request
         position = len(sequence.token_ids)
         free = self._logits(sequence)
         logits = self._constrained(sequence, free)
         if sequence.constraint is not None and sequence.constraint.failure is not None:
-            return self._failed(sequence, sequence.constraint.failure)
+            return sequence.constraint.failure
         token_id = sample_token(
             logits, request.seed, position, request.sampling, sequence.token_ids
         )
         sequence.token_ids.append(token_id)
         sequence.num_new += 1
+        logprobs += _logprobs(free, token_id, request.num_logprobs)
+        return None
+
+    def _is_finished(self, sequence: _Sequence) -> bool:
         is_full = len(sequence.token_ids) >= self.max_model_len
-        is_finished = token_id == EOS or sequence.num_new >= request.max_tokens or is_full
-        if is_finished:
-            self._release(sequence)
-            del self._sequences[request.request_id]
-        return GenerationOutput(
-            request_id=request.request_id,
-            token_ids=(token_id,),
-            is_finished=is_finished,
-            num_cached_tokens=sequence.num_cached,
-            logprobs=_logprobs(free, token_id, request.num_logprobs),
+        is_long = sequence.num_new >= sequence.request.max_tokens
+        return sequence.token_ids[-1] == EOS or is_long or is_full
+
+    def _draft(self, sequence: _Sequence) -> Sequence[int]:
+        """Drafts tokens, as far as the request, the context and the free blocks have room.
+
+        Nothing is drafted in an iteration that computes a prompt.
+        """
+        request, holding = sequence.request, sequence.holding
+        if request.draft_group is None or not sequence.is_prefilled or holding is None:
+            return ()
+        length = len(sequence.token_ids)
+        rooms = (
+            request.max_tokens - sequence.num_new,
+            self.max_model_len - length,
+            self._pool.room(length),
         )
+        most = min(self._num_draft_tokens, min(rooms) - 1)
+        if most <= 0:
+            return ()
+        if self._drafter is not None:
+            return self._drafter(request, sequence.token_ids, most)[:most]
+        return self._drafts.draft(request.request_id, most)
+
+    def _end(self, sequence: _Sequence) -> None:
+        self._release(sequence)
+        self._drafts.end(sequence.request.request_id)
+        del self._sequences[sequence.request.request_id]
 
     def _failed(self, sequence: _Sequence, error: BackendError) -> GenerationOutput:
         """Ends a request whose grammar cannot go on."""
-        self._release(sequence)
-        del self._sequences[sequence.request.request_id]
+        self._end(sequence)
         return GenerationOutput(
             request_id=sequence.request.request_id, token_ids=(), is_finished=True, error=error
         )

@@ -67,6 +67,15 @@ class BlockPool:
         self._use(key)
         return True
 
+    def room(self, num_tokens: int) -> int:
+        """Further tokens for which there is room without taking blocks from another sequence.
+
+        Args:
+            num_tokens: Tokens so far of a sequence that has room for one more.
+        """
+        num_free = self.num_blocks - len(self._users) - self._num_partial
+        return self.block_size - num_tokens % self.block_size + num_free * self.block_size
+
     def close(self, holding: "Holding") -> None:
         """Releases a sequence's blocks; full ones stay cached, the last ones are evicted first."""
         self._num_partial -= 1

@@ -89,5 +89,14 @@ def _title(result: SearchResult) -> str:
     saved = f" ({num_iterations / num_plain:.2f})" if num_plain else ""
     return (
         f"{result.config['search']}, n={result.config['n']}: {num_iterations:,} iterations, "
-        f"the plain loop needs {num_plain:,}{saved}"
+        f"the plain loop needs {num_plain:,}{saved}{_drafted(result)}"
     )
+
+
+def _drafted(result: SearchResult) -> str:
+    """The tokens of a pass, where some were drafted."""
+    usage, occupancy = result.usage, result.occupancy
+    num_passes = sum(occupancy.required) + sum(occupancy.speculative)
+    if not usage.drafted_tokens or not num_passes:
+        return ""
+    return f"; {usage.generated_tokens / num_passes:.2f} tokens of each sequence in one"

@@ -46,6 +46,9 @@ def _iterations(result: SearchResult) -> Iterable[_Row]:
     sequences = f"{required:.1f} required, {speculative:.1f} speculative"
     yield "mean slots in use", f"{required + speculative:.1f}", sequences
     yield "in the plain loop", f"{_mean(occupancy.plain):.1f}", ""
+    num_passes = sum(occupancy.required) + sum(occupancy.speculative)
+    a_pass = _ratio(result.usage.generated_tokens, num_passes)
+    yield "tokens an iteration", a_pass, "of each sequence"
 
 
 def _generator(result: SearchResult) -> Iterable[_Row]:
@@ -56,6 +59,8 @@ def _generator(result: SearchResult) -> Iterable[_Row]:
     yield "returned", f"{usage.returned_tokens:,}", "part of the answer"
     yield "speculative, used", f"{usage.speculated_tokens:,}", "ready before they were asked for"
     yield "speculative, wasted", f"{wasted:,}", f"ratio {_ratio(wasted, usage.generated_tokens)}"
+    yield "drafted", f"{usage.drafted_tokens:,}", "looked up in the search's text"
+    yield "drafted, kept", f"{usage.kept_draft_tokens:,}", "as the sampling rule drew them"
     yield "recomputed", f"{usage.recomputed_tokens:,}", "prefixes not in the cache"
     yield "preemptions", f"{usage.num_preemptions:,}", ""
     yield "peak KV cache use", f"{usage.peak_kv_cache_usage:.1%}", ""

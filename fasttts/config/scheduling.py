@@ -34,6 +34,12 @@ class SchedulingConfig(BaseModel):
             steps behind them are freed.
         two_phase: Required steps take the slots of speculation at once, least likely first, and
             memory pressure shrinks it; without it they wait until a slot is free.
+        draft_tokens: Most tokens that are drafted for a sequence in an iteration, from text that
+            its search already has, where the generator can: those that are what the sampling rule
+            draws are kept, so that an iteration gives several tokens. 0 drafts nothing.
+        draft_rule: When tokens are drafted: "measured" drafts while iterations with drafts give
+            more tokens a second than those without; "always" drafts in every iteration. Neither
+            drafts while memory is short.
         kv_usage_threshold: Share of the generator's KV cache above which memory is short.
         max_waiting: Most searches and plain decodings that wait for admission; further ones are
             refused at once with an `OverloadedError`.
@@ -55,6 +61,8 @@ class SchedulingConfig(BaseModel):
     prefix_order: bool = True
     early_stop: bool = True
     two_phase: bool = True
+    draft_tokens: int = Field(default=4, ge=0, le=16)
+    draft_rule: Literal["measured", "always"] = "measured"
     kv_usage_threshold: float = Field(default=0.95, gt=0.0, le=1.0)
     max_waiting: int = Field(default=1024, ge=1)
     verifier_timeout_s: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
@@ -67,5 +75,6 @@ PLAIN = SchedulingConfig(
     prefix_order=False,
     early_stop=False,
     two_phase=False,
+    draft_tokens=0,
 )
 """Every optimisation off: decode all, score all, decide, as search-and-learn does."""

@@ -95,6 +95,16 @@ _COUNTERS = (
     ),
     _Metric(
         CounterMetricFamily,
+        "fasttts_drafted_tokens",
+        "Drafted tokens that the generator computed for searches that ended, kept and wasted.",
+        lambda s: {
+            "kept": s.usage.kept_draft_tokens,
+            "wasted": s.usage.drafted_tokens - s.usage.kept_draft_tokens,
+        },
+        "kind",
+    ),
+    _Metric(
+        CounterMetricFamily,
         "fasttts_verifier_tokens",
         "Tokens of searches that ended, by whether the verifier computed them or its cache did.",
         lambda s: {

@@ -212,11 +212,13 @@ def _tolerated(what: str) -> Iterator[None]:
 
 def _ran(node: Node, timeline: Timeline) -> tuple[float, float] | None:
     """When a node was decoded first and last; None where no iteration was."""
-    if not node.ran or node.ran[0] >= len(timeline.iterations):
+    if not node.ran or not timeline.iterations:
         return None
     first, last = node.ran[0], min(node.ran[-1], len(timeline.iterations)) - 1
     if len(node.ran) % 2:  # a sequence decodes it still
         last = len(timeline.iterations) - 1
+    if len(node.token_ids) > len(node.limits.begins_with):
+        first = min(first, last)  # its tokens may all have come with the last ones of its parent
     return (timeline.iterations[first][0], timeline.iterations[last][1]) if last >= first else None
 
 

@@ -6,14 +6,16 @@ It is synchronous and single-threaded; `loop_thread.py` runs it in a thread of i
 
 import concurrent.futures
 import contextlib
+import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar, TypeVarTuple
 
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, CapacityError
-from fasttts.interfaces import GenerationOutput, Generator, Verifier
+from fasttts.interfaces import GenerationOutput, Generator, Verifier, max_draft_tokens
+from fasttts.scheduling.drafting import Drafting
 from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.latency import SLOW_S, warn_if_slow
 from fasttts.scheduling.listener import Listener
@@ -69,6 +71,8 @@ class Loop:
         self._config = config
         self._clock = clock
         self._slots = Slots(generator, num_slots)
+        self._drafting = _drafting(generator, config)
+        self._draft_groups = itertools.count()
         self._account = account or Account()
         self._longest_wait_s = longest_wait_s
         self._verifier_queue = VerifierQueue(
@@ -110,6 +114,8 @@ class Loop:
         if (refusal := self.scheduler.refusal(run)) is not None:
             listener.on_done(run, refusal)
             return
+        if self._drafting is not None:
+            run.draft_group = next(self._draft_groups)
         self._listeners[run] = listener
         self.scheduler.add(run)
         self._is_stale = True
@@ -191,7 +197,7 @@ class Loop:
         started = self._clock()
         occupancy = self._slots.occupancy()
         try:
-            outputs = self._slots.decode()
+            outputs = self._slots.decode(self._next_draft_tokens())
         except BackendError as error:
             if not isinstance(error, CapacityError):
                 self.fault = error
@@ -201,7 +207,7 @@ class Loop:
             self._pressure.read(self._generator.pressure())
             seconds = self._clock() - started
             if occupancy:
-                self._count_iteration(started, seconds, occupancy)
+                self._count_iteration(started, seconds, occupancy, outputs)
             warn_if_slow("the generator", self._generator, seconds)
             if not outputs and occupancy and self._generator.num_unfinished() == 0:
                 raise ValueError("none of its sequences decodes, and none was reported as ended")
@@ -218,6 +224,13 @@ class Loop:
             logger.warning("the generator broke its contract", exc_info=error)
             self._fail(occupancy, broken_generator(error))
 
+    def _next_draft_tokens(self) -> int | None:
+        """How many tokens are drafted from the next iteration on; None where nothing changes."""
+        if self._drafting is None:
+            return None
+        is_short = self._pressure.is_short(self._config.kv_usage_threshold)
+        return self._drafting.choose(len(self._slots), is_short=is_short)
+
     def _isolated(
         self, run: SearchRun, what: str, work: Callable[[*_Arguments], _Found], *args: *_Arguments
     ) -> _Found | None:
@@ -233,13 +246,29 @@ class Loop:
             if (seconds := time.perf_counter() - started) > SLOW_S:
                 logger.warning("a search's %s held up the step loop for %.1f s", what, seconds)
 
-    def _count_iteration(self, started: float, seconds: float, occupancy: Occupancy) -> None:
-        self.scheduler.measured(seconds)
+    def _count_iteration(
+        self,
+        started: float,
+        seconds: float,
+        occupancy: Occupancy,
+        outputs: Sequence[GenerationOutput],
+    ) -> None:
+        self.scheduler.measured(seconds, self._mean_tokens(seconds, outputs))
         self._account.iterated(seconds, occupancy.values(), self._pressure)
         for run, (num_required, num_speculative) in occupancy.items():
             run.counts.iterated(seconds, num_required, num_speculative, self._pressure)
             if run.timeline is not None:
                 run.timeline.iterations.append((started, started + seconds))
+
+    def _mean_tokens(self, seconds: float, outputs: Sequence[GenerationOutput]) -> float:
+        """Tokens that a sequence gains in such an iteration as this one was."""
+        num_sequences = len(self._slots)
+        if self._drafting is None or not num_sequences:
+            return 1.0
+        num_tokens = sum(len(output.token_ids) for output in outputs)
+        is_steady = self._slots.is_steady
+        self._drafting.measured(num_sequences, seconds, num_tokens, is_steady=is_steady)
+        return self._drafting.mean_tokens(num_sequences)
 
     def _take_output(self, run: SearchRun, node: Node, output: GenerationOutput) -> int:
         """Adds new tokens to their node, and to its first child where the node ends.
@@ -250,12 +279,15 @@ class Loop:
         if output.error is not None:
             self._take_failure(run, node, output.error)
             return 0
+        if output.num_drafted:
+            run.counts.drafted(output.num_drafted, len(output.token_ids))
         if run.take_inner(node, output.token_ids, output.logprobs):
-            run.counts.generated_tokens += 1
+            num_taken = len(output.token_ids)
+            run.counts.generated_tokens += num_taken
             listener = self._listeners[run]
             if listener.reads_tokens:
                 self._isolated(run, _DECODING, listener.on_tokens, run, node, output.token_ids)
-            return 1
+            return num_taken
         before = run.counts.generated_tokens
         self._isolated(run, _DECODING, self._take_tokens, run, node, output)
         return run.counts.generated_tokens - before
@@ -272,8 +304,9 @@ class Loop:
             if node.finish_reason is None and not is_forced:
                 return
             self._is_stale = self._is_stale or is_forced or self._slots.num_slots <= _MANY_SLOTS
-            child = None
-            if not is_forced and not output.is_finished and self._runs_on(run, node):
+            child, token_ids = None, token_ids[num_taken:]
+            goes_on = token_ids or not output.is_finished
+            if goes_on and not is_forced and self._runs_on(run, node):
                 child = run.first_child(node)
                 self._report_forced(run)
             if child is None or child.token_ids:  # the sequence has other tokens than the search
@@ -282,7 +315,6 @@ class Loop:
                 if not node.is_ended and node.is_attached:
                     run.waiting[node.path] = node
                 return
-            token_ids = token_ids[num_taken:]
             self._slots.hand_on(node, child)
             node = child
 
@@ -405,6 +437,12 @@ class Loop:
         finally:
             self._read_gauges()
             listener.on_done(run, error)
+
+
+def _drafting(generator: Generator, config: SchedulingConfig) -> Drafting | None:
+    """What decides how much a generator drafts; None for one that cannot."""
+    most = max_draft_tokens(generator)
+    return Drafting(min(most, config.draft_tokens), config.draft_rule) if most else None
 
 
 def _note_first_tokens(runs: Iterable[SearchRun], now: float) -> None:

@@ -71,19 +71,19 @@ class NodeLifecycle:
         """The tokens that a node goes on with, whatever the generator samples; empty for none."""
         return node.limits.begins_with[len(node.token_ids) :] or self._thoughts.due(node)
 
-    def is_inner(self, node: Node, token_id: int) -> bool:
-        """Whether a next token is known to end nothing: most are, and cost no more than this.
+    def are_inner(self, node: Node, token_ids: Sequence[int]) -> bool:
+        """Whether the next tokens are known to end nothing: most are, and cost no more than this.
 
         Args:
             node: The node.
-            token_id: The token that would be its newest.
+            token_ids: The tokens that would be its newest.
         """
         limits = node.limits
         return (
-            token_id in self._inner
+            self._inner.issuperset(token_ids)
             and limits.thought_tokens is None
             and not limits.is_probe
-            and len(node.token_ids) + 1 < limits.max_tokens
+            and len(node.token_ids) + len(token_ids) < limits.max_tokens
         )
 
     def finish_reason(self, node: Node) -> FinishReason | None:

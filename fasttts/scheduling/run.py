@@ -75,6 +75,8 @@ class SearchRun:
     ) -> None:
         self.request = request
         self.priority = priority
+        self.draft_group: int | None = None
+        """Under this number its sequences draft from each other's text; None where none draft."""
         self.compiled_grammar: object = None
         """Keeps the request's grammar compiled in the generator; None where it is not."""
         self.counts = Counts()
@@ -135,6 +137,7 @@ class SearchRun:
             num_answer_tokens=num_answer_tokens,
             may_start_late=not node.is_attached,
             num_logprobs=None if node is self.budget.last else self.request.num_logprobs,
+            draft_group=self.draft_group,
         )
 
     def started(self, node: Node, request_id: str) -> None:
@@ -156,7 +159,7 @@ class SearchRun:
     def take_inner(
         self, node: Node, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs] = ()
     ) -> bool:
-        """Appends a single token that is known to end nothing.
+        """Appends new tokens of which each is known to end nothing.
 
         Args:
             node: The node.
@@ -164,13 +167,12 @@ class SearchRun:
             logprobs: Theirs, where the search asks for them.
 
         Returns:
-            Whether it was one; else nothing was done.
+            Whether they are; else nothing was done.
         """
-        if self.is_forcing or len(token_ids) != 1 or not self._nodes.is_inner(node, token_ids[0]):
+        if self.is_forcing or not token_ids or not self._nodes.are_inner(node, token_ids):
             return False
-        node.token_ids.append(token_ids[0])
-        if logprobs:
-            node.logprobs.append(logprobs[0])
+        node.token_ids += token_ids
+        node.logprobs += logprobs
         return True
 
     def take_tokens(

@@ -113,10 +113,15 @@ class Scheduler:
         if has_ended and run.budget.stop_reason == "complete":
             self._search_latency.ended(run.request.config, run.counts.num_iterations)
 
-    def measured(self, seconds: float) -> None:
-        """Records the time of the last iteration of all slots."""
+    def measured(self, seconds: float, mean_tokens: float = 1.0) -> None:
+        """Records the time of the last iteration of all slots.
+
+        Args:
+            seconds: Its time.
+            mean_tokens: Tokens that a sequence gains in such an iteration.
+        """
         if self._slots.is_steady:
-            self._cost.measured(len(self._slots), seconds)
+            self._cost.measured(len(self._slots), seconds / mean_tokens)
 
     def fill(self, *, is_new: bool = True) -> list[Failure]:
         """Admits searches while there is room and starts the steps that should run.

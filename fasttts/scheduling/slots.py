@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 
 from fasttts.errors import BackendError, CapacityError
-from fasttts.interfaces import GenerationOutput, Generator
+from fasttts.interfaces import GenerationOutput, Generator, set_draft_tokens
 from fasttts.scheduling.recovery import retrying
 from fasttts.scheduling.run import SearchRun
 from fasttts.tree import Node
@@ -89,8 +89,12 @@ class Slots:
         self._fresh[request_id] = len(request.prompt_token_ids)
         self._num_decoded = 0
 
-    def decode(self) -> list[GenerationOutput]:
+    def decode(self, num_draft_tokens: int | None = None) -> list[GenerationOutput]:
         """Runs an iteration of the generator; adds sequences again after a retryable failure.
+
+        Args:
+            num_draft_tokens: What a sequence is drafted at most from now on; None leaves it as it
+                is.
 
         Raises:
             CapacityError: It is out of memory.
@@ -98,6 +102,8 @@ class Slots:
         """
         self._num_decoded += 1
         try:
+            if num_draft_tokens is not None:
+                set_draft_tokens(self._generator, num_draft_tokens)
             for attempt in self._retrying:
                 with attempt:
                     return self._generator.step()

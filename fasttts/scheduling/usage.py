@@ -24,6 +24,8 @@ class Counts:
         verifier_computed_tokens: As in `fasttts.types.Usage`.
         verifier_cached_tokens: As in `fasttts.types.Usage`.
         num_verifications: As in `fasttts.types.Usage`.
+        drafted_tokens: As in `fasttts.types.Usage`.
+        kept_draft_tokens: As in `fasttts.types.Usage`.
         scores: What its scores told apart.
         num_preemptions: As in `fasttts.types.Usage`.
         peak_kv_cache_usage: As in `fasttts.types.Usage`.
@@ -41,6 +43,8 @@ class Counts:
     verifier_computed_tokens: int = 0
     verifier_cached_tokens: int = 0
     num_verifications: int = 0
+    drafted_tokens: int = 0
+    kept_draft_tokens: int = 0
     scores: ScoreCounts = field(default_factory=ScoreCounts)
     num_preemptions: int = 0
     peak_kv_cache_usage: float = 0.0
@@ -54,6 +58,16 @@ class Counts:
     def num_iterations(self) -> int:
         """Generator iterations in which the run had a sequence."""
         return len(self.num_required)
+
+    def drafted(self, num_drafted: int, num_tokens: int) -> None:
+        """Adds a pass with drafts.
+
+        Args:
+            num_drafted: Drafted tokens that it computed.
+            num_tokens: Tokens that it gave: the drafts that were kept, and one more.
+        """
+        self.drafted_tokens += num_drafted
+        self.kept_draft_tokens += max(0, num_tokens - 1)
 
     def iterated(
         self, seconds: float, num_required: int, num_speculative: int, gauge: "PressureGauge"
@@ -89,6 +103,8 @@ def token_counts(counts: Counts, tree: SearchTree) -> dict[str, Any]:
         "verifier_computed_tokens": counts.verifier_computed_tokens,
         "verifier_cached_tokens": counts.verifier_cached_tokens,
         "num_verifications": counts.num_verifications,
+        "drafted_tokens": counts.drafted_tokens,
+        "kept_draft_tokens": counts.kept_draft_tokens,
         **asdict(counts.scores),
     }
 
@@ -113,6 +129,8 @@ class EngineUsage:
         verifier_computed_tokens: Tokens the verifier ran through its model.
         verifier_cached_tokens: Verifier prompt tokens that its prefix cache supplied.
         num_verifications: Requests made to the verifier.
+        drafted_tokens: Drafted tokens that the generator computed, kept or not.
+        kept_draft_tokens: Those of them that were kept; the others were wasted.
         num_nan_scores: Scores that were not a number and counted as 0.
         num_compared_scores: Scores of different texts that were compared with each other.
         num_tied_scores: Those of them that another text had as well.
@@ -136,6 +154,8 @@ class EngineUsage:
     verifier_computed_tokens: int = 0
     verifier_cached_tokens: int = 0
     num_verifications: int = 0
+    drafted_tokens: int = 0
+    kept_draft_tokens: int = 0
     num_nan_scores: int = 0
     num_compared_scores: int = 0
     num_tied_scores: int = 0

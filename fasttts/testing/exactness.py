@@ -14,6 +14,7 @@ _SCHEDULES = (
     SchedulingConfig(speculation_rule="paper", slots=12),
     SchedulingConfig(speculation_rule="score", two_phase=False, early_stop=False),
     SchedulingConfig(speculation_rule="score", slots=20, speculation_depth=1, prefix_order=False),
+    SchedulingConfig(speculation_rule="score", draft_rule="always"),
 )
 _BLOCKS = (4096, 60)
 """A KV cache that holds everything, and one in which sequences are preempted."""
@@ -46,7 +47,7 @@ def check_exactness(make_policy: PolicyFactory, *, num_searches: int = 20, seed:
 def _search(
     make_policy: PolicyFactory, config: SearchConfig, scheduling: SchedulingConfig, num_blocks: int
 ) -> SearchRun:
-    generator = FakeGenerator(num_blocks=num_blocks, block_size=8)
+    generator = FakeGenerator(num_blocks=num_blocks, block_size=8, max_draft_tokens=16)
     policy, recorder = make_policy(), Recorder()
     problem = f"problem {config.seed}"
     request = SearchRequest(

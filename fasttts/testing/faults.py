@@ -20,6 +20,8 @@ from fasttts.interfaces import (
     Verification,
     VerificationRequest,
     Verifier,
+    max_draft_tokens,
+    set_draft_tokens,
 )
 from fasttts.scheduling.recovery import is_retryable
 from fasttts.types import ParsedOutput
@@ -70,6 +72,13 @@ class FaultyGenerator:
     @property
     def call_marker(self) -> str | None:
         return self._inner.call_marker
+
+    @property
+    def max_draft_tokens(self) -> int:
+        return max_draft_tokens(self._inner)
+
+    def set_draft_tokens(self, number: int) -> None:
+        set_draft_tokens(self._inner, number)
 
     def compile_grammar(self, grammar: str) -> object:
         return self._inner.compile_grammar(grammar)

@@ -59,7 +59,8 @@ class RecordedNode:
         num_tokens: The node's own tokens.
         num_tokens_ahead: Those of them that were generated before a decision asked for the node.
         ran: When it held a slot of the generator: pairs of its first iteration and the one after
-            its last.
+            its last. The tokens of an iteration in which a step ends belong in part to the next
+            one, whose first iteration follows; it may end by them, and has none.
         decided_at: The iteration before which a decision asked for it; None where none did.
         scored_at: The iteration before which its score arrived; None where none did.
     """

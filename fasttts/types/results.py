@@ -103,6 +103,9 @@ class Usage:
         num_compared_rounds: Comparisons of at least two different texts.
         num_flat_rounds: Those of them in which all had one score.
         num_iterations: Generator iterations in which this search had a sequence running.
+        drafted_tokens: Drafted tokens that the generator computed for this search, kept or not.
+        kept_draft_tokens: Those of them that were kept, as they were what the sampling rule drew.
+            Drafts wasted `drafted_tokens - kept_draft_tokens`.
         num_preemptions: Times a sequence, of any search, lost its KV blocks meanwhile.
         peak_kv_cache_usage: Largest share of the generator's KV cache in use meanwhile, 0 to 1.
         is_cached: Whether the result was read from the result cache; the counts are those of the
@@ -125,6 +128,8 @@ class Usage:
     num_compared_rounds: int = 0
     num_flat_rounds: int = 0
     num_iterations: int = 0
+    drafted_tokens: int = 0
+    kept_draft_tokens: int = 0
     num_preemptions: int = 0
     peak_kv_cache_usage: float = 0.0
     is_cached: bool = False

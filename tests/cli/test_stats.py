@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import Result
 
-from fasttts import FastTTS, SearchResult
+from fasttts import FastTTS, SchedulingConfig, SearchResult
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.cli.plot import save_plot
+from fasttts.cli.stats import stats_view
 from fasttts.errors import ConfigurationError
 
 Run = Callable[..., Result]
@@ -59,7 +61,22 @@ def test_mean_slots_are_those_of_the_batch(run: Run, engines: list[FastTTS]) -> 
     done = run("solve", "What is 2 + 2?", "--search", "none", "--stats")
     found = rows(done.stdout)
     assert found["mean slots in use"] == found["in the plain loop"] == "1.0"
-    assert found["speculative, wasted"] == "0"
+    assert found["speculative, wasted"] == found["drafted"] == "0"
+    assert found["tokens an iteration"] == "1.00"
+
+
+def test_drafts_are_counted_and_in_the_title_of_the_plot(tmp_path: Path) -> None:
+    generator, scheduling = FakeGenerator(max_draft_tokens=4), SchedulingConfig(draft_rule="always")
+    with FastTTS(generator, FakeVerifier(), scheduling=scheduling) as engine:
+        drafted = engine.search("What is 2 + 2?", n=8, max_tokens=200)
+    console = Console(record=True, width=100)
+    console.print(stats_view(drafted))
+    found, usage = rows(console.export_text()), drafted.usage
+    assert found["drafted"] == f"{usage.drafted_tokens:,}"
+    assert found["drafted, kept"] == f"{usage.kept_draft_tokens:,}" != "0"
+    assert float(found["tokens an iteration"]) > 1
+    save_plot(drafted, tmp_path / "occupancy.png")
+    assert (tmp_path / "occupancy.png").read_bytes().startswith(PNG_SIGNATURE)
 
 
 def test_json_keeps_stdout_to_itself(run: Run, engines: list[FastTTS], tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from fasttts.backends.fake import FakeGenerator, FakeVerifier, hashed_score
 from fasttts.config import engine_config
 from fasttts.interfaces import Generator, Verifier
 from fasttts.verifiers import FunctionVerifier, Gate, Mean
+from tests.drafters import Mixed
 
 MAX_NUM_SEQS = 64
-BACKENDS = ["fake", "combined", pytest.param("vllm", marks=pytest.mark.vllm)]
+BACKENDS = ["fake", "drafting", "combined", pytest.param("vllm", marks=pytest.mark.vllm)]
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -23,6 +24,15 @@ def backends(request: pytest.FixtureRequest) -> Iterator[tuple[Generator, Verifi
 
 def _fake() -> tuple[Generator, Verifier]:
     return FakeGenerator(max_num_seqs=MAX_NUM_SEQS, max_model_len=512), FakeVerifier()
+
+
+def _drafting() -> tuple[Generator, Verifier]:
+    """Most of its drafts are right somewhere, and wrong behind that."""
+    generator = FakeGenerator(
+        max_num_seqs=MAX_NUM_SEQS, max_model_len=512, max_draft_tokens=8, drafter=Mixed(0, 0.2)
+    )
+    generator.set_draft_tokens(8)
+    return generator, FakeVerifier()
 
 
 def _vllm() -> tuple[Generator, Verifier]:
@@ -41,7 +51,7 @@ def _combined() -> tuple[Generator, Verifier]:
     return generator, Gate(first, Mean(model, hashed_score), threshold=0.4)
 
 
-_OPENERS = {"fake": _fake, "combined": _combined, "vllm": _vllm}
+_OPENERS = {"fake": _fake, "drafting": _drafting, "combined": _combined, "vllm": _vllm}
 
 
 @pytest.fixture

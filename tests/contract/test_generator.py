@@ -44,6 +44,7 @@ def request(
         sampling=sampling,
         max_tokens=max_tokens,
         priority=priority,
+        draft_group=0,
     )
 
 

@@ -29,6 +29,9 @@ PLANS = {
 }
 """What has the planner choose each way of sharing a small part of the device."""
 
+TRITON = ("--option", 'generator_args={"attention_backend":"TRITON_ATTN"}')
+"""Known to compute alike whatever the batch, in bfloat16 as well."""
+
 _SHARED_BYTES = 3 << 30
 
 
@@ -60,6 +63,22 @@ def test_a_memory_plan_changes_no_tree(runner: str) -> None:
     digests = {plan: run(runner, plan)["plain"]["digests"] for plan in PLANS}
     assert digests["time_shared"] == digests["side_by_side"]
     assert digests["kv_offload"] == digests["side_by_side"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_drafts_change_no_tree(dtype: str) -> None:
+    arms = ("plain", "drafts", "two_with_drafts", "plain_with_drafts", "no_drafts")
+    rows = run_exactness(
+        *("--numerics", "deterministic", "--dtype", dtype, "--max-model-len", "512"),
+        *("--searches", str(SEARCHES), "--max-tokens", "200", "--arms", ",".join(arms)),
+        *(("--verifier", "judge") if dtype == "bfloat16" else ()),
+        *("--option", "gpu_memory_utilization=0.05"),
+        *TRITON,
+        variables={RUNNER_VARIABLE: RUNNERS["second"]},
+        timeout_s=1000,
+    )
+    check_same_trees(rows, searches=SEARCHES, arms=arms)
+    assert rows["drafts"]["drafted_tokens"] > 0 == rows["no_drafts"]["drafted_tokens"]
 
 
 def test_a_process_has_one_numerics() -> None:

@@ -12,6 +12,7 @@ from fasttts.config import PLAIN, SchedulingConfig, search_config
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.result import make_result, partial_tree
 from fasttts.scheduling.run import SearchRun
+from tests.drafters import Mixed
 from tests.searches import Recorder, drive, make_run, same_tree, snapshot
 
 SCHEDULES = [
@@ -19,6 +20,8 @@ SCHEDULES = [
     SchedulingConfig(slots=3),
     SchedulingConfig(speculation_rule="score", slots=24, verification_batch_tokens=1),
     SchedulingConfig(speculation_rule="score", two_phase=False),
+    SchedulingConfig(speculation_rule="score", slots=16, draft_rule="always"),
+    SchedulingConfig(speculation=False, draft_rule="always", draft_tokens=2),
     SchedulingConfig(speculation_rule="score", slots=8, verification_batch_tokens=10**6),
     PLAIN.model_copy(update={"slots": 5}),
 ]
@@ -35,7 +38,7 @@ class Clock:
 
 
 def searched(scheduling: SchedulingConfig, text: str = "a", **options: Any) -> SearchRun:
-    generator, recorder = FakeGenerator(), Recorder()
+    generator, recorder = FakeGenerator(max_draft_tokens=8, drafter=Mixed(0, 0.9)), Recorder()
     loop = Loop(generator, FakeVerifier(), scheduling)
     run = make_run(generator, text, search_config(**options))
     loop.submit(run, recorder)

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from fasttts.backends.fake import Drafter
 from fasttts.config import Aggregation, SchedulingConfig, SearchConfig, SearchMethod, search_config
 from fasttts.scheduling.loop import Loop
+from tests.drafters import Mixed, wrong
 from tests.searches import (
     LateVerifier,
     Recorder,
@@ -77,7 +79,10 @@ SCHEDULING = st.builds(
     early_stop=st.booleans(),
     two_phase=st.booleans(),
     kv_usage_threshold=st.sampled_from([0.1, 0.5, 0.95]),
+    draft_tokens=st.sampled_from([0, 1, 4, 16]),
+    draft_rule=st.sampled_from(["measured", "always"]),
 )
+DRAFTERS = st.sampled_from([None, None, wrong]) | st.builds(Mixed, st.integers(0, 1000))
 VERIFIERS = st.builds(LateVerifier, st.sampled_from([0, 0, 1, 3, 9]), is_serial=st.booleans())
 POOLS = st.sampled_from([(16, 4096), (8, 60), (16, 20)])
 
@@ -91,6 +96,7 @@ POOLS = st.sampled_from([(16, 4096), (8, 60), (16, 20)])
     verifier=VERIFIERS,
     is_late=st.booleans(),
     pool=POOLS,
+    drafter=DRAFTERS,
     searches=st.lists(st.tuples(st.sampled_from("abc"), CONFIGS), min_size=1, max_size=4),
     arrivals=st.lists(st.integers(0, 30), min_size=4, max_size=4),
     preemptions=st.sets(st.integers(0, 60), max_size=5),
@@ -101,11 +107,13 @@ def test_a_search_is_a_pure_function_of_its_inputs(
     verifier: LateVerifier,
     is_late: bool,
     pool: tuple[int, int],
+    drafter: Drafter | None,
     searches: list[tuple[str, SearchConfig]],
     arrivals: list[int],
     preemptions: set[int],
 ) -> None:
-    generator = marked_generator(is_late=is_late, block_size=pool[0], num_blocks=pool[1])
+    options = {"block_size": pool[0], "num_blocks": pool[1]}
+    generator = marked_generator(is_late=is_late, max_draft_tokens=8, drafter=drafter, **options)
     # For the verifier, time passes between the loop's steps: to wait within one is of no use.
     loop = Loop(generator, verifier, scheduling, longest_wait_s=0)
     runs = [make_run(generator, text, config) for text, config in searches]

@@ -21,7 +21,7 @@ from fasttts import (
     SearchResult,
 )
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.config import SearchConfig, SearchMethod, search_config
+from fasttts.config import SchedulingConfig, SearchConfig, SearchMethod, search_config
 from fasttts.interfaces import GenerationOutput, Verification, VerificationRequest
 from fasttts.scheduling.loop import Loop
 from fasttts.search.beam import BeamSearch
@@ -30,6 +30,7 @@ from fasttts.testing.faults import FaultyGenerator, FaultyVerifier
 from fasttts.tree import Beam
 from fasttts.types import Health
 from fasttts.verifiers import Minimum
+from tests.drafters import Mixed
 from tests.searches import Recorder, alone, drive, make_run, same_tree
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
@@ -92,8 +93,10 @@ def test_a_retryable_failure_of_the_generator_changes_no_token(
     at: set[int], config: SearchConfig
 ) -> None:
     at = {number for number in at if not {number - 1, number - 2} <= at}
-    generator = FaultyGenerator(FakeGenerator(), dict.fromkeys(at, lost(retryable=True)))
-    loop, recorder = Loop(generator, FakeVerifier()), Recorder()
+    inner = FakeGenerator(max_draft_tokens=8, drafter=Mixed(0))
+    generator = FaultyGenerator(inner, dict.fromkeys(at, lost(retryable=True)))
+    loop = Loop(generator, FakeVerifier(), SchedulingConfig(draft_rule="always"))
+    recorder = Recorder()
     run = make_run(generator, "a", config)
     loop.submit(run, recorder)
     drive(loop)

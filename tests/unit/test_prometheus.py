@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fasttts import FastTTS
 from fasttts.backends.fake import FakeGenerator, FakeVerifier
-from fasttts.config import SearchConfig
+from fasttts.config import SchedulingConfig, SearchConfig
 from fasttts.engine.result_cache import ResultCache
 from fasttts.observability.prometheus import EngineCollector
 from fasttts.search import BestOfNPolicy
@@ -32,7 +32,8 @@ def scraped(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
 
 def test_the_numbers_are_those_of_the_statistics() -> None:
     registry = CollectorRegistry()
-    with FastTTS(FakeGenerator(), FakeVerifier()) as engine:
+    generator, scheduling = FakeGenerator(max_draft_tokens=4), SchedulingConfig(draft_rule="always")
+    with FastTTS(generator, FakeVerifier(), scheduling=scheduling) as engine:
         registry.register(EngineCollector({"a": engine}))
         assert scraped(registry)["fasttts_generated_tokens_total", "a"] == 0
         engine.search("hello", n=4)
@@ -42,6 +43,10 @@ def test_the_numbers_are_those_of_the_statistics() -> None:
     assert values["fasttts_generated_tokens_total", "a"] == stats.usage.generated_tokens > 0
     assert values["fasttts_verifier_tokens_total", "a", "cached"] == (
         stats.usage.verifier_cached_tokens
+    )
+    assert values["fasttts_drafted_tokens_total", "a", "kept"] == stats.usage.kept_draft_tokens > 0
+    assert values["fasttts_drafted_tokens_total", "a", "wasted"] == (
+        stats.usage.drafted_tokens - stats.usage.kept_draft_tokens
     )
     assert values["fasttts_busy_seconds_total", "a", "generator"] == stats.usage.generation_s
     assert values["fasttts_slots", "a"] == 128

@@ -24,6 +24,7 @@ from fasttts.scheduling.loop import Loop
 from fasttts.testing.faults import FaultyGenerator
 from fasttts.verifiers import Gate, LowestConfidence, Mean, MeanConfidence
 from fasttts.verifiers.resolve import as_verifier, joint_num_logprobs
+from tests.drafters import Mixed
 from tests.searches import (
     LateVerifier,
     Recorder,
@@ -156,14 +157,19 @@ def _joined(old: GenerationOutput, new: GenerationOutput) -> GenerationOutput:
     )
 
 
+def drafting() -> FakeGenerator:
+    """Drafts right and wrong tokens, where it is told to draft."""
+    return FakeGenerator(max_draft_tokens=8, drafter=Mixed(0))
+
+
 def failing() -> FaultyGenerator:
     """Loses its sequences now and then; they begin again with the tokens they have."""
     error = BackendError("the device was away", role="generator", retryable=True)
-    return FaultyGenerator(FakeGenerator(), dict.fromkeys(range(4, 400, 9), error))
+    return FaultyGenerator(drafting(), dict.fromkeys(range(4, 400, 9), error))
 
 
 @pytest.mark.usefixtures("unmeasured")
-@pytest.mark.parametrize("make_generator", [Bunched, failing])
+@pytest.mark.parametrize("make_generator", [Bunched, failing, drafting])
 @pytest.mark.parametrize("name", NAMES)
 def test_interrupted_and_bunched_tokens_keep_their_log_probabilities(
     make_generator: Callable[[], Generator], name: str
@@ -173,7 +179,8 @@ def test_interrupted_and_bunched_tokens_keep_their_log_probabilities(
         config = search_config(
             **options, n=8, seed=seed, max_tokens=120, max_step_tokens=20, max_depth=8
         )
-        loop, recorder = Loop(make_generator(), signal, SchedulingConfig(slots=11)), Recorder()
+        scheduling = SchedulingConfig(slots=11, draft_rule="always")
+        loop, recorder = Loop(make_generator(), signal, scheduling), Recorder()
         run = make_run(FakeGenerator(), "a", config, joint_num_logprobs(signal))
         loop.submit(run, recorder)
         drive(loop)

@@ -20,6 +20,7 @@ from fasttts.config import SchedulingConfig, TracingConfig, engine_config
 from fasttts.engine.result_cache import ResultCache
 from fasttts.testing.faults import FaultyVerifier
 from fasttts.types.record import RecordedNode
+from tests.drafters import Oracle
 from tests.searches import UNTIMED
 
 STEPS = TracingConfig(steps=True)
@@ -50,9 +51,12 @@ def exported_by(provider: TracerProvider, monkeypatch: pytest.MonkeyPatch) -> In
     return exporter
 
 
-@pytest.fixture
-def engine() -> Iterator[FastTTS]:
-    with FastTTS(FakeGenerator(), FakeVerifier(), scheduling=UNTIMED, tracing=STEPS) as engine:
+@pytest.fixture(params=[0, 16], ids=["plain", "drafting"])
+def engine(request: pytest.FixtureRequest) -> Iterator[FastTTS]:
+    """Without drafts, and with those that are right over the ends of steps."""
+    generator = FakeGenerator(max_draft_tokens=request.param, drafter=Oracle())
+    scheduling = UNTIMED.model_copy(update={"draft_rule": "always", "draft_tokens": 16})
+    with FastTTS(generator, FakeVerifier(), scheduling=scheduling, tracing=STEPS) as engine:
         yield engine
 
 

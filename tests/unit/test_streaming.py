@@ -36,6 +36,7 @@ from fasttts.search import Beam, Branch, StepPolicy
 from fasttts.streaming.event_log import EventLog
 from fasttts.streaming.listener import SearchListener
 from fasttts.types import Path
+from tests.drafters import Mixed
 from tests.searches import UNTIMED, drive, make_run, marked_generator
 
 ANSWER = "Two and two: 2 + 2 = 4.\n\nThe answer is \\boxed{4}."
@@ -105,6 +106,7 @@ SCHEDULES = [
     SchedulingConfig(slots=3, speculation_rule="likely"),
     SchedulingConfig(speculation_rule="score", slots=24, verification_batch_tokens=1),
     SchedulingConfig(speculation_rule="score", two_phase=False, early_stop=False),
+    SchedulingConfig(speculation_rule="score", draft_rule="always"),
 ]
 
 
@@ -171,7 +173,7 @@ def test_the_trunk_is_always_a_prefix_of_the_final_text(
     pool: tuple[int, int], scheduling: SchedulingConfig, is_late: bool, **options: Any
 ) -> None:
     n, beam_width = pool
-    generator = marked_generator(is_late=is_late)
+    generator = marked_generator(is_late=is_late, max_draft_tokens=8, drafter=Mixed(0, 0.9))
     told = Told(generator, scheduling, n=n, beam_width=beam_width, max_tokens=200, **options)
     drive(told.loop)
     try:
@@ -248,7 +250,8 @@ def test_a_path_that_ran_on_after_the_budget_stays_the_result_where_its_time_end
 def test_the_trunk_is_all_that_the_living_beams_share(
     n: int, scheduling: SchedulingConfig, **options: Any
 ) -> None:
-    told = Told(scheduling=scheduling, n=n, beam_width=n, max_tokens=100, **options)
+    generator = FakeGenerator(max_draft_tokens=8, drafter=Mixed(0, 0.9))
+    told = Told(generator, scheduling, n=n, beam_width=n, max_tokens=100, **options)
     decode = FakeGenerator().tokenizer.decode
 
     def check(_: int) -> None:

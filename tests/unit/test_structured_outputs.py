@@ -23,6 +23,7 @@ from fasttts.decoding.structured_outputs import StructuredOutputs, Thoughts
 from fasttts.engine.request import Prompt, is_thinking
 from fasttts.scheduling.loop import Loop
 from fasttts.scheduling.run import SearchRun
+from tests.drafters import Mixed
 from tests.searches import UNTIMED, Recorder, drive, make_run, same_tree, snapshot
 
 SCHEMA = {
@@ -130,12 +131,15 @@ SCHEDULES = [
     (SchedulingConfig(speculation_rule="score", slots=64, verification_batch_tokens=1), 4096),
     (SchedulingConfig(speculation_rule="score", slots=5, verification_batch_tokens=40), 60),
     (SchedulingConfig(speculation_rule="likely", slots=24), 60),
+    (SchedulingConfig(speculation_rule="score", draft_rule="always"), 4096),
 ]
 
 
 @functools.cache
 def search_all(scheduling: SchedulingConfig, num_blocks: int) -> list[SearchRun]:
-    generator = FakeGenerator(num_blocks=num_blocks, block_size=8)
+    generator = FakeGenerator(
+        num_blocks=num_blocks, block_size=8, max_draft_tokens=8, drafter=Mixed(0)
+    )
     loop, recorders = Loop(generator, FakeVerifier(), scheduling), []
     runs = [make_run(generator, f"What of {c.seed}?", c) for c in CONFIGS]
     for run in runs:
@@ -146,7 +150,9 @@ def search_all(scheduling: SchedulingConfig, num_blocks: int) -> list[SearchRun]
     return runs
 
 
-@pytest.mark.parametrize(("scheduling", "num_blocks"), SCHEDULES, ids=["all", "few", "likely"])
+@pytest.mark.parametrize(
+    ("scheduling", "num_blocks"), SCHEDULES, ids=["all", "few", "likely", "drafts"]
+)
 def test_schedules_change_no_constrained_tree(
     scheduling: SchedulingConfig, num_blocks: int
 ) -> None:

@@ -1,5 +1,6 @@
 """One tree for every search of a model that thinks, whatever runs beside it."""
 
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from fasttts.backends.fake import FakeGenerator
 from fasttts.config import SchedulingConfig, SearchConfig, SearchMethod, search_config
+from fasttts.interfaces import Generator
 from fasttts.scheduling.loop import Loop
 from fasttts.verifiers.resolve import as_verifier, joint_num_logprobs
 from tests.searches import (
@@ -21,7 +23,7 @@ from tests.searches import (
     same_tree,
 )
 from tests.unit.test_exactness import POOLS, SCHEDULING
-from tests.unit.test_signal_exactness import Bunched, failing
+from tests.unit.test_signal_exactness import Bunched, drafting, failing
 
 OPENED: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": True}}
 
@@ -111,7 +113,7 @@ def test_a_search_of_thoughts_is_a_pure_function_of_its_inputs(
 
 
 @pytest.mark.usefixtures("unmeasured")
-@pytest.mark.parametrize("is_bunched", [True, False])
+@pytest.mark.parametrize("make_generator", [Bunched, failing, drafting])
 @pytest.mark.parametrize(
     "options",
     [
@@ -123,7 +125,7 @@ def test_a_search_of_thoughts_is_a_pure_function_of_its_inputs(
     ids=str,
 )
 def test_interrupted_and_bunched_tokens_end_thoughts_at_the_same_places(
-    options: dict[str, Any], *, is_bunched: bool
+    options: dict[str, Any], make_generator: Callable[[], Generator]
 ) -> None:
     signal = as_verifier("mean_confidence")
     for seed in range(3):
@@ -139,7 +141,8 @@ def test_interrupted_and_bunched_tokens_end_thoughts_at_the_same_places(
             probe="Result: ",
             probe_tokens=1,
         )
-        loop = Loop(Bunched() if is_bunched else failing(), signal, SchedulingConfig(slots=5))
+        scheduling = SchedulingConfig(slots=5, draft_rule="always")
+        loop = Loop(make_generator(), signal, scheduling)
         recorder = Recorder()
         run = make_run(FakeGenerator(), "a", config, joint_num_logprobs(signal))
         loop.submit(run, recorder)

@@ -88,6 +88,8 @@ def test_a_call_is_a_span_with_what_it_asked_and_cost(
         "fasttts.usage.verifier_computed_tokens": result.usage.verifier_computed_tokens,
         "fasttts.usage.verifier_cached_tokens": result.usage.verifier_cached_tokens,
         "fasttts.usage.num_verifications": result.usage.num_verifications,
+        "fasttts.usage.drafted_tokens": result.usage.drafted_tokens,
+        "fasttts.usage.kept_draft_tokens": result.usage.kept_draft_tokens,
         "fasttts.usage.num_nan_scores": result.usage.num_nan_scores,
         "fasttts.usage.num_compared_scores": result.usage.num_compared_scores,
         "fasttts.usage.num_tied_scores": result.usage.num_tied_scores,

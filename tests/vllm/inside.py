@@ -16,7 +16,12 @@ def engine_of(backend: Any) -> Any:
 
 def model_of(backend: Any) -> Any:
     """The module that computes, of an engine in this process."""
-    return _executor_of(backend).driver_worker.worker.model_runner.model
+    return runner_of(backend).model
+
+
+def runner_of(backend: Any) -> Any:
+    """The model runner, of an engine in this process."""
+    return _executor_of(backend).driver_worker.worker.model_runner
 
 
 def lose_device(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:

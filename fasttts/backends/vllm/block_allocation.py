@@ -25,14 +25,15 @@ def skip_idle_allocations(scheduler: Any) -> None:
         return
     allocate, nothing = manager.allocate_slots, manager.empty_kv_cache_blocks
     blocks_of, num_cached_of = blocks.req_to_blocks, blocks.num_cached_block
-    block_size, decoding = blocks.block_size, {"num_lookahead_tokens": 0}
+    block_size, decoding = blocks.block_size, {"num_lookahead_tokens"}
 
     def allocate_slots(request: Any, num_new_tokens: int, *others: Any, **options: Any) -> Any:
-        if num_new_tokens == 1 and not others and options == decoding:
+        if num_new_tokens == 1 and not others and options.keys() == decoding:
             num_tokens = request.num_computed_tokens + 1
+            num_ahead = num_tokens + options["num_lookahead_tokens"]
             held = blocks_of.get(request.request_id, ())
             num_full = min(num_tokens, request.num_tokens) // block_size
-            has_room = num_tokens <= min(len(held) * block_size, manager.max_model_len)
+            has_room = num_ahead <= min(len(held) * block_size, manager.max_model_len)
             if has_room and num_full <= num_cached_of.get(request.request_id, 0):
                 return nothing
         return allocate(request, num_new_tokens, *others, **options)

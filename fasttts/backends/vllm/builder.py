@@ -1,8 +1,9 @@
 """Opens the engines of checked models: arguments, engine, and the backend around it."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from fasttts.backends.vllm.arguments import (
 from fasttts.backends.vllm.block_allocation import skip_idle_allocations
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.backends.vllm.distributions import report_distributions
+from fasttts.backends.vllm.drafting import Drafting, why_not
 from fasttts.backends.vllm.engine_lifecycle import close_engine, open_engine
 from fasttts.backends.vllm.generation_config import model_sampling
 from fasttts.backends.vllm.generator import VLLMGenerator
@@ -94,7 +96,9 @@ class EngineBuilder:
         processors = sampler_processors(logits_processors, is_second=is_second)
         arguments["logits_processors"] = processors or None
         environment = runner_environment(is_second=is_second)
-        llm = self.open_engine("generator", environment=environment, **arguments)
+        num_drafts = self._num_drafts(arguments, is_second=is_second)
+        with self._drafting(arguments, num_drafts):
+            llm = self.open_engine("generator", environment=environment, **arguments)
         _log_opened(self.generator, time.perf_counter() - started_s)
         try:
             if is_second:
@@ -102,8 +106,11 @@ class EngineBuilder:
             core: Any = llm.llm_engine.engine_core
             scheduler = core.engine_core.scheduler
             skip_idle_allocations(scheduler)
-            starts = GentleStarts(scheduler) if self._graphs_end_at_starts(llm) else None
-            generator = self._generator(llm, is_second=is_second, starts=starts)
+            drafting = Drafting(core.engine_core, num_drafts) if num_drafts else None
+            starts = None
+            if self._graphs_end_at_starts(llm):
+                starts = GentleStarts(scheduler, drafting)
+            generator = self._generator(llm, is_second=is_second, starts=starts, drafting=drafting)
             if self._is_spread:
                 send_vocabulary(llm, generator.tokenizer, generator.vocab_size)
             self._tell_context(generator.max_model_len)
@@ -111,6 +118,30 @@ class EngineBuilder:
         except BaseException:
             close_engine(llm)
             raise
+
+    def _num_drafts(self, arguments: Mapping[str, Any], *, is_second: bool) -> int:
+        """Tokens that the generator drafts for a sequence; says why where it drafts none."""
+        reason = why_not(self.config, arguments, self.device, is_second=is_second)
+        if reason is not None:
+            logger.info("%s drafts no tokens: %s", self.generator.name, reason)
+        return 0 if reason is not None else self.config.scheduling.draft_tokens
+
+    @contextlib.contextmanager
+    def _drafting(self, arguments: dict[str, Any], num_drafts: int) -> Iterator[None]:
+        """Completes the arguments of a generator that is opened in the body, if it drafts."""
+        if num_drafts == 0:
+            yield
+            return
+        from fasttts.backends.vllm.speculator import (
+            drafting_graphs,
+            drafting_runner,
+            speculative_config,
+        )
+
+        arguments["speculative_config"] = speculative_config(num_drafts)
+        arguments.setdefault("compilation_config", drafting_graphs(num_drafts))
+        with drafting_runner():
+            yield
 
     def judge(self, generator: VLLMGenerator) -> GeneratorJudge | None:
         """Makes the judge on the generator; None where the generator does not judge."""
@@ -179,7 +210,12 @@ class EngineBuilder:
         return bool(mode.mixed_mode() != mode.decode_mode())
 
     def _generator(
-        self, llm: "LLM", *, is_second: bool, starts: GentleStarts | None
+        self,
+        llm: "LLM",
+        *,
+        is_second: bool,
+        starts: GentleStarts | None,
+        drafting: Drafting | None,
     ) -> VLLMGenerator:
         described: dict[str, Any] = {
             "name": self.config.generator,
@@ -195,6 +231,7 @@ class EngineBuilder:
             "vllm_penalizes": is_second,
             "has_distributions": report_distributions(llm, is_second=is_second),
             "starts": starts,
+            "drafting": drafting,
             "numerics": self._numerics(llm),
         }
         if self._takes_turns:

@@ -68,6 +68,21 @@ def read_distributions(ranks: Any) -> list[Distribution]:
     return [Distribution(*pair) for pair in numbers.tolist()]
 
 
+def distribution_ranks(sampler: Any, logits_BV: torch.Tensor) -> torch.Tensor | None:
+    """What the second runner's sampler reports in place of ranks, int64 [B].
+
+    Args:
+        sampler: The runner's sampler.
+        logits_BV: The model's own logits.
+
+    Returns:
+        None where the sampler reports vLLM's ranks.
+    """
+    if not getattr(sampler, "reports_distributions", False):
+        return None
+    return _numbers(logits_BV, lambda part: part.to(torch.float32).log_softmax(dim=-1))
+
+
 def _follow_first(sampler: Any) -> bool:
     if not all(hasattr(sampler, name) for name in _GATHERS):
         return False
@@ -92,10 +107,12 @@ def _follow_second(sampler: Any) -> bool:
         return False
 
     class ReportingSampler(base):  # type: ignore[misc]  # found at run time
+        reports_distributions = True
+
         def __call__(self, logits: torch.Tensor, *others: Any, **options: Any) -> Any:
             output = super().__call__(logits, *others, **options)
             if (found := output.logprobs_tensors) is not None:
-                ranks = _numbers(logits, lambda part: part.to(torch.float32).log_softmax(dim=-1))
+                ranks = distribution_ranks(self, logits)
                 output.logprobs_tensors = found._replace(selected_token_ranks=ranks)
             return output
 

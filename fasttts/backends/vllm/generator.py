@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fasttts.backends.vllm.drafting import Drafting
 from fasttts.backends.vllm.engine_lifecycle import close_engine
 from fasttts.backends.vllm.error_translation import translate
 from fasttts.backends.vllm.fingerprint import model_fingerprint
@@ -40,6 +41,7 @@ class VLLMGenerator:
         published_sampling: The sampling of the model's `generation_config.json`.
         vllm_penalizes: Whether vLLM applies repetition penalties; else the sampler does.
         starts: Paces sequences that begin; None where that saves nothing.
+        drafting: What drafts tokens; None where nothing does.
         has_distributions: Whether the engine reports numbers of whole distributions.
         numerics: What the engine gives.
         is_spread: Whether ranks compute the model in processes of their own.
@@ -61,6 +63,7 @@ class VLLMGenerator:
         published_sampling: PublishedSampling = PublishedSampling(),  # noqa: B008, immutable
         vllm_penalizes: bool = False,
         starts: GentleStarts | None = None,
+        drafting: Drafting | None = None,
         has_distributions: bool = False,
         numerics: Numerics = "default",
         is_spread: bool = False,
@@ -70,7 +73,10 @@ class VLLMGenerator:
         self.published_sampling = published_sampling
         self._llm: LLM | None = llm
         self._engine = llm.llm_engine
-        self._sequences = Sequences(self._engine, starts, has_distributions=has_distributions)
+        self._drafting = drafting
+        self._sequences = Sequences(
+            self._engine, starts, drafting=drafting, has_distributions=has_distributions
+        )
         self._name = name
         self._settings = settings
         self._vllm_penalizes = vllm_penalizes
@@ -128,6 +134,20 @@ class VLLMGenerator:
         """Sequences that can run in one iteration."""
         return self._max_num_seqs
 
+    @property
+    def max_draft_tokens(self) -> int:
+        """Most tokens that can be drafted for a sequence; see `interfaces.max_draft_tokens`."""
+        return 0 if self._drafting is None else self._drafting.most
+
+    def set_draft_tokens(self, number: int) -> None:
+        """Sets how many tokens are drafted for each sequence in the iterations to come.
+
+        Args:
+            number: `max_draft_tokens`; fewer draft none.
+        """
+        if self._drafting is not None:
+            self._drafting.set(number)
+
     def compile_grammar(self, grammar: str) -> object:
         """Compiles a grammar, once for all requests; see `interfaces.Generator`."""
         return self._constraints.compile(grammar)
@@ -171,9 +191,12 @@ class VLLMGenerator:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        from fasttts.backends.vllm.sampler import sampler_arguments
+        from fasttts.backends.vllm.sampler import GROUP, sampler_arguments
 
         penalty = request.sampling.repetition_penalty if self._vllm_penalizes else 1.0
+        arguments = sampler_arguments(request.seed, request.sampling, constraint)
+        if self._drafting is not None and request.draft_group is not None:
+            arguments[GROUP] = request.draft_group
         return SamplingParams(
             temperature=0.0,
             repetition_penalty=penalty,
@@ -182,7 +205,7 @@ class VLLMGenerator:
             logprobs=request.num_logprobs,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
-            extra_args=sampler_arguments(request.seed, request.sampling, constraint),
+            extra_args=arguments,
             skip_clone=True,
         )
 

@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.environment import RUNNER_VARIABLE, set_environment
@@ -102,7 +102,13 @@ def install_sampler(llm: "LLM", others: Sequence[type]) -> None:
 def _follow_in(worker: Any, others: Sequence[type]) -> None:
     """Installs the rule in one rank of an engine; vLLM calls it there."""
     runner = worker.worker.model_runner
-    _follow(runner.sampler, SlotChain(others, runner.vllm_config, runner.req_states))
+    chain = SlotChain(others, runner.vllm_config, runner.req_states)
+    process = _follow(runner.sampler, chain)
+    if getattr(runner, "speculator", None) is not None:
+        from fasttts.backends.vllm.speculator import DraftedRows
+
+        runner.rejection_sampler = DraftedRows(runner, chain, process)
+        runner.speculator.follow(runner)
 
 
 def _second_runner_poolings() -> frozenset[str]:
@@ -124,12 +130,15 @@ def _vllm_processor(others: Sequence[type]) -> type:
     return type(SlotSampling.__name__, (SlotSampling,), {"others": tuple(others)})
 
 
-def _follow(sampler: Any, chain: SlotChain) -> None:
+def _follow(sampler: Any, chain: SlotChain) -> Callable[..., Any]:
     """Has a sampler of vLLM 0.24 to 0.31 apply processors behind its penalties.
 
     Args:
         sampler: vLLM's sampler, which has begun no request.
         chain: The processors; their rows are greedy for vLLM.
+
+    Returns:
+        The sampler's own processing of logits.
     """
     add_request, flush = sampler.add_request, sampler.apply_staged_writes
     process, take_largest = sampler.apply_sampling_params, sampler.sample
@@ -164,3 +173,4 @@ def _follow(sampler: Any, chain: SlotChain) -> None:
 
     sampler.add_request, sampler.apply_staged_writes = add, begin
     sampler.apply_sampling_params, sampler.sample = apply, sample
+    return process  # type: ignore[no-any-return]  # vLLM's

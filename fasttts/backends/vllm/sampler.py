@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 ARGUMENT = "fasttts"
 """Key of a request's seed, sampling and constraint in `SamplingParams.extra_args`."""
 
+GROUP = "fasttts_draft_group"
+"""Key of the group from whose texts a request's tokens are drafted."""
+
 _POSITION_TERM = np.uint64(noise_key(0, 1))
 
 

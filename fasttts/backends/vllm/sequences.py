@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.distributions import read_distributions
+from fasttts.backends.vllm.drafting import Drafting
 from fasttts.backends.vllm.gentle_starts import GentleStarts
 from fasttts.interfaces import GenerationOutput, MemoryPressure
 from fasttts.types import Distribution, TokenLogprobs
@@ -25,6 +26,7 @@ class Sequences:
     Args:
         engine: The engine; nobody else adds or aborts sequences, or steps it.
         starts: Paces those that begin; None where that saves nothing.
+        drafting: What drafts tokens; None where nothing does.
         has_distributions: Whether `distributions.report_distributions` did so.
     """
 
@@ -33,9 +35,11 @@ class Sequences:
         engine: "LLMEngine",
         starts: GentleStarts | None = None,
         *,
+        drafting: Drafting | None = None,
         has_distributions: bool = False,
     ) -> None:
         self._engine = engine
+        self._drafting = drafting
         self._has_distributions = has_distributions
         self._starts = starts
         self._client: Any = engine.engine_core
@@ -169,6 +173,7 @@ class Sequences:
             is_finished=is_finished,
             num_cached_tokens=prefill.num_cached_tokens if prefill is not None else 0,
             logprobs=() if output.new_logprobs is None else self._logprobs(output.new_logprobs),
+            num_drafted=0 if self._drafting is None else self._drafting.num_drafted(core_id),
         )
 
     def _logprobs(self, found: Any) -> list[TokenLogprobs]:

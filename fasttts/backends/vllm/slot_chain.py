@@ -59,6 +59,10 @@ class SlotChain:
         """Whether the rule draws the tokens of all these slots."""
         return self._rule.draws(host_slots)
 
+    def draft_limits(self, host_slots: Any) -> Any:
+        """Of which of these slots drafts may be kept, bool [slots]; None where of all."""
+        return self._rule.draft_limits(host_slots)
+
     def draw(self, logits: Any, places: RowPlaces) -> Any:
         """The tokens of rows that the rule draws."""
         for link in self._others:

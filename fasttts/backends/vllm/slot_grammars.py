@@ -67,6 +67,16 @@ class SlotGrammars:
         }
         self._fetched = _Fetched(self._states, list(self._by_slot)) if self._by_slot else None
 
+    def are_free(self, slots_B: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_] | None:
+        """Which of these slots have no grammar; None where none has one.
+
+        Args:
+            slots_B: The slots.
+        """
+        if not self._by_slot:
+            return None
+        return ~np.isin(slots_B, list(self._by_slot))
+
     def mask(self, logits: torch.Tensor, slots_B: npt.NDArray[np.int32]) -> None:
         """Sets the logits that the grammars forbid to minus infinity, in place.
 

@@ -125,6 +125,16 @@ class SlotSampler:
         """Whether every one of these slots has a request whose tokens are drawn here."""
         return bool(self._is_sampled_S[host_slots_B].all())
 
+    def draft_limits(self, host_slots_B: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_] | None:
+        """Of which of these slots drafts may be kept; None where of all.
+
+        A grammar's mask is that of the next token alone.
+
+        Args:
+            host_slots_B: The slots.
+        """
+        return self._grammars.are_free(host_slots_B)
+
     def draw(self, logits: torch.Tensor, places: RowPlaces) -> torch.Tensor:
         """Masks rows of `logits` in place and draws their tokens, int64 [B].
 

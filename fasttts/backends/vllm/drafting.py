@@ -1,0 +1,180 @@
+"""Iterations with drafted tokens, in the scheduler of vLLM's engine core.
+
+CUDA graphs cover iterations in which every sequence computes as many tokens. So an iteration drafts
+for all of its sequences or for none: each that reaches the end of its known text is given drafts up
+to the same number of tokens, and a prompt's last part is filled up likewise. What the drafts are is
+the runner's business (`speculator`); here they are numbers alone.
+"""
+
+import importlib.metadata
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from fasttts.backends.vllm.arguments import VllmDevice, offloads
+from fasttts.config import EngineConfig
+
+_KNOWN_VERSIONS = ("0.24.",)
+"""Versions of vLLM whose second runner was shown to draft exactly."""
+
+MAX_TOKENS = 512
+"""Most tokens of an iteration with drafts: with more, a GPU is no longer bound by its memory."""
+
+
+def why_not(
+    config: EngineConfig, arguments: Mapping[str, Any], device: VllmDevice, *, is_second: bool
+) -> str | None:
+    """Why a generator does not draft tokens; None where it can.
+
+    Args:
+        config: The engine's options.
+        arguments: Those of vLLM's `LLM`.
+        device: The device that it runs on.
+        is_second: Whether it gets the second model runner.
+    """
+    if config.scheduling.draft_tokens == 0:
+        return "draft_tokens is 0"
+    if device.is_cpu:
+        return "a further token in an iteration costs a CPU nearly as much as a further sequence"
+    if not is_second:
+        return "the first model runner schedules synchronously beside drafts, which costs more"
+    version = importlib.metadata.version("vllm")
+    if not version.startswith(_KNOWN_VERSIONS):
+        return f"drafts are not known to be exact with vLLM {version}"
+    ranks = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+    if any(arguments.get(name, 1) != 1 for name in ranks):
+        return "the model is spread over several processes"
+    if offloads(arguments):
+        return "KV blocks are kept elsewhere as well"
+    if arguments.get("async_scheduling") is False or arguments.get("speculative_config"):
+        return "the engine's arguments schedule otherwise"
+    return None
+
+
+class Drafting:
+    """Chooses, iteration by iteration, how many tokens vLLM drafts for each sequence.
+
+    Args:
+        core: vLLM's engine core (0.24), whose asynchronous scheduler is followed from here on.
+        most: Most drafted tokens of a sequence in an iteration, as the runner was opened for.
+
+    Attributes:
+        most: The same.
+    """
+
+    def __init__(self, core: Any, most: int) -> None:
+        self.most = most
+        self._scheduler = scheduler = core.scheduler
+        self._speculator = core.model_executor.driver_worker.worker.model_runner.speculator
+        self._wanted = 0
+        self._computed: dict[str, Any] = {}
+        """Drafts of the iteration whose tokens were reported last, by vLLM's id of a sequence."""
+        scheduler.dynamic_sd_lookup = _NoPlaceholders()
+        scheduler.num_lookahead_tokens = most  # blocks for what is drafted
+        self._in_flight: deque[tuple[Any, set[str]]] = deque()
+        """Sequences that get tokens from each iteration whose tokens are not reported yet."""
+        self._follow(scheduler)
+
+    def _follow(self, scheduler: Any) -> None:
+        note, report = scheduler._update_after_schedule, scheduler.update_from_output
+        reset = scheduler.reset_prefix_cache
+
+        def update_after_schedule(scheduled: Any) -> None:
+            self._fill_up(scheduled)
+            note(scheduled)
+            requests = scheduler.requests
+            ids = {i for i in scheduled.num_scheduled_tokens if not requests[i].is_prefill_chunk}
+            self._in_flight.append((scheduled, ids))
+
+        def update_from_output(scheduled: Any, *others: Any, **options: Any) -> Any:
+            while self._in_flight and self._in_flight.popleft()[0] is not scheduled:
+                pass  # an iteration without tokens is not reported
+            self._drop_discarded(scheduled)
+            self._computed = scheduled.scheduled_spec_decode_tokens
+            return report(scheduled, *others, **options)
+
+        def reset_prefix_cache(reset_running_requests: bool = False, *others: Any) -> Any:
+            running = list(scheduler.running) if reset_running_requests else []
+            done = reset(reset_running_requests, *others)
+            for request in running:  # vLLM counts the tokens in flight, and discards by iteration
+                in_flight = (request.request_id in ids for _, ids in self._in_flight)
+                request.async_tokens_to_discard = sum(in_flight)
+            return done
+
+        scheduler._update_after_schedule = update_after_schedule
+        scheduler.update_from_output = update_from_output
+        scheduler.reset_prefix_cache = reset_prefix_cache
+
+    def _drop_discarded(self, scheduled: Any) -> None:
+        """Forgets the drafts of sequences that were sent back since, whose tokens count no more."""
+        requests = self._scheduler.requests
+        scheduled.scheduled_spec_decode_tokens = {
+            core_id: drafts
+            for core_id, drafts in scheduled.scheduled_spec_decode_tokens.items()
+            if core_id not in requests or not requests[core_id].async_tokens_to_discard
+        }
+
+    def set(self, number: int) -> None:
+        """Sets how many tokens are drafted from the next iteration on.
+
+        Args:
+            number: `most`, or fewer for none: graphs exist for these two.
+        """
+        self._wanted = self.most if number >= self.most else 0
+        self._speculator.turn(is_on=self._wanted > 0)
+
+    def num_tokens(self, num_sequences: int) -> int:
+        """Tokens that each sequence computes in an iteration of so many.
+
+        Args:
+            num_sequences: All of its sequences.
+        """
+        fits = num_sequences * (1 + self._wanted) <= MAX_TOKENS
+        return 1 + self._wanted if fits else 1
+
+    def num_drafted(self, core_id: str) -> int:
+        """Drafted tokens that were computed for the tokens reported last.
+
+        Args:
+            core_id: vLLM's id of the sequence.
+        """
+        return len(self._computed.get(core_id, ()))
+
+    def _fill_up(self, scheduled: Any) -> None:
+        """Adds drafts to an iteration that vLLM has scheduled, if all of its sequences fit."""
+        numbers: dict[str, int] = scheduled.num_scheduled_tokens
+        num_each = self.num_tokens(len(numbers))
+        if num_each == 1 or not numbers:
+            return
+        requests, longest = self._scheduler.requests, self._scheduler.max_model_len
+        drafts = {}
+        for core_id, number in numbers.items():
+            request = requests[core_id]
+            end = request.num_computed_tokens + number
+            if end < request.num_tokens + request.num_output_placeholders:
+                continue  # a part of a prompt
+            if number > num_each or end + num_each - number >= longest:
+                return
+            if number < num_each:
+                drafts[core_id] = [_UNKNOWN] * (num_each - number)
+        num_drafts = sum(map(len, drafts.values()))
+        if scheduled.total_num_scheduled_tokens + num_drafts > self._budget():
+            return
+        for core_id in drafts:
+            numbers[core_id] = num_each
+        scheduled.total_num_scheduled_tokens += num_drafts
+        scheduled.scheduled_spec_decode_tokens = drafts
+
+    def _budget(self) -> int:
+        return int(self._scheduler.max_num_scheduled_tokens)
+
+
+_UNKNOWN = -1
+"""A draft for the scheduler: the runner alone knows the token."""
+
+
+class _NoPlaceholders:
+    """The number of drafts that vLLM itself schedules, for every number of sequences."""
+
+    def __getitem__(self, num_sequences: int) -> int:
+        return 0

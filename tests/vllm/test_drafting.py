@@ -1,0 +1,226 @@
+"""Iterations with drafts: who gets how many, and which drafted tokens are kept."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fasttts.backends.vllm.arguments import VllmDevice
+from fasttts.backends.vllm.drafting import MAX_TOKENS, Drafting, why_not
+from fasttts.config import engine_config
+
+pytestmark = pytest.mark.vllm
+
+MOST = 4
+GPU = VllmDevice(is_cpu=False, name="H200", memory_bytes=1 << 37, capability=(9, 0))
+
+
+def request(num_tokens: int, num_computed: int, num_placeholders: int = 0) -> Any:
+    """What the scheduler knows of a request before an iteration."""
+    return SimpleNamespace(
+        num_tokens=num_tokens,
+        num_computed_tokens=num_computed,
+        num_output_placeholders=num_placeholders,
+        is_prefill_chunk=False,
+        async_tokens_to_discard=0,
+    )
+
+
+class Core:
+    """An engine core whose scheduler notes what it is told."""
+
+    def __init__(self, requests: dict[str, Any], max_model_len: int = 1000) -> None:
+        self.noted: list[Any] = []
+        self.turns: list[bool] = []
+        self.scheduler: Any = SimpleNamespace(
+            requests=requests,
+            max_model_len=max_model_len,
+            max_num_scheduled_tokens=2048,
+            _update_after_schedule=self.noted.append,
+            update_from_output=lambda scheduled, output: output,
+            reset_prefix_cache=lambda resets_running: resets_running,
+            running=list(requests.values()),
+            num_lookahead_tokens=0,
+        )
+        speculator = SimpleNamespace(turn=self.turn)
+        runner = SimpleNamespace(speculator=speculator)
+        worker = SimpleNamespace(worker=SimpleNamespace(model_runner=runner))
+        self.model_executor = SimpleNamespace(driver_worker=worker)
+
+    def turn(self, *, is_on: bool) -> None:
+        self.turns.append(is_on)
+
+    def schedule(self, drafting: Drafting, numbers: dict[str, int]) -> Any:
+        """An iteration, with drafts if there are any."""
+        scheduled = SimpleNamespace(
+            num_scheduled_tokens=dict(numbers),
+            total_num_scheduled_tokens=sum(numbers.values()),
+            scheduled_spec_decode_tokens={},
+        )
+        self.scheduler._update_after_schedule(scheduled)
+        assert self.noted[-1] is scheduled
+        assert scheduled.total_num_scheduled_tokens == sum(scheduled.num_scheduled_tokens.values())
+        return scheduled
+
+
+def lengths(scheduled: Any) -> dict[str, int]:
+    return {
+        core_id: len(drafts) for core_id, drafts in scheduled.scheduled_spec_decode_tokens.items()
+    }
+
+
+def test_all_sequences_of_an_iteration_compute_as_many_tokens() -> None:
+    requests = {
+        "decodes": request(40, 39),
+        "is ahead": request(40, 44, 5),
+        "ends its prompt": request(19, 16),
+        "is in its prompt": request(30, 16),
+    }
+    core = Core(requests)
+    drafting = Drafting(core, MOST)
+    drafting.set(MOST)
+    numbers = {"decodes": 1, "is ahead": 1, "ends its prompt": 3, "is in its prompt": 5}
+    scheduled = core.schedule(drafting, numbers)
+    assert set(scheduled.num_scheduled_tokens.values()) == {MOST + 1}
+    assert lengths(scheduled) == {"decodes": 4, "is ahead": 4, "ends its prompt": 2}
+    core.scheduler.update_from_output(scheduled, "output")
+    assert [drafting.num_drafted(core_id) for core_id in numbers] == [4, 4, 2, 0]
+    assert core.scheduler.num_lookahead_tokens == MOST
+    assert core.scheduler.dynamic_sd_lookup[17] == 0
+
+
+@pytest.mark.parametrize(
+    ("requests", "numbers", "most", "longest"),
+    [
+        pytest.param({"a": request(40, 39)}, {"a": 1}, 0, 1000, id="not wanted"),
+        pytest.param(
+            {"a": request(40, 39)}, {"a": 1}, 3, 1000, id="fewer than there are graphs for"
+        ),
+        pytest.param(
+            {"a": request(40, 39), "b": request(60, 0)}, {"a": 1, "b": 60}, 4, 1000, id="a prompt"
+        ),
+        pytest.param(
+            {"a": request(40, 39), "b": request(97, 96)},
+            {"a": 1, "b": 1},
+            4,
+            101,
+            id="full context",
+        ),
+        pytest.param(
+            {str(n): request(40, 39) for n in range(MAX_TOKENS // 5 + 1)},
+            {str(n): 1 for n in range(MAX_TOKENS // 5 + 1)},
+            4,
+            1000,
+            id="many sequences",
+        ),
+        pytest.param({}, {}, 4, 1000, id="nothing to compute"),
+    ],
+)
+def test_an_iteration_drafts_for_all_or_for_none(
+    requests: dict[str, Any], numbers: dict[str, int], most: int, longest: int
+) -> None:
+    core = Core(requests, longest)
+    drafting = Drafting(core, MOST)
+    drafting.set(most)
+    scheduled = core.schedule(drafting, numbers)
+    assert scheduled.num_scheduled_tokens == numbers
+    assert scheduled.scheduled_spec_decode_tokens == {}
+    assert core.turns == [most == MOST]
+
+
+def test_drafts_do_not_pass_what_vllm_computes_at_once() -> None:
+    core = Core({"a": request(40, 39), "b": request(2000, 4)})
+    core.scheduler.max_num_scheduled_tokens = 8
+    drafting = Drafting(core, MOST)
+    drafting.set(MOST)
+    scheduled = core.schedule(drafting, {"a": 1, "b": 5})
+    assert scheduled.scheduled_spec_decode_tokens == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "is_second", "said"),
+    [
+        ({"scheduling": {"draft_tokens": 0}}, {}, True, "draft_tokens"),
+        ({}, {}, False, "first model runner"),
+        ({}, {"tensor_parallel_size": 2}, True, "several processes"),
+        ({}, {"kv_offloading_size": 4}, True, "elsewhere"),
+        ({}, {"async_scheduling": False}, True, "schedule otherwise"),
+    ],
+)
+def test_it_says_why_nothing_is_drafted(
+    options: dict[str, Any],
+    arguments: dict[str, Any],
+    is_second: bool,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.24.0")
+    config = engine_config(**options)
+    assert said in str(why_not(config, arguments, GPU, is_second=is_second))
+    assert why_not(engine_config(), {}, GPU, is_second=True) is None
+    cpu = VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)
+    assert "CPU" in str(why_not(engine_config(), {}, cpu, is_second=True))
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.99.0")
+    assert "0.99.0" in str(why_not(engine_config(), {}, GPU, is_second=True))
+
+
+def kept(
+    drawn: list[int], read: list[int], num_rows: list[int], limits: Any = None
+) -> list[list[int]]:
+    """The tokens that each sequence keeps of an iteration."""
+    from fasttts.backends.vllm.speculator import DraftedRows
+
+    rows = object.__new__(DraftedRows)
+    rows._rows_K1 = torch.arange(MOST + 1)
+    rows._chain = SimpleNamespace(draft_limits=lambda slots: limits)  # type: ignore[assignment]
+    bounds = np.concatenate([[0], np.cumsum(num_rows)]).astype(np.int32)
+    batch = SimpleNamespace(
+        cu_num_logits=torch.from_numpy(bounds), idx_mapping_np=np.arange(len(num_rows))
+    )
+    sampled, numbers = rows._kept(torch.tensor(drawn), torch.tensor(read), batch)
+    return [row[:n] for row, n in zip(sampled.tolist(), numbers.tolist(), strict=True)]
+
+
+def test_drafts_are_kept_while_they_are_what_was_drawn() -> None:
+    """A row has the token that it read, and what was drawn behind it."""
+    drawn = [11, 12, 13, 14, 15, *(21, 22, 99, 24, 25), *(31, 32, 33), 41]
+    read = [10, 11, 12, 13, 14, *(20, 21, 22, 23, 24), *(30, 88, 32), 40]
+    assert kept(drawn, read, [5, 5, 3, 1]) == [
+        [11, 12, 13, 14, 15],
+        [21, 22, 99],
+        [31],
+        [41],
+    ]
+
+
+def test_a_sequence_with_a_grammar_keeps_one_token() -> None:
+    drawn, read = [11, 12, 13, 21, 22, 23], [10, 11, 12, 20, 21, 22]
+    limits = np.array([False, True])
+    assert kept(drawn, read, [3, 3], limits) == [[11], [21, 22, 23]]
+
+
+def test_the_next_sequence_is_no_draft() -> None:
+    """The token that the next sequence reads may be what was drawn last."""
+    assert kept([11, 12, 21], [10, 11, 12], [2, 1]) == [[11, 12], [21]]
+
+
+def test_iterations_in_flight_are_discarded_as_often_as_there_are_any() -> None:
+    """Sequences that are sent back lose what is in flight, and no draft of it counts."""
+    requests = {"a": request(40, 39), "b": request(60, 50)}
+    requests["b"].is_prefill_chunk = True
+    for core_id, each in requests.items():
+        each.request_id = core_id
+    core = Core(requests)
+    drafting = Drafting(core, MOST)
+    drafting.set(MOST)
+    first = core.schedule(drafting, {"a": 1, "b": 5})
+    second = core.schedule(drafting, {"a": 1, "b": 5})
+    core.scheduler.update_from_output(first, "output")
+    assert lengths(first) == {"a": 4}
+    assert core.scheduler.reset_prefix_cache(True)
+    assert [each.async_tokens_to_discard for each in requests.values()] == [1, 0]
+    core.scheduler.update_from_output(second, "output")
+    assert lengths(second) == {}
+    assert drafting.num_drafted("a") == 0
