@@ -118,3 +118,25 @@ def test_what_was_missed_is_read_anew() -> None:
     slots.texts[1] += [30, 31, 32]
     slots.begin({0: 1, 1: 1}, longest=MAX_LEN)
     assert slots.drafts()[1] == [33, 34, 35, 36]
+
+
+def test_long_texts_are_known_from_their_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many slots of a long context keep as many tokens of each as there is memory for."""
+    monkeypatch.setattr("fasttts.backends.vllm.draft_index._MAX_TOKENS", NUM_SLOTS * 30)
+    text = np.random.default_rng(5).integers(1, 1000, MAX_LEN - 20).tolist()
+    slots = Slots()
+    slots.texts[0], slots.texts[1] = text[:20], text[8:16]
+    slots.begin({0: 1, 1: 1}, longest=MAX_LEN)
+    assert slots.drafts()[1] == text[16:20]
+    slots.texts[0] = text[:24]
+    slots.drafts()
+    slots.texts[0] = text[:29]
+    slots.texts[1] = text[20:28]
+    slots.begin({1: 1})
+    assert slots.drafts()[1] == [text[28], 0, 0, 0]
+    for end in range(34, 60, 5):
+        slots.texts[0] = text[:end]
+        slots.drafts()
+    slots.texts[1] = text[40:50]
+    slots.begin({1: 1})
+    assert slots.drafts()[1] == padded([])

@@ -1,5 +1,6 @@
 """Iterations with drafts: who gets how many, and which drafted tokens are kept."""
 
+import enum
 from types import SimpleNamespace
 from typing import Any
 
@@ -224,3 +225,59 @@ def test_iterations_in_flight_are_discarded_as_often_as_there_are_any() -> None:
     core.scheduler.update_from_output(second, "output")
     assert lengths(second) == {}
     assert drafting.num_drafted("a") == 0
+
+
+class Mode(enum.Enum):
+    """vLLM's modes of CUDA graphs, as far as they are asked here."""
+
+    PARTS = 1
+    BOTH = 2
+
+    def separate_routine(self) -> bool:
+        return self is Mode.BOTH
+
+    def decode_mode(self) -> str:
+        return "whole"
+
+
+class Graphs:
+    """vLLM's graphs of an engine that captured none yet."""
+
+    def __init__(self, decode_query_len: int, mode: Mode, max_num_reqs: int) -> None:
+        self.decode_query_len = decode_query_len
+        self.cudagraph_mode = mode
+        self.max_num_reqs = max_num_reqs
+        self.compilation_config = SimpleNamespace(max_cudagraph_capture_size=40)
+        self._candidates: dict[tuple[int, int], list[Any]] = {}
+        self._capture_descs: dict[str, list[Any]] = {}
+        self._init_candidates()
+
+    def _init_candidates(self) -> None:
+        drafted = SimpleNamespace(num_tokens=20, uniform_token_count=self.decode_query_len)
+        self._candidates = {(number, 0): [drafted] for number in range(21)}
+        self._capture_descs = {"whole": [drafted]}
+
+
+@pytest.mark.parametrize("max_num_reqs", [1, 6, 16, 300])
+def test_graphs_cover_iterations_without_drafts_too(max_num_reqs: int) -> None:
+    from fasttts.backends.vllm.speculator import _graphs_of_both
+
+    graphs = _graphs_of_both(Graphs)(5, Mode.BOTH, max_num_reqs)
+    for number in range(1, min(max_num_reqs, 40) + 1):
+        found = graphs._candidates[number, 0][0]
+        assert found.uniform_token_count == 1
+        assert found.num_tokens >= number
+        assert found.num_reqs == found.num_tokens <= min(max_num_reqs, 40)
+    captured = [each.num_tokens for each in graphs._capture_descs["whole"]]
+    assert captured == sorted(captured, reverse=True)
+    assert graphs._candidates[1, 0][-1].uniform_token_count == 5
+
+
+@pytest.mark.parametrize(("query_len", "mode"), [(1, Mode.BOTH), (5, Mode.PARTS)])
+def test_other_engines_have_the_graphs_that_they_had(query_len: int, mode: Mode) -> None:
+    """An engine without drafts may be opened by another thread meanwhile."""
+    from fasttts.backends.vllm.speculator import _graphs_of_both
+
+    graphs = _graphs_of_both(Graphs)(query_len, mode, 16)
+    assert [len(found) for found in graphs._candidates.values()] == [1] * 21
+    assert len(graphs._capture_descs["whole"]) == 1

@@ -34,6 +34,9 @@ _MIXER = -0x61C8864680B583EB
 _PIECE = 1024
 """Positions of a prompt that are indexed at once, which bounds the memory of the copies."""
 
+_MAX_TOKENS = 1 << 25
+"""Most tokens that are kept of all slots, in 128 MiB; of longer texts each has the beginning."""
+
 
 class DraftIndex:
     """The texts of all slots and an index of their suffixes.
@@ -52,8 +55,9 @@ class DraftIndex:
         self, *, num_slots: int, max_len: int, num_drafts: int, device: torch.device
     ) -> None:
         self._device = device
-        self._stride = max_len + 1  # the last column takes what is no token
-        self._texts_SL = torch.zeros((num_slots, self._stride), dtype=torch.int64, device=device)
+        self._max_len = min(max_len, _MAX_TOKENS // num_slots)
+        self._stride = self._max_len + 1  # the last column takes what is no token
+        self._texts_SL = torch.zeros((num_slots, self._stride), dtype=torch.int32, device=device)
         self._lengths_S = torch.zeros(num_slots, dtype=torch.int64, device=device)
         self._groups_S = torch.full((num_slots,), NO_GROUP, dtype=torch.int64, device=device)
         self._slots_S = torch.arange(num_slots, device=device)
@@ -93,13 +97,13 @@ class DraftIndex:
         if self._device.type == "cuda":
             sent = sent.pin_memory().to(self._device, non_blocking=True)
         slots_R, groups_R = sent.unbind()
-        lengths_R = lengths_S[slots_R].to(torch.int64)
+        lengths_R = lengths_S[slots_R].to(torch.int64).clamp(max=self._max_len)
         self._groups_S[slots_R] = groups_R
         self._lengths_S[slots_R] = lengths_R
-        longest = min(longest, self._stride - 1)
+        longest = min(longest, self._max_len)
         for start in range(0, longest, _PIECE):
             end = min(start + _PIECE, longest)
-            self._texts_SL[slots_R, start:end] = tokens_SL[slots_R, start:end].to(torch.int64)
+            self._texts_SL[slots_R, start:end] = tokens_SL[slots_R, start:end]
             positions_RW = torch.arange(start, end, device=self._device).expand(len(groups), -1)
             self._insert(slots_R, positions_RW, positions_RW < lengths_R[:, None])
 
@@ -111,11 +115,10 @@ class DraftIndex:
             tokens_SL: Tokens of all slots on the device, int32.
         """
         new_SW = self._lengths_S[:, None] + self._new_W
-        is_new_SW = new_SW < lengths_S[:, None]
-        last = self._stride - 1
+        is_new_SW = (new_SW < lengths_S[:, None]) & (new_SW < self._max_len)
         read_SW = tokens_SL.gather(1, new_SW.clamp(max=tokens_SL.shape[1] - 1))
-        to_SW = new_SW.clamp(max=last).masked_fill(~is_new_SW, last)
-        self._texts_SL.scatter_(1, to_SW, read_SW.to(torch.int64))
+        to_SW = new_SW.masked_fill(~is_new_SW, self._max_len)
+        self._texts_SL.scatter_(1, to_SW, read_SW)
         self._insert(self._slots_S, new_SW, is_new_SW)
         self._lengths_S.add_(is_new_SW.sum(dim=1))
         self._draft()
@@ -127,7 +130,7 @@ class DraftIndex:
         num_new = positions_RW.shape[1]
         read = torch.arange(num_new + _LONGEST - 1, device=self._device) - _LONGEST
         from_R = positions_RW[:, :1] + read
-        texts = self._texts_SL[slots_R[:, None], from_R.clamp(0, self._stride - 1)]
+        texts = self._texts_SL[slots_R[:, None], from_R.clamp(0, self._max_len)]
         groups_R = self._groups_S[slots_R]
         entries_RWN = self._entries(texts.unfold(1, _LONGEST, 1), groups_R[:, None])
         is_kept_RW = is_there_RW & (groups_R != NO_GROUP)[:, None]
@@ -141,7 +144,7 @@ class DraftIndex:
 
     def _entries(self, suffixes: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
         """Entries of the index for the last tokens of `suffixes` [..., M]; shape [..., N]."""
-        sums = (suffixes[..., None, :] * self._powers_NM).sum(dim=-1)
+        sums = (suffixes[..., None, :].to(torch.int64) * self._powers_NM).sum(dim=-1)
         mixed = (sums + groups[..., None] * _MIXER) * _MIXER
         mixed = (mixed ^ (mixed >> 31)) * _MULTIPLIER
         return ((mixed >> 40) & (self._size - 1)) + self._first_entries_N
@@ -169,7 +172,7 @@ class DraftIndex:
         is_text_SK = is_found_SN.any(dim=1, keepdim=True) & (self._drafted_K < end_S1)
         read_SK = (place_S1 + self._drafted_K).clamp(max=self._texts_SL.numel() - 1)
         drafts_SK = self._texts_SL.view(-1)[read_SK]
-        self.drafts_SK.copy_(drafts_SK.masked_fill(~is_text_SK, 0))
+        self.drafts_SK.copy_(drafts_SK.masked_fill(~is_text_SK, 0))  # int64 as vLLM's are
 
 
 def states_of(runner: Any) -> tuple[torch.Tensor, torch.Tensor]:

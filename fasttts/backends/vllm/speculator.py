@@ -13,6 +13,7 @@ is `ngram_gpu`, with which it schedules asynchronously.
 
 import contextlib
 import importlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
@@ -35,6 +36,9 @@ _logprob: Any = importlib.import_module("vllm.v1.worker.gpu.sample.logprob")
 
 _RUNNER = "vllm.v1.worker.gpu.model_runner"
 _METHOD = "ngram_gpu"
+
+_lock = threading.Lock()
+"""Held while vLLM's names are replaced."""
 
 
 def speculative_config(num_drafts: int) -> dict[str, Any]:
@@ -70,6 +74,7 @@ def drafting_runner() -> Iterator[None]:
     runner = importlib.import_module(_RUNNER)
     graphs = _graphs_of_both(runner.ModelCudaGraphManager)
     with (
+        _lock,
         mock.patch.object(VllmConfig, refused.__name__, unsupported),
         mock.patch.object(runner, "init_speculator", TextSpeculator),
         mock.patch.object(runner, "ModelCudaGraphManager", graphs),
@@ -84,7 +89,9 @@ def _graphs_of_both(base: Any) -> type:
     class BothGraphs(base):  # type: ignore[misc]  # found at run time
         def _init_candidates(self) -> None:
             super()._init_candidates()
-            if not self.cudagraph_mode or not self.cudagraph_mode.separate_routine():
+            if self.decode_query_len == 1 or not self._candidates:  # nothing drafts, or no graphs
+                return
+            if not self.cudagraph_mode.separate_routine():
                 return
             mode = self.cudagraph_mode.decode_mode()
             plain = [
@@ -92,6 +99,7 @@ def _graphs_of_both(base: Any) -> type:
                     cg_mode=mode, num_tokens=size, num_reqs=size, uniform_token_count=1
                 )
                 for size in _plain_sizes(self.max_num_reqs)
+                if size <= self.compilation_config.max_cudagraph_capture_size
             ]
             first = 1
             for each in plain:
