@@ -68,8 +68,8 @@ class GenerationOutput(NamedTuple):
         error: Why this request alone cannot go on, with no new tokens, after which it is finished;
             None while it works.
         logprobs: For each new token, where the request asks for them; else empty.
-        num_drafted: Drafted tokens that the iteration computed for the request, kept or not. The
-            kept ones are all of `token_ids` but the last.
+        num_drafted: Drafted tokens that were computed for the request, kept or not.
+        num_kept_drafts: Those of them that are among `token_ids`.
     """
 
     request_id: str
@@ -79,6 +79,7 @@ class GenerationOutput(NamedTuple):
     error: BackendError | None = None
     logprobs: Sequence[TokenLogprobs] = ()
     num_drafted: int = 0
+    num_kept_drafts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

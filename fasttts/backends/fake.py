@@ -8,6 +8,7 @@ answer given prompts with given texts.
 
 import functools
 import hashlib
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -352,6 +353,7 @@ class FakeGenerator:
             num_cached_tokens=sequence.num_cached,
             logprobs=logprobs,
             num_drafted=len(draft),
+            num_kept_drafts=sum(map(operator.eq, token_ids, draft)),
         )
 
     def _draw(self, sequence: _Sequence, logprobs: list[TokenLogprobs]) -> BackendError | None:

@@ -13,7 +13,7 @@ import typer
 from fasttts import __version__
 from fasttts.cli import options, render, session
 from fasttts.cli.plot import check_plot
-from fasttts.cli.train_verifier_view import report_view, save_training_plot
+from fasttts.cli.train_verifier_view import report_view, report_warnings, save_training_plot
 from fasttts.config import DEMO
 from fasttts.config.validation import did_you_mean
 from fasttts.errors import ConfigurationError
@@ -146,6 +146,8 @@ def run(
         else:
             render.stdout().print(report_view(report))
             render.stderr().print(f"written to {output}", markup=False, soft_wrap=True)
+        for text in report_warnings(report):
+            render.stderr().print(f"warning: {text}", style="yellow", soft_wrap=True)
 
 
 def _one_of(flag: str, name: str, known: Sequence[str]) -> str:

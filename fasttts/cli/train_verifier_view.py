@@ -1,5 +1,6 @@
 """A training on a terminal, and as a picture."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _TRAIN, _HELD_OUT, _IDEAL = "#f2b45c", "#2f6db3", "#888888"
+_UNKNOWN = "unknown"
+_MAX_NAMED = 10
+"""Skipped steps whose numbers a warning gives."""
+
 _SIZE_INCHES, _DOTS_PER_INCH = (10.0, 4.2), 150
 
 
@@ -25,17 +30,45 @@ def report_view(report: TrainingReport) -> RenderableType:
         report: The training.
     """
     table = make_table(f"{report.num_examples:,} rollouts, {report.num_steps:,} steps")
-    for name in ("step", "epoch", "loss", "held-out loss", "held-out AUC"):
+    names = ["step", "epoch", "loss", "held-out loss", "held-out AUC"]
+    for name in [*names, "skipped"] if report.skipped_steps else names:
         table.add_column(name, justify="right")
+    previous = 0
     for point in report.curve:
+        num_skipped = sum(previous < step <= point.step for step in report.skipped_steps)
+        previous = point.step
         table.add_row(
             str(point.step),
             f"{point.epoch:.2f}",
             _number(point.train_loss),
-            f"{point.held_out_loss:.4f}",
+            _number(point.held_out_loss),
             _number(point.held_out_auc),
+            *([str(num_skipped)] if report.skipped_steps else []),
         )
     return Group(table, quality_table(report.held_out), bin_table(report.held_out))
+
+
+def report_warnings(report: TrainingReport) -> list[str]:
+    """Says what went wrong in a training that ended all the same; empty where nothing did.
+
+    Args:
+        report: The training.
+    """
+    warnings = []
+    if steps := report.skipped_steps:
+        named = ", ".join(map(str, steps[:_MAX_NAMED])) + (", ..." if steps[_MAX_NAMED:] else "")
+        warnings.append(
+            f"{len(steps)} of {report.curve[-1].step} optimiser steps were skipped, because their "
+            f"loss or gradients were no finite numbers: {named}"
+        )
+    # Versions that went on with weights that were no numbers have written such reports.
+    broken = [p.step for p in report.curve if _number(p.held_out_loss) == _UNKNOWN]
+    if broken:
+        warnings.append(
+            f"the held-out loss was no finite number at step {broken[0]}, so the model is that of "
+            "an earlier step: train it anew, into another --output"
+        )
+    return warnings
 
 
 def quality_table(quality: Quality) -> Table:
@@ -103,15 +136,12 @@ def save_training_plot(report: TrainingReport, file: Path) -> None:
 
 def _draw_losses(axes: "Axes", report: TrainingReport) -> None:
     steps = [point.step for point in report.curve]
-    train = [float("nan") if p.train_loss is None else p.train_loss for p in report.curve]
-    axes.plot(steps, train, color=_TRAIN, marker=".", label="training")
-    axes.plot(
-        steps,
-        [point.held_out_loss for point in report.curve],
-        color=_HELD_OUT,
-        marker=".",
-        label="held out",
-    )
+    for label, color, losses in (
+        ("training", _TRAIN, [point.train_loss for point in report.curve]),
+        ("held out", _HELD_OUT, [point.held_out_loss for point in report.curve]),
+    ):
+        drawn = [float("nan") if loss is None else loss for loss in losses]
+        axes.plot(steps, drawn, color=color, marker=".", label=label)
     axes.set_title("cross entropy", loc="left", fontsize="medium")
     axes.set_xlabel("optimiser steps")
 
@@ -136,4 +166,4 @@ def _draw_calibration(axes: "Axes", quality: Quality) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4f}"
+    return f"{value:.4f}" if value is not None and math.isfinite(value) else _UNKNOWN

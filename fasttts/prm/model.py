@@ -3,6 +3,7 @@
 Importing this module loads torch and transformers.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2PreTrainedModel
 
 from fasttts.backends.vllm.tokenizer import ChatTokenizer
 from fasttts.errors import ConfigurationError
+from fasttts.prm.examples import Example
 from fasttts.verifiers.prompt_formats import STEP_TAG, ProcessRewardFormat, last_token
 
 IGNORED = -1.0
@@ -47,24 +49,22 @@ class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):
         self.post_init()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
     def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
+        self, input_ids: torch.Tensor, labels: torch.Tensor | None = None
     ) -> TokenClassifierOutput:
         """Computes logits, shape (B, T, 2), and the loss.
 
         The loss is the cross entropy of the labels, which may be shares (Math-Shepherd, arXiv
         2312.08935, equation 1), in the mean over all scored positions.
 
+        There is no attention mask: what is padded on the right comes after all tokens, and no
+        token looks ahead. With one, attention takes slower kernels, and cuDNN's made gradients that
+        are no numbers (`training.py`).
+
         Args:
-            input_ids: Tokens, shape (B, T).
-            attention_mask: 1 where there is a token, shape (B, T).
+            input_ids: Tokens, padded on the right, shape (B, T).
             labels: The chance of right in [0, 1], `IGNORED` where nothing is scored, shape (B, T).
         """
-        hidden = self.model(
-            input_ids=input_ids, attention_mask=attention_mask, use_cache=False
-        ).last_hidden_state
+        hidden = self.model(input_ids=input_ids, use_cache=False).last_hidden_state
         logits: Any = self.score(hidden)
         loss: Any = None
         if labels is not None:
@@ -73,6 +73,33 @@ class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):
             wanted = torch.stack((1.0 - right, right), dim=-1)
             loss = nn.functional.cross_entropy(logits[is_scored].float(), wanted)
         return TokenClassifierOutput(loss=loss, logits=logits)
+
+
+def labelled_row(example: Example) -> dict[str, list[Any]]:
+    """An example as `padded_batch` takes it: tokens, and a label for each of them.
+
+    Args:
+        example: The example.
+    """
+    labels = [IGNORED] * len(example.token_ids)
+    for position, target in zip(example.positions, example.targets, strict=True):
+        labels[position] = target
+    return {"input_ids": list(example.token_ids), "labels": labels}
+
+
+def padded_batch(rows: Sequence[dict[str, list[Any]]], padding: int) -> dict[str, torch.Tensor]:
+    """Pads rows on the right to one length, for `Qwen2ForProcessRewardModel`.
+
+    Args:
+        rows: From `labelled_row`.
+        padding: The token that fills.
+    """
+    length = max(len(row["input_ids"]) for row in rows)
+
+    def padded(name: str, fill: float) -> torch.Tensor:
+        return torch.tensor([row[name] + [fill] * (length - len(row[name])) for row in rows])
+
+    return {"input_ids": padded("input_ids", padding), "labels": padded("labels", IGNORED)}
 
 
 def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:

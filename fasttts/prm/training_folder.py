@@ -26,7 +26,8 @@ class TrainingFolder:
     """The folder `OUTPUT.training` of one training, open for one process.
 
     It has the settings, checkpoints and at last the model, which is moved to OUTPUT when everything
-    is in it; the folder is removed then, and where a training ends without a checkpoint.
+    is in it; the folder is removed then, and where a training ends without a checkpoint. Where one
+    ends early, its best model stays there.
 
     Args:
         output: Directory of the model to write; must not exist yet.
@@ -65,6 +66,11 @@ class TrainingFolder:
     def model(self) -> Path:
         """Where the model is written before it is moved."""
         return self._folder / "model"
+
+    @property
+    def best(self) -> Path:
+        """Where the best model of a training that ended early is kept."""
+        return self._folder / "best"
 
     def newest_checkpoint(self) -> str | None:
         """The newest whole checkpoint; others are removed. None where there is none.
@@ -110,6 +116,21 @@ class TrainingFolder:
         return ConfigurationError(
             f"--output {self._output}: {error}; once it can be written, the same command continues"
         )
+
+    def ended_early(self, why: str, best_step: int | None) -> ConfigurationError:
+        """The error to raise where a training cannot go on.
+
+        Args:
+            why: What happened, and what to change.
+            best_step: The optimiser step of the model in `best`; None where there is none.
+        """
+        kept = (
+            ""
+            if best_step is None
+            else f". The best model until then, of step {best_step}, is in {self.best}; with other "
+            f"options name another --output, or remove {self._folder}"
+        )
+        return ConfigurationError(f"the training ended early: {why}{kept}")
 
     def __enter__(self) -> Self:
         return self

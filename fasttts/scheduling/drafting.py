@@ -22,8 +22,8 @@ _NUM_TRIED = 12
 """Iterations of a trial, and as many before the first one."""
 
 _MOST_TRIED, _FEWEST_TRIED = 48, 4
-"""Iterations after which a trial ends that is always interrupted, as where the number of sequences
-changes in each iteration; with fewer measured ones it says nothing."""
+"""Iterations after which a trial ends in which hardly any could be measured, and how many have to
+be of each way before they say anything."""
 
 _FIRST_GAP, _LAST_GAP = 128, 8192
 """Iterations between two trials: twice as many after each that changed nothing, and four times as
@@ -60,62 +60,39 @@ class _Way:
         return self.mean_tokens / max(statistics.median(self.seconds), 1e-9)
 
 
-class _Choice:
-    """The way of one power of two of the sequences, and when the other is tried."""
+class _Batches:
+    """Iterations of one power of two of the sequences.
 
-    def __init__(self) -> None:
+    Args:
+        drafts: Whether they draft, until measured otherwise.
+    """
+
+    def __init__(self, *, drafts: bool) -> None:
         self.ways = (_Way(), _Way())
-        self._drafts = True
-        self._is_trial = False
+        self.drafts = drafts
+        self.num_left = _NUM_TRIED
+        """Iterations until the other way is tried."""
         self._gap = _FIRST_GAP
-        self._num_left = _NUM_TRIED
-        self._num_unmeasured = 0
 
     @property
-    def drafts(self) -> bool:
-        """Whether the next iteration drafts."""
-        return self._drafts != self._is_trial
+    def is_overtaken(self) -> bool:
+        """Whether the other way is known to be better."""
+        taken, other = self.ways[self.drafts], self.ways[not self.drafts]
+        is_known = min(len(taken.seconds), len(other.seconds)) >= _FEWEST_TRIED
+        return is_known and other.rate > _BETTER * taken.rate
 
-    def measured(self, num_sequences: int, seconds: float, num_tokens: int) -> None:
-        """Adds an iteration that went as `drafts` says."""
-        self.ways[self.drafts].measured(num_sequences, seconds, num_tokens)
-        self._num_left -= 1
-        if self._num_left <= 0:
-            if self._is_trial:
-                self._end_trial()
-            else:
-                self._begin_trial()
-        elif not self._is_trial and self._num_left % _NUM_KEPT == 0 and self._is_overtaken():
-            self._take_other()
+    def take_other(self) -> None:
+        """Goes the other way from now on."""
+        self.drafts = not self.drafts
+        self.num_left = self._gap = _FIRST_GAP
 
-    def passed(self) -> None:
-        """Adds an iteration that says nothing: something began in it, or it follows a change."""
-        self._num_unmeasured += self._is_trial
-        if self._num_unmeasured > _MOST_TRIED:
-            self._end_trial()
-
-    def _begin_trial(self) -> None:
-        self._is_trial, self._num_left, self._num_unmeasured = True, _NUM_TRIED, 0
-        self.ways[self.drafts].seconds.clear()  # they are old
-
-    def _end_trial(self) -> None:
-        self._is_trial, self._num_unmeasured = False, 0
-        taken, other = self.ways[self._drafts], self.ways[not self._drafts]
+    def keep(self) -> None:
+        """Goes on in the same way, and puts the next trial off."""
+        taken, other = self.ways[self.drafts], self.ways[not self.drafts]
         is_known = len(other.seconds) >= _FEWEST_TRIED
-        if self._is_overtaken():
-            self._take_other()
-            return
         is_clear = is_known and taken.rate > _CLEAR * other.rate
-        self._num_left = self._gap
+        self.num_left = self._gap
         self._gap = min(self._gap * (4 if is_clear else 2), _LAST_GAP)
-
-    def _is_overtaken(self) -> bool:
-        taken, other = self.ways[self._drafts], self.ways[not self._drafts]
-        return len(other.seconds) >= _FEWEST_TRIED and other.rate > _BETTER * taken.rate
-
-    def _take_other(self) -> None:
-        self._drafts = not self._drafts
-        self._num_left = self._gap = _FIRST_GAP
 
 
 class Drafting:
@@ -129,12 +106,16 @@ class Drafting:
     def __init__(self, most: int, rule: DraftRule) -> None:
         self._most = most
         self._rule = rule
-        self._choices: dict[int, _Choice] = {}
+        self._batches: dict[int, _Batches] = {}
         self._number: int | None = None
         """What the generator was told last."""
         self._num_settled = 0
         """Iterations since."""
         self._is_short = False
+        self._trial: _Batches | None = None
+        """Whose other way is tried, with batches of every size: else each change would disturb."""
+        self._num_trial = self._num_passed = 0
+        """Iterations of the trial, measured and not."""
 
     def choose(self, num_sequences: int, *, is_short: bool) -> int | None:
         """Returns how many tokens are drafted from now on; None where that stays the same.
@@ -144,34 +125,42 @@ class Drafting:
             is_short: Whether memory is short: then nothing is drafted.
         """
         self._is_short = is_short
-        drafts = self._rule == "always" or self._choice(num_sequences).drafts
-        number = self._most if drafts and not is_short else 0
+        number = self._most if self._drafts(num_sequences) and not is_short else 0
         if number == self._number:
             return None
         self._number, self._num_settled = number, 0
         return number
 
-    def measured(
-        self, num_sequences: int, seconds: float, num_tokens: int, *, is_steady: bool
-    ) -> None:
-        """Adds the last iteration.
+    def _drafts(self, num_sequences: int) -> bool:
+        if self._rule == "always":
+            return True
+        if self._trial is not None:
+            return not self._trial.drafts
+        return self._of(num_sequences).drafts
+
+    def measured(self, num_sequences: int, seconds: float, num_tokens: int) -> None:
+        """Adds the last iteration, whatever began in it: in searches something nearly always does.
 
         Args:
             num_sequences: Its sequences.
             seconds: What it took.
             num_tokens: Tokens that it gave to all of them.
-            is_steady: Whether it computed no prompt, as far as is known.
         """
         self._num_settled += 1
-        choice = self._choice(num_sequences)
-        if self._is_short:
+        if self._is_short or not self._most:
             return
-        if self._num_settled <= _NUM_SETTLING or not is_steady:
-            choice.passed()
-        elif self._rule == "always":
-            choice.ways[bool(self._number)].measured(num_sequences, seconds, num_tokens)
-        elif self._most:
-            choice.measured(num_sequences, seconds, num_tokens)
+        if self._num_settled <= _NUM_SETTLING:
+            self._num_passed += 1
+        else:
+            batches = self._of(num_sequences)
+            batches.ways[bool(self._number)].measured(num_sequences, seconds, num_tokens)
+            self._num_trial += 1
+            if self._rule == "measured" and self._trial is None:
+                self._consider(batches)
+        if self._trial is not None and (
+            self._num_trial >= _NUM_TRIED or self._num_passed > _MOST_TRIED
+        ):
+            self._end_trial()
 
     def mean_tokens(self, num_sequences: int) -> float:
         """Tokens that a sequence lately gained in an iteration as they are now; 1 without drafts.
@@ -181,7 +170,35 @@ class Drafting:
         """
         if not self._number:
             return 1.0
-        return self._choice(num_sequences).ways[True].mean_tokens
+        return self._of(num_sequences).ways[True].mean_tokens
 
-    def _choice(self, num_sequences: int) -> _Choice:
-        return self._choices.setdefault(num_sequences.bit_length(), _Choice())
+    def _consider(self, batches: _Batches) -> None:
+        """Goes on as before, changes what batches of this size do, or begins a trial."""
+        batches.num_left -= 1
+        if batches.num_left <= 0:
+            batches.ways[not batches.drafts].seconds.clear()  # they are old
+            self._trial, self._num_trial, self._num_passed = batches, 0, 0
+        elif batches.num_left % _NUM_KEPT == 0 and batches.is_overtaken:
+            batches.take_other()
+
+    def _end_trial(self) -> None:
+        trial, self._trial = self._trial, None
+        assert trial is not None
+        if trial.is_overtaken:
+            trial.take_other()
+        else:
+            trial.keep()
+        for batches in self._batches.values():
+            is_unknown = len(batches.ways[trial.drafts].seconds) < _FEWEST_TRIED
+            if batches.drafts != trial.drafts and (is_unknown or batches.is_overtaken):
+                batches.take_other()  # what was measured of one size is the best guess for others
+
+    def _of(self, num_sequences: int) -> _Batches:
+        """Iterations of about so many sequences; a new size begins as the nearest one is."""
+        size = num_sequences.bit_length()
+        found = self._batches.get(size)
+        if found is None:
+            nearest = min(self._batches, key=lambda other: abs(other - size), default=None)
+            drafts = True if nearest is None else self._batches[nearest].drafts
+            found = self._batches[size] = _Batches(drafts=drafts)
+        return found

@@ -35,6 +35,9 @@ _Arguments = TypeVarTuple("_Arguments")
 
 _DECODING = "policy or tokenizer"
 
+_draft_groups = itertools.count()
+"""Numbers of searches: several loops may use one generator, which keeps texts by them."""
+
 _MANY_SLOTS = 128
 """With more slots than this, speculative steps are chosen anew when scores arrive, not when a step
 ends: predicting a large frontier costs more than it gains."""
@@ -72,7 +75,6 @@ class Loop:
         self._clock = clock
         self._slots = Slots(generator, num_slots)
         self._drafting = _drafting(generator, config)
-        self._draft_groups = itertools.count()
         self._account = account or Account()
         self._longest_wait_s = longest_wait_s
         self._verifier_queue = VerifierQueue(
@@ -115,7 +117,7 @@ class Loop:
             listener.on_done(run, refusal)
             return
         if self._drafting is not None:
-            run.draft_group = next(self._draft_groups)
+            run.draft_group = next(_draft_groups)
         self._listeners[run] = listener
         self.scheduler.add(run)
         self._is_stale = True
@@ -266,8 +268,7 @@ class Loop:
         if self._drafting is None or not num_sequences:
             return 1.0
         num_tokens = sum(len(output.token_ids) for output in outputs)
-        is_steady = self._slots.is_steady
-        self._drafting.measured(num_sequences, seconds, num_tokens, is_steady=is_steady)
+        self._drafting.measured(num_sequences, seconds, num_tokens)
         return self._drafting.mean_tokens(num_sequences)
 
     def _take_output(self, run: SearchRun, node: Node, output: GenerationOutput) -> int:
@@ -280,7 +281,7 @@ class Loop:
             self._take_failure(run, node, output.error)
             return 0
         if output.num_drafted:
-            run.counts.drafted(output.num_drafted, len(output.token_ids))
+            run.counts.drafted(output.num_drafted, output.num_kept_drafts)
         if run.take_inner(node, output.token_ids, output.logprobs):
             num_taken = len(output.token_ids)
             run.counts.generated_tokens += num_taken

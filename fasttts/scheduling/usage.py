@@ -59,15 +59,15 @@ class Counts:
         """Generator iterations in which the run had a sequence."""
         return len(self.num_required)
 
-    def drafted(self, num_drafted: int, num_tokens: int) -> None:
+    def drafted(self, num_drafted: int, num_kept: int) -> None:
         """Adds a pass with drafts.
 
         Args:
             num_drafted: Drafted tokens that it computed.
-            num_tokens: Tokens that it gave: the drafts that were kept, and one more.
+            num_kept: Those of them that are among its tokens.
         """
         self.drafted_tokens += num_drafted
-        self.kept_draft_tokens += max(0, num_tokens - 1)
+        self.kept_draft_tokens += num_kept
 
     def iterated(
         self, seconds: float, num_required: int, num_speculative: int, gauge: "PressureGauge"

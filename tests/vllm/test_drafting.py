@@ -9,7 +9,11 @@ import pytest
 import torch
 
 from fasttts.backends.vllm.arguments import VllmDevice
-from fasttts.backends.vllm.drafting import MAX_TOKENS, Drafting, why_not
+from fasttts.backends.vllm.drafting import (
+    MAX_TOKENS,
+    Drafting,
+    why_not,
+)
 from fasttts.config import engine_config
 
 pytestmark = pytest.mark.vllm
@@ -145,7 +149,10 @@ def test_drafts_do_not_pass_what_vllm_computes_at_once() -> None:
     [
         ({"scheduling": {"draft_tokens": 0}}, {}, True, "draft_tokens"),
         ({}, {}, False, "first model runner"),
-        ({}, {"tensor_parallel_size": 2}, True, "several processes"),
+        ({}, {"tensor_parallel_size": 2}, True, "other processes"),
+        ({}, {"distributed_executor_backend": "mp"}, True, "other processes"),
+        ({}, {"compilation_config": {"cudagraph_capture_sizes": [1, 2, 4]}}, True, "graphs"),
+        ({}, {"compilation_config": 3}, True, "graphs"),
         ({}, {"kv_offloading_size": 4}, True, "elsewhere"),
         ({}, {"async_scheduling": False}, True, "schedule otherwise"),
     ],
@@ -161,10 +168,16 @@ def test_it_says_why_nothing_is_drafted(
     config = engine_config(**options)
     assert said in str(why_not(config, arguments, GPU, is_second=is_second))
     assert why_not(engine_config(), {}, GPU, is_second=True) is None
+    usual: dict[str, Any] = {
+        "compilation_config": {"mode": 3},
+        "distributed_executor_backend": "uni",
+    }
+    assert why_not(engine_config(), usual, GPU, is_second=True) is None
     cpu = VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)
     assert "CPU" in str(why_not(engine_config(), {}, cpu, is_second=True))
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.99.0")
-    assert "0.99.0" in str(why_not(engine_config(), {}, GPU, is_second=True))
+    for version in ("0.99.0", "0.24.1"):
+        monkeypatch.setattr("importlib.metadata.version", lambda name, found=version: found)
+        assert version in str(why_not(engine_config(), {}, GPU, is_second=True))
 
 
 def kept(

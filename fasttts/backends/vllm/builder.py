@@ -16,7 +16,13 @@ from fasttts.backends.vllm.arguments import (
 from fasttts.backends.vllm.block_allocation import skip_idle_allocations
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.backends.vllm.distributions import report_distributions
-from fasttts.backends.vllm.drafting import Drafting, why_not
+from fasttts.backends.vllm.drafting import (
+    Drafting,
+    asked_drafts,
+    fits,
+    schedule_no_drafts,
+    why_not,
+)
 from fasttts.backends.vllm.engine_lifecycle import close_engine, open_engine
 from fasttts.backends.vllm.generation_config import model_sampling
 from fasttts.backends.vllm.generator import VLLMGenerator
@@ -106,7 +112,7 @@ class EngineBuilder:
             core: Any = llm.llm_engine.engine_core
             scheduler = core.engine_core.scheduler
             skip_idle_allocations(scheduler)
-            drafting = Drafting(core.engine_core, num_drafts) if num_drafts else None
+            drafting = self._scheduled_drafts(core.engine_core, num_drafts)
             starts = None
             if self._graphs_end_at_starts(llm):
                 starts = GentleStarts(scheduler, drafting)
@@ -124,7 +130,17 @@ class EngineBuilder:
         reason = why_not(self.config, arguments, self.device, is_second=is_second)
         if reason is not None:
             logger.info("%s drafts no tokens: %s", self.generator.name, reason)
-        return 0 if reason is not None else self.config.scheduling.draft_tokens
+        return 0 if reason is not None else asked_drafts(self.config)
+
+    def _scheduled_drafts(self, core: Any, num_drafts: int) -> Drafting | None:
+        """What drafts tokens in an engine that was opened for so many; None where nothing does."""
+        if num_drafts == 0:
+            return None
+        if fits(core.scheduler):
+            return Drafting(core, num_drafts)
+        schedule_no_drafts(core.scheduler)
+        logger.info("%s drafts no tokens: not all its layers attend to all", self.generator.name)
+        return None
 
     @contextlib.contextmanager
     def _drafting(self, arguments: dict[str, Any], num_drafts: int) -> Iterator[None]:
@@ -139,7 +155,8 @@ class EngineBuilder:
         )
 
         arguments["speculative_config"] = speculative_config(num_drafts)
-        arguments.setdefault("compilation_config", drafting_graphs(num_drafts))
+        compilation = arguments.get("compilation_config") or {}
+        arguments["compilation_config"] = {**drafting_graphs(num_drafts), **compilation}
         with drafting_runner():
             yield
 

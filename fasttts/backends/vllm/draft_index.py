@@ -31,8 +31,8 @@ _TABLE_BITS = 18
 
 _MULTIPLIER = 0x5851F42D4C957F2D
 _MIXER = -0x61C8864680B583EB
-_PIECE = 1024
-"""Positions of a prompt that are indexed at once, which bounds the memory of the copies."""
+_PIECE = 1 << 15
+"""Positions of prompts that are indexed at once, which bounds the memory of the copies."""
 
 _MAX_TOKENS = 1 << 25
 """Most tokens that are kept of all slots, in 128 MiB; of longer texts each has the beginning."""
@@ -78,6 +78,10 @@ class DraftIndex:
         self._is_outside_NM = ~is_in_NM
         self._powers_NM = powers_M * is_in_NM
 
+    def clear(self) -> None:
+        """Forgets all texts; slots have none until they begin one."""
+        self._groups_S.fill_(NO_GROUP)
+
     def begin(
         self,
         groups: Mapping[int, int],
@@ -101,8 +105,9 @@ class DraftIndex:
         self._groups_S[slots_R] = groups_R
         self._lengths_S[slots_R] = lengths_R
         longest = min(longest, self._max_len)
-        for start in range(0, longest, _PIECE):
-            end = min(start + _PIECE, longest)
+        piece = max(1, _PIECE // len(groups))
+        for start in range(0, longest, piece):
+            end = min(start + piece, longest)
             self._texts_SL[slots_R, start:end] = tokens_SL[slots_R, start:end]
             positions_RW = torch.arange(start, end, device=self._device).expand(len(groups), -1)
             self._insert(slots_R, positions_RW, positions_RW < lengths_R[:, None])

@@ -14,7 +14,7 @@ from typing import Any
 from fasttts.backends.vllm.arguments import VllmDevice, offloads
 from fasttts.config import EngineConfig
 
-_KNOWN_VERSIONS = ("0.24.",)
+_KNOWN_VERSIONS = frozenset({"0.24.0"})
 """Versions of vLLM whose second runner was shown to draft exactly."""
 
 MAX_TOKENS = 512
@@ -39,16 +39,49 @@ def why_not(
     if not is_second:
         return "the first model runner schedules synchronously beside drafts, which costs more"
     version = importlib.metadata.version("vllm")
-    if not version.startswith(_KNOWN_VERSIONS):
+    if version.partition("+")[0] not in _KNOWN_VERSIONS:
         return f"drafts are not known to be exact with vLLM {version}"
     ranks = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
-    if any(arguments.get(name, 1) != 1 for name in ranks):
-        return "the model is spread over several processes"
+    executor = arguments.get("distributed_executor_backend")
+    if any(arguments.get(name, 1) != 1 for name in ranks) or executor not in {None, "uni"}:
+        return "the model is computed in other processes"
     if offloads(arguments):
         return "KV blocks are kept elsewhere as well"
     if arguments.get("async_scheduling") is False or arguments.get("speculative_config"):
         return "the engine's arguments schedule otherwise"
+    compilation = arguments.get("compilation_config") or {}
+    sizes = compilation.get("cudagraph_capture_sizes") if isinstance(compilation, dict) else None
+    if not isinstance(compilation, dict) or (sizes and max(sizes) < 1 + asked_drafts(config)):
+        return "compilation_config leaves no CUDA graphs for it"
     return None
+
+
+def asked_drafts(config: EngineConfig) -> int:
+    """Tokens that are drafted for a sequence in an iteration, where anything is."""
+    return config.scheduling.draft_tokens
+
+
+def fits(scheduler: Any) -> bool:
+    """Whether a scheduler drafts exactly: its layers all have full attention.
+
+    A recurrent state cannot forget a draft, and a window that moves on frees what a rejected draft
+    still needs.
+
+    Args:
+        scheduler: vLLM's scheduler of an engine core.
+    """
+    managers = getattr(scheduler.kv_cache_manager.coordinator, "single_type_managers", ())
+    is_full = [type(each).__name__ for each in managers] == ["FullAttentionManager"]
+    return is_full and type(scheduler).__name__ == "AsyncScheduler"
+
+
+def schedule_no_drafts(scheduler: Any) -> None:
+    """Has a scheduler of an engine with a speculator schedule no drafts by itself.
+
+    Args:
+        scheduler: vLLM's scheduler of an engine core.
+    """
+    scheduler.dynamic_sd_lookup = _NoPlaceholders()
 
 
 class Drafting:
@@ -69,7 +102,7 @@ class Drafting:
         self._wanted = 0
         self._computed: dict[str, Any] = {}
         """Drafts of the iteration whose tokens were reported last, by vLLM's id of a sequence."""
-        scheduler.dynamic_sd_lookup = _NoPlaceholders()
+        schedule_no_drafts(scheduler)
         scheduler.num_lookahead_tokens = most  # blocks for what is drafted
         self._in_flight: deque[tuple[Any, set[str]]] = deque()
         """Sequences that get tokens from each iteration whose tokens are not reported yet."""
@@ -113,6 +146,10 @@ class Drafting:
             for core_id, drafts in scheduled.scheduled_spec_decode_tokens.items()
             if core_id not in requests or not requests[core_id].async_tokens_to_discard
         }
+
+    def close(self) -> None:
+        """Lets go of the model."""
+        self._speculator.close()
 
     def set(self, number: int) -> None:
         """Sets how many tokens are drafted from the next iteration on.

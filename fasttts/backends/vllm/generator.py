@@ -332,6 +332,9 @@ class VLLMGenerator:
         self._live.clear()
         self._late.clear()
         self._failure = BackendError("the generator is closed", role=_ROLE)
+        if self._drafting is not None:
+            self._drafting.close()
+        self._drafting = None
         del self._engine, self._sequences
         close_engine(llm)
 
@@ -370,4 +373,10 @@ def _merged(outputs: Iterable[GenerationOutput]) -> list[GenerationOutput]:
 def _joined(old: GenerationOutput, new: GenerationOutput) -> GenerationOutput:
     token_ids = [*old.token_ids, *new.token_ids]
     logprobs = [*old.logprobs, *new.logprobs]
-    return old._replace(token_ids=token_ids, logprobs=logprobs, is_finished=new.is_finished)
+    return old._replace(
+        token_ids=token_ids,
+        logprobs=logprobs,
+        is_finished=new.is_finished,
+        num_drafted=old.num_drafted + new.num_drafted,
+        num_kept_drafts=old.num_kept_drafts + new.num_kept_drafts,
+    )

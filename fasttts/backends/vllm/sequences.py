@@ -167,13 +167,15 @@ class Sequences:
         is_finished = output.finish_reason is not None
         if is_finished:
             self._forget(request_id)
+        num_drafted = 0 if self._drafting is None else self._drafting.num_drafted(core_id)
         return GenerationOutput(
             request_id=request_id,
             token_ids=output.new_token_ids,
             is_finished=is_finished,
             num_cached_tokens=prefill.num_cached_tokens if prefill is not None else 0,
             logprobs=() if output.new_logprobs is None else self._logprobs(output.new_logprobs),
-            num_drafted=0 if self._drafting is None else self._drafting.num_drafted(core_id),
+            num_drafted=num_drafted,
+            num_kept_drafts=min(num_drafted, len(output.new_token_ids) - 1),
         )
 
     def _logprobs(self, found: Any) -> list[TokenLogprobs]:

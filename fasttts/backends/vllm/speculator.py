@@ -56,9 +56,9 @@ def drafting_graphs(num_drafts: int) -> dict[str, Any]:
     Args:
         num_drafts: Most drafted tokens of a sequence in an iteration.
     """
-    sizes = [(1 + num_drafts) * number for number in (1, 2, 4, *range(8, 129, 8))]
-    fitting = [size for size in sizes if size <= MAX_TOKENS]
-    return {"cudagraph_capture_sizes": fitting}
+    most = MAX_TOKENS // (1 + num_drafts)
+    numbers = [*(number for number in (1, 2, 4, *range(8, 257, 8)) if number < most), most]
+    return {"cudagraph_capture_sizes": [(1 + num_drafts) * number for number in numbers]}
 
 
 @contextlib.contextmanager
@@ -146,7 +146,7 @@ class TextSpeculator(BaseSpeculator):
             device=device,
         )
         self._runner: Any = None
-        self._is_on = False
+        self._is_on, self._is_behind = False, True
         self._groups: dict[int, int] = {}
         """Groups of all slots that a request has begun in."""
         self._begun: set[int] = set()
@@ -203,9 +203,12 @@ class TextSpeculator(BaseSpeculator):
         Args:
             is_on: Whether drafts are wanted.
         """
-        if is_on and not self._is_on:
-            self._begun.update(self._runner.req_states.index_to_req_id)
         self._is_on = is_on
+
+    def close(self) -> None:
+        """Lets go of the runner."""
+        self._runner, self._is_on = None, False
+        self._advance = self._compute
 
     def propose(self, input_batch: Any, *others: Any, **options: Any) -> torch.Tensor:
         """Drafts for the sequences of an iteration, whose new tokens the runner has written.
@@ -218,8 +221,14 @@ class TextSpeculator(BaseSpeculator):
         Returns:
             Tokens [B, K], int64.
         """
-        if options.get("dummy_run") or not self._is_on:
+        num_tokens = input_batch.num_reqs * (1 + self._num_drafts)
+        if options.get("dummy_run") or not self._is_on or num_tokens > MAX_TOKENS:
+            self._is_behind = True
             return self._index.drafts_SK[: input_batch.num_reqs]
+        if self._is_behind:
+            self._index.clear()
+            self._begun = set(self._runner.req_states.index_to_req_id)
+            self._is_behind = False
         if self._begun:
             states = self._runner.req_states
             groups = {slot: self._groups[slot] for slot in self._begun}
