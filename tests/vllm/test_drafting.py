@@ -12,9 +12,13 @@ from fasttts.backends.vllm.arguments import VllmDevice
 from fasttts.backends.vllm.drafting import (
     MAX_TOKENS,
     Drafting,
+    fits,
+    schedule_no_drafts,
     why_not,
 )
+from fasttts.backends.vllm.generator import _merged
 from fasttts.config import engine_config
+from fasttts.interfaces import GenerationOutput
 
 pytestmark = pytest.mark.vllm
 
@@ -178,6 +182,48 @@ def test_it_says_why_nothing_is_drafted(
     for version in ("0.99.0", "0.24.1"):
         monkeypatch.setattr("importlib.metadata.version", lambda name, found=version: found)
         assert version in str(why_not(engine_config(), {}, GPU, is_second=True))
+
+
+class FullAttentionManager:
+    """Named as vLLM's."""
+
+
+class SlidingWindowManager:
+    """Named as vLLM's."""
+
+
+class AsyncScheduler:
+    """Named as vLLM's; manages layers of these kinds."""
+
+    def __init__(self, *managers: object) -> None:
+        coordinator = SimpleNamespace(single_type_managers=managers)
+        self.kv_cache_manager = SimpleNamespace(coordinator=coordinator)
+
+
+def test_only_models_whose_layers_have_full_attention_draft() -> None:
+    """A window moves on, and a recurrent state goes on, by drafts that are not kept."""
+    full, window = FullAttentionManager(), SlidingWindowManager()
+    assert fits(AsyncScheduler(full))
+    assert not fits(AsyncScheduler(window))
+    assert not fits(AsyncScheduler(full, window))
+    synchronous = SimpleNamespace(**vars(AsyncScheduler(full)))
+    assert not fits(synchronous)
+    schedule_no_drafts(synchronous)
+    assert [synchronous.dynamic_sd_lookup[number] for number in (1, 600)] == [0, 0]
+
+
+def test_iterations_that_a_question_ran_count_their_drafts() -> None:
+    outputs = [
+        GenerationOutput("a", (1, 2, 3), False, num_drafted=4, num_kept_drafts=2),
+        GenerationOutput("b", (7,), False),
+        GenerationOutput("a", (4,), False, num_drafted=4, num_kept_drafts=0),
+        GenerationOutput("a", (5, 6), True, num_drafted=4, num_kept_drafts=1),
+    ]
+    first, second = _merged(outputs)
+    assert first == GenerationOutput(
+        "a", [1, 2, 3, 4, 5, 6], True, logprobs=[], num_drafted=12, num_kept_drafts=3
+    )
+    assert second == outputs[1]
 
 
 def kept(
