@@ -210,6 +210,7 @@ def test_only_models_whose_layers_have_full_attention_draft() -> None:
     assert not fits(synchronous)
     schedule_no_drafts(synchronous)
     assert [synchronous.dynamic_sd_lookup[number] for number in (1, 600)] == [0, 0]
+    assert synchronous.update_draft_token_ids("drafts") is None
 
 
 def test_iterations_that_a_question_ran_count_their_drafts() -> None:

@@ -82,6 +82,7 @@ def schedule_no_drafts(scheduler: Any) -> None:
         scheduler: vLLM's scheduler of an engine core.
     """
     scheduler.dynamic_sd_lookup = _NoPlaceholders()
+    scheduler.update_draft_token_ids = lambda drafts: None  # as a synchronous one is told them
 
 
 class Drafting:
