@@ -129,7 +129,7 @@ class EngineBuilder:
         """Tokens that the generator drafts for a sequence; says why where it drafts none."""
         reason = why_not(self.config, arguments, self.device, is_second=is_second)
         if reason is not None:
-            logger.info("%s drafts no tokens: %s", self.generator.name, reason)
+            self._tell_no_drafts(reason)
         return 0 if reason is not None else asked_drafts(self.config)
 
     def _scheduled_drafts(self, core: Any, num_drafts: int) -> Drafting | None:
@@ -139,8 +139,12 @@ class EngineBuilder:
         if fits(core.scheduler):
             return Drafting(core, num_drafts)
         schedule_no_drafts(core.scheduler)
-        logger.info("%s drafts no tokens: not all its layers attend to all", self.generator.name)
+        self._tell_no_drafts("not all of its layers have full attention")
         return None
+
+    def _tell_no_drafts(self, reason: str) -> None:
+        fields = {"role": self.generator.role, "model": self.generator.name}
+        logger.info("%s drafts no tokens: %s", self.generator.name, reason, extra=fields)
 
     @contextlib.contextmanager
     def _drafting(self, arguments: dict[str, Any], num_drafts: int) -> Iterator[None]:
