@@ -169,7 +169,7 @@ def failing() -> FaultyGenerator:
 
 
 @pytest.mark.usefixtures("unmeasured")
-@pytest.mark.parametrize("make_generator", [Bunched, failing, drafting])
+@pytest.mark.parametrize("make_generator", [Bunched, failing])
 @pytest.mark.parametrize("name", NAMES)
 def test_interrupted_and_bunched_tokens_keep_their_log_probabilities(
     make_generator: Callable[[], Generator], name: str

@@ -23,7 +23,7 @@ from tests.searches import (
     same_tree,
 )
 from tests.unit.test_exactness import POOLS, SCHEDULING
-from tests.unit.test_signal_exactness import Bunched, drafting, failing
+from tests.unit.test_signal_exactness import Bunched, failing
 
 OPENED: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": True}}
 
@@ -113,7 +113,7 @@ def test_a_search_of_thoughts_is_a_pure_function_of_its_inputs(
 
 
 @pytest.mark.usefixtures("unmeasured")
-@pytest.mark.parametrize("make_generator", [Bunched, failing, drafting])
+@pytest.mark.parametrize("make_generator", [Bunched, failing])
 @pytest.mark.parametrize(
     "options",
     [
