@@ -192,7 +192,7 @@ class Told(FakeGenerator):
     """Records what it is told to draft."""
 
     def __init__(self, **options: object) -> None:
-        super().__init__(max_draft_tokens=4, **options)  # type: ignore[arg-type]
+        super().__init__(max_draft_tokens=4, **options)  # type: ignore[arg-type]  # any of its own
         self.numbers: list[int] = []
 
     def set_draft_tokens(self, number: int) -> None:

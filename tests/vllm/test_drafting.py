@@ -235,7 +235,8 @@ def kept(
 
     rows = object.__new__(DraftedRows)
     rows._rows_K1 = torch.arange(MOST + 1)
-    rows._chain = SimpleNamespace(draft_limits=lambda slots: limits)  # type: ignore[assignment]
+    chain: Any = SimpleNamespace(draft_limits=lambda slots: limits)
+    rows._chain = chain
     bounds = np.concatenate([[0], np.cumsum(num_rows)]).astype(np.int32)
     batch = SimpleNamespace(
         cu_num_logits=torch.from_numpy(bounds), idx_mapping_np=np.arange(len(num_rows))

@@ -136,11 +136,10 @@ class TextSpeculator(BaseSpeculator):
     supports_mm_inputs = False
 
     def __init__(self, vllm_config: Any, device: torch.device) -> None:
-        self._num_slots = int(vllm_config.scheduler_config.max_num_seqs)
         self._num_drafts = int(vllm_config.num_speculative_tokens)
         self._has_graph = not vllm_config.model_config.enforce_eager
         self._index = DraftIndex(
-            num_slots=self._num_slots,
+            num_slots=int(vllm_config.scheduler_config.max_num_seqs),
             max_len=int(vllm_config.model_config.max_model_len),
             num_drafts=self._num_drafts,
             device=device,
