@@ -39,6 +39,7 @@ ARMS: dict[str, Arm] = {
     "deep": Arm(scheduling=FULL),
     "no_drafts": Arm(scheduling=FULL.model_copy(update={"draft_tokens": 0})),
     "drafts": Arm(scheduling=FULL.model_copy(update={"draft_rule": "always"})),
+    "drafts_2": Arm(scheduling=FULL.model_copy(update={"draft_rule": "always", "draft_tokens": 2})),
     "no_concurrency": Arm(scheduling=FULL, waits=True),
     "no_measuring": Arm(scheduling=FULL.model_copy(update={"speculation_rule": "score"})),
     **{

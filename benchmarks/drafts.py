@@ -1,8 +1,11 @@
 """What drafted tokens bring on a real model: `python -m benchmarks.drafts --generator MODEL`.
 
-The same searches without drafts, with drafts in every iteration, and with drafts where they were
-measured to pay, in turns on one engine; scores are seeded by the text, so that the generator alone
-takes time. Under `--numerics deterministic` all three find the same tree, which is counted; by
+The same searches without drafts, with drafts of each of `--lengths` in every iteration, and with
+drafts as long as was measured to pay, in turns on one engine; scores are seeded by the text, so
+that the generator alone takes time. Seconds of an iteration bound what drafts can gain: none kept
+costs what it takes longer, all kept gives a token more for each.
+
+Under `--numerics deterministic` all of them find the same tree, which is counted; by
 default they do not, and their seconds are compared for each token.
 """
 
@@ -29,11 +32,6 @@ from fasttts.evaluation.problem_file import read_problems
 from fasttts.interfaces import Generator, max_draft_tokens, numerics
 
 NO_DRAFTS = "none"
-ARMS = {
-    NO_DRAFTS: SchedulingConfig(draft_tokens=0),
-    "always": SchedulingConfig(draft_rule="always"),
-    "measured": SchedulingConfig(),
-}
 _COLUMNS = {
     "beams": "beams",
     "arm": "arm",
@@ -97,11 +95,26 @@ class _Arm:
         return [one / max(1, many) for one, many in zip(self.seconds, self.tokens, strict=True)]
 
 
+def arms(lengths: Sequence[int]) -> dict[str, SchedulingConfig]:
+    """What is compared, by name.
+
+    Args:
+        lengths: Lengths of drafts.
+    """
+    always = {f"always {k}": SchedulingConfig(draft_rule="always", draft_tokens=k) for k in lengths}
+    measured = SchedulingConfig(draft_tokens=max(lengths))
+    return {NO_DRAFTS: SchedulingConfig(draft_tokens=0), **always, "measured": measured}
+
+
 def main(argv: list[str] | None = None) -> None:
     """Reads the command line and runs the benchmark."""
     arguments = _parser().parse_args(argv)
     problems = read_problems(arguments.problems, needs_answers=False)[: arguments.searches]
-    options = {"max_num_seqs": max(arguments.beams), **parse_options(arguments.option)}
+    options = {
+        "max_num_seqs": max(arguments.beams),
+        "scheduling": {"draft_tokens": max(arguments.lengths)},
+        **parse_options(arguments.option),
+    }
     config = engine_config(generator=arguments.generator, verifier=None, **options)
     with turn(arguments.turns, alone=False):
         backends = load_planned(config)
@@ -134,20 +147,21 @@ def _rows(
 ) -> Iterator[list[Row]]:
     """All rows so far, after each problem; a search of each width warms up what it needs."""
     done: list[Row] = []
+    ways = arms(arguments.lengths)
     for beams in arguments.beams:
-        arms = [_Arm(beams=beams, name=name) for name in ARMS]
+        found_arms = [_Arm(beams=beams, name=name) for name in ways]
         rows: list[Row] = []
         for number, text in enumerate([texts[0], *texts]):
             task = _task(generator, text, beams, arguments, seed=arguments.seed + number)
             with turn(arguments.turns, alone=True):
-                found = [_measured(generator, ARMS[arm.name], task) for arm in arms]
+                found = [_measured(generator, each, task) for each in ways.values()]
             if number == 0:
                 continue
             if arguments.record is not None:
                 _record(arguments.record, found[0], task)
-            for arm, measurement in zip(arms, found, strict=True):
+            for arm, measurement in zip(found_arms, found, strict=True):
                 arm.take(measurement, found[0])
-            rows = [arm.row(arms[0]) for arm in arms]
+            rows = [arm.row(found_arms[0]) for arm in found_arms]
             yield done + rows
         done += rows
 
@@ -189,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--generator", required=True)
     parser.add_argument("--problems", type=Path, required=True, help="a file with problems")
     parser.add_argument("--beams", type=_numbers, default=[1, 16, 64], help="1: one stream alone")
+    parser.add_argument("--lengths", type=_numbers, default=[4], help="of drafts, each an arm")
     parser.add_argument("--searches", type=int, default=6, help="problems for each width")
     parser.add_argument("--max-tokens", type=int, default=400)
     parser.add_argument("--temperature", type=float, default=0.8)

@@ -26,6 +26,9 @@ from fasttts.evaluation import Problem, load_problems
 SPLITS = ("train", "dev", "test")
 _COMMAND_LINE = (sys.executable, "-c", "from fasttts.cli import main; main()")
 _MOST_DRAWS = 6
+_RULES = {"pass": "ceiling", "weighted": "same samples"}
+"""Rules of curves that are shown, of the samples of best-of-N: whether any is right, and a vote in
+which each counts as much as its score."""
 
 COLUMNS = {
     "arm": "arm",
@@ -250,15 +253,15 @@ def trained(folder: Path) -> dict[str, Any]:
 
 
 def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows of all arms, and the ceiling: the share of problems that any sample solves."""
+    """The rows of all arms, the share of problems that any sample solves, and weighted votes."""
     found: list[dict[str, Any]] = []
     for n in sorted({options.n, *map(int, options.sizes.split(","))}):
         document = document_of(options.folder / f"eval-{n}.out")
         found += [{"arm": "FastTTS", **row} for row in document["rows"]]
         found += [
-            {"arm": "ceiling", "method": "any is right", "n": point["k"], **point}
+            {"arm": _RULES[curve["rule"]], "method": curve["rule"], "n": point["k"], **point}
             for curve in document["curves"]
-            if curve["rule"] == "pass" and curve["method"] == "best_of_n"
+            if curve["rule"] in _RULES and curve["method"] == "best_of_n"
             for point in curve["points"]
         ]
         found += [

@@ -289,7 +289,7 @@ class DraftingGenerator(Protocol):
         """Most tokens that it can draft for a sequence in an iteration."""
         ...
 
-    def set_draft_tokens(self, number: int) -> None:
+    def set_draft_tokens(self, number: int, fewer: Mapping[str, int]) -> None:
         """Sets how many tokens it drafts at most for each sequence, in iterations to come.
 
         It begins with 0. An engine that schedules ahead may have chosen the drafts of an iteration
@@ -297,6 +297,8 @@ class DraftingGenerator(Protocol):
 
         Args:
             number: 0 to `max_draft_tokens`; 0 drafts nothing.
+            fewer: The sequences that get fewer, by request, and how many at most. It replaces
+                what was said of them before; requests that are not in flight mean nothing.
         """
         ...
 
@@ -384,14 +386,15 @@ def max_draft_tokens(generator: object) -> int:
     )
 
 
-def set_draft_tokens(generator: object, number: int) -> None:
+def set_draft_tokens(generator: object, number: int, fewer: Mapping[str, int]) -> None:
     """Sets how many tokens a generator drafts at most; see `DraftingGenerator`.
 
     Args:
         generator: A generator whose `max_draft_tokens` are not 0.
         number: 0 to those.
+        fewer: The sequences that get fewer, by request, and how many.
     """
-    cast(DraftingGenerator, generator).set_draft_tokens(number)
+    cast(DraftingGenerator, generator).set_draft_tokens(number, fewer)
 
 
 def numerics(part: object) -> Numerics:

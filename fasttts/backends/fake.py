@@ -12,6 +12,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +61,8 @@ _CLOSING_BONUS = 3.0
 
 Script = Callable[[str], str | None]
 """Text of the rendered prompt to the answer; None leaves it to the random model."""
+
+_NOBODY: Mapping[str, int] = MappingProxyType({})
 
 Drafter = Callable[[GenerationRequest, Sequence[int], int], Sequence[int]]
 """Request, all of its tokens so far and the most tokens to draft, to what may follow."""
@@ -167,6 +170,7 @@ class FakeGenerator:
     ) -> None:
         self.max_draft_tokens = max_draft_tokens
         self._num_draft_tokens = 0
+        self._fewer_drafts: Mapping[str, int] = _NOBODY
         self._drafter = drafter
         self._drafts = Drafts()
         self.published_sampling = published_sampling
@@ -228,7 +232,7 @@ class FakeGenerator:
         if self.max_draft_tokens and request.draft_group is not None:
             self._drafts.begin(request.request_id, request.prompt_token_ids, request.draft_group)
 
-    def set_draft_tokens(self, number: int) -> None:
+    def set_draft_tokens(self, number: int, fewer: Mapping[str, int] = _NOBODY) -> None:
         """Sets how many tokens it drafts for a sequence; see `interfaces.DraftingGenerator`.
 
         Raises:
@@ -237,7 +241,7 @@ class FakeGenerator:
         if not 0 <= number <= self.max_draft_tokens:
             message = f"{number} drafted tokens, of at most {self.max_draft_tokens}"
             raise BackendError(message, role="generator")
-        self._num_draft_tokens = number
+        self._num_draft_tokens, self._fewer_drafts = number, fewer
 
     def step(self) -> list[GenerationOutput]:
         """Samples a token for each running sequence, and one for each draft before it is wrong."""
@@ -399,7 +403,8 @@ class FakeGenerator:
             self.max_model_len - length,
             self._pool.room(length),
         )
-        most = min(self._num_draft_tokens, min(rooms) - 1)
+        number = self._num_draft_tokens
+        most = min(self._fewer_drafts.get(request.request_id, number), number, min(rooms) - 1)
         if most <= 0:
             return ()
         if self._drafter is not None:

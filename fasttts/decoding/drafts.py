@@ -15,8 +15,20 @@ from collections.abc import Sequence
 LENGTHS = (8, 5, 3, 2, 1)
 """Tokens of the runs that are looked up, the longest first."""
 
+MAX_DRAFTED_BATCH = 512
+"""Most tokens of an iteration with drafts: with more, a GPU is no longer bound by its memory."""
+
 _Places = dict[tuple[int, ...], tuple[list[int], int]]
 """For runs of tokens, the text with the place behind the latest of each."""
+
+
+def draft_lengths(most: int) -> tuple[int, ...]:
+    """Lengths of drafts that are tried, none among them: the longest one, and the powers of two.
+
+    Args:
+        most: The longest.
+    """
+    return (*(1 << bit for bit in range(most.bit_length()) if 1 << bit < most), most)
 
 
 class _Group:

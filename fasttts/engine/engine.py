@@ -64,6 +64,7 @@ class FastTTS:
         tracing: Spans and their attributes, where the application has set OpenTelemetry up.
 
     Attributes:
+        scheduling: The options of the step loop.
         plan: The same.
 
     Raises:
@@ -92,7 +93,7 @@ class FastTTS:
         if reload is not None and not callable(reload):
             raise wrong_type("reload", reload, "a function or None")
         self.plan: Final = plan
-        self._scheduling = scheduling
+        self.scheduling: Final = scheduling
         self._reload = reload
         self._lifetime = threading.Lock()
         self._cache = cache
@@ -107,7 +108,7 @@ class FastTTS:
         return EngineCore(
             generator,
             verifier,
-            scheduling=self._scheduling,
+            scheduling=self.scheduling,
             plan=self.plan,
             requests=self._requests,
             cache=self._cache,

@@ -59,6 +59,8 @@ def plan_engines(
         workload = Workload(num_beams=config.planned_beams).within(context)
     if config.max_model_len is not None:
         workload = replace(workload, max_model_len=config.max_model_len)
+    if not device.is_cpu and config.tensor_parallel_size == 1:
+        workload = replace(workload, draft_tokens=config.scheduling.draft_tokens)
     own = _in_type(generator, config, device, "generator")
     other = None if verifier is None else _in_type(verifier, config, device, "verifier")
     if device.is_cpu:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from fasttts.decoding.drafts import MAX_DRAFTED_BATCH
 from fasttts.errors import Role
 from fasttts.memory.costs import Costs
 from fasttts.memory.devices import Device
@@ -22,6 +23,13 @@ _BATCHED_TOKENS = 2048
 _LOGIT_COPIES = 4
 """Float32 arrays of [sequences, vocabulary] alive while tokens are sampled: logits, the filtered
 logits, noise and their sum."""
+
+_DRAFTED_LOGIT_BYTES = 2 + 4
+"""For each token of an iteration with drafts and of the vocabulary: logits in the model's type, and
+once more in float32; the noise of drafted positions is never written out."""
+
+_MOST_KEPT_TEXT = 128 * MIB
+"""The texts that drafts are looked up in."""
 
 _PENALTY_BYTES = 4 + 1 / 8
 """For each sequence and token of the vocabulary: counts and a mask for penalties, which vLLM's
@@ -173,8 +181,11 @@ def _needs(
         block_size=device.block_size,
         max_model_len=max_model_len,
         max_num_batched_tokens=batched_tokens,
-        activation_bytes=_activation_bytes(costs.shape, batched_tokens, max_num_seqs),
-        runtime_bytes=_runtime_bytes(device, costs.shape, max_num_seqs),
+        activation_bytes=_activation_bytes(
+            costs.shape, batched_tokens, max_num_seqs, workload.draft_tokens
+        ),
+        runtime_bytes=_runtime_bytes(device, costs.shape, max_num_seqs)
+        + _draft_bytes(costs.shape, workload.draft_tokens, max_num_seqs, max_model_len),
     )
 
 
@@ -186,13 +197,29 @@ def _runtime_bytes(device: Device, shape: ModelShape, num_sequences: int) -> int
     return _GRAPH_BYTES + math.ceil(num_sequences * counts)
 
 
-def _activation_bytes(shape: ModelShape, num_tokens: int, num_sequences: int) -> int:
+def _draft_bytes(
+    shape: ModelShape, draft_tokens: int, num_sequences: int, max_model_len: int
+) -> int:
+    """Bytes of what drafts need beside their logits: their texts, and further CUDA graphs."""
+    if draft_tokens == 0 or shape.head != "lm":
+        return 0
+    return _GRAPH_BYTES + min(4 * num_sequences * max_model_len, _MOST_KEPT_TEXT)
+
+
+def _activation_bytes(
+    shape: ModelShape, num_tokens: int, num_sequences: int, draft_tokens: int
+) -> int:
     """Peak of intermediate results, estimated.
 
     Of one layer at a time: the residual stream and its normalised copy, query, key and value, and
-    the MLP's two halves with their product; then the logits of each sequence's last position.
+    the MLP's two halves with their product; then the logits of each sequence's last position, or
+    of its drafted ones as well.
     """
     attention = (2 * shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim
     layer = 3 * shape.hidden_size + max(attention, 3 * shape.intermediate_size)
-    logits = _LOGIT_COPIES * 4 * shape.vocab_size if shape.head == "lm" else 0
-    return num_tokens * layer * shape.item_bytes + num_sequences * logits
+    logits = 0
+    if shape.head == "lm":
+        num_drafted = min(num_sequences * (1 + draft_tokens), MAX_DRAFTED_BATCH)
+        drafted = num_drafted * _DRAFTED_LOGIT_BYTES if draft_tokens else 0
+        logits = max(num_sequences * _LOGIT_COPIES * 4, drafted) * shape.vocab_size
+    return num_tokens * layer * shape.item_bytes + logits

@@ -19,6 +19,7 @@ class Workload:
         prompt_tokens: Expected length of the prompt, which all beams share.
         max_model_len: Longest prompt plus answer in tokens that the engines must support; None
             takes the model's context, but no more than 8192 tokens.
+        draft_tokens: Most drafted tokens of a beam in an iteration, which have logits too.
     """
 
     num_beams: int = 16
@@ -27,6 +28,7 @@ class Workload:
     depth: int = 10
     prompt_tokens: int = 256
     max_model_len: int | None = None
+    draft_tokens: int = 0
 
     def __post_init__(self) -> None:
         for name in ("num_beams", "beam_width", "step_tokens", "depth", "prompt_tokens"):

@@ -93,7 +93,7 @@ class Labeling:
         """
         until_s = float("inf") if self.seconds is None else time.monotonic() + self.seconds
         todo = [index for index in range(len(self.problems)) if index not in done]
-        with closing(DaemonPool(self.max_in_flight, name="fasttts-label")) as pool:
+        with closing(DaemonPool(self._num_in_work, name="fasttts-label")) as pool:
             pending: set[Call[LabelRecord]] = set()
             stopped = threading.Event()
             try:
@@ -102,7 +102,7 @@ class Labeling:
                         self.is_cut_short = True
                         break
                     pending.add(pool.submit(partial(self._label, index, stopped)))
-                    if len(pending) >= self.max_in_flight:
+                    if len(pending) >= self._num_in_work:
                         ended, pending = _first(pending)
                         yield from ended
                 while pending:
@@ -110,6 +110,16 @@ class Labeling:
                     yield from ended
             finally:
                 stopped.set()
+
+    @property
+    def _num_in_work(self) -> int:
+        """Problems in work at a time: each needs room for a search that waits."""
+        return min(self.max_in_flight, self.engine.scheduling.max_waiting)
+
+    @property
+    def most_searches(self) -> int:
+        """Searches of a problem at a time, so that all problems together find room to wait."""
+        return max(1, self.engine.scheduling.max_waiting // self._num_in_work)
 
     def label(self, index: int) -> LabelRecord:
         """Labels one problem.
@@ -214,6 +224,7 @@ class _Work:
             config=search_config(self.labeling.config, n=size),
             seeds=seeds,
             extractors=[self.extract] * len(prompts),
+            max_in_flight=self.labeling.most_searches,
         )
         with closing(ended):
             for position, outcome in ended:

@@ -1,16 +1,27 @@
-"""Whether the next iterations draft tokens: measured, as nobody knows the cost of a draft before.
+"""How many tokens the next iterations draft: measured, as nobody knows the cost of a draft before.
 
 A draft saves iterations and makes each take longer. Which weighs more depends on the device, the
-models, the sequences that run and the text, so both ways are timed while decoding, for each power
-of two of the sequences: the seconds of an iteration, and the tokens that a sequence gains in one.
-It begins with drafts, which pay wherever an engine has them at all but in rare cases. The way that
-gives more tokens a second is taken, and the other is tried again now and then, less and less.
-Results are the same either way, so nothing here can change one.
+models, the sequences that run and the text, so the ways to go are timed while decoding, for each
+power of two of the sequences: the seconds of an iteration, and the tokens that a sequence gains in
+one. The ways are drafts of several lengths, none, and drafts that are as long as each sequence's
+are worth (`draft_lengths`). It begins with the longest drafts, which pay wherever an engine has
+them at all but in rare cases. The way that gives more tokens a second is taken, and the others are
+tried again now and then, in turn, less and less. Results are the same in all of them, so nothing
+here can change one.
 """
 
 import collections
+import logging
+import math
 import statistics
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from fasttts.decoding.drafts import draft_lengths
+from fasttts.scheduling.draft_lengths import DraftLengths
+
+logger = logging.getLogger(__name__)
 
 DraftRule = Literal["measured", "always"]
 
@@ -18,8 +29,9 @@ _NUM_SETTLING = 2
 """Iterations behind a change that count for neither way: engines that schedule ahead report the
 tokens of one iteration beside the time of another."""
 
-_NUM_TRIED = 12
-"""Iterations of a trial, and as many before the first one."""
+_NUM_TRIED, _NUM_BEFORE = 12, 40
+"""Iterations of a trial, and those before the first one: a search has little text at first, of
+which little is kept."""
 
 _MOST_TRIED, _FEWEST_TRIED = 48, 4
 """Iterations after which a trial ends in which hardly any could be measured, and how many have to
@@ -36,67 +48,138 @@ as many are a clear case."""
 _NUM_KEPT = 16
 """Iterations whose times are kept: their median counts, since a hiccup says nothing."""
 
-_MEMORY = 256
-"""Passes of single sequences that the mean of their tokens remembers."""
+_MEMORY, _NUM_REMEMBERED = 256, 32
+"""Passes of single sequences that the mean of their tokens remembers, and the fewest iterations."""
 
 
-class _Way:
-    """Iterations of one kind: with drafts, or without."""
+class DraftTokens(NamedTuple):
+    """Most drafted tokens of the sequences in an iteration.
+
+    Attributes:
+        number: Of all but these.
+        fewer: Of some sequences, by request.
+    """
+
+    number: int
+    fewer: Mapping[str, int] = MappingProxyType({})
+
+
+class Way(NamedTuple):
+    """A way to draft.
+
+    Attributes:
+        number: Most tokens of a sequence.
+        is_even: Whether all sequences are drafted that many, worth it or not.
+    """
+
+    number: int
+    is_even: bool = True
+
+
+def _ways(most: int) -> list[Way]:
+    """The ways to go, in the order in which they are tried."""
+    longest, *others = (Way(length) for length in reversed(draft_lengths(most)))
+    return [longest, Way(0), *others[:1], Way(most, is_even=False), *others[1:]]
+
+
+class _Measured:
+    """What iterations of one way take, and what they give."""
 
     def __init__(self) -> None:
         self.seconds: collections.deque[float] = collections.deque(maxlen=_NUM_KEPT)
         self.mean_tokens = 1.0
         self._num_passes = 0
 
-    def measured(self, num_sequences: int, seconds: float, num_tokens: int) -> None:
-        self.seconds.append(seconds)
-        self._num_passes = min(self._num_passes + num_sequences, max(_MEMORY, num_sequences))
+    def gave(self, num_sequences: int, num_tokens: int) -> None:
+        """Adds the tokens of an iteration."""
+        most = max(_MEMORY, _NUM_REMEMBERED * num_sequences)
+        self._num_passes = min(self._num_passes + num_sequences, most)
         change = num_tokens / num_sequences - self.mean_tokens
         self.mean_tokens += change * num_sequences / self._num_passes
 
     @property
+    def median_s(self) -> float:
+        """What an iteration takes; NaN before one was measured."""
+        return max(statistics.median(self.seconds), 1e-9) if self.seconds else math.nan
+
+    @property
     def rate(self) -> float:
         """Tokens a second of one sequence."""
-        return self.mean_tokens / max(statistics.median(self.seconds), 1e-9)
+        return self.mean_tokens / self.median_s
 
 
 class _Batches:
     """Iterations of one power of two of the sequences.
 
     Args:
-        drafts: Whether they draft, until measured otherwise.
+        ways: The ways to go, in the order in which they are tried.
+        way: The one that is gone, until measured otherwise.
     """
 
-    def __init__(self, *, drafts: bool) -> None:
-        self.ways = (_Way(), _Way())
-        self.drafts = drafts
-        self.num_left = _NUM_TRIED
-        """Iterations until the other way is tried."""
+    def __init__(self, ways: list[Way], way: Way) -> None:
+        self.measured = {each: _Measured() for each in ways}
+        self.way = way
+        self.num_left = _NUM_BEFORE
+        """Iterations until another way is tried."""
+        self._others = collections.deque(each for each in ways if each != way)
         self._gap = _FIRST_GAP
 
+    def add(self, way: Way, num_sequences: int, seconds: float, num_tokens: Iterable[int]) -> None:
+        """Adds an iteration, which says what shorter drafts would have given as well."""
+        self.measured[way].seconds.append(seconds)
+        passes = collections.Counter(num_tokens)
+        for each, measured in self.measured.items():
+            if each == way or (way.is_even and each.is_even and each.number < way.number):
+                found = (min(number, 1 + each.number) * times for number, times in passes.items())
+                measured.gave(num_sequences, sum(found))
+
     @property
-    def is_overtaken(self) -> bool:
-        """Whether the other way is known to be better."""
-        taken, other = self.ways[self.drafts], self.ways[not self.drafts]
+    def other(self) -> Way:
+        """The way that was tried last, or is tried next."""
+        return self._others[0]
+
+    def is_overtaken_by(self, way: Way) -> bool:
+        """Whether another way is known to be better."""
+        taken, other = self.measured[self.way], self.measured[way]
         is_known = min(len(taken.seconds), len(other.seconds)) >= _FEWEST_TRIED
         return is_known and other.rate > _BETTER * taken.rate
 
-    def take_other(self) -> None:
-        """Goes the other way from now on."""
-        self.drafts = not self.drafts
+    def take(self, way: Way) -> None:
+        """Goes another way from now on; the one that is left is tried again as the last."""
+        logger.debug(
+            "drafts of %s, no more %s: %.4g tokens a second of a sequence against %.4g",
+            way,
+            self.way,
+            self.measured[way].rate,
+            self.measured[self.way].rate,
+        )
+        self._others.remove(way)
+        self._others.append(self.way)
+        self.way = way
         self.num_left = self._gap = _FIRST_GAP
 
     def keep(self) -> None:
-        """Goes on in the same way, and puts the next trial off."""
-        taken, other = self.ways[self.drafts], self.ways[not self.drafts]
+        """Goes on in the same way, and puts the next trial off, which is of the next way."""
+        taken, other = self.measured[self.way], self.measured[self.other]
         is_known = len(other.seconds) >= _FEWEST_TRIED
         is_clear = is_known and taken.rate > _CLEAR * other.rate
         self.num_left = self._gap
         self._gap = min(self._gap * (4 if is_clear else 2), _LAST_GAP)
+        self._others.rotate(-1)
+
+    def price(self, most: int) -> float:
+        """Tokens that all sequences together gain in the time that one drafted token takes."""
+        none, longest = self.measured[Way(0)], self.measured[Way(most)]
+        if min(len(none.seconds), len(longest.seconds)) < _FEWEST_TRIED:
+            return 0.0  # nobody knows
+        further_s = (longest.median_s - none.median_s) / most  # a token of each sequence
+        return further_s * max(none.rate, longest.rate)
 
 
 class Drafting:
-    """Decides before each iteration how many tokens the generator drafts for a sequence.
+    """Decides before each iteration how many tokens the generator drafts for each sequence.
+
+    While memory is short, speculative steps have no drafts: what is rejected takes blocks too.
 
     Args:
         most: Most tokens; 0 never drafts.
@@ -106,61 +189,89 @@ class Drafting:
     def __init__(self, most: int, rule: DraftRule) -> None:
         self._most = most
         self._rule = rule
+        self._ways = _ways(most) if most else [Way(0)]
         self._batches: dict[int, _Batches] = {}
-        self._number: int | None = None
+        self._lengths = DraftLengths()
+        self._way: Way | None = None
+        """The one that is gone now."""
+        self._told: DraftTokens | None = None
         """What the generator was told last."""
         self._num_settled = 0
-        """Iterations since."""
+        """Iterations since the way changed."""
         self._is_short = False
-        self._trial: _Batches | None = None
-        """Whose other way is tried, with batches of every size: else each change would disturb."""
+        self._trial: tuple[_Batches, Way] | None = None
+        """The way that is tried, and for batches of which size: those of every size go it, as each
+        change would disturb."""
         self._num_trial = self._num_passed = 0
         """Iterations of the trial, measured and not."""
 
-    def choose(self, num_sequences: int, *, is_short: bool) -> int | None:
+    def choose(self, sequences: Mapping[str, bool], *, is_short: bool) -> DraftTokens | None:
         """Returns how many tokens are drafted from now on; None where that stays the same.
 
         Args:
-            num_sequences: Sequences of the next iteration.
-            is_short: Whether memory is short: then nothing is drafted.
+            sequences: The sequences of the next iteration, by request, and whether each is needed.
+            is_short: Whether memory is short.
         """
-        self._is_short = is_short
-        number = self._most if self._drafts(num_sequences) and not is_short else 0
-        if number == self._number:
+        way = self._next_way(len(sequences))
+        if way != self._way or is_short != self._is_short:
+            self._num_settled = 0
+        self._way, self._is_short = way, is_short
+        self._lengths.forget_others(sequences)
+        chosen = DraftTokens(way.number, self._fewer(sequences, way))
+        if chosen == self._told:
             return None
-        self._number, self._num_settled = number, 0
-        return number
+        self._told = chosen
+        return chosen
 
-    def _drafts(self, num_sequences: int) -> bool:
+    def _next_way(self, num_sequences: int) -> Way:
         if self._rule == "always":
-            return True
-        if self._trial is not None:
-            return not self._trial.drafts
-        return self._of(num_sequences).drafts
+            return self._ways[0]
+        return self._of(num_sequences).way if self._trial is None else self._trial[1]
 
-    def measured(self, num_sequences: int, seconds: float, num_tokens: int) -> None:
+    def _fewer(self, sequences: Mapping[str, bool], way: Way) -> dict[str, int]:
+        found: dict[str, int] = {}
+        if not way.is_even:
+            price = self._of(len(sequences)).price(self._most)
+            found = self._lengths.fewer(sequences, way.number, price)
+        if self._is_short and way.number:
+            found.update(
+                (request_id, 0) for request_id, is_needed in sequences.items() if not is_needed
+            )
+        return found
+
+    def took(self, request_id: str, num_drafted: int, num_kept: int) -> None:
+        """Adds what became of a draft.
+
+        Args:
+            request_id: The sequence's request.
+            num_drafted: Its tokens.
+            num_kept: Those that were kept.
+        """
+        self._lengths.took(request_id, num_drafted, num_kept)
+
+    def measured(self, num_sequences: int, seconds: float, num_tokens: Iterable[int]) -> None:
         """Adds the last iteration, whatever began in it: in searches something nearly always does.
 
         Args:
             num_sequences: Its sequences.
             seconds: What it took.
-            num_tokens: Tokens that it gave to all of them.
+            num_tokens: Tokens that it gave to each of them.
         """
         self._num_settled += 1
-        if self._is_short or not self._most:
+        if self._is_short or not self._most or self._way is None:
             return
         if self._num_settled <= _NUM_SETTLING:
             self._num_passed += 1
         else:
             batches = self._of(num_sequences)
-            batches.ways[bool(self._number)].measured(num_sequences, seconds, num_tokens)
+            batches.add(self._way, num_sequences, seconds, num_tokens)
             self._num_trial += 1
             if self._rule == "measured" and self._trial is None:
                 self._consider(batches)
         if self._trial is not None and (
             self._num_trial >= _NUM_TRIED or self._num_passed > _MOST_TRIED
         ):
-            self._end_trial()
+            self._end_trial(*self._trial)
 
     def mean_tokens(self, num_sequences: int) -> float:
         """Tokens that a sequence lately gained in an iteration as they are now; 1 without drafts.
@@ -168,30 +279,33 @@ class Drafting:
         Args:
             num_sequences: Sequences of the iteration.
         """
-        if not self._number:
+        if self._way is None or not self._way.number:
             return 1.0
-        return self._of(num_sequences).ways[True].mean_tokens
+        return self._of(num_sequences).measured[self._way].mean_tokens
 
     def _consider(self, batches: _Batches) -> None:
         """Goes on as before, changes what batches of this size do, or begins a trial."""
         batches.num_left -= 1
         if batches.num_left <= 0:
-            batches.ways[not batches.drafts].seconds.clear()  # they are old
-            self._trial, self._num_trial, self._num_passed = batches, 0, 0
-        elif batches.num_left % _NUM_KEPT == 0 and batches.is_overtaken:
-            batches.take_other()
+            batches.measured[batches.other].seconds.clear()  # they are old
+            self._trial, self._num_trial, self._num_passed = (batches, batches.other), 0, 0
+        elif batches.num_left % _NUM_KEPT == 0:
+            better = [each for each in self._ways if batches.is_overtaken_by(each)]
+            if better:
+                batches.take(max(better, key=lambda each: batches.measured[each].rate))
 
-    def _end_trial(self) -> None:
-        trial, self._trial = self._trial, None
-        assert trial is not None
-        if trial.is_overtaken:
-            trial.take_other()
+    def _end_trial(self, trial: _Batches, way: Way) -> None:
+        self._trial = None
+        if trial.is_overtaken_by(way):
+            trial.take(way)
         else:
             trial.keep()
         for batches in self._batches.values():
-            is_unknown = len(batches.ways[trial.drafts].seconds) < _FEWEST_TRIED
-            if batches.drafts != trial.drafts and (is_unknown or batches.is_overtaken):
-                batches.take_other()  # what was measured of one size is the best guess for others
+            is_unknown = len(batches.measured[trial.way].seconds) < _FEWEST_TRIED
+            if batches.way != trial.way and (is_unknown or batches.is_overtaken_by(trial.way)):
+                batches.take(trial.way)  # what was measured of one size is a guess for others
+            if batches.way == trial.way:
+                batches.num_left = max(batches.num_left, trial.num_left)
 
     def _of(self, num_sequences: int) -> _Batches:
         """Iterations of about so many sequences; a new size begins as the nearest one is."""
@@ -199,6 +313,8 @@ class Drafting:
         found = self._batches.get(size)
         if found is None:
             nearest = min(self._batches, key=lambda other: abs(other - size), default=None)
-            drafts = True if nearest is None else self._batches[nearest].drafts
-            found = self._batches[size] = _Batches(drafts=drafts)
+            way = self._ways[0] if nearest is None else self._batches[nearest].way
+            found = self._batches[size] = _Batches(self._ways, way)
+            if nearest is not None:
+                found.num_left = self._batches[nearest].num_left
         return found

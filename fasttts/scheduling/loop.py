@@ -15,7 +15,7 @@ from typing import TypeVar, TypeVarTuple
 from fasttts.config import SchedulingConfig
 from fasttts.errors import BackendError, CapacityError
 from fasttts.interfaces import GenerationOutput, Generator, Verifier, max_draft_tokens
-from fasttts.scheduling.drafting import Drafting
+from fasttts.scheduling.drafting import Drafting, DraftTokens
 from fasttts.scheduling.gauges import Gauges
 from fasttts.scheduling.latency import SLOW_S, warn_if_slow
 from fasttts.scheduling.listener import Listener
@@ -199,7 +199,7 @@ class Loop:
         started = self._clock()
         occupancy = self._slots.occupancy()
         try:
-            outputs = self._slots.decode(self._next_draft_tokens())
+            outputs = self._slots.decode(self._next_drafts())
         except BackendError as error:
             if not isinstance(error, CapacityError):
                 self.fault = error
@@ -226,12 +226,12 @@ class Loop:
             logger.warning("the generator broke its contract", exc_info=error)
             self._fail(occupancy, broken_generator(error))
 
-    def _next_draft_tokens(self) -> int | None:
+    def _next_drafts(self) -> DraftTokens | None:
         """How many tokens are drafted from the next iteration on; None where nothing changes."""
         if self._drafting is None:
             return None
         is_short = self._pressure.is_short(self._config.kv_usage_threshold)
-        return self._drafting.choose(len(self._slots), is_short=is_short)
+        return self._drafting.choose(self._slots.by_request(), is_short=is_short)
 
     def _isolated(
         self, run: SearchRun, what: str, work: Callable[[*_Arguments], _Found], *args: *_Arguments
@@ -267,8 +267,9 @@ class Loop:
         num_sequences = len(self._slots)
         if self._drafting is None or not num_sequences:
             return 1.0
-        num_tokens = sum(len(output.token_ids) for output in outputs)
-        self._drafting.measured(num_sequences, seconds, num_tokens)
+        if outputs:  # an engine that is late has none at first
+            num_tokens = (len(output.token_ids) for output in outputs)
+            self._drafting.measured(num_sequences, seconds, num_tokens)
         return self._drafting.mean_tokens(num_sequences)
 
     def _take_output(self, run: SearchRun, node: Node, output: GenerationOutput) -> int:
@@ -282,6 +283,8 @@ class Loop:
             return 0
         if output.num_drafted:
             run.counts.drafted(output.num_drafted, output.num_kept_drafts)
+            if self._drafting is not None:
+                self._drafting.took(output.request_id, output.num_drafted, output.num_kept_drafts)
         if run.take_inner(node, output.token_ids, output.logprobs):
             num_taken = len(output.token_ids)
             run.counts.generated_tokens += num_taken

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from fasttts.errors import BackendError, CapacityError
 from fasttts.interfaces import GenerationOutput, Generator, set_draft_tokens
+from fasttts.scheduling.drafting import DraftTokens
 from fasttts.scheduling.recovery import retrying
 from fasttts.scheduling.run import SearchRun
 from fasttts.tree import Node
@@ -71,6 +72,10 @@ class Slots:
         """Lists the nodes that run speculatively."""
         return [node for _, node in self._owners.values() if not node.is_attached]
 
+    def by_request(self) -> dict[str, bool]:
+        """Lists all sequences by request, and whether each is needed or speculative."""
+        return {request_id: node.is_attached for request_id, (_, node) in self._owners.items()}
+
     def start(self, run: SearchRun, node: Node) -> None:
         """Decodes a node, from its last token on.
 
@@ -89,12 +94,11 @@ class Slots:
         self._fresh[request_id] = len(request.prompt_token_ids)
         self._num_decoded = 0
 
-    def decode(self, num_draft_tokens: int | None = None) -> list[GenerationOutput]:
+    def decode(self, draft_tokens: DraftTokens | None = None) -> list[GenerationOutput]:
         """Runs an iteration of the generator; adds sequences again after a retryable failure.
 
         Args:
-            num_draft_tokens: What a sequence is drafted at most from now on; None leaves it as it
-                is.
+            draft_tokens: What sequences are drafted at most from now on; None leaves it as it is.
 
         Raises:
             CapacityError: It is out of memory.
@@ -102,8 +106,8 @@ class Slots:
         """
         self._num_decoded += 1
         try:
-            if num_draft_tokens is not None:
-                set_draft_tokens(self._generator, num_draft_tokens)
+            if draft_tokens is not None:
+                set_draft_tokens(self._generator, *draft_tokens)
             for attempt in self._retrying:
                 with attempt:
                     return self._generator.step()

@@ -77,8 +77,8 @@ class FaultyGenerator:
     def max_draft_tokens(self) -> int:
         return max_draft_tokens(self._inner)
 
-    def set_draft_tokens(self, number: int) -> None:
-        set_draft_tokens(self._inner, number)
+    def set_draft_tokens(self, number: int, fewer: Mapping[str, int]) -> None:
+        set_draft_tokens(self._inner, number, fewer)
 
     def compile_grammar(self, grammar: str) -> object:
         return self._inner.compile_grammar(grammar)

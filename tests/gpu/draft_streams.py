@@ -28,7 +28,15 @@ SAMPLINGS = (
 )
 
 Streams = dict[str, list[int]]
-Change = Callable[[torch.Tensor], torch.Tensor]
+Numbers = tuple[int, dict[str, int]]
+"""Drafted tokens of all sequences but some, and of these."""
+
+CHANGES: dict[str, Callable[[int], Numbers]] = {
+    "switching": lambda iteration: (4 if iteration % 2 else 0, {}),
+    "lengths": lambda iteration: ((0, 1, 2, 4)[iteration // 3 % 4], {}),
+    "ragged": lambda iteration: (4, {f"stream{n}": (n + iteration) % 5 for n in range(1, 24)}),
+}
+"""What is told every third iteration of it."""
 
 
 class Drafts:
@@ -93,15 +101,19 @@ def main() -> None:
             "differing": sorted(k for k in reference if found[k] != reference[k]),
             "tokens_a_pass": round(rate, 2),
         }
-    switching, _ = streams(generator, generator.max_draft_tokens, switches=True)
-    outcome["switching"] = {
-        "differing": sorted(k for k in reference if switching[k] != reference[k])
-    }
+    for kind, changes in CHANGES.items():
+        found, rate = streams(generator, generator.max_draft_tokens, changes)
+        outcome[kind] = {
+            "differing": sorted(k for k in reference if found[k] != reference[k]),
+            "tokens_a_pass": round(rate, 2),
+        }
     print(json.dumps({"most": generator.max_draft_tokens, "outcome": outcome}))
     generator.close()
 
 
-def streams(generator: Any, number: int, *, switches: bool = False) -> tuple[Streams, float]:
+def streams(
+    generator: Any, number: int, changes: Callable[[int], Numbers] | None = None
+) -> tuple[Streams, float]:
     """All tokens of each sequence, and how many a sequence gained in an iteration.
 
     More sequences than slots, of every sampling; some are preempted on the way.
@@ -130,8 +142,8 @@ def streams(generator: Any, number: int, *, switches: bool = False) -> tuple[Str
         iteration += 1
         if iteration == 20:
             generator.preempt_all()
-        if switches and iteration % 3 == 0:
-            generator.set_draft_tokens(number if iteration % 2 else 0)
+        if changes is not None and iteration % 3 == 0:
+            generator.set_draft_tokens(*changes(iteration))
         for output in generator.step():
             found[output.request_id] += output.token_ids
             num_tokens += len(output.token_ids)

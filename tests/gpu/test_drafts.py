@@ -26,8 +26,10 @@ def test_drafts_of_every_kind_change_no_token() -> None:
     assert done.returncode == 0, done.stderr[-4000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert {kind: row["differing"] for kind, row in found["outcome"].items()} == {
-        kind: [] for kind in ("looked up", "wrong", "right", "mixed", "switching")
+        kind: []
+        for kind in ("looked up", "wrong", "right", "mixed", "switching", "lengths", "ragged")
     }
-    rates = {kind: row.get("tokens_a_pass", 0.0) for kind, row in found["outcome"].items()}
+    rates = {kind: row["tokens_a_pass"] for kind, row in found["outcome"].items()}
     assert rates["right"] > 0.8 * (found["most"] + 1) > rates["mixed"] > rates["wrong"] >= 1
     assert rates["looked up"] > 1.1
+    assert all(rates[kind] > 1.2 for kind in ("switching", "lengths", "ragged"))

@@ -95,6 +95,7 @@ DRAFTERS = st.sampled_from([None, Oracle(), wrong]) | st.builds(
     num_logprobs=st.sampled_from([None, 0, 3]),
     pool=st.sampled_from([(16, 4096), (4, 70), (8, 20)]),
     preempted=st.lists(st.integers(0, 30), max_size=4),
+    fewer=st.dictionaries(st.integers(0, 3), st.integers(0, 16)),
 )
 def test_streams_are_those_of_plain_decoding(
     *,
@@ -107,6 +108,7 @@ def test_streams_are_those_of_plain_decoding(
     num_logprobs: int | None,
     pool: tuple[int, int],
     preempted: list[int],
+    fewer: dict[int, int],
 ) -> None:
     room = {"block_size": pool[0], "num_blocks": pool[1], "mean_steps": 2.0}
     requests = [
@@ -122,10 +124,12 @@ def test_streams_are_those_of_plain_decoding(
     ]
     expected, _ = decoded(FakeGenerator(**room), requests)
     generator = drafting(most, drafter, **room)
+    limits = {str(seed + number): limit for number, limit in fewer.items()}
+    generator.set_draft_tokens(most, limits)
     found, outputs = decoded(generator, requests, preempted)
     assert found == expected
     for output in outputs:
-        assert output.num_drafted <= most
+        assert output.num_drafted <= min(most, limits.get(output.request_id, most))
         assert len(output.token_ids) <= output.num_drafted + 1
         assert len(output.logprobs) == (0 if num_logprobs is None else len(output.token_ids))
     assert not any(output.num_drafted for output in outputs if output.request_id == str(seed + 3))
@@ -188,6 +192,18 @@ def test_drafts_take_free_blocks_and_preempt_nobody() -> None:
         assert generator.pressure().num_preemptions == 0
         assert generator.pressure().kv_cache_usage <= 1
     assert generator.pressure().num_preemptions == 1
+
+
+def test_what_is_said_of_sequences_replaces_what_was_said_before() -> None:
+    generator = drafting(8, Oracle(FakeGenerator(mean_steps=50.0)), mean_steps=50.0)
+    for number in range(2):
+        generator.add(request(number, max_tokens=100))
+    generator.step()
+    found = []
+    for fewer in ({"0": 2}, {"1": 0}, {"ended": 1}):
+        generator.set_draft_tokens(8, fewer)
+        found.append([output.num_drafted for output in generator.step()])
+    assert found == [[2, 8], [8, 0], [8, 8]]
 
 
 def test_a_number_beyond_the_most_is_refused() -> None:

@@ -100,6 +100,15 @@ def test_labels_are_a_function_of_problem_and_seed() -> None:
         assert rows(sorted(alone.run(done={0, 1, 2, 4}), key=lambda r: r.index)) == expected[3:4]
 
 
+@pytest.mark.parametrize(("max_waiting", "max_in_flight"), [(1, 4), (3, 2), (5, 64)])
+def test_problems_in_work_never_overload_the_engine(max_waiting: int, max_in_flight: int) -> None:
+    rule = LabelRule(num_rollouts=4, num_continuations=3)
+    scheduling = UNTIMED.model_copy(update={"max_waiting": max_waiting})
+    generator = FakeGenerator(max_num_seqs=2)
+    found = labelled(rule, scheduling, generator=generator, max_in_flight=max_in_flight)
+    assert rows(found) == rows(labelled(rule))
+
+
 def test_stopping_early_changes_no_hard_label_and_samples_less() -> None:
     soft = labelled(LabelRule(num_rollouts=4, num_continuations=9))
     hard = labelled(LabelRule(num_rollouts=4, num_continuations=9, target="hard"))

@@ -10,7 +10,6 @@ import torch
 
 from fasttts.backends.vllm.arguments import VllmDevice
 from fasttts.backends.vllm.drafting import (
-    MAX_TOKENS,
     Drafting,
     fits,
     schedule_no_drafts,
@@ -18,6 +17,7 @@ from fasttts.backends.vllm.drafting import (
 )
 from fasttts.backends.vllm.generator import _merged
 from fasttts.config import engine_config
+from fasttts.decoding.drafts import MAX_DRAFTED_BATCH
 from fasttts.interfaces import GenerationOutput
 
 pytestmark = pytest.mark.vllm
@@ -89,7 +89,7 @@ def test_all_sequences_of_an_iteration_compute_as_many_tokens() -> None:
     }
     core = Core(requests)
     drafting = Drafting(core, MOST)
-    drafting.set(MOST)
+    drafting.set(MOST, {})
     numbers = {"decodes": 1, "is ahead": 1, "ends its prompt": 3, "is in its prompt": 5}
     scheduled = core.schedule(drafting, numbers)
     assert set(scheduled.num_scheduled_tokens.values()) == {MOST + 1}
@@ -105,9 +105,6 @@ def test_all_sequences_of_an_iteration_compute_as_many_tokens() -> None:
     [
         pytest.param({"a": request(40, 39)}, {"a": 1}, 0, 1000, id="not wanted"),
         pytest.param(
-            {"a": request(40, 39)}, {"a": 1}, 3, 1000, id="fewer than there are graphs for"
-        ),
-        pytest.param(
             {"a": request(40, 39), "b": request(60, 0)}, {"a": 1, "b": 60}, 4, 1000, id="a prompt"
         ),
         pytest.param(
@@ -118,8 +115,8 @@ def test_all_sequences_of_an_iteration_compute_as_many_tokens() -> None:
             id="full context",
         ),
         pytest.param(
-            {str(n): request(40, 39) for n in range(MAX_TOKENS // 5 + 1)},
-            {str(n): 1 for n in range(MAX_TOKENS // 5 + 1)},
+            {str(n): request(40, 39) for n in range(MAX_DRAFTED_BATCH // 2 + 1)},
+            {str(n): 1 for n in range(MAX_DRAFTED_BATCH // 2 + 1)},
             4,
             1000,
             id="many sequences",
@@ -132,18 +129,80 @@ def test_an_iteration_drafts_for_all_or_for_none(
 ) -> None:
     core = Core(requests, longest)
     drafting = Drafting(core, MOST)
-    drafting.set(most)
+    drafting.set(most, {})
     scheduled = core.schedule(drafting, numbers)
     assert scheduled.num_scheduled_tokens == numbers
     assert scheduled.scheduled_spec_decode_tokens == {}
-    assert core.turns == [most == MOST]
+    assert core.turns == [most > 0]
+
+
+@pytest.mark.parametrize(
+    ("number", "num_sequences", "length"),
+    [
+        (4, 102, 4),
+        (4, 103, 2),
+        (4, 170, 2),
+        (4, 171, 1),
+        (4, 256, 1),
+        (4, 257, 0),
+        (3, 9, 2),
+        (2, 102, 2),
+        (1, 102, 1),
+        (0, 1, 0),
+    ],
+)
+def test_drafts_have_the_longest_length_that_there_are_graphs_for(
+    number: int, num_sequences: int, length: int
+) -> None:
+    ids = [str(n) for n in range(num_sequences)]
+    core = Core({core_id: request(40, 39) for core_id in ids})
+    drafting = Drafting(core, MOST)
+    drafting.set(number, {})
+    assert drafting.num_tokens(num_sequences) == 1 + length
+    scheduled = core.schedule(drafting, dict.fromkeys(ids, 1))
+    assert set(scheduled.num_scheduled_tokens.values()) == {1 + length}
+    assert set(lengths(scheduled).values()) == ({length} if length else set())
+
+
+def test_sequences_that_get_fewer_have_drafts_of_their_own_length() -> None:
+    """Then none is filled up, prompts may be of any length, and the context's end ends a draft."""
+    requests = {
+        "decodes": request(40, 39),
+        "is ahead": request(40, 44, 5),
+        "gets one": request(40, 39),
+        "gets none": request(40, 39),
+        "ends its prompt": request(60, 16),
+        "is in its prompt": request(90, 16),
+        "ends its context": request(98, 97),
+    }
+    core = Core(requests, max_model_len=101)
+    drafting = Drafting(core, MOST)
+    drafting.set(MOST, {"gets one": 1, "gets none": 0, "ended long ago": 0})
+    scheduled = core.schedule(
+        drafting,
+        {**dict.fromkeys(requests, 1), "ends its prompt": 44, "is in its prompt": 30},
+    )
+    assert lengths(scheduled) == {
+        "decodes": 4,
+        "is ahead": 4,
+        "gets one": 1,
+        "ends its prompt": 4,
+        "ends its context": 2,
+    }
+    assert scheduled.num_scheduled_tokens["ends its prompt"] == 48
+    assert scheduled.num_scheduled_tokens["gets none"] == 1
+    core.scheduler.update_from_output(scheduled, "output")
+    assert [drafting.num_drafted(each) for each in requests] == [4, 4, 1, 0, 4, 0, 2]
+    drafting.set(MOST, {"ended long ago": 0})
+    other = core.schedule(drafting, {"decodes": 1, "gets none": 1})
+    assert lengths(other) == {"decodes": 4, "gets none": 4}
 
 
 def test_drafts_do_not_pass_what_vllm_computes_at_once() -> None:
     core = Core({"a": request(40, 39), "b": request(2000, 4)})
     core.scheduler.max_num_scheduled_tokens = 8
     drafting = Drafting(core, MOST)
-    drafting.set(MOST)
+    drafting.set(MOST, {})
     scheduled = core.schedule(drafting, {"a": 1, "b": 5})
     assert scheduled.scheduled_spec_decode_tokens == {}
 
@@ -276,7 +335,7 @@ def test_iterations_in_flight_are_discarded_as_often_as_there_are_any() -> None:
         each.request_id = core_id
     core = Core(requests)
     drafting = Drafting(core, MOST)
-    drafting.set(MOST)
+    drafting.set(MOST, {})
     first = core.schedule(drafting, {"a": 1, "b": 5})
     second = core.schedule(drafting, {"a": 1, "b": 5})
     core.scheduler.update_from_output(first, "output")
@@ -320,15 +379,19 @@ class Graphs:
 
 
 @pytest.mark.parametrize("max_num_reqs", [1, 6, 16, 300])
-def test_graphs_cover_iterations_without_drafts_too(max_num_reqs: int) -> None:
-    from fasttts.backends.vllm.speculator import _graphs_of_both
+def test_graphs_cover_iterations_of_each_length(max_num_reqs: int) -> None:
+    from fasttts.backends.vllm.speculator import _graphs_of_each_length
 
-    graphs = _graphs_of_both(Graphs)(5, Mode.BOTH, max_num_reqs)
-    for number in range(1, min(max_num_reqs, 40) + 1):
-        found = graphs._candidates[number, 0][0]
-        assert found.uniform_token_count == 1
-        assert found.num_tokens >= number
-        assert found.num_reqs == found.num_tokens <= min(max_num_reqs, 40)
+    graphs = _graphs_of_each_length(Graphs)(5, Mode.BOTH, max_num_reqs)
+    for num_each in (1, 2, 3):
+        for number in range(1, min(max_num_reqs, 40 // num_each) + 1):
+            found = next(
+                each
+                for each in graphs._candidates[number * num_each, 0]
+                if each.uniform_token_count == num_each
+            )
+            assert number <= found.num_reqs <= min(max_num_reqs, 40 // num_each)
+            assert found.num_tokens == num_each * found.num_reqs
     captured = [each.num_tokens for each in graphs._capture_descs["whole"]]
     assert captured == sorted(captured, reverse=True)
     assert graphs._candidates[1, 0][-1].uniform_token_count == 5
@@ -337,8 +400,8 @@ def test_graphs_cover_iterations_without_drafts_too(max_num_reqs: int) -> None:
 @pytest.mark.parametrize(("query_len", "mode"), [(1, Mode.BOTH), (5, Mode.PARTS)])
 def test_other_engines_have_the_graphs_that_they_had(query_len: int, mode: Mode) -> None:
     """An engine without drafts may be opened by another thread meanwhile."""
-    from fasttts.backends.vllm.speculator import _graphs_of_both
+    from fasttts.backends.vllm.speculator import _graphs_of_each_length
 
-    graphs = _graphs_of_both(Graphs)(query_len, mode, 16)
+    graphs = _graphs_of_each_length(Graphs)(query_len, mode, 16)
     assert [len(found) for found in graphs._candidates.values()] == [1] * 21
     assert len(graphs._capture_descs["whole"]) == 1

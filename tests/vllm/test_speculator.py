@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from fasttts.backends.vllm.drafting import MAX_TOKENS
 from fasttts.backends.vllm.sampler import GROUP
 from fasttts.backends.vllm.speculator import TextSpeculator
+from fasttts.decoding.drafts import MAX_DRAFTED_BATCH
 
 pytestmark = pytest.mark.vllm
 
@@ -103,7 +103,7 @@ def test_nothing_is_drafted_while_it_is_off_or_too_many_run(runner: Runner) -> N
     runner.req_states.write("a", [1, 2, 1, 2, 7, 8, 9, 5, 7, 8, 9, 3, 3])
     before = runner.drafts()
     runner.speculator.turn(is_on=True)
-    assert runner.drafts(num_reqs=MAX_TOKENS // (MOST + 1) + 1) == before
+    assert runner.drafts(num_reqs=MAX_DRAFTED_BATCH // 2 + 1) == before
     runner.req_states.write("a", [1, 2, 1, 2, 7, 8, 9, 5, 7, 8, 9])
     assert runner.drafts()["a"] == [5, 7, 8, 9], "all that was written meanwhile is known"
 

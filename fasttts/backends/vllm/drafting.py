@@ -1,9 +1,10 @@
 """Iterations with drafted tokens, in the scheduler of vLLM's engine core.
 
-CUDA graphs cover iterations in which every sequence computes as many tokens. So an iteration drafts
-for all of its sequences or for none: each that reaches the end of its known text is given drafts up
-to the same number of tokens, and a prompt's last part is filled up likewise. What the drafts are is
-the runner's business (`speculator`); here they are numbers alone.
+Whole CUDA graphs cover iterations in which every sequence computes as many tokens. So an iteration
+drafts for all of its sequences or for none: each that reaches the end of its known text is given
+drafts up to the same number of tokens, and a prompt's last part is filled up likewise. Only where
+some sequences are to have fewer drafts than others is each given its own; attention is then outside
+of the graphs. What the drafts are is the runner's business (`speculator`); here they are numbers.
 """
 
 import importlib.metadata
@@ -13,12 +14,10 @@ from typing import Any
 
 from fasttts.backends.vllm.arguments import VllmDevice, offloads
 from fasttts.config import EngineConfig
+from fasttts.decoding.drafts import MAX_DRAFTED_BATCH, draft_lengths
 
 _KNOWN_VERSIONS = frozenset({"0.24.0"})
 """Versions of vLLM whose second runner was shown to draft exactly."""
-
-MAX_TOKENS = 512
-"""Most tokens of an iteration with drafts: with more, a GPU is no longer bound by its memory."""
 
 
 def why_not(
@@ -98,6 +97,8 @@ class Drafting:
 
     def __init__(self, core: Any, most: int) -> None:
         self.most = most
+        self._lengths = draft_lengths(most)
+        self._fewer: Mapping[str, int] = {}
         self._scheduler = scheduler = core.scheduler
         self._speculator = core.model_executor.driver_worker.worker.model_runner.speculator
         self._wanted = 0
@@ -152,13 +153,16 @@ class Drafting:
         """Lets go of the model."""
         self._speculator.close()
 
-    def set(self, number: int) -> None:
+    def set(self, number: int, fewer: Mapping[str, int]) -> None:
         """Sets how many tokens are drafted from the next iteration on.
 
         Args:
-            number: `most`, or fewer for none: graphs exist for these two.
+            number: Most tokens of a sequence; the longest of `draft_lengths` that is not longer
+                is taken, as graphs exist for those.
+            fewer: The sequences that get fewer, by vLLM's id, and how many at most.
         """
-        self._wanted = self.most if number >= self.most else 0
+        self._wanted = max((each for each in self._lengths if each <= number), default=0)
+        self._fewer = fewer
         self._speculator.turn(is_on=self._wanted > 0)
 
     def num_tokens(self, num_sequences: int) -> int:
@@ -167,8 +171,14 @@ class Drafting:
         Args:
             num_sequences: All of its sequences.
         """
-        fits = num_sequences * (1 + self._wanted) <= MAX_TOKENS
-        return 1 + self._wanted if fits else 1
+        return 1 + max(
+            (
+                each
+                for each in self._lengths
+                if each <= self._wanted and num_sequences * (1 + each) <= MAX_DRAFTED_BATCH
+            ),
+            default=0,
+        )
 
     def num_drafted(self, core_id: str) -> int:
         """Drafted tokens that were computed for the tokens reported last.
@@ -184,24 +194,53 @@ class Drafting:
         num_each = self.num_tokens(len(numbers))
         if num_each == 1 or not numbers:
             return
-        requests, longest = self._scheduler.requests, self._scheduler.max_model_len
-        drafts = {}
-        for core_id, number in numbers.items():
-            request = requests[core_id]
-            end = request.num_computed_tokens + number
-            if end < request.num_tokens + request.num_output_placeholders:
-                continue  # a part of a prompt
-            if number > num_each or end + num_each - number >= longest:
-                return
-            if number < num_each:
-                drafts[core_id] = [_UNKNOWN] * (num_each - number)
-        num_drafts = sum(map(len, drafts.values()))
+        is_even = self._fewer.keys().isdisjoint(numbers)
+        drafts = self._even(numbers, num_each) if is_even else self._own(numbers, num_each - 1)
+        num_drafts = sum(drafts.values())
         if scheduled.total_num_scheduled_tokens + num_drafts > self._budget():
             return
-        for core_id in drafts:
-            numbers[core_id] = num_each
+        for core_id, number in drafts.items():
+            numbers[core_id] += number
         scheduled.total_num_scheduled_tokens += num_drafts
-        scheduled.scheduled_spec_decode_tokens = drafts
+        scheduled.scheduled_spec_decode_tokens = {
+            core_id: [_UNKNOWN] * number for core_id, number in drafts.items()
+        }
+
+    def _even(self, numbers: Mapping[str, int], num_each: int) -> dict[str, int]:
+        """Drafts that have every sequence compute `num_each` tokens; none where that cannot be."""
+        drafts = {}
+        for core_id, number in numbers.items():
+            room = self._room(core_id, number)
+            if room is None:
+                continue
+            if number > num_each or room < num_each - number:
+                return {}
+            if number < num_each:
+                drafts[core_id] = num_each - number
+        return drafts
+
+    def _own(self, numbers: Mapping[str, int], most: int) -> dict[str, int]:
+        """Drafts of each sequence as long as it may have, beside prompts of any length."""
+        drafts = {}
+        for core_id, number in numbers.items():
+            room = self._room(core_id, number)
+            length = min(room or 0, most, self._fewer.get(core_id, most))
+            if length > 0:
+                drafts[core_id] = length
+        return drafts
+
+    def _room(self, core_id: str, number: int) -> int | None:
+        """Tokens for which a sequence's context has room; None in the middle of its prompt.
+
+        Args:
+            core_id: vLLM's id of the sequence.
+            number: Tokens that it computes without drafts.
+        """
+        request = self._scheduler.requests[core_id]
+        end = request.num_computed_tokens + number
+        if end < request.num_tokens + request.num_output_placeholders:
+            return None
+        return int(self._scheduler.max_model_len - 1 - end)
 
     def _budget(self) -> int:
         return int(self._scheduler.max_num_scheduled_tokens)

@@ -3,6 +3,7 @@
 import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.drafting import Drafting
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
 
 _ROLE: Role = "generator"
+_NOBODY: Mapping[str, int] = MappingProxyType({})
 _FIRST = -1
 """Priority of `ask`: before every other request."""
 
@@ -139,14 +141,15 @@ class VLLMGenerator:
         """Most tokens that can be drafted for a sequence; see `interfaces.max_draft_tokens`."""
         return 0 if self._drafting is None else self._drafting.most
 
-    def set_draft_tokens(self, number: int) -> None:
+    def set_draft_tokens(self, number: int, fewer: Mapping[str, int] = _NOBODY) -> None:
         """Sets how many tokens are drafted for each sequence in the iterations to come.
 
         Args:
-            number: `max_draft_tokens`; fewer draft none.
+            number: Most tokens; the next smaller power of two is taken, or `max_draft_tokens`.
+            fewer: The sequences that get fewer, by request, and how many at most.
         """
         if self._drafting is not None:
-            self._drafting.set(number)
+            self._drafting.set(number, self._sequences.by_core_id(fewer))
 
     def compile_grammar(self, grammar: str) -> object:
         """Compiles a grammar, once for all requests; see `interfaces.Generator`."""

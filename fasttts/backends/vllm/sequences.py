@@ -6,7 +6,7 @@ the host does. So sequences go to the engine core itself.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.distributions import read_distributions
@@ -75,6 +75,15 @@ class Sequences:
         if self._starts is not None:
             self._starts.added(core_id, may_take_long=may_take_long)
         self._request_ids[core_id] = request_id
+
+    def by_core_id(self, numbers: Mapping[str, int]) -> dict[str, int]:
+        """Numbers of sequences in flight, by vLLM's ids in place of requests.
+
+        Args:
+            numbers: By request.
+        """
+        core_ids = self._core_ids
+        return {core_ids[i]: number for i, number in numbers.items() if i in core_ids}
 
     def ask(
         self,

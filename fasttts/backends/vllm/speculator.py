@@ -28,9 +28,9 @@ from vllm.v1.worker.gpu.spec_decode.speculator import BaseSpeculator
 
 from fasttts.backends.vllm.distributions import distribution_ranks
 from fasttts.backends.vllm.draft_index import NO_GROUP, DraftIndex, states_of
-from fasttts.backends.vllm.drafting import MAX_TOKENS
 from fasttts.backends.vllm.sampler import GROUP
 from fasttts.backends.vllm.slot_chain import SlotChain, places
+from fasttts.decoding.drafts import MAX_DRAFTED_BATCH, draft_lengths
 
 _logprob: Any = importlib.import_module("vllm.v1.worker.gpu.sample.logprob")
 
@@ -56,8 +56,7 @@ def drafting_graphs(num_drafts: int) -> dict[str, Any]:
     Args:
         num_drafts: Most drafted tokens of a sequence in an iteration.
     """
-    most = MAX_TOKENS // (1 + num_drafts)
-    numbers = [*(number for number in (1, 2, 4, *range(8, 257, 8)) if number < most), most]
+    numbers = _sizes_up_to(MAX_DRAFTED_BATCH // (1 + num_drafts))
     return {"cudagraph_capture_sizes": [(1 + num_drafts) * number for number in numbers]}
 
 
@@ -72,7 +71,7 @@ def drafting_runner() -> Iterator[None]:
         return [feature for feature in refused(config) if _METHOD not in feature]
 
     runner = importlib.import_module(_RUNNER)
-    graphs = _graphs_of_both(runner.ModelCudaGraphManager)
+    graphs = _graphs_of_each_length(runner.ModelCudaGraphManager)
     with (
         _lock,
         mock.patch.object(VllmConfig, refused.__name__, unsupported),
@@ -82,11 +81,11 @@ def drafting_runner() -> Iterator[None]:
         yield
 
 
-def _graphs_of_both(base: Any) -> type:
-    """Makes CUDA graphs for iterations without drafts as well as with them."""
+def _graphs_of_each_length(base: Any) -> type:
+    """Makes CUDA graphs for iterations without drafts, and with drafts of each length."""
     from vllm.v1.worker.gpu.cudagraph_utils import BatchExecutionDescriptor
 
-    class BothGraphs(base):  # type: ignore[misc]  # found at run time
+    class GraphsOfEachLength(base):  # type: ignore[misc]  # found at run time
         def _init_candidates(self) -> None:
             super()._init_candidates()
             if self.decode_query_len == 1 or not self._candidates:  # nothing drafts, or no graphs
@@ -94,28 +93,35 @@ def _graphs_of_both(base: Any) -> type:
             if not self.cudagraph_mode.separate_routine():
                 return
             mode = self.cudagraph_mode.decode_mode()
-            plain = [
-                BatchExecutionDescriptor(
-                    cg_mode=mode, num_tokens=size, num_reqs=size, uniform_token_count=1
+            for num_tokens in (1, *(1 + each for each in draft_lengths(self.decode_query_len - 1))):
+                if num_tokens != self.decode_query_len:
+                    self._add(mode, num_tokens)
+            self._capture_descs[mode].sort(key=lambda d: d.num_tokens, reverse=True)
+
+        def _add(self, mode: Any, num_tokens: int) -> None:
+            """Graphs of iterations in which each sequence computes so many tokens."""
+            longest = self.compilation_config.max_cudagraph_capture_size // num_tokens
+            most = min(longest, self.max_num_reqs)
+            before = 0
+            for size in _sizes_up_to(most):
+                graph = BatchExecutionDescriptor(
+                    cg_mode=mode,
+                    num_tokens=num_tokens * size,
+                    num_reqs=size,
+                    uniform_token_count=num_tokens,
                 )
-                for size in _plain_sizes(self.max_num_reqs)
-                if size <= self.compilation_config.max_cudagraph_capture_size
-            ]
-            first = 1
-            for each in plain:
-                for number in range(first, each.num_tokens + 1):
-                    self._candidates[number, 0] = [each, *self._candidates.get((number, 0), [])]
-                first = each.num_tokens + 1
-            captured = [*self._capture_descs.get(mode, []), *plain]
-            self._capture_descs[mode] = sorted(captured, key=lambda d: d.num_tokens, reverse=True)
+                self._capture_descs.setdefault(mode, []).append(graph)
+                for number in range(before + 1, graph.num_tokens + 1):
+                    self._candidates[number, 0] = [graph, *self._candidates.get((number, 0), [])]
+                before = graph.num_tokens
 
-    return BothGraphs
+    return GraphsOfEachLength
 
 
-def _plain_sizes(max_num_seqs: int) -> list[int]:
-    """Numbers of sequences with a CUDA graph of their own where each computes one token."""
+def _sizes_up_to(most: int) -> list[int]:
+    """Numbers of sequences with a CUDA graph of their own."""
     sizes = (1, 2, 4, *range(8, 256, 8), *range(256, 512, 16), *range(512, 4096, 64))
-    return [*(size for size in sizes if size < max_num_seqs), max_num_seqs]
+    return [*(size for size in sizes if size < most), most]
 
 
 class TextSpeculator(BaseSpeculator):
@@ -220,8 +226,8 @@ class TextSpeculator(BaseSpeculator):
         Returns:
             Tokens [B, K], int64.
         """
-        num_tokens = input_batch.num_reqs * (1 + self._num_drafts)
-        if options.get("dummy_run") or not self._is_on or num_tokens > MAX_TOKENS:
+        is_large = 2 * input_batch.num_reqs > MAX_DRAFTED_BATCH  # with the shortest drafts
+        if options.get("dummy_run") or not self._is_on or is_large:
             self._is_behind = True
             return self._index.drafts_SK[: input_batch.num_reqs]
         if self._is_behind:
