@@ -37,9 +37,10 @@ class SchedulingConfig(BaseModel):
         draft_tokens: Most tokens that are drafted for a sequence in an iteration, from text that
             its search already has, where the generator can: those that are what the sampling rule
             draws are kept, so that an iteration gives several tokens. 0 drafts nothing.
-        draft_rule: When tokens are drafted: "measured" drafts while iterations with drafts give
-            more tokens a second than those without; "always" drafts in every iteration. Neither
-            drafts while memory is short.
+        draft_rule: When tokens are drafted: "measured" drafts the number, up to `draft_tokens`,
+            that gives the most tokens a second, by sequence where that pays, and none where none
+            does; "always" drafts `draft_tokens` in every iteration. Neither drafts for speculative
+            steps while memory is short.
         kv_usage_threshold: Share of the generator's KV cache above which memory is short.
         max_waiting: Most searches and plain decodings that wait for admission; further ones are
             refused at once with an `OverloadedError`.

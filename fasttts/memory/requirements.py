@@ -24,9 +24,12 @@ _LOGIT_COPIES = 4
 """Float32 arrays of [sequences, vocabulary] alive while tokens are sampled: logits, the filtered
 logits, noise and their sum."""
 
-_DRAFTED_LOGIT_BYTES = 2 + 4
-"""For each token of an iteration with drafts and of the vocabulary: logits in the model's type, and
-once more in float32; the noise of drafted positions is never written out."""
+_DRAFTED_LOGIT_BYTES = 9
+"""For each token of an iteration with drafts and of the vocabulary: logits in the model's type and
+once more in float32, and what is left of noise and sums (measured, without filters)."""
+
+_DRAFT_GRAPH_BYTES = 64 * MIB
+"""Graphs of iterations with drafts, and the index of texts (56 MiB more were kept, measured)."""
 
 _MOST_KEPT_TEXT = 128 * MIB
 """The texts that drafts are looked up in."""
@@ -203,7 +206,7 @@ def _draft_bytes(
     """Bytes of what drafts need beside their logits: their texts, and further CUDA graphs."""
     if draft_tokens == 0 or shape.head != "lm":
         return 0
-    return _GRAPH_BYTES + min(4 * num_sequences * max_model_len, _MOST_KEPT_TEXT)
+    return _DRAFT_GRAPH_BYTES + min(4 * num_sequences * max_model_len, _MOST_KEPT_TEXT)
 
 
 def _activation_bytes(

@@ -173,3 +173,34 @@ def test_a_configuration_finds_its_calibrations(
     assert plan.times.generation_s > 64 * 10
     assert plan.generator.max_num_seqs == 64
     assert "measured on this device" in plan.reasons[-1]
+
+
+def test_drafted_tokens_take_memory_from_the_kv_cache() -> None:
+    """Logits of their rows, their CUDA graphs, and the texts that they are looked up in."""
+
+    def kv_bytes(draft_tokens: int, **options: object) -> int:
+        config = engine_config(
+            scheduling={"draft_tokens": draft_tokens}, max_num_seqs=64, **options
+        )
+        plan = plan_engines(config, RTX_4090, MATH, SKYWORK, BEAMS_64)
+        return plan.generator.num_blocks * 16 * 28_672
+
+    drafted = kv_bytes(0) - kv_bytes(4)
+    rows = (64 * 5 * 9 - 64 * 16) * MATH.vocab_size
+    assert rows < drafted < rows + GIB // 2
+    assert 0 < kv_bytes(4) - kv_bytes(16) < rows + GIB // 2, "512 rows at most"
+    spread = {"tensor_parallel_size": 2, "verifier_device": 2}
+    assert kv_bytes(0, **spread) == kv_bytes(4, **spread)
+
+
+def test_nothing_is_drafted_on_a_cpu() -> None:
+    plans = [
+        plan_engines(
+            engine_config(scheduling={"draft_tokens": number}, max_model_len=2048),
+            CPU,
+            MATH,
+            SKYWORK,
+        )
+        for number in (0, 4)
+    ]
+    assert plans[0].generator == plans[1].generator
