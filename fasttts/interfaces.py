@@ -4,6 +4,7 @@ Everything above this file is pure Python and runs on the fake backend as well a
 `tests/contract` checks every implementation against these protocols.
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, cast
@@ -376,14 +377,23 @@ def max_draft_tokens(generator: object) -> int:
     It is in an attribute of this name; one that is not 0 comes with a method `set_draft_tokens`.
 
     Raises:
-        ConfigurationError: The attribute is no such number.
+        ConfigurationError: The attribute is no such number, or the method is missing or takes other
+            arguments.
     """
     found = getattr(generator, "max_draft_tokens", 0)
-    if type(found) is int and found >= 0:
-        return found
-    raise ConfigurationError(
-        f"a generator has max_draft_tokens={shown(found)}: make it 0 or more, or leave it out"
-    )
+    if type(found) is not int or found < 0:
+        raise ConfigurationError(
+            f"a generator has max_draft_tokens={shown(found)}: make it 0 or more, or leave it out"
+        )
+    if found:
+        try:
+            inspect.signature(getattr(generator, "set_draft_tokens", None)).bind(0, {})  # type: ignore[arg-type]  # what is missing raises as well
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"a generator has max_draft_tokens={found}, and no method set_draft_tokens(number, "
+                "fewer) as fasttts.interfaces.DraftingGenerator says: add it"
+            ) from error
+    return found
 
 
 def set_draft_tokens(generator: object, number: int, fewer: Mapping[str, int]) -> None:

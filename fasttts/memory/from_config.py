@@ -80,7 +80,7 @@ def plan_engines(
     )
     share = config.gpu_memory_utilization
     if not device.is_cpu or workload.max_model_len is not None:
-        return plan(workload, gpu_memory_utilization=share)
+        return _with_drafts(functools.partial(plan, gpu_memory_utilization=share), workload)
     return _with_longest_context(plan, workload, generator.max_model_len, share)
 
 
@@ -113,16 +113,19 @@ def _plan_apart(
             "two models take turns on one GPU alone; leave one of them out"
         )
     calibrations = _calibrations(config, device)
-    plan = make_plan(
-        device,
-        generator,
-        None,
+    plan = _with_drafts(
+        functools.partial(
+            make_plan,
+            device,
+            generator,
+            None,
+            offloading=_offloading(config),
+            calibrations=calibrations,
+            gpu_memory_utilization=config.gpu_memory_utilization,
+            max_num_seqs=config.max_num_seqs,
+            tensor_parallel_size=config.tensor_parallel_size,
+        ),
         workload,
-        offloading=_offloading(config),
-        calibrations=calibrations,
-        gpu_memory_utilization=config.gpu_memory_utilization,
-        max_num_seqs=config.max_num_seqs,
-        tensor_parallel_size=config.tensor_parallel_size,
     )
     measured: dict[Role, Calibration] = {each.role: each for each in calibrations}
     return with_verifier_apart(
@@ -130,6 +133,24 @@ def _plan_apart(
         Costs(device, generator, measured.get("generator"), config.tensor_parallel_size),
         Costs(device, verifier, measured.get("verifier")),
     )
+
+
+def _with_drafts(plan: Callable[[Workload], MemoryPlan], workload: Workload) -> MemoryPlan:
+    """Plans with memory for drafted tokens if an engine of such a plan drafts, else without.
+
+    A generator that sleeps, or whose KV blocks are kept elsewhere as well, drafts nothing; memory
+    for drafts must not be what leads there, nor what makes models too large.
+    """
+    try:
+        found = plan(workload)
+    except CapacityError:
+        if workload.draft_tokens == 0:
+            raise
+    else:
+        can_draft = found.kind != "time_shared" and not found.generator.offload_bytes
+        if can_draft or workload.draft_tokens == 0:
+            return found
+    return plan(replace(workload, draft_tokens=0))
 
 
 def _with_longest_context(

@@ -177,6 +177,7 @@ def _needs(
     max_num_seqs: int,
 ) -> EngineRequirements:
     batched_tokens = max(_BATCHED_TOKENS, max_num_seqs)
+    draft_tokens = workload.draft_tokens if role == "generator" else 0
     return EngineRequirements(
         role=role,
         costs=costs,
@@ -184,11 +185,9 @@ def _needs(
         block_size=device.block_size,
         max_model_len=max_model_len,
         max_num_batched_tokens=batched_tokens,
-        activation_bytes=_activation_bytes(
-            costs.shape, batched_tokens, max_num_seqs, workload.draft_tokens
-        ),
+        activation_bytes=_activation_bytes(costs.shape, batched_tokens, max_num_seqs, draft_tokens),
         runtime_bytes=_runtime_bytes(device, costs.shape, max_num_seqs)
-        + _draft_bytes(costs.shape, workload.draft_tokens, max_num_seqs, max_model_len),
+        + _draft_bytes(costs.shape, draft_tokens, max_num_seqs, max_model_len),
     )
 
 

@@ -14,7 +14,7 @@ import collections
 import logging
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -40,6 +40,9 @@ be of each way before they say anything."""
 _FIRST_GAP, _LAST_GAP = 128, 8192
 """Iterations between two trials: twice as many after each that changed nothing, and four times as
 many where it was clear. A trial of 14 iterations then costs nothing that can be measured."""
+
+_NUM_OLD = 16
+"""Passes that count of what a way gave before it is tried again: text may be another by now."""
 
 _BETTER, _CLEAR = 1.03, 1.25
 """How many times as many tokens a second the other way has to give to be taken, and how many times
@@ -96,6 +99,11 @@ class _Measured:
         self._num_passes = min(self._num_passes + num_sequences, most)
         change = num_tokens / num_sequences - self.mean_tokens
         self.mean_tokens += change * num_sequences / self._num_passes
+
+    def forget(self) -> None:
+        """Forgets its seconds, and most of what it gave: a trial begins."""
+        self.seconds.clear()
+        self._num_passes = min(self._num_passes, _NUM_OLD)
 
     @property
     def median_s(self) -> float:
@@ -161,8 +169,10 @@ class _Batches:
     def keep(self) -> None:
         """Goes on in the same way, and puts the next trial off, which is of the next way."""
         taken, other = self.measured[self.way], self.measured[self.other]
-        is_known = len(other.seconds) >= _FEWEST_TRIED
-        is_clear = is_known and taken.rate > _CLEAR * other.rate
+        if len(other.seconds) < _FEWEST_TRIED:  # hardly any iteration was of this size
+            self.num_left = _FIRST_GAP
+            return
+        is_clear = taken.rate > _CLEAR * other.rate
         self.num_left = self._gap
         self._gap = min(self._gap * (4 if is_clear else 2), _LAST_GAP)
         self._others.rotate(-1)
@@ -198,7 +208,6 @@ class Drafting:
         """What the generator was told last."""
         self._num_settled = 0
         """Iterations since the way changed."""
-        self._is_short = False
         self._trial: tuple[_Batches, Way] | None = None
         """The way that is tried, and for batches of which size: those of every size go it, as each
         change would disturb."""
@@ -213,11 +222,11 @@ class Drafting:
             is_short: Whether memory is short.
         """
         way = self._next_way(len(sequences))
-        if way != self._way or is_short != self._is_short:
-            self._num_settled = 0
-        self._way, self._is_short = way, is_short
+        if self._way is None or (way != self._way and self._num_settled > _NUM_SETTLING):
+            self._way, self._num_settled = way, 0
+        way = self._way  # gone for long enough that it can be measured
         self._lengths.forget_others(sequences)
-        chosen = DraftTokens(way.number, self._fewer(sequences, way))
+        chosen = DraftTokens(way.number, self._fewer(sequences, way, is_short=is_short))
         if chosen == self._told:
             return None
         self._told = chosen
@@ -228,12 +237,12 @@ class Drafting:
             return self._ways[0]
         return self._of(num_sequences).way if self._trial is None else self._trial[1]
 
-    def _fewer(self, sequences: Mapping[str, bool], way: Way) -> dict[str, int]:
+    def _fewer(self, sequences: Mapping[str, bool], way: Way, *, is_short: bool) -> dict[str, int]:
         found: dict[str, int] = {}
         if not way.is_even:
             price = self._of(len(sequences)).price(self._most)
             found = self._lengths.fewer(sequences, way.number, price)
-        if self._is_short and way.number:
+        if is_short and way.number:
             found.update(
                 (request_id, 0) for request_id, is_needed in sequences.items() if not is_needed
             )
@@ -249,16 +258,16 @@ class Drafting:
         """
         self._lengths.took(request_id, num_drafted, num_kept)
 
-    def measured(self, num_sequences: int, seconds: float, num_tokens: Iterable[int]) -> None:
+    def measured(self, num_sequences: int, seconds: float, num_tokens: Sequence[int]) -> None:
         """Adds the last iteration, whatever began in it: in searches something nearly always does.
 
         Args:
             num_sequences: Its sequences.
             seconds: What it took.
-            num_tokens: Tokens that it gave to each of them.
+            num_tokens: Tokens that it gave to each of them; one that gave none says nothing.
         """
         self._num_settled += 1
-        if self._is_short or not self._most or self._way is None:
+        if not self._most or self._way is None or not any(num_tokens):
             return
         if self._num_settled <= _NUM_SETTLING:
             self._num_passed += 1
@@ -287,7 +296,7 @@ class Drafting:
         """Goes on as before, changes what batches of this size do, or begins a trial."""
         batches.num_left -= 1
         if batches.num_left <= 0:
-            batches.measured[batches.other].seconds.clear()  # they are old
+            batches.measured[batches.other].forget()
             self._trial, self._num_trial, self._num_passed = (batches, batches.other), 0, 0
         elif batches.num_left % _NUM_KEPT == 0:
             better = [each for each in self._ways if batches.is_overtaken_by(each)]
@@ -305,7 +314,7 @@ class Drafting:
             if batches.way != trial.way and (is_unknown or batches.is_overtaken_by(trial.way)):
                 batches.take(trial.way)  # what was measured of one size is a guess for others
             if batches.way == trial.way:
-                batches.num_left = max(batches.num_left, trial.num_left)
+                batches.num_left = max(batches.num_left, min(trial.num_left, _FIRST_GAP))
 
     def _of(self, num_sequences: int) -> _Batches:
         """Iterations of about so many sequences; a new size begins as the nearest one is."""
@@ -316,5 +325,5 @@ class Drafting:
             way = self._ways[0] if nearest is None else self._batches[nearest].way
             found = self._batches[size] = _Batches(self._ways, way)
             if nearest is not None:
-                found.num_left = self._batches[nearest].num_left
+                found.num_left = min(self._batches[nearest].num_left, _FIRST_GAP)
         return found

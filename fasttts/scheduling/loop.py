@@ -267,9 +267,8 @@ class Loop:
         num_sequences = len(self._slots)
         if self._drafting is None or not num_sequences:
             return 1.0
-        if outputs:  # an engine that is late has none at first
-            num_tokens = (len(output.token_ids) for output in outputs)
-            self._drafting.measured(num_sequences, seconds, num_tokens)
+        num_tokens = [len(output.token_ids) for output in outputs]
+        self._drafting.measured(num_sequences, seconds, num_tokens)
         return self._drafting.mean_tokens(num_sequences)
 
     def _take_output(self, run: SearchRun, node: Node, output: GenerationOutput) -> int:

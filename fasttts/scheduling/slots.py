@@ -38,6 +38,8 @@ class Slots:
         """Prompt tokens of the sequences that have no token yet."""
         self._num_decoded = 0
         """Iterations since a sequence was started."""
+        self._draft_tokens: DraftTokens | None = None
+        """What the generator was told to draft last."""
         self._unaborted: set[str] = set()
         """Sequences without an owner that the generator failed to abort."""
         self._retrying = retrying(self._add_again)
@@ -107,6 +109,7 @@ class Slots:
         self._num_decoded += 1
         try:
             if draft_tokens is not None:
+                self._draft_tokens = draft_tokens
                 set_draft_tokens(self._generator, *draft_tokens)
             for attempt in self._retrying:
                 with attempt:
@@ -132,6 +135,8 @@ class Slots:
         for run, node in lost.values():
             run.stopped(node)
         self._generator.abort(list(lost))
+        if self._draft_tokens is not None:  # it may have begun anew, without drafts
+            set_draft_tokens(self._generator, self._draft_tokens.number, {})
         for run, node in lost.values():
             self.start(run, node)
 

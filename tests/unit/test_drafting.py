@@ -1,5 +1,6 @@
 """When tokens are drafted: by what iterations take and give, never by what they decide."""
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -40,9 +41,17 @@ class Device:
         self.num_drafting = 0
         self.numbers: Counter[int] = Counter()
 
-    def run(self, num_sequences: int, num_iterations: int) -> None:
-        for _ in range(num_iterations):
-            chosen = self._drafting.choose(running(num_sequences), is_short=False)
+    def run(
+        self,
+        num_sequences: int,
+        num_iterations: int,
+        *,
+        num_speculative: int = 0,
+        is_short: Callable[[int], bool] = lambda iteration: False,
+    ) -> None:
+        sequences = running(num_sequences, num_speculative)
+        for iteration in range(num_iterations):
+            chosen = self._drafting.choose(sequences, is_short=is_short(iteration))
             if chosen is not None:
                 assert chosen.number in (0, 1, 2, self._most)
                 self.number = chosen.number
@@ -174,6 +183,65 @@ def test_drafts_of_each_sequence_are_tried_where_they_cost_something() -> None:
         if iteration > 3000:
             numbers[number, round(sum(lengths.values()) / 64)] += 1
     assert numbers[4, 2] > 0.9 * numbers.total()
+
+
+def test_iterations_that_gave_nothing_count_for_nothing() -> None:
+    """An engine that is late gives no tokens at first, nor do sequences that all fail."""
+    drafting = Drafting(4, "always")
+    for num_tokens in ([], [0, 0], []):
+        drafting.choose(running(2), is_short=False)
+        drafting.measured(2, 1.0, num_tokens)
+    assert drafting.mean_tokens(2) == 1
+
+
+@pytest.mark.parametrize("cost", [gaining, losing])
+@pytest.mark.parametrize(
+    "is_short",
+    [lambda _: True, lambda n: n % 3 == 0, lambda n: n >= 45],
+    ids=["always", "now and then", "within a trial"],
+)
+def test_what_pays_is_found_while_memory_is_short(
+    cost: Cost, is_short: Callable[[int], bool]
+) -> None:
+    device = Device(Drafting(4, "measured"), cost)
+    device.run(16, 4000, num_speculative=2, is_short=is_short)
+    assert device.num_drafting > 3500 if cost is gaining else device.num_drafting < 250
+
+
+def test_a_size_that_is_new_tries_soon_what_another_knows() -> None:
+    device = Device(Drafting(4, "measured"), small_batches_gain)
+    device.run(64, 3000)
+    device.num_drafting = 0
+    device.run(1, 1000)
+    assert device.num_drafting > 600
+
+
+def test_drafts_are_taken_up_again_as_text_begins_to_repeat_itself() -> None:
+    share = 0.05
+
+    def cost(num_sequences: int, number: int) -> tuple[float, float]:
+        return 1 + 0.15 * number, 1 + share * number
+
+    device = Device(Drafting(4, "measured"), cost)
+    device.run(8, 500)
+    share, device.num_drafting = 0.6, 0
+    device.run(8, 2000)
+    assert device.num_drafting > 1500
+
+
+def test_a_way_is_gone_for_as_long_as_it_takes_to_measure_it() -> None:
+    """Sizes that alternate, of which each has a way of its own."""
+    device = Device(Drafting(4, "measured"), small_batches_gain)
+    for _ in range(200):
+        device.run(4, 15)
+        device.run(40, 15)
+    changes, number = [], device.number
+    for iteration in range(600):
+        device.run(4 if iteration % 2 else 40, 1)
+        if device.number != number:
+            changes.append(iteration)
+            number = device.number
+    assert all(later - one >= 3 for one, later in itertools.pairwise(changes))
 
 
 def test_always_drafts_always_and_zero_never() -> None:
@@ -321,3 +389,15 @@ def test_wrong_numbers_of_drafts_are_refused() -> None:
     generator.max_draft_tokens = -1
     with pytest.raises(ConfigurationError, match="max_draft_tokens=-1: make it 0 or more"):
         Loop(generator, FakeVerifier())
+
+
+def test_a_generator_whose_method_is_missing_or_old_is_refused() -> None:
+    class Old(FakeGenerator):
+        def set_draft_tokens(self, number: int) -> None:  # type: ignore[override]  # as it was
+            raise AssertionError
+
+    for generator in (Old(max_draft_tokens=4), FakeGenerator(max_draft_tokens=4)):
+        if type(generator) is FakeGenerator:
+            generator.set_draft_tokens = None  # type: ignore[assignment, method-assign]  # missing
+        with pytest.raises(ConfigurationError, match=r"set_draft_tokens\(number, fewer\) as"):
+            Loop(generator, FakeVerifier())

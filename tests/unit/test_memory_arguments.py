@@ -1,6 +1,7 @@
 """From a configuration to a plan, and from a plan to the arguments of vLLM."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -204,3 +205,24 @@ def test_nothing_is_drafted_on_a_cpu() -> None:
         for number in (0, 4)
     ]
     assert plans[0].generator == plans[1].generator
+
+
+@pytest.mark.parametrize("memory_mib", [8000, 8200, 8300, 8500, 9000])
+@pytest.mark.parametrize("offloading", ["auto", "none", "kv"])
+def test_drafts_never_make_models_take_turns(memory_mib: int, offloading: str) -> None:
+    """Where there is no memory for drafts beside all else, the plan is the one without them."""
+    device = replace(RTX_4090, memory_bytes=memory_mib << 20)
+
+    def plan(draft_tokens: int) -> Any:
+        config = engine_config(scheduling={"draft_tokens": draft_tokens}, offloading=offloading)
+        try:
+            return plan_engines(config, device, MATH, SKYWORK, BEAMS_64)
+        except CapacityError as error:
+            return str(error)
+
+    drafting, without = plan(4), plan(0)
+    if isinstance(drafting, str) or drafting.workload.draft_tokens == 0:
+        assert drafting == without
+    else:
+        assert drafting.kind == without.kind
+        assert drafting.generator.offload_bytes == 0

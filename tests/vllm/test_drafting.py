@@ -216,6 +216,7 @@ def test_drafts_do_not_pass_what_vllm_computes_at_once() -> None:
         ({}, {"distributed_executor_backend": "mp"}, True, "other processes"),
         ({}, {"compilation_config": {"cudagraph_capture_sizes": [1, 2, 4]}}, True, "graphs"),
         ({}, {"compilation_config": 3}, True, "graphs"),
+        ({}, {"compilation_config": {"max_cudagraph_capture_size": 4}}, True, "graphs"),
         ({}, {"kv_offloading_size": 4}, True, "elsewhere"),
         ({}, {"async_scheduling": False}, True, "schedule otherwise"),
     ],
@@ -232,7 +233,7 @@ def test_it_says_why_nothing_is_drafted(
     assert said in str(why_not(config, arguments, GPU, is_second=is_second))
     assert why_not(engine_config(), {}, GPU, is_second=True) is None
     usual: dict[str, Any] = {
-        "compilation_config": {"mode": 3},
+        "compilation_config": {"mode": 3, "max_cudagraph_capture_size": 64},
         "distributed_executor_backend": "uni",
     }
     assert why_not(engine_config(), usual, GPU, is_second=True) is None
@@ -373,7 +374,9 @@ class Graphs:
         self._init_candidates()
 
     def _init_candidates(self) -> None:
-        drafted = SimpleNamespace(num_tokens=20, uniform_token_count=self.decode_query_len)
+        drafted = SimpleNamespace(
+            num_tokens=20, num_reqs=4, uniform_token_count=self.decode_query_len
+        )
         self._candidates = {(number, 0): [drafted] for number in range(21)}
         self._capture_descs = {"whole": [drafted]}
 
@@ -383,7 +386,7 @@ def test_graphs_cover_iterations_of_each_length(max_num_reqs: int) -> None:
     from fasttts.backends.vllm.speculator import _graphs_of_each_length
 
     graphs = _graphs_of_each_length(Graphs)(5, Mode.BOTH, max_num_reqs)
-    for num_each in (1, 2, 3):
+    for num_each in (1, 2, 3, 5):
         for number in range(1, min(max_num_reqs, 40 // num_each) + 1):
             found = next(
                 each
@@ -394,7 +397,10 @@ def test_graphs_cover_iterations_of_each_length(max_num_reqs: int) -> None:
             assert found.num_tokens == num_each * found.num_reqs
     captured = [each.num_tokens for each in graphs._capture_descs["whole"]]
     assert captured == sorted(captured, reverse=True)
-    assert graphs._candidates[1, 0][-1].uniform_token_count == 5
+    largest = min(max_num_reqs, 8)
+    if max_num_reqs >= 4:  # else vLLM itself would have made none of its own
+        found = [d.num_reqs for d in graphs._capture_descs["whole"] if d.uniform_token_count == 5]
+        assert found == sorted({4, largest}, reverse=True)
 
 
 @pytest.mark.parametrize(("query_len", "mode"), [(1, Mode.BOTH), (5, Mode.PARTS)])

@@ -17,6 +17,7 @@ from fasttts.backends.vllm.block_allocation import skip_idle_allocations
 from fasttts.backends.vllm.checkpoint import Checkpoint
 from fasttts.backends.vllm.distributions import report_distributions
 from fasttts.backends.vllm.drafting import (
+    LARGEST_GRAPH,
     Drafting,
     asked_drafts,
     fits,
@@ -128,6 +129,8 @@ class EngineBuilder:
     def _num_drafts(self, arguments: Mapping[str, Any], *, is_second: bool) -> int:
         """Tokens that the generator drafts for a sequence; says why where it drafts none."""
         reason = why_not(self.config, arguments, self.device, is_second=is_second)
+        if reason is None and self.plan is not None and self.plan.workload.draft_tokens == 0:
+            reason = "no memory is planned for drafts"
         if reason is not None:
             self._tell_no_drafts(reason)
         return 0 if reason is not None else asked_drafts(self.config)
@@ -160,7 +163,8 @@ class EngineBuilder:
 
         arguments["speculative_config"] = speculative_config(num_drafts)
         compilation = arguments.get("compilation_config") or {}
-        arguments["compilation_config"] = {**drafting_graphs(num_drafts), **compilation}
+        graphs = {} if LARGEST_GRAPH in compilation else drafting_graphs(num_drafts)
+        arguments["compilation_config"] = {**graphs, **compilation}
         with drafting_runner():
             yield
 

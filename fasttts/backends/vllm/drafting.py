@@ -8,6 +8,7 @@ of the graphs. What the drafts are is the runner's business (`speculator`); here
 """
 
 import importlib.metadata
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 from fasttts.backends.vllm.arguments import VllmDevice, offloads
 from fasttts.config import EngineConfig
 from fasttts.decoding.drafts import MAX_DRAFTED_BATCH, draft_lengths
+
+LARGEST_GRAPH = "max_cudagraph_capture_size"
+"""vLLM's option for the largest of its CUDA graphs, which no size in a list may be beyond."""
 
 _KNOWN_VERSIONS = frozenset({"0.24.0"})
 """Versions of vLLM whose second runner was shown to draft exactly."""
@@ -48,11 +52,18 @@ def why_not(
         return "KV blocks are kept elsewhere as well"
     if arguments.get("async_scheduling") is False or arguments.get("speculative_config"):
         return "the engine's arguments schedule otherwise"
-    compilation = arguments.get("compilation_config") or {}
-    sizes = compilation.get("cudagraph_capture_sizes") if isinstance(compilation, dict) else None
-    if not isinstance(compilation, dict) or (sizes and max(sizes) < 1 + asked_drafts(config)):
+    if _largest_graph(arguments.get("compilation_config") or {}) < 1 + asked_drafts(config):
         return "compilation_config leaves no CUDA graphs for it"
     return None
+
+
+def _largest_graph(compilation: Any) -> float:
+    """Most tokens of a CUDA graph, as far as the user's options say; 0 for those of other types."""
+    if not isinstance(compilation, dict):
+        return 0
+    sizes = compilation.get("cudagraph_capture_sizes")
+    found = max(sizes) if sizes else compilation.get(LARGEST_GRAPH)
+    return math.inf if found is None else float(found)
 
 
 def asked_drafts(config: EngineConfig) -> int:

@@ -56,7 +56,7 @@ def drafting_graphs(num_drafts: int) -> dict[str, Any]:
     Args:
         num_drafts: Most drafted tokens of a sequence in an iteration.
     """
-    numbers = _sizes_up_to(MAX_DRAFTED_BATCH // (1 + num_drafts))
+    numbers = _sizes_up_to(-(-MAX_DRAFTED_BATCH // (1 + num_drafts)))
     return {"cudagraph_capture_sizes": [(1 + num_drafts) * number for number in numbers]}
 
 
@@ -94,16 +94,25 @@ def _graphs_of_each_length(base: Any) -> type:
                 return
             mode = self.cudagraph_mode.decode_mode()
             for num_tokens in (1, *(1 + each for each in draft_lengths(self.decode_query_len - 1))):
-                if num_tokens != self.decode_query_len:
-                    self._add(mode, num_tokens)
+                longest = self.compilation_config.max_cudagraph_capture_size // num_tokens
+                sizes = _sizes_up_to(min(longest, self.max_num_reqs))
+                self._add(mode, num_tokens, sizes)
             self._capture_descs[mode].sort(key=lambda d: d.num_tokens, reverse=True)
 
-        def _add(self, mode: Any, num_tokens: int) -> None:
-            """Graphs of iterations in which each sequence computes so many tokens."""
-            longest = self.compilation_config.max_cudagraph_capture_size // num_tokens
-            most = min(longest, self.max_num_reqs)
-            before = 0
-            for size in _sizes_up_to(most):
+        def _add(self, mode: Any, num_tokens: int, sizes: Sequence[int]) -> None:
+            """Graphs of iterations in which each sequence computes so many tokens.
+
+            vLLM has some for the longest drafts, of which the largest number may be missing.
+            """
+            there = {
+                graph.num_reqs
+                for graph in self._capture_descs.get(mode, ())
+                if graph.uniform_token_count == num_tokens
+            }
+            before = max((size for size in there if size < sizes[-1]), default=0) * num_tokens
+            for size in sizes[-1:] if there else sizes:
+                if size in there:
+                    continue
                 graph = BatchExecutionDescriptor(
                     cg_mode=mode,
                     num_tokens=num_tokens * size,
