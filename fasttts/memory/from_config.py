@@ -138,19 +138,20 @@ def _plan_apart(
 def _with_drafts(plan: Callable[[Workload], MemoryPlan], workload: Workload) -> MemoryPlan:
     """Plans with memory for drafted tokens if an engine of such a plan drafts, else without.
 
-    A generator that sleeps, or whose KV blocks are kept elsewhere as well, drafts nothing; memory
-    for drafts must not be what leads there, nor what makes models too large.
+    A generator that sleeps, or whose KV blocks are kept elsewhere as well, drafts nothing; and
+    memory for drafts must not decide how models share a device, or that they cannot.
     """
+    without = None
     try:
+        without = plan(replace(workload, draft_tokens=0))
+        if workload.draft_tokens == 0 or without.kind not in ("alone", "side_by_side"):
+            return without
         found = plan(workload)
     except CapacityError:
-        if workload.draft_tokens == 0:
+        if without is None:
             raise
-    else:
-        can_draft = found.kind != "time_shared" and not found.generator.offload_bytes
-        if can_draft or workload.draft_tokens == 0:
-            return found
-    return plan(replace(workload, draft_tokens=0))
+        return without
+    return found if found.kind == without.kind else without
 
 
 def _with_longest_context(

@@ -86,7 +86,7 @@ def _ways(most: int) -> list[Way]:
 
 
 class _Measured:
-    """What iterations of one way take, and what they give."""
+    """Seconds and tokens of the iterations of one way."""
 
     def __init__(self) -> None:
         self.seconds: collections.deque[float] = collections.deque(maxlen=_NUM_KEPT)
@@ -101,13 +101,13 @@ class _Measured:
         self.mean_tokens += change * num_sequences / self._num_passes
 
     def forget(self) -> None:
-        """Forgets its seconds, and most of what it gave: a trial begins."""
+        """Forgets the seconds, and most of the tokens: a trial begins."""
         self.seconds.clear()
         self._num_passes = min(self._num_passes, _NUM_OLD)
 
     @property
     def median_s(self) -> float:
-        """What an iteration takes; NaN before one was measured."""
+        """Seconds of an iteration; NaN before one was measured."""
         return max(statistics.median(self.seconds), 1e-9) if self.seconds else math.nan
 
     @property

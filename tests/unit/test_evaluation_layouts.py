@@ -1,6 +1,8 @@
 """Layouts of problems with tests and answers: fields of odd types, and fields by other names."""
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,15 @@ def test_the_name_of_a_function_may_have_space_around_it(tmp_path: Path) -> None
     assert problem == read(tmp_path, HUMANEVAL)
 
 
+@pytest.fixture
+def usual_depth() -> Iterator[None]:
+    """Python's usual limit of recursion, which torch raises for good where it compiles."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
+
 @pytest.mark.parametrize(
     "test",
     [
@@ -112,7 +123,9 @@ def test_the_name_of_a_function_may_have_space_around_it(tmp_path: Path) -> None
         "assert f(1)" + ".real" * 50_000,
     ],
 )
-def test_tests_that_are_too_deep_for_python_are_refused(tmp_path: Path, test: str) -> None:
+def test_tests_that_are_too_deep_for_python_are_refused(
+    tmp_path: Path, test: str, usual_depth: None
+) -> None:
     check = f"def check(candidate):\n    {test}\n"
     assert len(refused(tmp_path, HUMANEVAL | {"test": check})) < 500
 
