@@ -26,9 +26,11 @@ from fasttts.evaluation import Problem, load_problems
 SPLITS = ("train", "dev", "test")
 _COMMAND_LINE = (sys.executable, "-c", "from fasttts.cli import main; main()")
 _MOST_DRAWS = 6
-_RULES = {"pass": "ceiling", "weighted": "same samples"}
-"""Rules of curves that are shown, of the samples of best-of-N: whether any is right, and a vote in
-which each counts as much as its score."""
+_RULES = {
+    "pass": {"arm": "ceiling", "method": "any is right"},
+    "weighted": {"arm": "same samples", "method": "weighted vote"},
+}
+"""Rules of curves that are shown, of the samples of best-of-N."""
 
 COLUMNS = {
     "arm": "arm",
@@ -259,7 +261,7 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
         document = document_of(options.folder / f"eval-{n}.out")
         found += [{"arm": "FastTTS", **row} for row in document["rows"]]
         found += [
-            {"arm": _RULES[curve["rule"]], "method": curve["rule"], "n": point["k"], **point}
+            {**_RULES[curve["rule"]], "n": point["k"], **point}
             for curve in document["curves"]
             if curve["rule"] in _RULES and curve["method"] == "best_of_n"
             for point in curve["points"]

@@ -7,6 +7,7 @@ Everything above this file is pure Python and runs on the fake backend as well a
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, cast
 
 from fasttts.decoding.sampling import PublishedSampling, Sampling
@@ -276,6 +277,10 @@ class Generator(Protocol):
         ...
 
 
+NOBODY: Mapping[str, int] = MappingProxyType({})
+"""The sequences that get fewer drafted tokens, where all get as many."""
+
+
 class DraftingGenerator(Protocol):
     """Further methods of a generator that can compute several tokens of a sequence at once.
 
@@ -386,8 +391,9 @@ def max_draft_tokens(generator: object) -> int:
             f"a generator has max_draft_tokens={shown(found)}: make it 0 or more, or leave it out"
         )
     if found:
+        method: Any = getattr(generator, "set_draft_tokens", None)  # what is missing raises as well
         try:
-            inspect.signature(getattr(generator, "set_draft_tokens", None)).bind(0, {})  # type: ignore[arg-type]  # what is missing raises as well
+            inspect.signature(method).bind(0, NOBODY)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"a generator has max_draft_tokens={found}, and no method set_draft_tokens(number, "

@@ -12,7 +12,6 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from fasttts.decoding.sampling import FloatArray, PublishedSampling, sample_toke
 from fasttts.decoding.thoughts import THINK
 from fasttts.errors import BackendError, CapacityError, ConfigurationError
 from fasttts.interfaces import (
+    NOBODY,
     CallFormat,
     GenerationOutput,
     GenerationRequest,
@@ -61,8 +61,6 @@ _CLOSING_BONUS = 3.0
 
 Script = Callable[[str], str | None]
 """Text of the rendered prompt to the answer; None leaves it to the random model."""
-
-_NOBODY: Mapping[str, int] = MappingProxyType({})
 
 Drafter = Callable[[GenerationRequest, Sequence[int], int], Sequence[int]]
 """Request, all of its tokens so far and the most tokens to draft, to what may follow."""
@@ -170,7 +168,7 @@ class FakeGenerator:
     ) -> None:
         self.max_draft_tokens = max_draft_tokens
         self._num_draft_tokens = 0
-        self._fewer_drafts: Mapping[str, int] = _NOBODY
+        self._fewer_drafts: Mapping[str, int] = NOBODY
         self._drafter = drafter
         self._drafts = Drafts()
         self.published_sampling = published_sampling
@@ -232,7 +230,7 @@ class FakeGenerator:
         if self.max_draft_tokens and request.draft_group is not None:
             self._drafts.begin(request.request_id, request.prompt_token_ids, request.draft_group)
 
-    def set_draft_tokens(self, number: int, fewer: Mapping[str, int] = _NOBODY) -> None:
+    def set_draft_tokens(self, number: int, fewer: Mapping[str, int] = NOBODY) -> None:
         """Sets how many tokens it drafts for a sequence; see `interfaces.DraftingGenerator`.
 
         Raises:

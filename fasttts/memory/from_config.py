@@ -141,15 +141,12 @@ def _with_drafts(plan: Callable[[Workload], MemoryPlan], workload: Workload) -> 
     A generator that sleeps, or whose KV blocks are kept elsewhere as well, drafts nothing; and
     memory for drafts must not decide how models share a device, or that they cannot.
     """
-    without = None
+    without = plan(replace(workload, draft_tokens=0))
+    if workload.draft_tokens == 0 or without.kind not in ("alone", "side_by_side"):
+        return without
     try:
-        without = plan(replace(workload, draft_tokens=0))
-        if workload.draft_tokens == 0 or without.kind not in ("alone", "side_by_side"):
-            return without
         found = plan(workload)
     except CapacityError:
-        if without is None:
-            raise
         return without
     return found if found.kind == without.kind else without
 

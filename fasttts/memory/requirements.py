@@ -187,7 +187,7 @@ def _needs(
         max_num_batched_tokens=batched_tokens,
         activation_bytes=_activation_bytes(costs.shape, batched_tokens, max_num_seqs, draft_tokens),
         runtime_bytes=_runtime_bytes(device, costs.shape, max_num_seqs)
-        + _draft_bytes(costs.shape, draft_tokens, max_num_seqs, max_model_len),
+        + _draft_bytes(draft_tokens, max_num_seqs, max_model_len),
     )
 
 
@@ -199,11 +199,9 @@ def _runtime_bytes(device: Device, shape: ModelShape, num_sequences: int) -> int
     return _GRAPH_BYTES + math.ceil(num_sequences * counts)
 
 
-def _draft_bytes(
-    shape: ModelShape, draft_tokens: int, num_sequences: int, max_model_len: int
-) -> int:
+def _draft_bytes(draft_tokens: int, num_sequences: int, max_model_len: int) -> int:
     """Bytes of what drafts need beside their logits: their texts, and further CUDA graphs."""
-    if draft_tokens == 0 or shape.head != "lm":
+    if draft_tokens == 0:
         return 0
     return _DRAFT_GRAPH_BYTES + min(4 * num_sequences * max_model_len, _MOST_KEPT_TEXT)
 
@@ -222,6 +220,6 @@ def _activation_bytes(
     logits = 0
     if shape.head == "lm":
         num_drafted = min(num_sequences * (1 + draft_tokens), MAX_DRAFTED_BATCH)
-        drafted = num_drafted * _DRAFTED_LOGIT_BYTES if draft_tokens else 0
+        drafted = num_drafted * _DRAFTED_LOGIT_BYTES
         logits = max(num_sequences * _LOGIT_COPIES * 4, drafted) * shape.vocab_size
     return num_tokens * layer * shape.item_bytes + logits

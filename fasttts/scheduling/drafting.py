@@ -15,10 +15,10 @@ import logging
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from fasttts.decoding.drafts import draft_lengths
+from fasttts.interfaces import NOBODY
 from fasttts.scheduling.draft_lengths import DraftLengths
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class DraftTokens(NamedTuple):
     """
 
     number: int
-    fewer: Mapping[str, int] = MappingProxyType({})
+    fewer: Mapping[str, int] = NOBODY
 
 
 class Way(NamedTuple):
@@ -204,8 +204,6 @@ class Drafting:
         self._lengths = DraftLengths()
         self._way: Way | None = None
         """The one that is gone now."""
-        self._told: DraftTokens | None = None
-        """What the generator was told last."""
         self._num_settled = 0
         """Iterations since the way changed."""
         self._trial: tuple[_Batches, Way] | None = None
@@ -214,8 +212,8 @@ class Drafting:
         self._num_trial = self._num_passed = 0
         """Iterations of the trial, measured and not."""
 
-    def choose(self, sequences: Mapping[str, bool], *, is_short: bool) -> DraftTokens | None:
-        """Returns how many tokens are drafted from now on; None where that stays the same.
+    def choose(self, sequences: Mapping[str, bool], *, is_short: bool) -> DraftTokens:
+        """Returns how many tokens are drafted in the next iteration.
 
         Args:
             sequences: The sequences of the next iteration, by request, and whether each is needed.
@@ -226,11 +224,7 @@ class Drafting:
             self._way, self._num_settled = way, 0
         way = self._way  # gone for long enough that it can be measured
         self._lengths.forget_others(sequences)
-        chosen = DraftTokens(way.number, self._fewer(sequences, way, is_short=is_short))
-        if chosen == self._told:
-            return None
-        self._told = chosen
-        return chosen
+        return DraftTokens(way.number, self._fewer(sequences, way, is_short=is_short))
 
     def _next_way(self, num_sequences: int) -> Way:
         if self._rule == "always":

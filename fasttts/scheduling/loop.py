@@ -227,7 +227,7 @@ class Loop:
             self._fail(occupancy, broken_generator(error))
 
     def _next_drafts(self) -> DraftTokens | None:
-        """How many tokens are drafted from the next iteration on; None where nothing changes."""
+        """How many tokens the next iteration drafts; None for a generator that cannot."""
         if self._drafting is None:
             return None
         is_short = self._pressure.is_short(self._config.kv_usage_threshold)

@@ -38,7 +38,7 @@ class Slots:
         """Prompt tokens of the sequences that have no token yet."""
         self._num_decoded = 0
         """Iterations since a sequence was started."""
-        self._draft_tokens: DraftTokens | None = None
+        self._told: DraftTokens | None = None
         """What the generator was told to draft last."""
         self._unaborted: set[str] = set()
         """Sequences without an owner that the generator failed to abort."""
@@ -100,7 +100,7 @@ class Slots:
         """Runs an iteration of the generator; adds sequences again after a retryable failure.
 
         Args:
-            draft_tokens: What sequences are drafted at most from now on; None leaves it as it is.
+            draft_tokens: What sequences are drafted at most; None for a generator that cannot.
 
         Raises:
             CapacityError: It is out of memory.
@@ -108,8 +108,8 @@ class Slots:
         """
         self._num_decoded += 1
         try:
-            if draft_tokens is not None:
-                self._draft_tokens = draft_tokens
+            if draft_tokens is not None and draft_tokens != self._told:
+                self._told = draft_tokens
                 set_draft_tokens(self._generator, *draft_tokens)
             for attempt in self._retrying:
                 with attempt:
@@ -135,8 +135,7 @@ class Slots:
         for run, node in lost.values():
             run.stopped(node)
         self._generator.abort(list(lost))
-        if self._draft_tokens is not None:  # it may have begun anew, without drafts
-            set_draft_tokens(self._generator, self._draft_tokens.number, {})
+        self._told = None  # it may have begun anew, without drafts
         for run, node in lost.values():
             self.start(run, node)
 

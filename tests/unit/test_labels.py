@@ -12,6 +12,7 @@ from fasttts.backends.fake import FakeGenerator, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig
 from fasttts.decoding.steps import StepRule
 from fasttts.evaluation import AnswerJudge, Problem
+from fasttts.interfaces import GenerationRequest
 from fasttts.prm import Labeling, LabelRecord, LabelRule, known_target, read_labels, rollout_config
 from fasttts.prm.prefixes import PrefixTree, prefixes_of
 from fasttts.types import Candidate
@@ -295,9 +296,9 @@ def test_no_two_samples_of_a_problem_share_their_noise() -> None:
     seeds: list[int] = []
 
     class Spy(FakeGenerator):
-        def add(self, request: object) -> None:
-            seeds.append(request.seed)  # type: ignore[attr-defined]
-            super().add(request)  # type: ignore[arg-type]
+        def add(self, request: GenerationRequest) -> None:
+            seeds.append(request.seed)
+            super().add(request)
 
     labelled(LabelRule(num_rollouts=3, num_continuations=6), PLAIN, generator=Spy())
     assert len(set(seeds)) == len(seeds)

@@ -96,6 +96,8 @@ def test_the_rows_have_the_ceiling_and_the_differences(tmp_path: Path) -> None:
         "rows": [{"method": "greedy", "n": 1, "accuracy": 0.3}],
         "curves": [
             {"method": "best_of_n", "rule": "pass", "points": [point]},
+            {"method": "best_of_n", "rule": "best", "points": [point]},
+            {"method": "best_of_n", "rule": "weighted", "points": [point | {"accuracy": 0.6}]},
             {"method": "majority", "rule": "pass", "points": [point]},
         ],
         "differences": [{"first": "beam_search", "second": "greedy", "difference": 0.2}],
@@ -104,7 +106,9 @@ def test_the_rows_have_the_ceiling_and_the_differences(tmp_path: Path) -> None:
         text = "a warning\n" + json.dumps(document) + "\n(EngineCore pid=1) exiting\n"
         (tmp_path / f"eval-{n}.out").write_text(text, encoding="utf-8")
     found = rows(options(tmp_path, "--without-plain"))
-    assert len(found) == 9
-    assert [row["arm"] for row in found[:3]] == ["FastTTS", "ceiling", "difference"]
+    assert len(found) == 12
+    arms = [(row["arm"], row["method"]) for row in found[:4]]
+    assert arms[:2] == [("FastTTS", "greedy"), ("ceiling", "any is right")]
+    assert arms[2:] == [("same samples", "weighted vote"), ("difference", "beam_search - greedy")]
     assert (found[1]["n"], found[1]["accuracy"]) == (4, 0.8)
-    assert found[2]["accuracy"] == 0.2
+    assert [row["accuracy"] for row in found[2:4]] == [0.6, 0.2]

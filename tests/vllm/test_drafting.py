@@ -230,18 +230,21 @@ def test_it_says_why_nothing_is_drafted(
 ) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.24.0")
     config = engine_config(**options)
-    assert said in str(why_not(config, arguments, GPU, is_second=is_second))
-    assert why_not(engine_config(), {}, GPU, is_second=True) is None
+    assert said in str(why_not(config, arguments, GPU, is_second=is_second, plan=None))
+    assert why_not(engine_config(), {}, GPU, is_second=True, plan=None) is None
     usual: dict[str, Any] = {
         "compilation_config": {"mode": 3, "max_cudagraph_capture_size": 64},
         "distributed_executor_backend": "uni",
     }
-    assert why_not(engine_config(), usual, GPU, is_second=True) is None
+    assert why_not(engine_config(), usual, GPU, is_second=True, plan=None) is None
+    for number, reason in ((0, "no memory is planned for drafts"), (4, None)):
+        plan: Any = SimpleNamespace(workload=SimpleNamespace(draft_tokens=number))
+        assert why_not(engine_config(), {}, GPU, is_second=True, plan=plan) == reason
     cpu = VllmDevice(is_cpu=True, name="cpu", memory_bytes=0)
-    assert "CPU" in str(why_not(engine_config(), {}, cpu, is_second=True))
+    assert "CPU" in str(why_not(engine_config(), {}, cpu, is_second=True, plan=None))
     for version in ("0.99.0", "0.24.1"):
         monkeypatch.setattr("importlib.metadata.version", lambda name, found=version: found)
-        assert version in str(why_not(engine_config(), {}, GPU, is_second=True))
+        assert version in str(why_not(engine_config(), {}, GPU, is_second=True, plan=None))
 
 
 class FullAttentionManager:

@@ -128,9 +128,7 @@ class EngineBuilder:
 
     def _num_drafts(self, arguments: Mapping[str, Any], *, is_second: bool) -> int:
         """Tokens that the generator drafts for a sequence; says why where it drafts none."""
-        reason = why_not(self.config, arguments, self.device, is_second=is_second)
-        if reason is None and self.plan is not None and self.plan.workload.draft_tokens == 0:
-            reason = "no memory is planned for drafts"
+        reason = why_not(self.config, arguments, self.device, is_second=is_second, plan=self.plan)
         if reason is not None:
             self._tell_no_drafts(reason)
         return 0 if reason is not None else asked_drafts(self.config)

@@ -16,6 +16,7 @@ from typing import Any
 from fasttts.backends.vllm.arguments import VllmDevice, offloads
 from fasttts.config import EngineConfig
 from fasttts.decoding.drafts import MAX_DRAFTED_BATCH, draft_lengths
+from fasttts.memory import MemoryPlan
 
 LARGEST_GRAPH = "max_cudagraph_capture_size"
 """vLLM's option for the largest of its CUDA graphs, which no size in a list may be beyond."""
@@ -25,7 +26,12 @@ _KNOWN_VERSIONS = frozenset({"0.24.0"})
 
 
 def why_not(
-    config: EngineConfig, arguments: Mapping[str, Any], device: VllmDevice, *, is_second: bool
+    config: EngineConfig,
+    arguments: Mapping[str, Any],
+    device: VllmDevice,
+    *,
+    is_second: bool,
+    plan: MemoryPlan | None,
 ) -> str | None:
     """Why a generator does not draft tokens; None where it can.
 
@@ -34,6 +40,7 @@ def why_not(
         arguments: Those of vLLM's `LLM`.
         device: The device that it runs on.
         is_second: Whether it gets the second model runner.
+        plan: How memory is shared; None where it is not planned.
     """
     if config.scheduling.draft_tokens == 0:
         return "draft_tokens is 0"
@@ -54,6 +61,8 @@ def why_not(
         return "the engine's arguments schedule otherwise"
     if _largest_graph(arguments.get("compilation_config") or {}) < 1 + asked_drafts(config):
         return "compilation_config leaves no CUDA graphs for it"
+    if plan is not None and plan.workload.draft_tokens == 0:
+        return "no memory is planned for drafts"
     return None
 
 

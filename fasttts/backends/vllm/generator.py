@@ -3,7 +3,6 @@
 import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fasttts.backends.vllm.drafting import Drafting
@@ -18,14 +17,19 @@ from fasttts.config import option_name
 from fasttts.decoding.grammar import Constraint, Constraints
 from fasttts.decoding.sampling import PublishedSampling
 from fasttts.errors import BackendError, CapacityError, Role
-from fasttts.interfaces import CallFormat, GenerationOutput, GenerationRequest, MemoryPressure
+from fasttts.interfaces import (
+    NOBODY,
+    CallFormat,
+    GenerationOutput,
+    GenerationRequest,
+    MemoryPressure,
+)
 from fasttts.types import Numerics, ParsedOutput
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
 
 _ROLE: Role = "generator"
-_NOBODY: Mapping[str, int] = MappingProxyType({})
 _FIRST = -1
 """Priority of `ask`: before every other request."""
 
@@ -141,7 +145,7 @@ class VLLMGenerator:
         """Most tokens that can be drafted for a sequence; see `interfaces.max_draft_tokens`."""
         return 0 if self._drafting is None else self._drafting.most
 
-    def set_draft_tokens(self, number: int, fewer: Mapping[str, int] = _NOBODY) -> None:
+    def set_draft_tokens(self, number: int, fewer: Mapping[str, int] = NOBODY) -> None:
         """Sets how many tokens are drafted for each sequence in the iterations to come.
 
         Args:
