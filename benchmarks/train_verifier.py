@@ -4,11 +4,13 @@
 
 Draws problems of different texts and divides them into three sets, labels the first two, trains a
 verifier on the first, and lets greedy decoding, majority voting, best-of-N and beam search answer
-the third. Then accuracy against seconds: the same methods with other numbers of samples, the beam
-search in the plain loop (`benchmarks.evaluate`), and majority voting in plain vLLM
-(`benchmarks.vllm_majority`). Each phase is a process in the process group of this one, so that one
-signal ends everything and no phase leaves memory taken to the next. What is done is kept in the
-folder: the same command continues. Ends in a table and one JSON line, also in `report.json`.
+the third; `--variants` adds searches with other options, and the rows say what other rules would
+have chosen among the candidates of each search. Then accuracy against seconds: the same methods
+with other numbers of samples, the beam search in the plain loop (`benchmarks.evaluate`), and
+majority voting in plain vLLM (`benchmarks.vllm_majority`). Each phase is a process in the process
+group of this one, so that one signal ends everything and no phase leaves memory taken to the next.
+What is done is kept in the folder: the same command continues. Ends in a table and one JSON line,
+also in `report.json`.
 """
 
 import argparse
@@ -16,21 +18,36 @@ import json
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.report import Report
-from fasttts.evaluation import Problem, load_problems
+from fasttts.evaluation import (
+    Problem,
+    Record,
+    load_problems,
+    mcnemar_p,
+    paired_interval,
+    problem_curves,
+)
+from fasttts.evaluation.intervals import bootstrap_intervals
 
 SPLITS = ("train", "dev", "test")
 _COMMAND_LINE = (sys.executable, "-c", "from fasttts.cli import main; main()")
 _MOST_DRAWS = 6
 _RULES = {
-    "pass": {"arm": "ceiling", "method": "any is right"},
-    "weighted": {"arm": "same samples", "method": "weighted vote"},
+    "pass": "any is right",
+    "majority": "majority",
+    "best": "best",
+    "weighted": "weighted vote",
 }
-"""Rules of curves that are shown, of the samples of best-of-N."""
+"""How one of a search's candidates may be chosen."""
+
+_BASELINES = ("greedy", "majority")
 
 COLUMNS = {
     "arm": "arm",
@@ -87,12 +104,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--label-seconds", type=float, help="longest labelling of the first set")
     parser.add_argument("-n", type=int, default=16)
     parser.add_argument("--sizes", default="4,16,64", help="numbers of samples for the curves")
+    parser.add_argument("--vllm-sizes", help="those of plain vLLM; the same by default")
+    parser.add_argument(
+        "--variants",
+        default="",
+        help="further options of `fasttts eval` for further searches, with semicolons between them",
+    )
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--system", default="preset:math")
     parser.add_argument("--label", default="", help="further options of `fasttts label`")
     parser.add_argument("--train", default="", help="further options of `fasttts train-verifier`")
     parser.add_argument("--eval", default="", help="further options of `fasttts eval`")
+    parser.add_argument(
+        "--plain", default="--in-flight 16", help="further options of `benchmarks.evaluate`"
+    )
     parser.add_argument("--gpu-memory-utilization", default="0.9", help="of every phase")
     parser.add_argument("--until", help="the last phase to run: train, for instance")
     parser.add_argument("--without-plain", action="store_true", help="leave both baselines out")
@@ -201,18 +227,10 @@ def commands(options: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
         ],
     )
     evaluate = [*_COMMAND_LINE, "eval", str(folder / "test.jsonl"), *generator]
-    evaluate += ["--verifier", str(verifier), *share, *asked]
-    for n in sorted({options.n, *map(int, options.sizes.split(","))}):
-        methods = (
-            "greedy,majority,best_of_n,beam_search" if n == options.n else "majority,beam_search"
-        )
-        yield (
-            f"eval-{n}",
-            [
-                *(*evaluate, "-n", str(n), "--methods", methods),
-                *("--output", str(folder / f"eval-{n}.jsonl"), *options.eval.split(), "--json"),
-            ],
-        )
+    evaluate += ["--verifier", str(verifier), *share, *asked, *options.eval.split()]
+    for name, more in evaluations(options).items():
+        output = ["--output", str(folder / f"{name}.jsonl"), "--json"]
+        yield name, [*evaluate, *more, *output]
     if options.without_plain:
         return
     yield (
@@ -220,7 +238,7 @@ def commands(options: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
         [
             *(sys.executable, "-m", "benchmarks.evaluate", str(folder / "test.jsonl"), *generator),
             *("--verifier", str(verifier), "--system", options.system, "--methods", "beam_search"),
-            *("-n", str(options.n), "--seed", str(options.seed), "--in-flight", "16"),
+            *("-n", str(options.n), "--seed", str(options.seed), *options.plain.split()),
             *(
                 "--option",
                 f"max_tokens={options.max_tokens}",
@@ -241,10 +259,23 @@ def commands(options: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
                 str(folder / "test.jsonl"),
                 *generator,
             ),
-            *("--sizes", options.sizes, "--system", options.system, "--seed", str(options.seed)),
-            *("--max-tokens", str(options.max_tokens), *share),
+            *("--sizes", options.vllm_sizes or options.sizes, "--system", options.system),
+            *("--seed", str(options.seed), "--max-tokens", str(options.max_tokens), *share),
         ],
     )
+
+
+def evaluations(options: argparse.Namespace) -> dict[str, list[str]]:
+    """The phases that answer the test problems, each with what it asks `fasttts eval` for."""
+    found: dict[str, list[str]] = {}
+    for n in sorted({options.n, *map(int, options.sizes.split(","))}):
+        methods = "majority,beam_search"
+        if n == options.n:
+            methods = "greedy,majority,best_of_n,beam_search"
+        found[f"eval-{n}"] = ["-n", str(n), "--methods", methods]
+    for number, more in enumerate(filter(None, options.variants.split(";"))):
+        found[f"variant-{number}"] = ["-n", str(options.n), *more.split()]
+    return found
 
 
 def trained(folder: Path) -> dict[str, Any]:
@@ -255,26 +286,93 @@ def trained(folder: Path) -> dict[str, Any]:
 
 
 def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows of all arms, the share of problems that any sample solves, and weighted votes."""
+    """The rows of all arms, of other choices among their candidates, and of differences."""
     found: list[dict[str, Any]] = []
-    for n in sorted({options.n, *map(int, options.sizes.split(","))}):
-        document = document_of(options.folder / f"eval-{n}.out")
-        found += [{"arm": "FastTTS", **row} for row in document["rows"]]
-        found += [
-            {**_RULES[curve["rule"]], "n": point["k"], **point}
-            for curve in document["curves"]
-            if curve["rule"] in _RULES and curve["method"] == "best_of_n"
-            for point in curve["points"]
-        ]
-        found += [
-            {"arm": "difference", "method": f"{pair['first']} - {pair['second']}", "n": n}
-            | {"accuracy": pair["difference"], **pair}
-            for pair in document["differences"]
-        ]
+    main_name = f"eval-{options.n}"
+    baselines = {
+        method: records
+        for method, records in records_of(options.folder / f"{main_name}.jsonl").items()
+        if method in _BASELINES
+    }
+    for name, more in evaluations(options).items():
+        document = document_of(options.folder / f"{name}.out")
+        variant = {"options": " ".join(more[2:])} if name.startswith("variant") else {}
+        found += [{"arm": "FastTTS", **row, **variant} for row in document["rows"]]
+        n = int(more[1])
+        for method, records in records_of(options.folder / f"{name}.jsonl").items():
+            if method in _BASELINES:
+                continue
+            found += [{**row, **variant} for row in choices(method, records, n)]
+            if n == options.n:
+                found += [
+                    {**difference(method, records, other, of_other), "n": n, **variant}
+                    for other, of_other in baselines.items()
+                ]
     if not options.without_plain:
         for name in ("plain-loop", "vllm-majority"):
             found += document_of(options.folder / f"{name}.out")["rows"]
     return found
+
+
+def records_of(file: Path) -> dict[str, list[Record]]:
+    """The records of each method that an evaluation has on file, in the order of the problems."""
+    found: dict[str, list[Record]] = defaultdict(list)
+    for line in file.read_text("utf-8").splitlines()[1:]:  # the first is the header
+        record = Record.from_json(line)
+        found[record.method].append(record)
+    return {name: sorted(records, key=lambda r: r.index) for name, records in found.items()}
+
+
+def choices(method: str, records: Sequence[Record], n: int) -> Iterator[dict[str, Any]]:
+    """Yields a row for each rule that may choose among the candidates of a search.
+
+    Args:
+        method: The search.
+        records: Its records, one a problem.
+        n: Candidates that it was asked for.
+    """
+    curves = [problem_curves(record.candidates, n, (n,), has_scores=True) for record in records]
+    values = [[curve[rule][0] for rule in _RULES] for curve in curves]
+    means, ends = np.asarray(values).mean(axis=0).tolist(), bootstrap_intervals(values)
+    for name, accuracy, (low, high) in zip(_RULES.values(), means, ends, strict=True):
+        found = {"arm": f"candidates of {method}", "method": name, "n": n}
+        yield {
+            **found,
+            "num_problems": len(records),
+            "accuracy": accuracy,
+            "low": low,
+            "high": high,
+        }
+
+
+def difference(
+    method: str, records: Sequence[Record], other: str, of_other: Sequence[Record]
+) -> dict[str, Any]:
+    """The row of a difference between two methods on the same problems.
+
+    Args:
+        method: The first.
+        records: Its records.
+        other: The second.
+        of_other: Its records, of the same problems.
+    """
+    pairs = [
+        (first.verdict == "right", second.verdict == "right")
+        for first, second in zip(records, of_other, strict=True)
+    ]
+    num_won, num_lost = pairs.count((True, False)), pairs.count((False, True))
+    low, high = paired_interval(len(pairs), num_won, num_lost)
+    return {
+        "arm": "difference",
+        "method": f"{method} - {other}",
+        "num_problems": len(pairs),
+        "accuracy": (num_won - num_lost) / len(pairs),
+        "low": low,
+        "high": high,
+        "num_won": num_won,
+        "num_lost": num_lost,
+        "p_value": mcnemar_p(num_won, num_lost),
+    }
 
 
 def document_of(file: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import typer
 from benchmarks import train_verifier
 from benchmarks.train_verifier import Phases, commands, different_problems, rows, write_problems
 from fasttts.cli import app
+from fasttts.evaluation import GradedCandidate, Record, RunCost
 
 OPTIONS = ["demo", "--num-train", "9", "--num-dev", "3", "--num-test", "5", "--sizes", "4,8"]
 
@@ -61,8 +62,11 @@ def test_a_phase_runs_once_and_goes_on_after_a_failure(tmp_path: Path) -> None:
 
 def test_every_phase_is_a_command_that_exists(tmp_path: Path) -> None:
     more = ["--label-seconds", "9", "--train", "--method lora --cpu", "--eval", "--in-flight 4"]
+    more += ["--variants", "--methods dvts; --methods beam_search --beam-width 2"]
+    more += ["--plain", "--in-flight 1 --problems 9", "--vllm-sizes", "4,64"]
     found = dict(commands(options(tmp_path, *more)))
     names = ["label-train", "label-dev", "train", "eval-4", "eval-8", "eval-16"]
+    names += ["variant-0", "variant-1"]
     assert list(found) == [*names, "plain-loop", "vllm-majority"]
     group = typer.main.get_command(app)
     for name in names:
@@ -90,25 +94,76 @@ def test_a_run_may_end_before_its_report(
     assert len(ran) == 3
 
 
-def test_the_rows_have_the_ceiling_and_the_differences(tmp_path: Path) -> None:
-    point = {"k": 4, "accuracy": 0.8, "low": 0.7, "high": 0.9}
-    document = {
-        "rows": [{"method": "greedy", "n": 1, "accuracy": 0.3}],
-        "curves": [
-            {"method": "best_of_n", "rule": "pass", "points": [point]},
-            {"method": "best_of_n", "rule": "best", "points": [point]},
-            {"method": "best_of_n", "rule": "weighted", "points": [point | {"accuracy": 0.6}]},
-            {"method": "majority", "rule": "pass", "points": [point]},
-        ],
-        "differences": [{"first": "beam_search", "second": "greedy", "difference": 0.2}],
-    }
-    for n in (4, 8, 16):
-        text = "a warning\n" + json.dumps(document) + "\n(EngineCore pid=1) exiting\n"
-        (tmp_path / f"eval-{n}.out").write_text(text, encoding="utf-8")
-    found = rows(options(tmp_path, "--without-plain"))
-    assert len(found) == 12
-    arms = [(row["arm"], row["method"]) for row in found[:4]]
-    assert arms[:2] == [("FastTTS", "greedy"), ("ceiling", "any is right")]
-    assert arms[2:] == [("same samples", "weighted vote"), ("difference", "beam_search - greedy")]
-    assert (found[1]["n"], found[1]["accuracy"]) == (4, 0.8)
-    assert [row["accuracy"] for row in found[2:4]] == [0.6, 0.2]
+def record(index: int, method: str, *candidates: tuple[str, float]) -> Record:
+    """Of a problem whose answer is 5, with candidates of answers and scores, best first."""
+    answers = sorted({answer for answer, _ in candidates})
+    graded = tuple(
+        GradedCandidate(
+            path=(number,),
+            text=f"It is {answer}.",
+            answer=answer,
+            is_right=answer == "5",
+            group=answers.index(answer),
+            score=score,
+            finish_reason="stop",
+            is_announced=True,
+            is_malformed=False,
+            num_tokens=4,
+        )
+        for number, (answer, score) in enumerate(candidates)
+    )
+    return Record(
+        index=index,
+        problem=str(index),
+        method=method,
+        verdict="right" if graded[0].is_right else "wrong",
+        text="2 + 3?",
+        expected="5",
+        answer=graded[0].answer,
+        stop_reason="complete",
+        error=None,
+        tokens=8,
+        answer_tokens=8,
+        candidates=graded,
+        run=RunCost(
+            elapsed_s=1.0,
+            total_s=1.0,
+            generated_tokens=8,
+            verifier_tokens=8,
+            num_verifications=1,
+            num_iterations=8,
+        ),
+    )
+
+
+def test_the_rows_have_every_choice_among_candidates_and_the_differences(tmp_path: Path) -> None:
+    unsure = (("4", 0.6), ("5", 0.5), ("5", 0.4))  # the best is wrong, both votes are right
+    surely_wrong = (("4", 0.9), ("5", 0.2), ("5", 0.2))  # the vote with weights is wrong as well
+    records = [
+        record(0, "majority", ("5", 0.0)),
+        record(1, "majority", ("5", 0.0)),
+        record(1, "beam_search", *surely_wrong),
+        record(0, "beam_search", *unsure),
+    ]
+    lines = ["{}", *(one.to_json() for one in records)]
+    document = {"rows": [{"method": "beam_search", "n": 3, "accuracy": 0.0}]}
+    given = options(tmp_path, "-n", "3", "--sizes", "3", "--variants", "--methods beam_search")
+    text = "a warning\n" + json.dumps(document) + "\n(EngineCore pid=1) exiting\n"
+    for name in ("eval-3", "variant-0"):
+        (tmp_path / f"{name}.out").write_text(text, encoding="utf-8")
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    given.without_plain = True
+    of_eval, of_variant = (
+        [row for row in rows(given) if ("options" in row) == is_variant]
+        for is_variant in (False, True)
+    )
+    assert [(row["arm"], row["method"], row["accuracy"]) for row in of_eval] == [
+        ("FastTTS", "beam_search", 0.0),
+        ("candidates of beam_search", "any is right", 1.0),
+        ("candidates of beam_search", "majority", 1.0),
+        ("candidates of beam_search", "best", 0.0),
+        ("candidates of beam_search", "weighted vote", 0.5),
+        ("difference", "beam_search - majority", -1.0),
+    ]
+    assert (of_eval[-1]["num_won"], of_eval[-1]["num_lost"], of_eval[-1]["p_value"]) == (0, 2, 0.5)
+    assert of_variant == [{**row, "options": "--methods beam_search"} for row in of_eval]
