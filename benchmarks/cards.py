@@ -11,9 +11,11 @@ Commands and variables may hold `{python}`, `{folder}` and what `--set NAME=VALU
 its own cards alone (the first by default). It begins once those it needs have succeeded
 and other jobs leave the memory that it may take of each of its cards, in the file's order.
 `shares = true` runs it through NVIDIA's multi-process service where `--mps` has begun one: kernels
-of several processes at once, for work whose seconds do not count. A job goes on when this program
-ends, and the same command waits for it; what has ended is not run again. Every job writes to
-NAME.log in the folder. Ends in a table and one JSON line.
+of several processes at once, for work whose seconds do not count. With `--one-card` every job runs
+on the first card, those of several cards are left out, and while a job that shares runs, those that
+take turns by the file `turns` in the folder measure nothing. A job goes on when this program ends,
+and the same command waits for it; what has ended is not run again. Every job writes to NAME.log in
+the folder. Ends in a table and one JSON line.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter
 
 from benchmarks.report import Report
+from benchmarks.turns import Pause
 
 _POLL_S = 0.2
 # A process that belongs to no other one; its status is complete once the file has its name.
@@ -172,8 +175,18 @@ def run_jobs(
     mps: Path | None = None,
     limit_s: float = float("inf"),
     values: Mapping[str, str] | None = None,
+    turns: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Runs what has not ended, and gives every job's state after at most `limit_s` seconds.
+
+    Args:
+        jobs: The jobs.
+        folder: Takes their logs and states.
+        memory_gib: What all of them together may take of a card, in GiB.
+        mps: Pipes of the multi-process service, for jobs that share.
+        limit_s: Seconds after which it returns; what runs goes on.
+        values: What fills commands and variables.
+        turns: What jobs take turns by that must not measure while one that shares runs.
 
     Raises:
         ValueError: For a job that takes more than there is, or names a value that is not given.
@@ -185,6 +198,7 @@ def run_jobs(
         one.filled("".join([one.job.command, *one.job.environment.values()]))
     folder.mkdir(parents=True, exist_ok=True)
     told = dict.fromkeys(files, "waits")
+    pause = Pause(turns)
     began = time.monotonic()
     while True:
         states = {name: one.state() for name, one in files.items()}
@@ -193,7 +207,9 @@ def run_jobs(
                 status = f" with {files[name].status()}" if state == "ended" else ""
                 print(f"{time.monotonic() - began:6.1f} s  {name} {state}{status}", flush=True)
         told = states
-        _begin(files, states, memory_gib, mps)
+        if not any(states[name] == "runs" and one.job.shares for name, one in files.items()):
+            pause.end()
+        _begin(files, states, memory_gib, mps, pause)
         is_over = all(state in ("ended", "waits") for state in states.values())
         if is_over and not any(one.state() == "runs" for one in files.values()):
             break
@@ -212,7 +228,11 @@ def run_jobs(
 
 
 def _begin(
-    files: dict[str, Files], states: dict[str, str], memory_gib: float, mps: Path | None
+    files: dict[str, Files],
+    states: dict[str, str],
+    memory_gib: float,
+    mps: Path | None,
+    pause: Pause,
 ) -> None:
     """Starts what fits; a job does not overtake one before it that waits for memory of its card."""
     taken_gib: defaultdict[int, float] = defaultdict(float)
@@ -230,9 +250,23 @@ def _begin(
             continue
         if not all(files[need].succeeded() for need in job.needs if need in files):
             continue
-        if all(taken_gib[card] + job.memory_gib <= memory_gib for card in job.cards):
+        fits = all(taken_gib[card] + job.memory_gib <= memory_gib for card in job.cards)
+        if fits and (not job.shares or pause.begin()):
             one.begin(mps=mps)
         take(job)  # also of what waits
+
+
+def on_one_card(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs of one card each, all on the first card; none needs one that is left out.
+
+    Args:
+        jobs: The jobs, on any cards.
+    """
+    kept: dict[str, Job] = {}
+    for job in jobs:
+        if len(set(job.cards)) == 1 and all(need in kept for need in job.needs):
+            kept[job.name] = job.model_copy(update={"cards": (0,)})
+    return list(kept.values())
 
 
 def start_mps(folder: Path) -> Path:
@@ -266,17 +300,19 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names of jobs, comma-separated")
     parser.add_argument("--limit-s", type=float, default=float("inf"), help="jobs go on after it")
     parser.add_argument("--mps", action="store_true", help="for the jobs that share")
+    parser.add_argument("--one-card", action="store_true", help="all jobs on the first card")
     options = parser.parse_args()
     report = Report(benchmark="cards", config={"jobs": str(options.jobs)}, seed=0, columns=_COLUMNS)
     jobs = read_jobs(options.jobs, [name for name in options.only.split(",") if name])
     mps = start_mps(options.folder) if options.mps else None
     rows = run_jobs(
-        jobs,
+        on_one_card(jobs) if options.one_card else jobs,
         options.folder,
         memory_gib=options.memory_gib,
         mps=mps,
         limit_s=options.limit_s,
         values=dict(text.split("=", 1) for text in options.set),
+        turns=options.folder / "turns" if options.one_card else None,
     )
     report.take(rows)
     report.print()

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import Report
+from benchmarks.turns import HELP, turn
 from fasttts.evaluation import (
     Problem,
     Record,
@@ -71,13 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ValueError(f"no phase is called {options.until!r}: there are {', '.join(found)}")
     write_problems(options)
     phases = Phases(options.folder)
+    is_measured = False
     for name, command in found.items():
-        phases.run(name, command)
+        with turn(options.turns if is_measured else None, alone=True):
+            phases.run(name, command)
+        is_measured = is_measured or name == "train"
         if name == options.until:
             return
     report = Report(
         benchmark="train_verifier",
-        config={name: str(value) for name, value in vars(options).items()}
+        config={name: str(value) for name, value in vars(options).items() if name != "turns"}
         | {"phases": phases.seconds, **trained(options.folder)},
         seed=options.seed,
         columns=COLUMNS,
@@ -121,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--gpu-memory-utilization", default="0.9", help="of every phase")
     parser.add_argument("--until", help="the last phase to run: train, for instance")
+    parser.add_argument("--turns", type=Path, help=f"of what follows the training: {HELP}")
     parser.add_argument("--without-plain", action="store_true", help="leave both baselines out")
     return parser
 
@@ -329,9 +334,12 @@ def choices(method: str, records: Sequence[Record], n: int) -> Iterator[dict[str
     Args:
         method: The search.
         records: Its records, one a problem.
-        n: Candidates that it was asked for.
+        n: Candidates that it was asked for; a beam search may give more, which all may be chosen.
     """
-    curves = [problem_curves(record.candidates, n, (n,), has_scores=True) for record in records]
+    curves = []
+    for record in records:
+        size = max(n, len(record.candidates))
+        curves.append(problem_curves(record.candidates, size, (size,), has_scores=True))
     values = [[curve[rule][0] for rule in _RULES] for curve in curves]
     means, ends = np.asarray(values).mean(axis=0).tolist(), bootstrap_intervals(values)
     for name, accuracy, (low, high) in zip(_RULES.values(), means, ends, strict=True):

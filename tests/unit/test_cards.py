@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import benchmarks
-from benchmarks.cards import Job, read_jobs, run_jobs
+from benchmarks.cards import Job, on_one_card, read_jobs, run_jobs
+from benchmarks.turns import Pause, turn
 
 _MARK = "{python} -c \"import time; time.sleep(%s); open('{folder}/' + 'marks', 'a').write('%s ')\""
 
@@ -66,6 +67,42 @@ def test_a_job_sees_its_cards_alone(tmp_path: Path) -> None:
         [Job(name="a", command=seen, cards=(1, 3), environment={"X": "y"})], tmp_path, memory_gib=1
     )
     assert (tmp_path / "a.log").read_text() == "1,3 y\n"
+
+
+def test_one_card_has_the_jobs_of_one_card_each(tmp_path: Path) -> None:
+    jobs = [
+        job("first"),
+        job("second", cards=[1], needs=("first",)),
+        job("both", cards=[0, 1]),
+        job("behind", needs=("both",)),
+    ]
+    found = on_one_card(jobs)
+    assert [(one.name, one.cards) for one in found] == [("first", (0,)), ("second", (0,))]
+    assert {
+        one.name for one in on_one_card(read_jobs(Path(benchmarks.__file__).with_name("gpu.toml")))
+    }
+
+
+def test_nothing_is_measured_while_a_job_shares(tmp_path: Path) -> None:
+    turns = tmp_path / "turns"
+    measuring = (
+        '{python} -c "from benchmarks.turns import turn; from pathlib import Path;\n'
+        "with turn(Path('{folder}/turns'), alone=True): open('{folder}/marks', 'a').write('it ')\""
+    )
+    jobs = [
+        job("long", shares=True, sleep_s=1.0),
+        Job(name="measuring", command=measuring),
+        job("longer", shares=True, sleep_s=1.5),
+    ]
+    run_jobs(jobs, tmp_path, memory_gib=1, turns=turns)
+    assert marks(tmp_path) == ["long", "longer", "it"]
+    with turn(turns, alone=True):
+        assert not Pause(turns).begin()
+        late = [job("late", shares=True)]
+        assert states(run_jobs(late, tmp_path, memory_gib=1, limit_s=0.5, turns=turns)) == {
+            "late": ("waits", None)
+        }
+    assert states(run_jobs(late, tmp_path, memory_gib=1, turns=turns)) == {"late": ("ended", 0)}
 
 
 def test_values_fill_commands_and_variables(tmp_path: Path) -> None:

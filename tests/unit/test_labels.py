@@ -85,6 +85,26 @@ def test_labels_count_continuations_and_rollouts_are_the_first() -> None:
                 assert step.hard or not rollout.is_right
 
 
+def test_outcomes_alone_are_labels_that_sample_nothing_more() -> None:
+    """With one continuation each step is labelled by the rollouts that it stands in."""
+    for record in labelled(LabelRule(num_rollouts=4, num_continuations=1)):
+        beginnings = [
+            tuple(step.text for step in rollout.steps[:number])
+            for rollout in record.rollouts
+            for number in range(1, len(rollout.steps))
+        ]
+        for rollout in record.rollouts:
+            texts = tuple(step.text for step in rollout.steps)
+            for number, step in enumerate(rollout.steps[:-1], 1):
+                assert step.num_continuations == beginnings.count(texts[:number])
+            if all(beginnings.count(texts[:n]) == 1 for n in range(1, len(texts))):
+                assert {step.soft for step in rollout.steps} <= {float(rollout.is_right)}
+    more = labelled(LabelRule(num_rollouts=4, num_continuations=2))
+    fewer = labelled(LabelRule(num_rollouts=4, num_continuations=1))
+    tokens = [sum(record.run.generated_tokens for record in each) for each in (fewer, more)]
+    assert tokens[0] < tokens[1]
+
+
 def test_labels_are_a_function_of_problem_and_seed() -> None:
     """Slots, speculation, problems at a time and preemption change none."""
     rule = LabelRule(num_rollouts=3, num_continuations=5)
