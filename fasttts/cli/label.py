@@ -37,7 +37,12 @@ LabelFile = Annotated[
 ]
 Rollouts = Annotated[int, typer.Option(metavar="N", help="Answers to sample to each problem.")]
 Continuations = Annotated[
-    int, typer.Option(metavar="K", help="Continuations of the text up to each step's end.")
+    int,
+    typer.Option(
+        metavar="K",
+        help="Continuations of the text up to each step's end, its own rollouts the first of them; "
+        "1 samples no others.",
+    ),
 ]
 Labels = Annotated[
     str,
