@@ -19,6 +19,7 @@ the folder. Ends in a table and one JSON line.
 """
 
 import argparse
+import contextlib
 import os
 import shlex
 import shutil
@@ -35,7 +36,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter
 
 from benchmarks.report import Report
-from benchmarks.turns import Pause
+from benchmarks.turns import nobody_measures
 
 _POLL_S = 0.2
 # A process that belongs to no other one; its status is complete once the file has its name.
@@ -127,22 +128,31 @@ class Files:
         except KeyError as error:
             raise ValueError(f"{self.job.name} needs --set {error.args[0]}=VALUE") from error
 
-    def begin(self, *, mps: Path | None) -> None:
-        """Starts the job in a session of its own."""
+    def begin(self, *, mps: Path | None, turns: Path | None = None) -> None:
+        """Starts the job in a session of its own; of one that shares, `run_jobs` tells of `turns`.
+
+        Raises:
+            BlockingIOError: It shares, and a process measures.
+        """
         words = [self.filled(word) for word in shlex.split(self.job.command)]
         variables = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, self.job.cards))}
         if mps and self.job.shares:
             variables["CUDA_MPS_PIPE_DIRECTORY"] = str(mps)
         own = {name: self.filled(value) for name, value in self.job.environment.items()}
-        begun = subprocess.run(
-            ["sh", "-c", _BEGUN, "sh", str(self.log), str(self.exit_status), *words],
-            env=os.environ | variables | own,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-            start_new_session=True,
-        )
+        with contextlib.ExitStack() as stack:
+            inherited = []
+            if turns is not None and self.job.shares:
+                inherited.append(stack.enter_context(nobody_measures(turns)))
+            begun = subprocess.run(
+                ["sh", "-c", _BEGUN, "sh", str(self.log), str(self.exit_status), *words],
+                env=os.environ | variables | own,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+                start_new_session=True,
+                pass_fds=inherited,
+            )
         self.process.write_text(begun.stdout.strip())
 
 
@@ -198,7 +208,6 @@ def run_jobs(
         one.filled("".join([one.job.command, *one.job.environment.values()]))
     folder.mkdir(parents=True, exist_ok=True)
     told = dict.fromkeys(files, "waits")
-    pause = Pause(turns)
     began = time.monotonic()
     while True:
         states = {name: one.state() for name, one in files.items()}
@@ -207,9 +216,7 @@ def run_jobs(
                 status = f" with {files[name].status()}" if state == "ended" else ""
                 print(f"{time.monotonic() - began:6.1f} s  {name} {state}{status}", flush=True)
         told = states
-        if not any(states[name] == "runs" and one.job.shares for name, one in files.items()):
-            pause.end()
-        _begin(files, states, memory_gib, mps, pause)
+        _begin(files, states, memory_gib, mps, turns)
         is_over = all(state in ("ended", "waits") for state in states.values())
         if is_over and not any(one.state() == "runs" for one in files.values()):
             break
@@ -232,7 +239,7 @@ def _begin(
     states: dict[str, str],
     memory_gib: float,
     mps: Path | None,
-    pause: Pause,
+    turns: Path | None,
 ) -> None:
     """Starts what fits; a job does not overtake one before it that waits for memory of its card."""
     taken_gib: defaultdict[int, float] = defaultdict(float)
@@ -250,9 +257,9 @@ def _begin(
             continue
         if not all(files[need].succeeded() for need in job.needs if need in files):
             continue
-        fits = all(taken_gib[card] + job.memory_gib <= memory_gib for card in job.cards)
-        if fits and (not job.shares or pause.begin()):
-            one.begin(mps=mps)
+        if all(taken_gib[card] + job.memory_gib <= memory_gib for card in job.cards):
+            with contextlib.suppress(BlockingIOError):  # a process measures: later
+                one.begin(mps=mps, turns=turns)
         take(job)  # also of what waits
 
 

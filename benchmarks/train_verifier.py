@@ -20,6 +20,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +28,16 @@ import numpy as np
 
 from benchmarks.report import Report
 from benchmarks.turns import HELP, turn
-from fasttts.evaluation import (
-    Problem,
-    Record,
-    load_problems,
-    mcnemar_p,
-    paired_interval,
-    problem_curves,
-)
+from fasttts.cli.evaluate_view import RULES
+from fasttts.evaluation import Problem, Record, load_problems, problem_curves
 from fasttts.evaluation.intervals import bootstrap_intervals
+from fasttts.evaluation.summary import paired_difference
 
 SPLITS = ("train", "dev", "test")
 _COMMAND_LINE = (sys.executable, "-c", "from fasttts.cli import main; main()")
 _MOST_DRAWS = 6
-_RULES = {
-    "pass": "any is right",
-    "majority": "majority",
-    "best": "best",
-    "weighted": "weighted vote",
-}
-"""How one of a search's candidates may be chosen."""
+_MAKING = ("label-train", "label-dev", "train")
+"""Phases before anything is measured."""
 
 _BASELINES = ("greedy", "majority")
 
@@ -60,6 +51,7 @@ COLUMNS = {
     "high": "high 95 %",
     "seconds": "seconds",
     "tokens": "tokens",
+    "options": "options",
 }
 
 
@@ -72,11 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ValueError(f"no phase is called {options.until!r}: there are {', '.join(found)}")
     write_problems(options)
     phases = Phases(options.folder)
-    is_measured = False
     for name, command in found.items():
-        with turn(options.turns if is_measured else None, alone=True):
+        with turn(None if name in _MAKING else options.turns, alone=True):
             phases.run(name, command)
-        is_measured = is_measured or name == "train"
         if name == options.until:
             return
     report = Report(
@@ -233,7 +223,10 @@ def commands(options: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
     )
     evaluate = [*_COMMAND_LINE, "eval", str(folder / "test.jsonl"), *generator]
     evaluate += ["--verifier", str(verifier), *share, *asked, *options.eval.split()]
-    for name, more in evaluations(options).items():
+    variants_of_n = {
+        name: ["-n", str(options.n), *more.split()] for name, more in variants(options).items()
+    }
+    for name, more in {**evaluations(options), **variants_of_n}.items():
         output = ["--output", str(folder / f"{name}.jsonl"), "--json"]
         yield name, [*evaluate, *more, *output]
     if options.without_plain:
@@ -278,9 +271,13 @@ def evaluations(options: argparse.Namespace) -> dict[str, list[str]]:
         if n == options.n:
             methods = "greedy,majority,best_of_n,beam_search"
         found[f"eval-{n}"] = ["-n", str(n), "--methods", methods]
-    for number, more in enumerate(filter(None, options.variants.split(";"))):
-        found[f"variant-{number}"] = ["-n", str(options.n), *more.split()]
     return found
+
+
+def variants(options: argparse.Namespace) -> dict[str, str]:
+    """The phases of `--variants`, each with its options."""
+    asked = [more.strip() for more in options.variants.split(";")]
+    return {f"variant-{number}": more for number, more in enumerate(filter(None, asked))}
 
 
 def trained(folder: Path) -> dict[str, Any]:
@@ -291,32 +288,41 @@ def trained(folder: Path) -> dict[str, Any]:
 
 
 def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows of all arms, of other choices among their candidates, and of differences."""
-    found: list[dict[str, Any]] = []
-    main_name = f"eval-{options.n}"
-    baselines = {
-        method: records
-        for method, records in records_of(options.folder / f"{main_name}.jsonl").items()
-        if method in _BASELINES
-    }
-    for name, more in evaluations(options).items():
-        document = document_of(options.folder / f"{name}.out")
-        variant = {"options": " ".join(more[2:])} if name.startswith("variant") else {}
-        found += [{"arm": "FastTTS", **row, **variant} for row in document["rows"]]
-        n = int(more[1])
-        for method, records in records_of(options.folder / f"{name}.jsonl").items():
-            if method in _BASELINES:
-                continue
-            found += [{**row, **variant} for row in choices(method, records, n)]
-            if n == options.n:
-                found += [
-                    {**difference(method, records, other, of_other), "n": n, **variant}
-                    for other, of_other in baselines.items()
-                ]
+    """The rows of all arms, of other choices among their candidates, and of differences.
+
+    Variants, whose rows have their `options`, are compared with the baselines of as many samples.
+    """
+    folder: Path = options.folder
+    found = [row for name in evaluations(options) for row in evaluation_rows(folder, name)]
+    asked = variants(options)
+    baselines = records_of(folder / f"eval-{options.n}.jsonl") if asked else {}
+    for name, more in asked.items():
+        own = [*evaluation_rows(folder, name)]
+        for method, records in records_of(folder / f"{name}.jsonl").items():
+            own += against_baselines(method, records, baselines, options.n)
+        found += [{**row, "options": more} for row in own]
     if not options.without_plain:
         for name in ("plain-loop", "vllm-majority"):
-            found += document_of(options.folder / f"{name}.out")["rows"]
+            found += document_of(folder / f"{name}.out")["rows"]
     return found
+
+
+def evaluation_rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
+    """Yields the rows of one evaluation.
+
+    Args:
+        folder: Has its files.
+        name: Of its phase.
+    """
+    document, records = document_of(folder / f"{name}.out"), records_of(folder / f"{name}.jsonl")
+    for row in document["rows"]:
+        yield {"arm": "FastTTS", **row}
+    for row in document["rows"]:
+        if row["method"] not in _BASELINES:
+            yield from choices(row["method"], records[row["method"]], row["n"])
+    sizes = {row["method"]: row["n"] for row in document["rows"]}
+    for found in document["differences"]:
+        yield difference_row(found, sizes[found["first"]])
 
 
 def records_of(file: Path) -> dict[str, list[Record]]:
@@ -340,12 +346,13 @@ def choices(method: str, records: Sequence[Record], n: int) -> Iterator[dict[str
     for record in records:
         size = max(n, len(record.candidates))
         curves.append(problem_curves(record.candidates, size, (size,), has_scores=True))
-    values = [[curve[rule][0] for rule in _RULES] for curve in curves]
+    values = [[curve[rule][0] for rule in RULES] for curve in curves]
     means, ends = np.asarray(values).mean(axis=0).tolist(), bootstrap_intervals(values)
-    for name, accuracy, (low, high) in zip(_RULES.values(), means, ends, strict=True):
-        found = {"arm": f"candidates of {method}", "method": name, "n": n}
+    for name, accuracy, (low, high) in zip(RULES.values(), means, ends, strict=True):
         yield {
-            **found,
+            "arm": f"candidates of {method}",
+            "method": name,
+            "n": n,
             "num_problems": len(records),
             "accuracy": accuracy,
             "low": low,
@@ -353,33 +360,39 @@ def choices(method: str, records: Sequence[Record], n: int) -> Iterator[dict[str
         }
 
 
-def difference(
-    method: str, records: Sequence[Record], other: str, of_other: Sequence[Record]
-) -> dict[str, Any]:
-    """The row of a difference between two methods on the same problems.
+def against_baselines(
+    method: str, records: Sequence[Record], others: Mapping[str, Sequence[Record]], n: int
+) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a search's differences to the baselines among other methods.
 
     Args:
-        method: The first.
+        method: The search.
         records: Its records.
-        other: The second.
-        of_other: Its records, of the same problems.
+        others: Records of other methods, of the same problems.
+        n: Candidates of all of them.
     """
-    pairs = [
-        (first.verdict == "right", second.verdict == "right")
-        for first, second in zip(records, of_other, strict=True)
-    ]
-    num_won, num_lost = pairs.count((True, False)), pairs.count((False, True))
-    low, high = paired_interval(len(pairs), num_won, num_lost)
+    for other in _BASELINES:
+        if other in others and method not in _BASELINES:
+            pairs = [
+                (first.verdict == "right", second.verdict == "right")
+                for first, second in zip(records, others[other], strict=True)
+            ]
+            yield difference_row(asdict(paired_difference(method, other, pairs)), n)
+
+
+def difference_row(difference: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """The row of a difference between two methods.
+
+    Args:
+        difference: An `evaluation.summary.Difference`, as JSON data.
+        n: Candidates of the first.
+    """
     return {
         "arm": "difference",
-        "method": f"{method} - {other}",
-        "num_problems": len(pairs),
-        "accuracy": (num_won - num_lost) / len(pairs),
-        "low": low,
-        "high": high,
-        "num_won": num_won,
-        "num_lost": num_lost,
-        "p_value": mcnemar_p(num_won, num_lost),
+        "method": f"{difference['first']} - {difference['second']}",
+        "n": n,
+        "accuracy": difference["difference"],
+        **difference,
     }
 
 

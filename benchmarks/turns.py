@@ -4,7 +4,6 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 HELP = "a file that processes on one GPU take turns by"
 """Of the option `--turns`."""
@@ -29,32 +28,16 @@ def turn(file: Path | None, *, alone: bool) -> Iterator[None]:
         yield
 
 
-class Pause:
-    """Keeps processes from measuring, for as long as work goes on that would disturb them.
+@contextmanager
+def nobody_measures(file: Path) -> Iterator[int]:
+    """Keeps processes from measuring; yields a descriptor that does so wherever it stays open.
 
     Args:
-        file: What the processes take turns by, created if missing; None keeps nobody.
+        file: What the processes take turns by, created if missing.
+
+    Raises:
+        BlockingIOError: One measures.
     """
-
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
-        self._held: TextIO | None = None
-
-    def begin(self) -> bool:
-        """Begins it, unless a process measures; whether it goes on."""
-        if self._file is None or self._held is not None:
-            return True
-        held = self._file.open("a")
-        try:
-            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held.close()
-            return False
-        self._held = held
-        return True
-
-    def end(self) -> None:
-        """Ends it."""
-        if self._held is not None:
-            self._held.close()
-            self._held = None
+    with file.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield held.fileno()

@@ -149,6 +149,30 @@ class Evaluation:
         return json.dumps(asdict(self))
 
 
+def paired_difference(first: str, second: str, pairs: Sequence[tuple[bool, ...]]) -> Difference:
+    """Compares two methods.
+
+    Args:
+        first: A method.
+        second: The method it is compared with.
+        pairs: For each problem, at least one, whether the first and whether the second solves it.
+    """
+    found = Counter(pairs)
+    num_won, num_lost = found[True, False], found[False, True]
+    low, high = paired_interval(len(pairs), num_won, num_lost)
+    return Difference(
+        first=first,
+        second=second,
+        num_problems=len(pairs),
+        num_won=num_won,
+        num_lost=num_lost,
+        difference=(num_won - num_lost) / len(pairs),
+        low=low,
+        high=high,
+        p_value=mcnemar_p(num_won, num_lost),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
     """The part of a record that the numbers are made from."""
@@ -295,20 +319,11 @@ class Tally:
         shared = self._kept[first].keys() & self._kept[second].keys()
         if not shared:
             return None
-        pairs = Counter(
-            tuple(self._kept[method][index].verdict == "right" for method in (first, second))
-            for index in shared
-        )
-        num_won, num_lost = pairs[True, False], pairs[False, True]
-        low, high = paired_interval(len(shared), num_won, num_lost)
-        return Difference(
-            first=first,
-            second=second,
-            num_problems=len(shared),
-            num_won=num_won,
-            num_lost=num_lost,
-            difference=(num_won - num_lost) / len(shared),
-            low=low,
-            high=high,
-            p_value=mcnemar_p(num_won, num_lost),
+        return paired_difference(
+            first,
+            second,
+            [
+                tuple(self._kept[method][index].verdict == "right" for method in (first, second))
+                for index in shared
+            ],
         )

@@ -8,7 +8,9 @@ import pytest
 
 import benchmarks
 from benchmarks.cards import Job, on_one_card, read_jobs, run_jobs
-from benchmarks.turns import Pause, turn
+from benchmarks.turns import turn
+
+GPU_JOBS = Path(benchmarks.__file__).with_name("gpu.toml")
 
 _MARK = "{python} -c \"import time; time.sleep(%s); open('{folder}/' + 'marks', 'a').write('%s ')\""
 
@@ -69,7 +71,7 @@ def test_a_job_sees_its_cards_alone(tmp_path: Path) -> None:
     assert (tmp_path / "a.log").read_text() == "1,3 y\n"
 
 
-def test_one_card_has_the_jobs_of_one_card_each(tmp_path: Path) -> None:
+def test_one_card_has_the_jobs_of_one_card_each() -> None:
     jobs = [
         job("first"),
         job("second", cards=[1], needs=("first",)),
@@ -78,9 +80,14 @@ def test_one_card_has_the_jobs_of_one_card_each(tmp_path: Path) -> None:
     ]
     found = on_one_card(jobs)
     assert [(one.name, one.cards) for one in found] == [("first", (0,)), ("second", (0,))]
-    assert {
-        one.name for one in on_one_card(read_jobs(Path(benchmarks.__file__).with_name("gpu.toml")))
-    }
+
+
+def test_jobs_for_gpus_that_share_wait_for_no_turn() -> None:
+    """Each keeps all others from measuring while it runs, and so itself."""
+    jobs = on_one_card(read_jobs(GPU_JOBS))
+    assert {"scaling", "verifier"} & {one.name for one in jobs} == {"verifier"}
+    assert not [one.name for one in jobs if one.shares and "--turns" in one.command]
+    assert {one.shares for one in jobs} == {True, False}
 
 
 def test_nothing_is_measured_while_a_job_shares(tmp_path: Path) -> None:
@@ -96,13 +103,15 @@ def test_nothing_is_measured_while_a_job_shares(tmp_path: Path) -> None:
     ]
     run_jobs(jobs, tmp_path, memory_gib=1, turns=turns)
     assert marks(tmp_path) == ["long", "longer", "it"]
+    late, long = [job("late", shares=True)], [job("last", shares=True, sleep_s=1.0)]
     with turn(turns, alone=True):
-        assert not Pause(turns).begin()
-        late = [job("late", shares=True)]
-        assert states(run_jobs(late, tmp_path, memory_gib=1, limit_s=0.5, turns=turns)) == {
+        assert states(run_jobs(late, tmp_path, memory_gib=1, turns=turns)) == {
             "late": ("waits", None)
         }
     assert states(run_jobs(late, tmp_path, memory_gib=1, turns=turns)) == {"late": ("ended", 0)}
+    run_jobs(long, tmp_path, memory_gib=1, limit_s=0.0, turns=turns)
+    with turn(turns, alone=True):  # the job goes on, and so does what it keeps from others
+        assert marks(tmp_path)[-1] == "last"
 
 
 def test_values_fill_commands_and_variables(tmp_path: Path) -> None:
@@ -128,8 +137,7 @@ def test_a_failure_stops_what_needs_it_alone(tmp_path: Path) -> None:
 
 
 def test_the_jobs_for_gpus_are_jobs() -> None:
-    file = Path(benchmarks.__file__).with_name("gpu.toml")
-    jobs = read_jobs(file)
+    jobs = read_jobs(GPU_JOBS)
     assert len(jobs) > 10
     for one in jobs:
         module = one.command.split(" -m ")[1].split()[0]

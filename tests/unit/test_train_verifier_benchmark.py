@@ -68,10 +68,10 @@ def test_every_phase_is_a_command_that_exists(tmp_path: Path) -> None:
     names = ["label-train", "label-dev", "train", "eval-4", "eval-8", "eval-16"]
     names += ["variant-0", "variant-1"]
     assert list(found) == [*names, "plain-loop", "vllm-majority"]
-    group = typer.main.get_command(app)
+    group = typer.main.get_group(app)
     for name in names:
         arguments = found[name][3:]
-        command = group.commands[arguments[0]]  # type: ignore[attr-defined]
+        command = group.commands[arguments[0]]
         command.make_context(arguments[0], arguments[1:])
     for name in ("plain-loop", "vllm-majority"):
         done = subprocess.run(
@@ -145,13 +145,17 @@ def test_the_rows_have_every_choice_among_candidates_and_the_differences(tmp_pat
         record(1, "beam_search", *surely_wrong),
         record(0, "beam_search", *unsure),
     ]
-    lines = ["{}", *(one.to_json() for one in records)]
-    document = {"rows": [{"method": "beam_search", "n": 3, "accuracy": 0.0}]}
-    given = options(tmp_path, "-n", "3", "--sizes", "3", "--variants", "--methods beam_search")
-    text = "a warning\n" + json.dumps(document) + "\n(EngineCore pid=1) exiting\n"
-    for name in ("eval-3", "variant-0"):
+    known = {"first": "beam_search", "second": "majority", "difference": -1.0, "p_value": 0.5}
+    differences = [{**known, "num_won": 0, "num_lost": 2}]
+    files = {"eval-3": (records, differences), "variant-0": (records[2:], [])}
+    for name, (found, compared) in files.items():
+        row = {"method": "beam_search", "n": 3, "accuracy": 0.0}
+        document = json.dumps({"rows": [row], "differences": compared})
+        text = f"a warning\n{document}\n(EngineCore pid=1) exiting\n"
         (tmp_path / f"{name}.out").write_text(text, encoding="utf-8")
+        lines = ["{}", *(one.to_json() for one in found)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    given = options(tmp_path, "-n", "3", "--sizes", "3", "--variants", "--methods beam_search")
     given.without_plain = True
     of_eval, of_variant = (
         [row for row in rows(given) if ("options" in row) == is_variant]
@@ -165,5 +169,7 @@ def test_the_rows_have_every_choice_among_candidates_and_the_differences(tmp_pat
         ("candidates of beam_search", "weighted vote", 0.5),
         ("difference", "beam_search - majority", -1.0),
     ]
-    assert (of_eval[-1]["num_won"], of_eval[-1]["num_lost"], of_eval[-1]["p_value"]) == (0, 2, 0.5)
-    assert of_variant == [{**row, "options": "--methods beam_search"} for row in of_eval]
+    asked = {"options": "--methods beam_search"}
+    assert of_variant[:-1] == [{**row, **asked} for row in of_eval[:-1]]
+    assert {**of_eval[-1], **asked}.items() <= of_variant[-1].items()
+    assert (of_variant[-1]["num_problems"], of_variant[-1]["low"] < -0.5) == (2, True)
