@@ -51,7 +51,6 @@ COLUMNS = {
     "high": "high 95 %",
     "seconds": "seconds",
     "tokens": "tokens",
-    "options": "options",
 }
 
 
@@ -300,7 +299,7 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
         own = [*evaluation_rows(folder, name)]
         for method, records in records_of(folder / f"{name}.jsonl").items():
             own += against_baselines(method, records, baselines, options.n)
-        found += [{**row, "options": more} for row in own]
+        found += [{**row, "arm": f"{name}: {row['arm']}", "options": more} for row in own]
     if not options.without_plain:
         for name in ("plain-loop", "vllm-majority"):
             found += document_of(folder / f"{name}.out")["rows"]
@@ -350,7 +349,7 @@ def choices(method: str, records: Sequence[Record], n: int) -> Iterator[dict[str
     means, ends = np.asarray(values).mean(axis=0).tolist(), bootstrap_intervals(values)
     for name, accuracy, (low, high) in zip(RULES.values(), means, ends, strict=True):
         yield {
-            "arm": f"candidates of {method}",
+            "arm": f"among {method}",
             "method": name,
             "n": n,
             "num_problems": len(records),

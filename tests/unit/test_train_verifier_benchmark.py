@@ -163,13 +163,16 @@ def test_the_rows_have_every_choice_among_candidates_and_the_differences(tmp_pat
     )
     assert [(row["arm"], row["method"], row["accuracy"]) for row in of_eval] == [
         ("FastTTS", "beam_search", 0.0),
-        ("candidates of beam_search", "any is right", 1.0),
-        ("candidates of beam_search", "majority", 1.0),
-        ("candidates of beam_search", "best", 0.0),
-        ("candidates of beam_search", "weighted vote", 0.5),
+        ("among beam_search", "any is right", 1.0),
+        ("among beam_search", "majority", 1.0),
+        ("among beam_search", "best", 0.0),
+        ("among beam_search", "weighted vote", 0.5),
         ("difference", "beam_search - majority", -1.0),
     ]
-    asked = {"options": "--methods beam_search"}
-    assert of_variant[:-1] == [{**row, **asked} for row in of_eval[:-1]]
-    assert {**of_eval[-1], **asked}.items() <= of_variant[-1].items()
+    expected = [
+        {**row, "arm": f"variant-0: {row['arm']}", "options": "--methods beam_search"}
+        for row in of_eval
+    ]
+    assert of_variant[:-1] == expected[:-1]
+    assert expected[-1].items() <= of_variant[-1].items()
     assert (of_variant[-1]["num_problems"], of_variant[-1]["low"] < -0.5) == (2, True)
