@@ -85,10 +85,10 @@ class Beams:
         return found
 
     def best_score(self, node: Node) -> float:
-        """The highest score that the path to an unscored node of the frontier can still get."""
+        """The highest score that the path to an ended, unscored node of the frontier can get."""
         before = node.parent.path_scores() if node.parent else ()
         assert before is not None, f"{node.path} is in the frontier before its parent is scored"
-        return best_aggregate(before, self._aggregation)
+        return best_aggregate(before, self._aggregation, max(1, len(node.steps)))
 
     def close(self) -> None:
         """Drops calls of users' functions that have not ended; the search has."""

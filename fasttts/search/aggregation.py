@@ -90,14 +90,15 @@ def aggregate(scores_S: Sequence[float], rule: Aggregation) -> float:
     return on_grid(_RULES[rule](scores_S)) if scores_S else 0.0
 
 
-def best_aggregate(scores_S: Sequence[float], rule: Aggregation) -> float:
-    """Computes the highest score a path can have after one more step, on the grid.
+def best_aggregate(scores_S: Sequence[float], rule: Aggregation, num_steps: int = 1) -> float:
+    """Computes the highest score a path can have after further steps, on the grid.
 
     Args:
         scores_S: Scores of its steps so far, in order.
-        rule: How they are combined.
+        rule: How they are combined; a mean rises with each step of the best score.
+        num_steps: Further steps, at least 1.
     """
-    return aggregate([*scores_S, 1.0], rule)
+    return aggregate([*scores_S, *[1.0] * num_steps], rule)
 
 
 def count_votes(beams: Iterable[Beam]) -> tuple[collections.Counter[str], bool]:

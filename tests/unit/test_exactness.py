@@ -1,5 +1,6 @@
 """Exactness on the fake backend: one tree for every policy, whatever runs beside it."""
 
+import itertools
 from typing import Any, get_args
 
 import pytest
@@ -133,3 +134,30 @@ def test_a_search_is_a_pure_function_of_its_inputs(
     assert verifier.most_at_once <= 1 or not verifier.is_serial
     assert generator.num_unfinished() == 0
     assert generator.pressure().kv_cache_usage == 0
+
+
+@pytest.mark.parametrize("aggregation", get_args(Aggregation))
+def test_early_stop_counts_all_steps_of_a_node(aggregation: Any) -> None:
+    """Three steps of the best score raise a mean by more than one does."""
+    scheduling = SchedulingConfig(slots=1, speculation=False, verification_batch_tokens=1)
+    num_given_up = 0
+    for seed, text in itertools.product(range(12), "ab"):
+        config = search_config(
+            search="varying_granularity",
+            n=2,
+            beam_width=2,
+            seed=seed,
+            step_tokens=5,
+            max_depth=4,
+            max_tokens=120,
+            aggregation=aggregation,
+            granularity=(2, 1, 3),
+        )
+        generator = marked_generator()
+        run = make_run(generator, text, config)
+        loop = Loop(generator, LateVerifier(0, is_serial=False), scheduling, longest_wait_s=0)
+        loop.submit(run, Recorder())
+        drive(loop)
+        assert same_tree(run, alone(text, config, marked_generator())), (seed, text)
+        num_given_up += sum(node.is_dominated for node in run.tree)
+    assert num_given_up > 0

@@ -221,12 +221,15 @@ def test_a_model_that_aggregates_reads_each_path_as_one_step() -> None:
 
 
 @pytest.mark.parametrize("rule", AGGREGATIONS)
-@given(scores_S=st.lists(st.floats(0, 1), max_size=12), score=st.floats(0, 1))
-def test_no_next_step_beats_the_best_aggregate(
-    rule: Aggregation, scores_S: list[float], score: float
+@given(
+    scores_S=st.lists(st.floats(0, 1), max_size=12),
+    further_S=st.lists(st.floats(0, 1), min_size=1, max_size=4),
+)
+def test_no_further_steps_beat_the_best_aggregate(
+    rule: Aggregation, scores_S: list[float], further_S: list[float]
 ) -> None:
-    total = aggregate([*scores_S, score], rule)
-    assert 0 <= total <= best_aggregate(scores_S, rule) <= 1
+    total = aggregate([*scores_S, *further_S], rule)
+    assert 0 <= total <= best_aggregate(scores_S, rule, len(further_S)) <= 1
     assert aggregate([], rule) == 0
     assert total == round(total, 4)
 
