@@ -3,10 +3,14 @@
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node
 from fasttts.types import Path
+
+if TYPE_CHECKING:
+    from fasttts.scheduling.speculation import Prediction
 
 
 @dataclass(slots=True)
@@ -18,12 +22,14 @@ class Group:
         ended: Beams whose answers ended at earlier depths.
         speculative: Speculative nodes below the frontier, by path.
         num_unended: Nodes of the frontier that still decode.
+        prediction: What the policy would do with the scores that are known.
     """
 
     frontier: list[Node] = field(default_factory=list)
     ended: list[Beam] = field(default_factory=list)
     speculative: dict[Path, Node] = field(default_factory=dict)
     num_unended: int = 0
+    prediction: "Prediction | None" = None
     _known: tuple[int, int] = (0, 0)
 
     def has_news(self) -> bool:
@@ -84,6 +90,7 @@ class Groups:
         name = self._policy.group(node.path)
         group = self._by_name.setdefault(name, Group(ended=ended))
         group.frontier.append(node)
+        group.prediction = None
         group.num_unended += not node.is_ended
 
     def inherit(self, ahead: Iterable[Node], frontier: Iterable[Node]) -> list[Node]:

@@ -18,7 +18,7 @@ from fasttts.scheduling.beams import Beams
 from fasttts.scheduling.budget import SearchBudget
 from fasttts.scheduling.groups import Group, Groups, dominated
 from fasttts.scheduling.node_lifecycle import NodeLifecycle
-from fasttts.scheduling.speculation import Rule, predict
+from fasttts.scheduling.speculation import Known, Rule, predict
 from fasttts.scheduling.timeline import Timeline
 from fasttts.scheduling.usage import Counts
 from fasttts.search.policy import Branch, SearchPolicy
@@ -217,20 +217,23 @@ class SearchRun:
         return bool(forced)
 
     def guesses(self, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
-        """Yields speculative nodes that could decode, most useful first; created lazily.
+        """Returns speculative nodes that could decode, most useful first; created lazily.
 
         Args:
             config: Depth and bins of the speculation.
             rule: Order of the nodes; see `scheduling/speculation.py`.
         """
         if self.budget.held:
-            return
+            return iter(())
         groups = [self._guesses_of(group, config, rule) for group in self._groups]
-        for turn in itertools.zip_longest(*groups):
-            yield from (node for node in turn if node is not None)
+        if len(groups) == 1:
+            return groups[0]
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*groups))
+        return (node for node in turns if node is not None)
 
     def _guesses_of(self, group: Group, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
-        for guess in predict(group, self._policy, self.tree, config, rule):
+        known = Known(rule, self.beams.num_made)
+        for guess in predict(group, self._policy, self.tree, config, known):
             if guess.parent is None or not guess.parent.is_dominated:  # since it was predicted
                 node = guess.node or self._speculative(group, guess.parent, guess.number)
                 if not node.is_ended:  # it may be made of tokens that nobody samples
@@ -292,8 +295,8 @@ class SearchRun:
             if not group.has_news():
                 continue
             for node in dominated(group.frontier, group.ended, self._policy, self.beams.best_score):
-                node.is_dominated = self._has_news = True
-                node.beam = Beam(path=node.path, score=0.0, is_answer_ended=False)
+                self._has_news = True
+                self.beams.give_up(node)
                 self.unscored.pop(node.path, None)
                 dropped += self._given_up(group.drop_behind(node))
         return dropped

@@ -3,7 +3,8 @@
 The policy is called with the scores known so far. Its branches from scored beams are the predicted
 next steps; where some of those have ended and been scored, the policy is called one level deeper
 (deep speculation). After the children of scored beams come those of beams that ended and still wait
-for their score, ranked by their parent's score in bins.
+for their score, ranked by their parent's score in bins. While no score comes, what the policy would
+do is known, and kept.
 
 The rule determines the assumed scores of beams without one. "score": as if nothing better came,
 which finds work for every slot. "likely": each as the better of two known ones, so that a step is
@@ -31,6 +32,9 @@ Rule = Literal["score", "likely", "paper"]
 Place = tuple[Beam, Node | None]
 """A beam of a predicted frontier as if it got the worst score; None where it was not started."""
 
+Child = tuple[Node | None, Path]
+"""The path of a predicted child, and its parent; None where that was not started."""
+
 _Children = tuple[tuple[Path, ...], tuple[Beam, ...]]
 """Paths of children, and the children as if they got the worst score."""
 
@@ -49,39 +53,109 @@ class Guess(NamedTuple):
     node: Node | None
 
 
+class Known(NamedTuple):
+    """The rule and the scores that a prediction follows from.
+
+    Attributes:
+        rule: The assumed scores, or the paper's order.
+        num_beams: How many beams of the search were made so far; a new one is news.
+    """
+
+    rule: Rule
+    num_beams: int
+
+
 def predict(
-    group: Group, policy: SearchPolicy, tree: SearchTree, config: SchedulingConfig, rule: Rule
+    group: Group, policy: SearchPolicy, tree: SearchTree, config: SchedulingConfig, known: Known
 ) -> Iterator[Guess]:
-    """Yields unfinished steps behind the group's frontier, most useful first; lazily computed.
+    """Returns unfinished steps behind the group's frontier, most useful first; lazily computed.
+
+    Args:
+        group: The group; keeps the prediction until there is news.
+        policy: Predicts the branches.
+        tree: The search's tree.
+        config: Depth and bins of the speculation.
+        known: The rule and the news.
+    """
+    if known.rule == "paper":
+        return _by_parents_score(group.frontier, group.speculative, config.num_bins, policy)
+    if group.prediction is None or group.prediction.known != known:
+        group.prediction = Prediction(group, policy, tree, config, known)
+    return group.prediction.guesses()
+
+
+class Prediction:
+    """The steps that a group's policy would take next, level by level as they are asked for.
+
+    They follow from the scores that are known. While none comes a prediction stays as it is,
+    whatever starts or ends, so that a step that ends costs no call of the policy.
 
     Args:
         group: The group.
         policy: Predicts the branches.
         tree: The search's tree.
         config: Depth and bins of the speculation.
-        rule: The assumed scores, or the paper's order.
+        known: What it follows from.
+
+    Attributes:
+        known: The same.
     """
-    if rule == "paper":
-        yield from _by_parents_score(group.frontier, group.speculative, config.num_bins, policy)
-        return
-    level: list[Place] = [(unscored_beam(node.path), node) for node in group.frontier]
-    family = _Family(tree, group)
-    ended = group.ended
-    for depth in itertools.count():
-        if depth == config.speculation_depth:
-            return
-        beams = _guessed(level, ended, policy) if rule == "likely" else _unscored_as_worst(level)
-        branches = policy.expand(beams, ended)
-        children, guesses = family.grow(branches)
-        yield from guesses
-        if depth == 0:
-            waiting = [node for node in group.frontier if node.beam is None]
-            yield from _by_parents_score(waiting, group.speculative, config.num_bins, policy)
-        is_known = any(node is not None and node.beam is not None for _, node in children)
-        if not is_known and not any(branch.path == () for branch in branches):
-            return
-        ended = ended + [n.beam for _, n in level if n and n.beam and n.beam.is_answer_ended]
-        level = children
+
+    def __init__(
+        self,
+        group: Group,
+        policy: SearchPolicy,
+        tree: SearchTree,
+        config: SchedulingConfig,
+        known: Known,
+    ) -> None:
+        self.known = known
+        self._group = group
+        self._policy = policy
+        self._config = config
+        self._family = _Family(tree, group)
+        self._levels: list[list[Child]] = []
+        self._last: list[Place] | None = [
+            (unscored_beam(node.path), node) for node in group.frontier
+        ]
+        """The beams that the next level is behind; None where there is none."""
+        self._ended = group.ended
+
+    def guesses(self) -> Iterator[Guess]:
+        """Yields the steps that are still to be decoded, most useful first."""
+        speculative = self._group.speculative
+        for depth in itertools.count():
+            if depth == len(self._levels) and not self._deepen():
+                return
+            found = [(child, speculative.get(child[1])) for child in self._levels[depth]]
+            found = [each for each in found if each[1] is None or each[1].finish_reason is None]
+            self._levels[depth] = [child for child, _ in found]  # what has ended stays so
+            for (parent, path), node in found:
+                yield Guess(parent, path[-1], node)
+            if depth == 0:
+                waiting = [node for node in self._group.frontier if node.beam is None]
+                num_bins = self._config.num_bins
+                yield from _by_parents_score(waiting, speculative, num_bins, self._policy)
+
+    def _deepen(self) -> bool:
+        """Adds a level; returns whether there is one."""
+        level = self._last
+        if level is None or len(self._levels) == self._config.speculation_depth:
+            return False
+        is_likely = self.known.rule == "likely"
+        beams = (
+            _guessed(level, self._ended, self._policy) if is_likely else _unscored_as_worst(level)
+        )
+        branches = self._policy.expand(beams, self._ended)
+        places, children = self._family.grow(branches)
+        self._levels.append([child for child in children if _is_open(*child)])
+        self._ended = self._ended + [
+            node.beam for _, node in level if node and node.beam and node.beam.is_answer_ended
+        ]
+        is_known = any(node is not None and node.beam is not None for _, node in places)
+        goes_on = is_known or any(branch.path == () for branch in branches)
+        self._last = places if goes_on else None
+        return True
 
 
 class _Family:
@@ -98,26 +172,18 @@ class _Family:
         self._nodes: dict[Path, Node | None] = {node.path: node for node in group.frontier}
         self._num_children: dict[Path, int] = {}
 
-    def grow(self, branches: Sequence[Branch]) -> tuple[list[Place], list[Guess]]:
-        """All children of a prediction; and of them, the unfinished ones of scored beams."""
-        paths: list[Path] = []
+    def grow(self, branches: Sequence[Branch]) -> tuple[list[Place], list[Child]]:
+        """All children of a prediction: as the next beams, and with their parents."""
         beams: list[Beam] = []
-        parents: list[Node | None] = []
+        children: list[Child] = []
         for branch in branches:
             parent = self._node(branch.path)
             own_paths, own_beams = self._next_children(branch, parent)
-            paths += own_paths
             beams += own_beams
-            parents += [parent] * branch.num_children
-        nodes = [*map(self._speculative.get, paths)]
-        self._nodes.update(zip(paths, nodes, strict=True))
-        guesses = [
-            Guess(parent, path[-1], node)
-            for parent, path, node in zip(parents, paths, nodes, strict=True)
-            if (node is None or node.finish_reason is None)
-            and (len(path) == 1 if parent is None else _is_promising(parent))
-        ]
-        return list(zip(beams, nodes, strict=True)), guesses
+            children += [(parent, path) for path in own_paths]
+        nodes = [self._speculative.get(path) for _, path in children]
+        self._nodes.update(zip((path for _, path in children), nodes, strict=True))
+        return list(zip(beams, nodes, strict=True)), children
 
     def _next_children(self, branch: Branch, parent: Node | None) -> _Children:
         path = branch.path
@@ -139,8 +205,11 @@ def _children(path: Path, first: int, last: int) -> _Children:
     return paths, tuple(map(unscored_beam, paths))
 
 
-def _is_promising(node: Node) -> bool:
-    return node.beam is not None and not node.is_dominated
+def _is_open(parent: Node | None, path: Path) -> bool:
+    """Whether a child can be decoded before its parent has a score, or survives with it."""
+    if parent is None:
+        return len(path) == 1
+    return parent.beam is not None and not parent.is_dominated
 
 
 def _unscored_as_worst(level: Sequence[Place]) -> list[Beam]:
