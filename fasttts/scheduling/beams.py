@@ -39,7 +39,6 @@ class Beams:
     Attributes:
         reader: Finds the answers in the search's texts.
         unanswered: Nodes in whose text a user's function looks for the answer.
-        num_made: How many were made; what a policy would do follows from those that there are.
     """
 
     def __init__(
@@ -51,7 +50,6 @@ class Beams:
         prompt_token_ids: Sequence[int],
     ) -> None:
         self.unanswered: dict[Node, Call[Answer | None]] = {}
-        self.num_made = 0
         self._policy = policy
         self._aggregation = config.aggregation
         self._tokenizer = tokenizer
@@ -67,7 +65,7 @@ class Beams:
             return
         if node.limits.is_probe:
             self._make(node, self._probed(node))
-        elif node.beam is not None:  # only its score was missing, which the policy does not ask for
+        elif node.beam is not None:  # only its score was missing
             node.beam = replace(node.beam, score=self._score(node))
         elif not self._policy.needs_answers or node.finish_reason != "stop":
             self._make(node, None)
@@ -86,12 +84,6 @@ class Beams:
             self._make(node, self.unanswered.pop(node).result())
         return found
 
-    def give_up(self, node: Node) -> None:
-        """Makes the beam of a finished step that can no longer survive, as if it got the worst."""
-        node.is_dominated = True
-        node.beam = Beam(path=node.path, score=0.0, is_answer_ended=False)
-        self.num_made += 1
-
     def best_score(self, node: Node) -> float:
         """The highest score that the path to an ended, unscored node of the frontier can get."""
         before = node.parent.path_scores() if node.parent else ()
@@ -105,7 +97,6 @@ class Beams:
             self._extraction.close()
 
     def _make(self, node: Node, found: Answer | None) -> None:
-        self.num_made += 1
         node.beam = Beam(
             path=node.path,
             score=0.0 if node.scores_S is None else self._score(node),

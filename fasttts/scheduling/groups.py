@@ -93,6 +93,16 @@ class Groups:
         group.prediction = None
         group.num_unended += not node.is_ended
 
+    def heard_of(self, node: Node) -> None:
+        """Forgets the prediction of a node's group, since the node's beam is known.
+
+        Args:
+            node: The node, or a speculative one below.
+        """
+        group = self._by_name.get(self._policy.group(node.path))
+        if group is not None:  # not decided without it
+            group.prediction = None
+
     def inherit(self, ahead: Iterable[Node], frontier: Iterable[Node]) -> list[Node]:
         """Passes the speculative nodes of a decided group to the new frontier.
 

@@ -18,7 +18,7 @@ from fasttts.scheduling.beams import Beams
 from fasttts.scheduling.budget import SearchBudget
 from fasttts.scheduling.groups import Group, Groups, dominated
 from fasttts.scheduling.node_lifecycle import NodeLifecycle
-from fasttts.scheduling.speculation import Known, Rule, predict
+from fasttts.scheduling.speculation import Rule, predict
 from fasttts.scheduling.timeline import Timeline
 from fasttts.scheduling.usage import Counts
 from fasttts.search.policy import Branch, SearchPolicy
@@ -90,6 +90,8 @@ class SearchRun:
         """Whether tokens may be due that are not sampled, beside those that a node begins with."""
         self.forced: list[tuple[Node, list[int]]] = []
         """Tokens that were not sampled, and of which nobody was told yet, by their nodes."""
+        self._sampling: Final = request.config.sampling
+        self._greedy: Final = replace(self._sampling, temperature=0.0)
         self._has_news = True
         """Whether a frontier may have changed since dominated steps were looked for."""
         self._policy = policy
@@ -125,12 +127,11 @@ class SearchRun:
         """
         prompt_token_ids = self.tree.token_ids_before(node)
         num_answer_tokens = len(prompt_token_ids) - len(self.tree.prompt_token_ids)
-        sampling = self.request.config.sampling
         return GenerationRequest(
             request_id=request_id,
             prompt_token_ids=prompt_token_ids,
             seed=node.seed,
-            sampling=replace(sampling, temperature=0.0) if node.is_greedy else sampling,
+            sampling=self._greedy if node.is_greedy else self._sampling,
             max_tokens=self._nodes.max_answer_tokens - num_answer_tokens,
             priority=self.priority + (not node.is_attached),
             grammar=None if node.limits.is_probe else self.request.grammar,
@@ -225,15 +226,18 @@ class SearchRun:
         """
         if self.budget.held:
             return iter(())
-        groups = [self._guesses_of(group, config, rule) for group in self._groups]
+        groups = [
+            self._guesses_of(group, config, rule)
+            for group in self._groups
+            if group.prediction is None or not group.prediction.is_empty
+        ]
         if len(groups) == 1:
             return groups[0]
         turns = itertools.chain.from_iterable(itertools.zip_longest(*groups))
         return (node for node in turns if node is not None)
 
     def _guesses_of(self, group: Group, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
-        known = Known(rule, self.beams.num_made)
-        for guess in predict(group, self._policy, self.tree, config, known):
+        for guess in predict(group, self._policy, self.tree, config, rule):
             if guess.parent is None or not guess.parent.is_dominated:  # since it was predicted
                 node = guess.node or self._speculative(group, guess.parent, guess.number)
                 if not node.is_ended:  # it may be made of tokens that nobody samples
@@ -269,6 +273,7 @@ class SearchRun:
             node.scored_at = self.counts.num_iterations
             self.counts.scores.num_nan_scores += node.num_nan_scores
             self.beams.make(node)
+            self._groups.heard_of(node)
             self._has_news |= node.is_attached
 
     def take_answers(self) -> bool:
@@ -278,6 +283,8 @@ class SearchRun:
             Whether there were any.
         """
         found = self.beams.take_answers()
+        for node in found:
+            self._groups.heard_of(node)
         self._has_news |= any(node.is_attached for node in found)
         return bool(found)
 
@@ -295,8 +302,9 @@ class SearchRun:
             if not group.has_news():
                 continue
             for node in dominated(group.frontier, group.ended, self._policy, self.beams.best_score):
-                self._has_news = True
-                self.beams.give_up(node)
+                node.is_dominated = self._has_news = True
+                node.beam = Beam(path=node.path, score=0.0, is_answer_ended=False)
+                self._groups.heard_of(node)
                 self.unscored.pop(node.path, None)
                 dropped += self._given_up(group.drop_behind(node))
         return dropped
@@ -418,6 +426,7 @@ class SearchRun:
             self.budget.stop_reason = "complete" if reason == "stop" else "tokens"
         if not self._policy.needs_scores or node.limits.is_probe:
             self.beams.make(node)
+            self._groups.heard_of(node)
         if node.is_attached:
             self._groups.of(node).num_unended -= 1
         if self.request.uses_verifier and not node.limits.is_probe:

@@ -53,20 +53,8 @@ class Guess(NamedTuple):
     node: Node | None
 
 
-class Known(NamedTuple):
-    """The rule and the scores that a prediction follows from.
-
-    Attributes:
-        rule: The assumed scores, or the paper's order.
-        num_beams: How many beams of the search were made so far; a new one is news.
-    """
-
-    rule: Rule
-    num_beams: int
-
-
 def predict(
-    group: Group, policy: SearchPolicy, tree: SearchTree, config: SchedulingConfig, known: Known
+    group: Group, policy: SearchPolicy, tree: SearchTree, config: SchedulingConfig, rule: Rule
 ) -> Iterator[Guess]:
     """Returns unfinished steps behind the group's frontier, most useful first; lazily computed.
 
@@ -75,12 +63,12 @@ def predict(
         policy: Predicts the branches.
         tree: The search's tree.
         config: Depth and bins of the speculation.
-        known: The rule and the news.
+        rule: The assumed scores, or the paper's order.
     """
-    if known.rule == "paper":
+    if rule == "paper":
         return _by_parents_score(group.frontier, group.speculative, config.num_bins, policy)
-    if group.prediction is None or group.prediction.known != known:
-        group.prediction = Prediction(group, policy, tree, config, known)
+    if group.prediction is None or group.prediction.rule != rule:
+        group.prediction = Prediction(group, policy, tree, config, rule)
     return group.prediction.guesses()
 
 
@@ -95,10 +83,10 @@ class Prediction:
         policy: Predicts the branches.
         tree: The search's tree.
         config: Depth and bins of the speculation.
-        known: What it follows from.
+        rule: The assumed scores.
 
     Attributes:
-        known: The same.
+        rule: The same.
     """
 
     def __init__(
@@ -107,9 +95,9 @@ class Prediction:
         policy: SearchPolicy,
         tree: SearchTree,
         config: SchedulingConfig,
-        known: Known,
+        rule: Rule,
     ) -> None:
-        self.known = known
+        self.rule = rule
         self._group = group
         self._policy = policy
         self._config = config
@@ -120,6 +108,11 @@ class Prediction:
         ]
         """The beams that the next level is behind; None where there is none."""
         self._ended = group.ended
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing follows whatever ends, as behind whole answers."""
+        return self._last is None and not any(self._levels) and not self._policy.needs_scores
 
     def guesses(self) -> Iterator[Guess]:
         """Yields the steps that are still to be decoded, most useful first."""
@@ -142,7 +135,7 @@ class Prediction:
         level = self._last
         if level is None or len(self._levels) == self._config.speculation_depth:
             return False
-        is_likely = self.known.rule == "likely"
+        is_likely = self.rule == "likely"
         beams = (
             _guessed(level, self._ended, self._policy) if is_likely else _unscored_as_worst(level)
         )

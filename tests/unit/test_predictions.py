@@ -13,7 +13,7 @@ from fasttts.config import SchedulingConfig, SearchConfig, search_config
 from fasttts.scheduling import run as run_module
 from fasttts.scheduling.groups import Group, Groups
 from fasttts.scheduling.loop import Loop
-from fasttts.scheduling.speculation import Guess, Known, Prediction, predict
+from fasttts.scheduling.speculation import Guess, Prediction, predict
 from fasttts.search.beam import BeamSearch
 from fasttts.tree import Limits, SearchTree
 from fasttts.types import Path
@@ -115,5 +115,5 @@ def test_a_beam_that_enters_a_group_is_news() -> None:
         (group,) = groups
         assert group.prediction is None
         group.prediction = Prediction(
-            group, BeamSearch(n=2, beam_width=1), tree, SchedulingConfig(), Known("score", 0)
+            group, BeamSearch(n=2, beam_width=1), tree, SchedulingConfig(), "score"
         )
