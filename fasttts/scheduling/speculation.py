@@ -33,7 +33,7 @@ Place = tuple[Beam, Node | None]
 """A beam of a predicted frontier as if it got the worst score; None where it was not started."""
 
 Child = tuple[Node | None, Path]
-"""The path of a predicted child, and its parent; None where that was not started."""
+"""A predicted child: its parent, None for the prompt, and its path."""
 
 _Children = tuple[tuple[Path, ...], tuple[Beam, ...]]
 """Paths of children, and the children as if they got the worst score."""
@@ -141,7 +141,7 @@ class Prediction:
         )
         branches = self._policy.expand(beams, self._ended)
         places, children = self._family.grow(branches)
-        self._levels.append([child for child in children if _is_open(*child)])
+        self._levels.append(children)
         self._ended = self._ended + [
             node.beam for _, node in level if node and node.beam and node.beam.is_answer_ended
         ]
@@ -166,16 +166,19 @@ class _Family:
         self._num_children: dict[Path, int] = {}
 
     def grow(self, branches: Sequence[Branch]) -> tuple[list[Place], list[Child]]:
-        """All children of a prediction: as the next beams, and with their parents."""
+        """All children of a prediction, and those that can be decoded with what is known."""
+        paths: list[Path] = []
         beams: list[Beam] = []
         children: list[Child] = []
         for branch in branches:
             parent = self._node(branch.path)
             own_paths, own_beams = self._next_children(branch, parent)
+            paths += own_paths
             beams += own_beams
-            children += [(parent, path) for path in own_paths]
-        nodes = [self._speculative.get(path) for _, path in children]
-        self._nodes.update(zip((path for _, path in children), nodes, strict=True))
+            if _is_promising(parent) if parent else not branch.path:
+                children += [(parent, path) for path in own_paths]
+        nodes = [*map(self._speculative.get, paths)]
+        self._nodes.update(zip(paths, nodes, strict=True))
         return list(zip(beams, nodes, strict=True)), children
 
     def _next_children(self, branch: Branch, parent: Node | None) -> _Children:
@@ -198,11 +201,8 @@ def _children(path: Path, first: int, last: int) -> _Children:
     return paths, tuple(map(unscored_beam, paths))
 
 
-def _is_open(parent: Node | None, path: Path) -> bool:
-    """Whether a child can be decoded before its parent has a score, or survives with it."""
-    if parent is None:
-        return len(path) == 1
-    return parent.beam is not None and not parent.is_dominated
+def _is_promising(node: Node) -> bool:
+    return node.beam is not None and not node.is_dominated
 
 
 def _unscored_as_worst(level: Sequence[Place]) -> list[Beam]:
