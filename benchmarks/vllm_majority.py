@@ -8,10 +8,11 @@ and of the vote. Ends in one JSON line.
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from benchmarks.report import Report
+from benchmarks.report import Report, Row
 from fasttts.answers.extraction import as_reader, make_extractor
 from fasttts.cli.session import system_message
 from fasttts.config import DEMO
@@ -45,20 +46,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--gpu-memory-utilization", type=float, default=0.9)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--system")
+    parser.add_argument("--output", type=Path, help="a file that has the JSON line so far")
     options = parser.parse_args(arguments)
     report = Report(
-        benchmark="vllm_majority", config=vars(options), seed=options.seed, columns=COLUMNS
+        benchmark="vllm_majority",
+        config=vars(options),
+        seed=options.seed,
+        columns=COLUMNS,
+        output=options.output,
     )
     problems = load_problems(options.dataset).problems
     sizes = [int(size) for size in options.sizes.split(",")]
-    report.take(measured(problems, sizes, options))
+    rows: list[Row] = []
+    for row in measured(problems, sizes, options):
+        rows.append(row)
+        report.take(rows)
     report.print()
 
 
 def measured(
     problems: Sequence[Problem], sizes: Sequence[int], options: argparse.Namespace
-) -> list[dict[str, Any]]:
-    """A row for each number of samples."""
+) -> Iterator[Row]:
+    """Yields a row for each number of samples."""
     from vllm import LLM, SamplingParams
 
     llm = LLM(
@@ -81,20 +90,22 @@ def measured(
         return llm.chat(asked[:num], params, use_tqdm=False)
 
     sampled(min(8, len(asked)), 2)
-    return [_row(problems, n, sampled) for n in sizes]
+    for n in sizes:
+        yield _row(problems, n, sampled)
 
 
-def _row(problems: Sequence[Problem], n: int, sampled: Any) -> dict[str, Any]:
+def _row(problems: Sequence[Problem], n: int, sampled: Any) -> Row:
     begin_s = time.perf_counter()
     outputs = sampled(len(problems), n)
     found = [_candidates(output) for output in outputs]
     chosen = [rank(candidates, "majority")[0] for candidates in found]
     seconds = time.perf_counter() - begin_s
     judge = AnswerJudge()
-    num_right = sum(
+    is_right = [
         right_candidates(problem, [candidate], judge)[0]
         for problem, candidate in zip(problems, chosen, strict=True)
-    )
+    ]
+    num_right = sum(is_right)
     low, high = wilson_interval(num_right, len(problems))
     return {
         "arm": "vLLM, majority",
@@ -105,6 +116,7 @@ def _row(problems: Sequence[Problem], n: int, sampled: Any) -> dict[str, Any]:
         "high": high,
         "seconds": seconds,
         "tokens": sum(c.num_tokens for candidates in found for c in candidates),
+        "is_right": is_right,
     }
 
 
