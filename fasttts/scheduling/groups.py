@@ -90,7 +90,6 @@ class Groups:
         name = self._policy.group(node.path)
         group = self._by_name.setdefault(name, Group(ended=ended))
         group.frontier.append(node)
-        group.prediction = None
         group.num_unended += not node.is_ended
 
     def heard_of(self, node: Node) -> None:

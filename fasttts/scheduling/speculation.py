@@ -166,7 +166,7 @@ class _Family:
         self._num_children: dict[Path, int] = {}
 
     def grow(self, branches: Sequence[Branch]) -> tuple[list[Place], list[Child]]:
-        """All children of a prediction, and those that can be decoded with what is known."""
+        """All children of a prediction, and those that can be decoded already."""
         paths: list[Path] = []
         beams: list[Beam] = []
         children: list[Child] = []

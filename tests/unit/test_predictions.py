@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from fasttts.config import SchedulingConfig, SearchConfig, search_config
 from fasttts.scheduling import run as run_module
-from fasttts.scheduling.groups import Group, Groups
+from fasttts.scheduling.groups import Group
 from fasttts.scheduling.loop import Loop
-from fasttts.scheduling.speculation import Guess, Prediction, predict
+from fasttts.scheduling.speculation import Guess, predict
 from fasttts.search.beam import BeamSearch
-from fasttts.tree import Limits, SearchTree
 from fasttts.types import Path
 from tests.searches import LateVerifier, Recorder, drive, make_run, marked_generator
 
@@ -29,6 +28,8 @@ SEARCHES: list[dict[str, Any]] = [
     {"search": "lookahead", "n": 4, "beam_width": 2},
     {"search": "best_of_n", "n": 6},
     {"search": "self_consistency", "n": 6},
+    {"search": "deepconf", "n": 8},
+    {"search": "dynasor", "n": 4, "thinking": True, "probe_interval": 6, "probe_tokens": 4},
 ]
 """Policies with one group and several, with answers and without."""
 
@@ -97,23 +98,3 @@ def test_a_step_that_ends_asks_the_policy_nothing(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(run_module, "predict", anew)
     assert schedule(config, scheduling, 3) == kept
     assert num_kept < (len(asked) - num_kept) / 2
-
-
-def test_a_beam_that_enters_a_group_is_news() -> None:
-    """A policy's groups may get beams from the decisions of others."""
-    tree = SearchTree([1, 2], seed=0)
-    groups = Groups(BeamSearch(n=2, beam_width=1))
-    for number in range(2):
-        groups.enter(
-            tree.new_node(
-                None,
-                number,
-                Limits(max_tokens=5, at_max_tokens="length", num_steps=1, at_step_end="step"),
-            ),
-            [],
-        )
-        (group,) = groups
-        assert group.prediction is None
-        group.prediction = Prediction(
-            group, BeamSearch(n=2, beam_width=1), tree, SchedulingConfig(), "score"
-        )
