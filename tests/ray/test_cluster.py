@@ -249,8 +249,14 @@ def test_replicas_come_and_go_with_the_requests(port: int) -> None:
     with deployed(port, **options, serving={"max_requests": 2}) as replicas:
         assert num_running() == 1
         begun: list[str] = []
-        held = [replicas.pool.submit(replicas.hold, is_over, begun) for _ in range(8)]
+
+        def hold(number: int) -> list[Future[httpx.Response]]:
+            return [replicas.pool.submit(replicas.hold, is_over, begun) for _ in range(number)]
+
+        held = hold(2)
         try:
+            until(lambda: len(begun) == 2)  # before, the proxy counts them among those that wait
+            held += hold(6)
             refused = next(as_completed(held, 60)).result()
             assert refused.status_code == 429
             assert int(refused.headers["retry-after"]) >= 1
