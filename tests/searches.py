@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from fasttts.answers.extraction import Extractor
 from fasttts.backends.fake import FakeGenerator, FakeTokenizer, FakeVerifier
 from fasttts.config import PLAIN, SchedulingConfig, SearchConfig
 from fasttts.engine.request import prepare, render
@@ -39,11 +40,15 @@ UNTIMED = SchedulingConfig(speculation_rule="score")
 
 
 def make_run(
-    generator: Generator, text: str, config: SearchConfig, num_logprobs: int | None = None
+    generator: Generator,
+    text: str,
+    config: SearchConfig,
+    num_logprobs: int | None = None,
+    extract: Extractor | None = None,
 ) -> SearchRun:
     resolved = resolve(config, has_verifier=True)
     prompt = render(text, generator, chat_template_kwargs=resolved.chat_template_kwargs)
-    return prepare(prompt, resolved, generator, None, num_logprobs)
+    return prepare(prompt, resolved, generator, extract, num_logprobs)
 
 
 class MarkedTokenizer(FakeTokenizer):

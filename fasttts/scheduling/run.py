@@ -4,7 +4,6 @@ Pure bookkeeping: it never calls a backend. The loop adds tokens and scores and 
 requests.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,7 +17,7 @@ from fasttts.scheduling.beams import Beams
 from fasttts.scheduling.budget import SearchBudget
 from fasttts.scheduling.groups import Group, Groups, dominated
 from fasttts.scheduling.node_lifecycle import NodeLifecycle
-from fasttts.scheduling.speculation import Rule, predict
+from fasttts.scheduling.speculation import Rule, one_of_each_in_turn, predict
 from fasttts.scheduling.timeline import Timeline
 from fasttts.scheduling.usage import Counts
 from fasttts.search.policy import Branch, SearchPolicy
@@ -226,15 +225,9 @@ class SearchRun:
         """
         if self.budget.held:
             return iter(())
-        groups = [
-            self._guesses_of(group, config, rule)
-            for group in self._groups
-            if group.prediction is None or not group.prediction.is_empty
-        ]
-        if len(groups) == 1:
-            return groups[0]
-        turns = itertools.chain.from_iterable(itertools.zip_longest(*groups))
-        return (node for node in turns if node is not None)
+        return one_of_each_in_turn(
+            [self._guesses_of(group, config, rule) for group in self._groups]
+        )
 
     def _guesses_of(self, group: Group, config: SchedulingConfig, rule: Rule) -> Iterator[Node]:
         for guess in predict(group, self._policy, self.tree, config, rule):

@@ -15,7 +15,7 @@ from fasttts.scheduling.latency import IterationLatency, SearchLatency
 from fasttts.scheduling.recovery import broken_generator, user_failure
 from fasttts.scheduling.run import Failure, SearchRun
 from fasttts.scheduling.slots import Owner, Slots
-from fasttts.scheduling.speculation import Rule
+from fasttts.scheduling.speculation import Rule, one_of_each_in_turn
 from fasttts.scheduling.usage import Account, PressureGauge
 from fasttts.tree import Node
 
@@ -255,11 +255,7 @@ class Scheduler:
     def _predicted(self, runs: Sequence[SearchRun]) -> Iterator[Owner]:
         """The speculative nodes, most useful first, one of each run in turn."""
         rule = self._rule()
-        streams = [self._guesses_of(run, rule) for run in runs]
-        if len(streams) == 1:
-            return streams[0]
-        turns = itertools.chain.from_iterable(itertools.zip_longest(*streams))
-        return (owner for owner in turns if owner is not None)
+        return one_of_each_in_turn([self._guesses_of(run, rule) for run in runs])
 
     def _guesses_of(self, run: SearchRun, rule: Rule) -> Iterator[Owner]:
         guesses = run.guesses(self._config, rule)

@@ -19,7 +19,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from fasttts.config import SchedulingConfig
 from fasttts.scheduling.groups import Group, unscored_beam
@@ -27,6 +27,8 @@ from fasttts.search.aggregation import count_votes
 from fasttts.search.policy import Branch, SearchPolicy
 from fasttts.tree import Beam, Node, SearchTree
 from fasttts.types import Path
+
+_Item = TypeVar("_Item")
 
 Rule = Literal["score", "likely", "paper"]
 Place = tuple[Beam, Node | None]
@@ -51,6 +53,18 @@ class Guess(NamedTuple):
     parent: Node | None
     number: int
     node: Node | None
+
+
+def one_of_each_in_turn(streams: Sequence[Iterator[_Item]]) -> Iterator[_Item]:
+    """Returns what several streams yield, one of each in turn until the last has ended.
+
+    Args:
+        streams: None of them yields None.
+    """
+    if len(streams) == 1:
+        return streams[0]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*streams))
+    return (item for item in turns if item is not None)
 
 
 def predict(
@@ -108,11 +122,6 @@ class Prediction:
         ]
         """The beams that the next level is behind; None where there is none."""
         self._ended = group.ended
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing follows whatever ends, as behind whole answers."""
-        return self._last is None and not any(self._levels) and not self._policy.needs_scores
 
     def guesses(self) -> Iterator[Guess]:
         """Yields the steps that are still to be decoded, most useful first."""

@@ -1,7 +1,8 @@
 """What is speculated: predictions are kept while nothing is known that could change them."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -9,10 +10,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from fasttts.answers.extraction import Extractor
 from fasttts.config import SchedulingConfig, SearchConfig, search_config
+from fasttts.scheduling import beams
 from fasttts.scheduling import run as run_module
 from fasttts.scheduling.groups import Group
 from fasttts.scheduling.loop import Loop
+from fasttts.scheduling.run import SearchRun
 from fasttts.scheduling.speculation import Guess, predict
 from fasttts.search.beam import BeamSearch
 from fasttts.types import Path
@@ -44,12 +48,17 @@ SCHEDULING = st.builds(
 )
 
 
-def schedule(config: SearchConfig, scheduling: SchedulingConfig, late: int) -> list[Any]:
+def schedule(
+    config: SearchConfig,
+    scheduling: SchedulingConfig,
+    late: int,
+    extract: Extractor | None = None,
+) -> list[Any]:
     """The steps that decode in each iteration of a search, in the order of their starts."""
     generator, verifier = marked_generator(), LateVerifier(late, is_serial=True)
     ticks = itertools.count()
     loop = Loop(generator, verifier, scheduling, clock=lambda: next(ticks) / 100, longest_wait_s=0)
-    recorder, run = Recorder(), make_run(generator, "a", config)
+    recorder, run = Recorder(), make_run(generator, "a", config, extract=extract)
     loop.submit(run, recorder)
     found: list[list[Path]] = []
 
@@ -80,6 +89,49 @@ def test_a_kept_prediction_is_what_would_be_predicted_now(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "predict", anew)
         assert schedule(config, scheduling, late) == kept
+
+
+class Late(Future[Any]):
+    """A call that has returned once it was looked at some times."""
+
+    num_looks = 0
+
+    def done(self) -> bool:
+        self.num_looks += 1
+        return self.num_looks > 3
+
+
+class LatePool:
+    """In place of the pool of users' functions."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def submit(self, function: Callable[[], Any]) -> Late:
+        call = Late()
+        call.set_result(function())
+        return call
+
+    def close(self) -> None:
+        pass
+
+
+def test_answers_that_a_function_finds_are_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = search_config(search="self_consistency", n=16, wave_size=8, seed=1, max_tokens=200)
+    take, forgotten = SearchRun.take_answers, []
+
+    def taking(run: SearchRun) -> bool:
+        (group,) = run._groups
+        before = group.prediction
+        if found := take(run):
+            forgotten.append((before is not None, group.prediction is None))
+        return found
+
+    monkeypatch.setattr(beams, "DaemonPool", LatePool)
+    monkeypatch.setattr(SearchRun, "take_answers", taking)
+    schedule(config, SchedulingConfig(speculation_rule="score", slots=24), 0, lambda text: "7")
+    assert (True, True) in forgotten
+    assert all(is_forgotten for _, is_forgotten in forgotten)
 
 
 def test_a_step_that_ends_asks_the_policy_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
